@@ -1,0 +1,42 @@
+"""Durations as people write them: `1h30m`, `90s`, `250ms`, as in Go and Kubernetes."""
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer
+
+PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
+"""A duration's form; the CRD carries the same pattern, and CEL's `duration()` reads the same."""
+
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+
+
+def parse_duration(text: str) -> float:
+    """Seconds in `text`. Raises ValueError when it is not a duration."""
+    if not re.fullmatch(PATTERN, text):
+        raise ValueError(f"{text!r} is not a duration; write it like 90s, 15m or 1h30m")
+    return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest usual form of `seconds`, exact to the millisecond: 5400 is `1h30m`."""
+    left = round(seconds * 1000)
+    parts = []
+    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+def _read(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+Seconds = Annotated[
+    float,
+    BeforeValidator(_read),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
+]
+"""A duration inside a pydantic model: a Go-style string outside, seconds inside."""

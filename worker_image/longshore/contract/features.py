@@ -1,0 +1,46 @@
+"""What a RabbitMQ version can do: the one place where behaviour depends on it.
+
+Figures were measured on RabbitMQ 4.0.5 and 4.3.6.
+"""
+
+import re
+from dataclasses import dataclass
+
+OLDEST = (4, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """Differences between RabbitMQ versions that change what Longshore does."""
+
+    ack_timeout_by_consumer: bool
+    """`basic.consume` takes `x-consumer-timeout`; before, a policy sets the ack timeout."""
+
+    ack_timeout_resolution: float
+    """Seconds by which the ack timeout may fire late."""
+
+    nack_is_free: bool
+    """`basic.nack` returns a job without raising its delivery count."""
+
+    strict_priorities: bool
+    """Quorum queues order 32 priorities strictly; before, two classes at 2:1."""
+
+
+def features_of(version: str) -> Features:
+    """Features of the RabbitMQ that names itself `version`, e.g. `4.3.6`.
+
+    Raises ValueError when it is no version, or one older than Longshore supports.
+    """
+    match = re.match(r"(\d+)\.(\d+)", version)
+    if not match:
+        raise ValueError(f"{version!r} is not a RabbitMQ version")
+    number = (int(match[1]), int(match[2]))
+    if number < OLDEST:
+        raise ValueError(f"RabbitMQ {version} is too old; Longshore needs 4.0 or newer")
+    since_4_3 = number >= (4, 3)
+    return Features(
+        ack_timeout_by_consumer=since_4_3,
+        ack_timeout_resolution=0.0 if since_4_3 else 60.0,
+        nack_is_free=since_4_3,
+        strict_priorities=since_4_3,
+    )

@@ -1,0 +1,182 @@
+"""A job on the wire. Any AMQP client in any language can produce one.
+
+Publish to exchange `longshore.jobs` with the queue's name as key, `type` the handler's name,
+`content_type` `application/json` and a JSON object of keyword arguments as body.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Protocol
+
+CONTENT_TYPE = "application/json"
+PERSISTENT = 2
+MAX_PRIORITY = 31
+"""Highest priority; RabbitMQ 4.3 orders 0 to 31 strictly on quorum queues."""
+
+ATTEMPT = "longshore-attempt"
+ENQUEUED_AT = "longshore-enqueued-at"
+EXPIRES_AT = "longshore-expires-at"
+TRACEPARENT = "traceparent"
+
+DEAD_REASON = "longshore-dead-reason"
+ERROR = "longshore-error"
+TRACEBACK = "longshore-traceback"
+DIED_AT = "longshore-died-at"
+HOST = "longshore-host"
+QUEUE = "longshore-queue"
+
+DELIVERY_COUNT = "x-delivery-count"
+"""RabbitMQ's count of deliveries that ended badly: connection lost, channel closed, reject."""
+
+MAX_ERROR = 1024
+MAX_TRACEBACK = 16_384
+"""Characters kept in headers: all headers must fit one frame, 128 KiB by default."""
+
+
+class DeadReason(StrEnum):
+    """Why a job went to the dead-letter queue."""
+
+    MAX_ATTEMPTS = "max-attempts"
+    DISCARDED = "discarded"
+    HARD_LIMIT = "hard-limit"
+    MEMORY_LIMIT = "memory-limit"
+    WORKER_LOST = "worker-lost"
+    UNDECODABLE = "undecodable"
+    UNKNOWN_HANDLER = "unknown-handler"
+    INVALID_ARGUMENTS = "invalid-arguments"
+    EXPIRED = "expired"
+
+
+class Undecodable(ValueError):
+    """A delivery that is not a job; the message says which part and what it should be."""
+
+
+class Properties(Protocol):
+    """The AMQP properties of a delivery that a job is read from."""
+
+    type: str | None
+    content_type: str | None
+    message_id: str | None
+    priority: int | None
+    headers: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One job as it travels. Times are milliseconds since the epoch."""
+
+    id: str
+    handler: str
+    body: bytes
+    """JSON object of keyword arguments. The parent passes it on unread; the child decodes it."""
+
+    enqueued_at: int
+    attempt: int = 1
+    priority: int = 0
+    expires_at: int | None = None
+    traceparent: str | None = None
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    """Headers of the producer that mean nothing to Longshore; they stay with the job for life."""
+
+    def next_attempt(self) -> "Message":
+        """The same job, to be tried once more."""
+        return replace(self, attempt=self.attempt + 1)
+
+    def properties(self) -> dict[str, Any]:
+        """Keyword arguments for an AMQP client's properties object."""
+        headers = {**self.headers, ATTEMPT: self.attempt, ENQUEUED_AT: self.enqueued_at}
+        if self.expires_at is not None:
+            headers[EXPIRES_AT] = self.expires_at
+        if self.traceparent is not None:
+            headers[TRACEPARENT] = self.traceparent
+        return {
+            "type": self.handler,
+            "content_type": CONTENT_TYPE,
+            "message_id": self.id,
+            "delivery_mode": PERSISTENT,
+            "priority": self.priority,
+            "timestamp": self.enqueued_at // 1000,
+            "headers": headers,
+        }
+
+
+def decode(properties: Properties, body: bytes, *, new_id: str, now: int) -> Message:
+    """The job in a delivery; `new_id` and `now` stand in where a foreign producer left them out.
+
+    Raises Undecodable. The body is not looked into here.
+    """
+    if not properties.type:
+        raise Undecodable("property 'type' is missing; it names the handler")
+    if properties.content_type != CONTENT_TYPE:
+        raise Undecodable(
+            f"property 'content_type' is {properties.content_type!r}; it must be {CONTENT_TYPE!r}"
+        )
+    headers = properties.headers or {}
+    attempt = _integer(headers, ATTEMPT, default=1, least=1)
+    lost = _integer(headers, DELIVERY_COUNT, default=0, least=0)
+    expires_at = headers.get(EXPIRES_AT)
+    traceparent = headers.get(TRACEPARENT)
+    return Message(
+        id=properties.message_id or new_id,
+        handler=properties.type,
+        body=body,
+        enqueued_at=_integer(headers, ENQUEUED_AT, default=now, least=0),
+        attempt=attempt + lost,
+        priority=properties.priority or 0,
+        expires_at=None
+        if expires_at is None
+        else _integer(headers, EXPIRES_AT, default=0, least=0),
+        traceparent=traceparent if isinstance(traceparent, str) else None,
+        headers={name: value for name, value in headers.items() if _is_foreign(name)},
+    )
+
+
+def dead_headers(
+    *,
+    reason: DeadReason,
+    error: str,
+    traceback: str | None,
+    died_at: int,
+    host: str,
+    queue: str,
+) -> dict[str, Any]:
+    """Headers that a dead letter carries beside those of its job; `died_at` in ms."""
+    headers = {
+        DEAD_REASON: str(reason),
+        ERROR: error[:MAX_ERROR],
+        DIED_AT: died_at,
+        HOST: host,
+        QUEUE: queue,
+    }
+    if traceback:
+        # The end of a traceback names the error; its beginning is the way there.
+        headers[TRACEBACK] = traceback[-MAX_TRACEBACK:]
+    return headers
+
+
+def job_id(*, now: int, entropy: bytes) -> str:
+    """A UUIDv7 (RFC 9562) of `now` in ms and ten random bytes: ids sort by time."""
+    if len(entropy) != 10:
+        raise ValueError(f"entropy has {len(entropy)} bytes; a UUIDv7 takes 10")
+    value = now << 80 | int.from_bytes(entropy)
+    value = value & ~(0xF << 76) | 7 << 76
+    value = value & ~(0x3 << 62) | 2 << 62
+    digits = f"{value:032x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def _integer(headers: Mapping[str, Any], name: str, *, default: int, least: int) -> int:
+    value = headers.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise Undecodable(f"header {name!r} is {value!r}; it must be an integer ≥ {least}")
+    return value
+
+
+_OWN = frozenset({ATTEMPT, ENQUEUED_AT, EXPIRES_AT, TRACEPARENT})
+
+
+def _is_foreign(name: str) -> bool:
+    # Brokers write x-… headers at each hop. Sent again they mislead: RabbitMQ reads a republished
+    # x-death as a dead-letter cycle before 4.0.1.
+    return name not in _OWN and not name.startswith("x-")

@@ -1,0 +1,63 @@
+"""Names of everything that Longshore declares in RabbitMQ and Kubernetes."""
+
+import re
+
+JOBS_EXCHANGE = "longshore.jobs"
+"""Topic exchange through which every job enters its queue; the key ends with the queue's name."""
+
+DEAD_EXCHANGE = "longshore.dead"
+"""Topic exchange to the dead-letter queues; the key ends with the name of the job's queue."""
+
+REPORTS_EXCHANGE = "longshore.reports"
+"""Topic exchange for what workers tell the operator; the key is the queue's name."""
+
+WORKER_CONFIG_ENV = "LONGSHORE_WORKER_CONFIG"
+"""Environment variable with a worker's configuration as JSON (`contract.config`)."""
+
+AMQP_URL_ENV = "LONGSHORE_AMQP_URL"
+"""Environment variable and Secret key with the `amqp://` or `amqps://` address and credentials."""
+
+QUEUE_ENV = "LONGSHORE_QUEUE"
+"""Environment variable and Secret key with the queue's name, `NAMESPACE.NAME`."""
+
+POD_NAME_ENV = "LONGSHORE_POD_NAME"
+"""Environment variable with the pod's name, by which the operator knows a worker's reports."""
+
+MAX_TASK_QUEUE_NAME = 54
+"""Longest name of a TaskQueue: with `-producer` behind it, it is still a DNS label (63)."""
+
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+def queue_name(*, namespace: str, name: str) -> str:
+    """The job queue of TaskQueue `name` in `namespace`; also its key in every exchange.
+
+    Both parts are DNS labels and hold no dot, so two TaskQueues never share a queue.
+    """
+    for what, value in (("namespace", namespace), ("name", name)):
+        if not _DNS_LABEL.fullmatch(value):
+            raise ValueError(
+                f"{what} {value!r} is not a DNS label: lower-case letters, digits and '-', "
+                "63 characters at most"
+            )
+    return f"{namespace}.{name}"
+
+
+def dead_queue_name(queue: str) -> str:
+    """The queue that keeps the dead letters of `queue`."""
+    return f"{queue}.dead"
+
+
+def ending_with(queue: str) -> str:
+    """Binding key for messages to `queue`, whatever delay bits still stand before its name."""
+    return f"#.{queue}"
+
+
+def worker_name(task_queue: str) -> str:
+    """The Deployment of a TaskQueue's workers, and the Secret that they connect with."""
+    return f"{task_queue}-worker"
+
+
+def producer_name(task_queue: str) -> str:
+    """The Secret with which producers publish to a TaskQueue."""
+    return f"{task_queue}-producer"

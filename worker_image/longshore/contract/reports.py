@@ -1,0 +1,34 @@
+"""What a worker tells the operator, over RabbitMQ: one small JSON message on each change."""
+
+from pydantic import BaseModel, ConfigDict
+
+REPORT_INTERVAL = 2.0
+"""Seconds between reports when nothing changes; a report is also sent at once on a change."""
+
+STALE_AFTER = 10.0
+"""Seconds after which a silent worker's state is unknown. Unknown is never taken for idle."""
+
+
+class WorkerReport(BaseModel):
+    """State of one worker. Counters start at 0 with the worker and only grow."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    queue: str
+    worker: str
+    """The pod's name."""
+
+    slots: int
+    busy: int
+    """Slots with a running job."""
+
+    held: int
+    """Jobs delivered and not yet acked: those running, waiting, and being settled."""
+
+    draining: bool = False
+    succeeded: int = 0
+    failed: int = 0
+    """Attempts that ended badly and were scheduled again."""
+
+    dead: int = 0
+    """Jobs sent to the dead-letter queue."""

@@ -1,0 +1,31 @@
+"""When a failed job runs again: exponential backoff with jitter."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often and how late a failed job is tried again; delays in seconds."""
+
+    max_attempts: int = 5
+    initial_delay: float = 10.0
+    max_delay: float = 3600.0
+    factor: float = 2.0
+    jitter: float = 0.25
+    """Largest share by which a delay is lengthened or shortened, 0 to 1."""
+
+    def is_last(self, attempt: int) -> bool:
+        """Whether no attempt follows `attempt`, which counts from 1."""
+        return attempt >= self.max_attempts
+
+    def delay_after(self, attempt: int, *, chance: float) -> float:
+        """Seconds between the failure of `attempt` and the next one.
+
+        `chance` is uniform in [0, 1). Jitter keeps jobs that failed together from
+        returning together.
+        """
+        try:
+            delay = min(self.max_delay, self.initial_delay * self.factor ** (attempt - 1))
+        except OverflowError:
+            delay = self.max_delay
+        return delay * (1 + self.jitter * (2 * chance - 1))
