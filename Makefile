@@ -1,0 +1,90 @@
+# Longshore. `make` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+DEV := $(PYTHON) -m dev
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: venv cluster-up images ## everything up, 200 real jobs done, back to zero workers
+	$(BIN)/python -m dev demo
+
+.PHONY: test
+test: venv lint types cluster-up brokers-up images ## everything checked: lint, types, import contracts, all tests
+	$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: venv ## ruff, import contracts, generated files up to date
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/longshore crds --check
+
+.PHONY: types
+types: venv ## mypy --strict
+	$(BIN)/mypy
+
+.PHONY: unit
+unit: venv ## tests that need nothing
+	$(BIN)/python -m pytest tests/unit
+
+.PHONY: integration
+integration: venv brokers-up ## tests against real RabbitMQ 4.0 and 4.3
+	$(BIN)/python -m pytest tests/integration
+
+.PHONY: e2e
+e2e: venv cluster-up images ## tests on a real cluster
+	$(BIN)/python -m pytest tests/chart tests/e2e
+
+.PHONY: cluster-up
+cluster-up: ## a one-node Kubernetes; LONGSHORE_CLUSTER=auto|kubeconfig|kind|embedded
+	$(DEV) cluster up
+
+.PHONY: cluster-down
+cluster-down: brokers-down ## leave nothing of it behind
+	$(DEV) cluster down
+
+.PHONY: images
+images: venv cluster-up ## build the images and load them into the cluster
+	$(DEV) images
+
+.PHONY: brokers-up
+brokers-up: ## RabbitMQ 4.0 and 4.3 on loopback, for the integration tests
+	$(DEV) brokers up
+
+.PHONY: brokers-down
+brokers-down: ## stop them
+	$(DEV) brokers down
+
+.PHONY: format
+format: venv ## let ruff format and fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: crds
+crds: venv ## write crds/ and the CRD chart from the models
+	$(BIN)/longshore crds --output crds
+	$(BIN)/longshore crds --output charts/longshore-crds/templates
+
+.PHONY: pins
+pins: venv ## pin all dependencies anew, with hashes and no addresses
+	for pin in "worker" "operator --extra operator" "dev --extra operator --group dev"; do \
+	  set -- $$pin; name=$$1; shift; \
+	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	    --no-header --no-annotate --no-emit-find-links pyproject.toml $$@ -o requirements/$$name.txt; \
+	done
+
+.PHONY: venv
+venv: .venv/.stamp
+
+.venv/.stamp: pyproject.toml requirements/dev.txt
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(f"Longshore needs Python 3.11 or newer; PYTHON={sys.executable} is {sys.version.split()[0]}")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@

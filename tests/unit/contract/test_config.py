@@ -1,0 +1,35 @@
+import pytest
+from pydantic import ValidationError
+
+from longshore.contract.config import WorkerConfig
+
+
+def test_what_the_operator_renders_the_worker_reads() -> None:
+    config = WorkerConfig(
+        queue="media.transcode",
+        handlers=("media.jobs",),
+        hard_limit=7200,
+        soft_limit=6900,
+        ack_timeout=7325,
+    )
+
+    text = config.model_dump_json()
+
+    assert '"hard_limit":"2h"' in text
+    assert WorkerConfig.model_validate_json(text) == config
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"handlers": []}, "handlers"),
+        ({"hard_limit": "two hours"}, "hard_limit"),
+        ({"slots": 0}, "slots"),
+        ({"unheard_of": 1}, "unheard_of"),
+    ],
+)
+def test_a_bad_configuration_names_its_field(change, names) -> None:
+    good = {"queue": "a.b", "handlers": ["m"], "hard_limit": "1h", "ack_timeout": "2h"}
+
+    with pytest.raises(ValidationError, match=names):
+        WorkerConfig.model_validate({**good, **change})

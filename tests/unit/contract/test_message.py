@@ -1,0 +1,114 @@
+from types import SimpleNamespace
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longshore.contract import message
+from longshore.contract.message import DeadReason, Message, Undecodable, dead_headers, decode
+
+NOW = 1_790_000_000_000
+
+
+def delivery(**properties: object) -> SimpleNamespace:
+    given_ones = {
+        "type": "transcode",
+        "content_type": "application/json",
+        "message_id": None,
+        "priority": None,
+        "headers": None,
+    }
+    return SimpleNamespace(**{**given_ones, **properties})
+
+
+def read(**properties: object) -> Message:
+    return decode(delivery(**properties), b"{}", new_id="given", now=NOW)
+
+
+def test_the_least_that_a_foreign_producer_may_send_is_a_job() -> None:
+    assert read() == Message(id="given", handler="transcode", body=b"{}", enqueued_at=NOW)
+
+
+@given(
+    attempt=st.integers(min_value=1, max_value=2**31),
+    priority=st.integers(min_value=0, max_value=31),
+    expires_at=st.one_of(st.none(), st.integers(min_value=0, max_value=2**60)),
+    traceparent=st.one_of(st.none(), st.text(max_size=60)),
+    foreign=st.dictionaries(st.text("abc", min_size=1), st.integers(), max_size=3),
+)
+def test_a_job_survives_the_wire(attempt, priority, expires_at, traceparent, foreign) -> None:
+    job = Message(
+        id="an-id",
+        handler="transcode",
+        body=b'{"a": 1}',
+        enqueued_at=NOW,
+        attempt=attempt,
+        priority=priority,
+        expires_at=expires_at,
+        traceparent=traceparent,
+        headers=foreign,
+    )
+
+    assert decode(SimpleNamespace(**job.properties()), job.body, new_id="other", now=0) == job
+
+
+def test_deliveries_that_ended_badly_are_attempts() -> None:
+    headers = {"longshore-attempt": 2, "x-delivery-count": 3}
+
+    assert read(headers=headers).attempt == 5
+
+
+def test_what_brokers_wrote_is_not_sent_again() -> None:
+    job = read(headers={"x-death": [{}], "x-delivery-count": 1, "tenant": "a"})
+
+    assert job.headers == {"tenant": "a"}
+
+
+@pytest.mark.parametrize(
+    ("properties", "names"),
+    [
+        ({"type": None}, "property 'type' is missing"),
+        ({"type": ""}, "property 'type' is missing"),
+        ({"content_type": None}, "property 'content_type' is None"),
+        ({"content_type": "application/x-python-serialize"}, "must be 'application/json'"),
+        ({"headers": {"longshore-attempt": "two"}}, "'longshore-attempt' is 'two'"),
+        ({"headers": {"longshore-attempt": 0}}, "must be an integer ≥ 1"),
+        ({"headers": {"longshore-attempt": True}}, "'longshore-attempt' is True"),
+        ({"headers": {"longshore-expires-at": "soon"}}, "'longshore-expires-at' is 'soon'"),
+        ({"headers": {"longshore-enqueued-at": -1}}, "'longshore-enqueued-at' is -1"),
+    ],
+)
+def test_what_is_no_job_is_refused_by_the_part_that_is_wrong(properties, names) -> None:
+    with pytest.raises(Undecodable, match=names):
+        read(**properties)
+
+
+def test_a_dead_letter_keeps_the_end_of_a_long_traceback() -> None:
+    headers = dead_headers(
+        reason=DeadReason.MAX_ATTEMPTS,
+        error="e" * 5000,
+        traceback="start" + "." * 20_000 + "ValueError: the cause",
+        died_at=NOW,
+        host="pod-1",
+        queue="media.transcode",
+    )
+
+    assert headers["longshore-dead-reason"] == "max-attempts"
+    assert len(headers["longshore-error"]) == message.MAX_ERROR
+    assert len(headers["longshore-traceback"]) == message.MAX_TRACEBACK
+    assert headers["longshore-traceback"].endswith("ValueError: the cause")
+
+
+def test_ids_are_uuids_of_version_7_that_sort_by_time() -> None:
+    early = message.job_id(now=NOW, entropy=b"\xff" * 10)
+    late = message.job_id(now=NOW + 1, entropy=b"\x00" * 10)
+
+    assert UUID(early).version == 7
+    assert UUID(early).variant == "specified in RFC 4122"
+    assert early < late
+
+
+def test_an_id_needs_its_ten_bytes() -> None:
+    with pytest.raises(ValueError, match="takes 10"):
+        message.job_id(now=NOW, entropy=b"short")
