@@ -12,7 +12,7 @@ help: ## list the targets
 
 .PHONY: demo
 demo: venv cluster-up images ## everything up, 200 real jobs done, back to zero workers
-	$(BIN)/python -m dev demo
+	$(BIN)/python -m demo
 
 .PHONY: test
 test: venv lint types cluster-up brokers-up images ## everything checked: lint, types, import contracts, all tests

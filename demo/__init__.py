@@ -1,0 +1,1 @@
+"""`make demo`: the example in `examples/render`, run for real and judged job by job."""

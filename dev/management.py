@@ -1,0 +1,70 @@
+"""The trial RabbitMQ of the development cluster, looked into from outside by its management API."""
+
+from __future__ import annotations
+
+import base64
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from dev import release
+from dev.kube import Kube
+
+
+@dataclass(frozen=True)
+class Management:
+    """A management API on a port of loopback, and the vhost that Longshore uses there."""
+
+    port: int
+    username: str
+    password: str
+    vhost: str
+
+    def peek(self, queue: str) -> list[dict[str, Any]]:
+        """All messages that are ready in `queue`, left where they are."""
+        question = {"count": 10_000, "ackmode": "ack_requeue_true", "encoding": "auto"}
+        return self._ask(f"{self._path(queue)}/get", question)
+
+    def depth(self, queue: str) -> int | None:
+        """Messages ready in `queue`, counted now; None when there is no such queue."""
+        try:
+            # Plain figures may be ten seconds old; with these parameters the queue is asked.
+            found = self._ask(f"{self._path(queue)}?disable_stats=true&enable_queue_totals=true")
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise
+        return int(found["messages_ready"])
+
+    def _path(self, queue: str) -> str:
+        return f"queues/{quote(self.vhost, safe='')}/{quote(queue, safe='')}"
+
+    def _ask(self, path: str, question: dict[str, Any] | None = None) -> Any:
+        secret = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+        request = urllib.request.Request(  # noqa: S310 — the address is our own
+            f"http://127.0.0.1:{self.port}/api/{path}",
+            data=json.dumps(question).encode() if question else None,
+            headers={"Authorization": f"Basic {secret}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 — as above
+            return json.load(answer)
+
+
+@contextmanager
+def management(kube: Kube) -> Iterator[Management]:
+    """The release's RabbitMQ, reached for as long as the block lasts."""
+    service = release.BROKER_SERVICE
+    data = kube.get("secret", service, f"--namespace={release.NAMESPACE}")["data"]
+    broker = kube.get("broker", "default")["spec"]
+    with kube.forwarded(f"service/{service}", namespace=release.NAMESPACE, port=15672) as port:
+        yield Management(
+            port=port,
+            username=base64.b64decode(data["username"]).decode(),
+            password=base64.b64decode(data["password"]).decode(),
+            vhost=broker["vhost"],
+        )

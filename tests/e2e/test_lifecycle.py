@@ -1,0 +1,96 @@
+"""TaskQueues come, change and go; the operator may go too."""
+
+from dev import release
+from dev.errors import CommandFailed
+from dev.kube import Kube, wait_for
+from tests.e2e.tenant import Tenant
+
+
+def test_a_task_queue_derives_every_timeout_from_its_limit(tenant: Tenant) -> None:
+    tenant.apply(timeLimit={"hard": "2h", "soft": "1h55m"})
+    tenant.wait_for_condition("QueueDeclared", "True")
+
+    timeouts = wait_for("timeouts", lambda: tenant.status().get("timeouts"))
+    assert timeouts["ackTimeout"] == "2h2m5s"
+    assert timeouts["terminationGrace"] == "2h35s"
+    pod = tenant.kube.get("deployment", "work-worker", f"--namespace={tenant.namespace}")["spec"][
+        "template"
+    ]
+    assert pod["spec"]["terminationGracePeriodSeconds"] == 7235
+    assert (
+        pod["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+    )
+
+
+def test_applying_again_leaves_the_scale_alone(tenant: Tenant) -> None:
+    tenant.apply(scaling={"min": 2})
+    tenant.wait_for_condition("Ready", "True", seconds=90)
+
+    tenant.apply(scaling={"min": 2}, worker={"env": [{"name": "CHANGED", "value": "yes"}]})
+
+    deployment = wait_for(
+        "the new template",
+        lambda: (
+            found
+            if "CHANGED"
+            in str(
+                found := tenant.kube.get(
+                    "deployment", "work-worker", f"--namespace={tenant.namespace}"
+                )
+            )
+            else None
+        ),
+    )
+    assert deployment["spec"]["replicas"] == 2
+
+
+def test_a_queue_with_jobs_in_it_outlives_its_task_queue(tenant: Tenant) -> None:
+    tenant.apply(scaling={"paused": True})
+    tenant.wait_for_condition("QueueDeclared", "True")
+    with tenant.client() as client:
+        client.enqueue(tenant.queue(), "note", text="still here")
+
+    tenant.kube.kubectl("delete", "tq", "work", f"--namespace={tenant.namespace}", "--timeout=60s")
+
+    assert tenant.depth() == 1
+    tenant.apply()
+    wait_for("the kept job is done", lambda: tenant.status().get("succeeded") == 1, seconds=60)
+
+
+def test_an_empty_queue_goes_with_its_task_queue(tenant: Tenant) -> None:
+    tenant.apply()
+    tenant.wait_for_condition("QueueDeclared", "True")
+    assert tenant.depth() == 0
+
+    tenant.kube.kubectl("delete", "tq", "work", f"--namespace={tenant.namespace}", "--timeout=60s")
+
+    assert tenant.depth() is None
+
+
+def test_an_operator_that_starts_again_disturbs_nobody(tenant: Tenant, kube: Kube) -> None:
+    tenant.apply(scaling={"min": 1})
+    tenant.wait_for_condition("Ready", "True", seconds=90)
+    before = {pod["metadata"]["name"] for pod in tenant.pods()}
+    operator = (f"deployment/{release.RELEASE}", f"--namespace={release.NAMESPACE}")
+
+    kube.kubectl("rollout", "restart", *operator)
+    kube.kubectl("rollout", "status", *operator, "--timeout=120s")
+
+    with tenant.client() as client:
+        client.enqueue(tenant.queue(), "note", text="hello")
+    wait_for("the job is done", lambda: tenant.status().get("succeeded", 0) >= 1, seconds=60)
+    assert {pod["metadata"]["name"] for pod in tenant.pods()} == before
+
+
+def test_a_namespace_with_a_task_queue_can_be_deleted(tenant: Tenant) -> None:
+    tenant.apply(scaling={"min": 1})
+    tenant.wait_for_condition("QueueDeclared", "True")
+
+    tenant.delete()
+
+    try:
+        tenant.kube.get("namespace", tenant.namespace)
+    except CommandFailed as gone:
+        assert "NotFound" in str(gone)
+    else:
+        raise AssertionError(f"namespace {tenant.namespace} is still there")
