@@ -30,6 +30,7 @@ NAME = "render"
 EXAMPLE = paths.REPO / "examples" / "render"
 IN_NAMESPACE = f"--namespace={NAMESPACE}"
 DEADLINE = 240.0
+FOLDER = "/var/tmp/longshore-render"  # noqa: S108 — on the cluster's node, as in the manifests
 
 
 @dataclass
@@ -89,7 +90,7 @@ def start(kube: Kube, console: Console) -> str:
     """Apply the example anew with the images built here; returns the folder its jobs write to."""
     kube.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s")
     kube.kubectl("create", "namespace", NAMESPACE)
-    folder = f"/var/tmp/longshore-demo/{uuid.uuid4().hex[:8]}"
+    folder = f"{FOLDER}/{uuid.uuid4().hex[:8]}"
     apply(kube, "taskqueue.yaml", folder)
     with console.status("waiting for the TaskQueue to be Ready"):
         kube.kubectl(
@@ -153,7 +154,7 @@ def apply(kube: Kube, file: str, folder: str) -> None:
     manifest = (EXAMPLE / file).read_text()
     kube.apply(
         manifest.replace("longshore/example-render:dev", images["example-render"]).replace(
-            "/var/tmp/longshore-render", folder
+            FOLDER, folder
         )
     )
 

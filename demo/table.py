@@ -16,8 +16,8 @@ def live(status: dict[str, Any], *, workers: int, seconds: float) -> Table:
     for column in ("ready", "running", "workers", "done", "dead"):
         table.add_column(column, justify="right", min_width=8)
     table.add_row(
-        str(status.get("ready", "–")),
-        str(status.get("running", "–")),
+        str(status.get("ready", "-")),
+        str(status.get("running", "-")),
         str(workers),
         str(status.get("succeeded", 0)),
         str(status.get("dead", 0)),

@@ -46,12 +46,12 @@ class Management:
 
     def _ask(self, path: str, question: dict[str, Any] | None = None) -> Any:
         secret = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
-        request = urllib.request.Request(  # noqa: S310 — the address is our own
+        request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/api/{path}",
             data=json.dumps(question).encode() if question else None,
             headers={"Authorization": f"Basic {secret}", "Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 — as above
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
 

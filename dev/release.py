@@ -1,4 +1,4 @@
-"""Longshore in the development cluster: both charts installed as a user would, with a trial RabbitMQ."""
+"""Longshore in the development cluster: both charts as a user installs them, trial RabbitMQ too."""
 
 from __future__ import annotations
 

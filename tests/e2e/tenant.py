@@ -12,9 +12,9 @@ from urllib.parse import urlsplit, urlunsplit
 import yaml
 
 from dev import release
-from dev.management import management
 from dev.errors import CommandFailed
 from dev.kube import Kube, wait_for
+from dev.management import management
 from longshore import Client
 from longshore.contract.names import dead_queue_name
 
@@ -48,7 +48,7 @@ class Tenant:
         )
 
     def manifest(self, name: str = "work", **changes: Any) -> str:
-        """A TaskQueue with quick settings; `changes` are merged into its spec, section by section."""
+        """A TaskQueue with quick settings; `changes` go into its spec by section."""
         spec: dict[str, Any] = {
             "timeLimit": {"hard": "60s"},
             "retry": {"initialDelay": "1s", "maxAttempts": 2},
