@@ -122,7 +122,8 @@ def watch(kube: Kube, *, jobs: int, console: Console, started: float) -> Watched
         screen.update(
             table.live(watched.status, workers=watched.workers, seconds=time.monotonic() - started)
         )
-        done = watched.status.get("succeeded", 0) + watched.status.get("dead", 0)
+        ended = watched.status.get("jobs", {})
+        done = ended.get("succeeded", 0) + ended.get("dead", 0)
         return done >= jobs and watched.workers == 0
 
     with Live(console=console, refresh_per_second=4) as screen:

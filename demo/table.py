@@ -15,12 +15,13 @@ def live(status: dict[str, Any], *, workers: int, seconds: float) -> Table:
     table = Table(title=f"TaskQueue demo/render after {seconds:.0f} s", title_justify="left")
     for column in ("ready", "running", "workers", "done", "dead"):
         table.add_column(column, justify="right", min_width=8)
+    jobs = status.get("jobs", {})
     table.add_row(
-        str(status.get("ready", "-")),
-        str(status.get("running", "-")),
+        str(jobs.get("ready", "-")),
+        str(jobs.get("running", "-")),
         str(workers),
-        str(status.get("succeeded", 0)),
-        str(status.get("dead", 0)),
+        str(jobs.get("succeeded", 0)),
+        str(jobs.get("dead", 0)),
     )
     return table
 

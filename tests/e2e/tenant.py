@@ -87,6 +87,10 @@ class Tenant:
     def status(self, name: str = "work") -> dict[str, Any]:
         return self.kube.get("taskqueue", name, f"--namespace={self.namespace}").get("status", {})
 
+    def jobs(self, name: str = "work") -> dict[str, int]:
+        """Numbers of jobs in a TaskQueue's status; what is unknown is absent."""
+        return self.status(name).get("jobs", {})
+
     def condition(self, type_: str, name: str = "work") -> dict[str, Any]:
         """One condition of a TaskQueue; empty while it has none."""
         conditions = self.status(name).get("conditions", [])

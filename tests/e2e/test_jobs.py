@@ -13,12 +13,12 @@ def settled(tenant: Tenant, *, succeeded: int = 0, dead: int = 0) -> None:
     """Wait until the status counts these jobs and nothing is left to do."""
 
     def look() -> bool:
-        status = tenant.status()
+        jobs = tenant.jobs()
         return (
-            status.get("succeeded", 0) >= succeeded
-            and status.get("dead", 0) >= dead
-            and status.get("ready") == 0
-            and status.get("running") == 0
+            jobs.get("succeeded", 0) >= succeeded
+            and jobs.get("dead", 0) >= dead
+            and jobs.get("ready") == 0
+            and jobs.get("running") == 0
         )
 
     wait_for(f"{succeeded} done and {dead} dead", look, seconds=90)
@@ -69,7 +69,7 @@ def test_a_busy_worker_outlives_the_manifest_that_made_it(tenant: Tenant) -> Non
     tenant.wait_for_condition("Ready", "True")
     with tenant.client() as client:
         client.enqueue(tenant.queue(), "hold", seconds=12)
-    wait_for("the job runs", lambda: tenant.status().get("running") == 1, seconds=30)
+    wait_for("the job runs", lambda: tenant.jobs().get("running") == 1, seconds=30)
     before = {pod["metadata"]["name"] for pod in tenant.pods()}
 
     tenant.apply(worker={"env": [{"name": "CHANGED", "value": "yes"}]})
@@ -87,7 +87,7 @@ def test_a_busy_worker_outlives_the_manifest_that_made_it(tenant: Tenant) -> Non
         lambda: not before & {pod["metadata"]["name"] for pod in tenant.pods()},
         seconds=30,
     )
-    assert tenant.status().get("dead", 0) == 0
+    assert tenant.jobs().get("dead", 0) == 0
 
 
 def test_a_failed_job_ends_in_the_dead_letter_queue_with_its_story(tenant: Tenant) -> None:

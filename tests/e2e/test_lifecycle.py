@@ -56,7 +56,7 @@ def test_a_queue_with_jobs_in_it_outlives_its_task_queue(tenant: Tenant) -> None
 
     assert tenant.depth() == 1
     tenant.apply()
-    wait_for("the kept job is done", lambda: tenant.status().get("succeeded") == 1, seconds=60)
+    wait_for("the kept job is done", lambda: tenant.jobs().get("succeeded") == 1, seconds=60)
 
 
 def test_an_empty_queue_goes_with_its_task_queue(tenant: Tenant) -> None:
@@ -80,7 +80,7 @@ def test_an_operator_that_starts_again_disturbs_nobody(tenant: Tenant, kube: Kub
 
     with tenant.client() as client:
         client.enqueue(tenant.queue(), "note", text="hello")
-    wait_for("the job is done", lambda: tenant.status().get("succeeded", 0) >= 1, seconds=60)
+    wait_for("the job is done", lambda: tenant.jobs().get("succeeded", 0) >= 1, seconds=60)
     assert {pod["metadata"]["name"] for pod in tenant.pods()} == before
 
 

@@ -35,7 +35,7 @@ def test_a_contradiction_is_refused_by_its_field(tenant: Tenant, case: str) -> N
 
 
 def test_a_name_that_is_too_long_is_refused(tenant: Tenant) -> None:
-    with pytest.raises(CommandFailed, match="at most 54"):
+    with pytest.raises(CommandFailed, match="54 is the most"):
         tenant.apply("q" * 55)
 
 

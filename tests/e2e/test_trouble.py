@@ -52,7 +52,7 @@ def test_a_broker_that_does_not_answer_is_a_condition_and_holds_everything(
     tenant.wait_for_condition("Ready", "True", seconds=90)
     with tenant.client() as client:
         client.enqueue(tenant.queue(), "note", text="after the storm")
-    wait_for("the job is done", lambda: tenant.status().get("succeeded") == 1, seconds=60)
+    wait_for("the job is done", lambda: tenant.jobs().get("succeeded") == 1, seconds=60)
 
 
 def test_a_broker_that_is_not_there_is_named(tenant: Tenant) -> None:
