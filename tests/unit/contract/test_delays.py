@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longshore.contract import delays
-from longshore.contract.names import JOBS_EXCHANGE, ending_with
+from longshore.contract.names import DUE_EXCHANGE, JOBS_EXCHANGE, ending_with
 
 
 def matches(pattern: list[str], words: list[str]) -> bool:
@@ -31,7 +31,7 @@ def walk(exchange: str, key: str) -> tuple[str, int]:
 def test_the_ladder_holds_a_job_for_exactly_its_delay(seconds: int) -> None:
     exchange, key = delays.route("media.transcode", delay=seconds)
 
-    assert walk(exchange, key) == (JOBS_EXCHANGE, seconds)
+    assert walk(exchange, key) == (DUE_EXCHANGE, seconds)
     assert matches(ending_with("media.transcode").split("."), key.split("."))
     assert not matches(ending_with("other.transcode").split("."), key.split("."))
 

@@ -1,0 +1,172 @@
+"""Real RabbitMQ brokers on the host's loopback, for tests that need no cluster."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from dev import buildah, builds, docker, packages, paths, processes, progress, rabbitmq, recipes
+from dev.cache import lock, made_once, read_record, write_record
+from dev.errors import DevError, NotReady
+from dev.rabbitmq import Series
+
+USER = PASSWORD = "guest"
+START_DEADLINE = 60.0
+START_SCRIPT = paths.SOURCES / "chroot" / "start-broker.sh"
+CTL_SCRIPT = paths.SOURCES / "chroot" / "rabbitmqctl.sh"
+
+
+def up(names: Sequence[str] = ()) -> dict:
+    """Start the brokers of these series (default: all) unless they run; returns brokers.json."""
+    with lock("brokers"):
+        for series in _chosen(names):
+            if _version(series) is None:
+                _start(series)
+        records = read_record(paths.BROKERS_RECORD)
+        for series in _chosen(names):
+            records[series.name] = _record(series, version=_await(series))
+        if records != read_record(paths.BROKERS_RECORD):
+            write_record(paths.BROKERS_RECORD, dict(sorted(records.items())))
+    return read_record(paths.BROKERS_RECORD)
+
+
+def down(names: Sequence[str] = ()) -> None:
+    """End them; their data was in memory and goes with them."""
+    with lock("brokers"):
+        for series in _chosen(names):
+            _stop(series)
+            records = read_record(paths.BROKERS_RECORD)
+            records.pop(series.name, None)
+            write_record(paths.BROKERS_RECORD, records)
+
+
+def status() -> dict[str, str | None]:
+    """The version that answers, by series; None where none does."""
+    return {name: _version(series) for name, series in rabbitmq.ALL.items()}
+
+
+def _start(series: Series) -> None:
+    _stop(series)
+    if docker.answers():
+        docker.run_broker(_name(series), series=series, user=USER, password=PASSWORD)
+        return
+    packages.require_root("a broker in its own root")
+    processes.start(
+        _name(series),
+        [*_in_own_namespaces(), START_SCRIPT, _root(series)],
+        state=paths.state(),
+        environment=_environment(series),
+    )
+
+
+def _stop(series: Series) -> None:
+    if docker.answers():
+        docker.remove(_name(series))
+    processes.stop(_name(series), state=paths.state())
+    # Becoming another user undoes --kill-child; what lives in the broker's root is the broker.
+    processes.end(list(processes.rooted_in(_roots(), name=f"{_image(series)}-*")))
+
+
+def _await(series: Series) -> str:
+    deadline = time.monotonic() + START_DEADLINE
+    with progress.step(f"RabbitMQ {series.name}") as waiting:
+        while time.monotonic() < deadline:
+            if version := _version(series):
+                return version
+            if not _running(series):
+                break
+            waiting.tick()
+            time.sleep(0.1)
+    log = paths.state() / f"{_name(series)}.log"
+    raise NotReady(f"RabbitMQ {series.name} is not up after {waiting.elapsed:.0f} s: see {log}")
+
+
+def _running(series: Series) -> bool:
+    return docker.answers() or bool(processes.remembered(_name(series), state=paths.state()))
+
+
+def _version(series: Series) -> str | None:
+    """The version of the broker, once it is booted and both AMQP and management serve."""
+    token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{series.management}/api/overview",
+        headers={"Authorization": f"Basic {token}"},
+    )
+    # A proxy of the machine must not come between us and our own loopback.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=2) as response:
+            overview = json.load(response)
+    except (OSError, urllib.error.URLError, json.JSONDecodeError):
+        return None
+    protocols = {each["protocol"] for each in overview.get("listeners", [])}
+    return overview["rabbitmq_version"] if "amqp" in protocols else None
+
+
+def _record(series: Series, *, version: str) -> dict:
+    credentials = f"{USER}:{PASSWORD}"
+    return {
+        "version": version,
+        "amqp": f"amqp://{credentials}@127.0.0.1:{series.amqp}/",
+        "management": f"http://127.0.0.1:{series.management}",
+        "prometheus": f"http://127.0.0.1:{series.prometheus}",
+        "user": USER,
+        "password": PASSWORD,
+        "ctl": _ctl(series),
+    }
+
+
+def _ctl(series: Series) -> list[str]:
+    """What to put before rabbitmqctl's arguments."""
+    if docker.answers():
+        return ["docker", "exec", _name(series), "rabbitmqctl"]
+    return [str(CTL_SCRIPT), str(paths.state() / f"{_name(series)}.pid"), *_node(series)]
+
+
+def _environment(series: Series) -> dict[str, str]:
+    names = ("amqp", "management", "prometheus", "distribution", "epmd")
+    return {
+        "BROKER_NODE": _node(series)[0],
+        **{f"BROKER_{name.upper()}": str(getattr(series, name)) for name in names},
+    }
+
+
+def _node(series: Series) -> list[str]:
+    return [f"rabbit-{series.name.replace('.', '-')}@localhost", str(series.epmd)]
+
+
+def _root(series: Series) -> Path:
+    recipe = recipes.rabbitmq(series)
+    return made_once(
+        f"{_roots().name}/{_image(series)}",
+        key=recipe.reference.rpartition(":")[2],
+        make=lambda folder: buildah.export_root(builds.build(recipe), folder),
+    )
+
+
+def _roots() -> Path:
+    return paths.cache() / "roots"
+
+
+def _image(series: Series) -> str:
+    return f"rabbitmq-{series.name}"
+
+
+def _in_own_namespaces() -> list[str]:
+    return ["unshare", "--mount", "--pid", "--fork", "--kill-child=SIGKILL"]
+
+
+def _name(series: Series) -> str:
+    return f"longshore-broker-{series.name}"
+
+
+def _chosen(names: Sequence[str]) -> list[Series]:
+    unknown = sorted(set(names) - set(rabbitmq.ALL))
+    if unknown:
+        raise DevError(f"no RabbitMQ series {unknown[0]!r}: there are {', '.join(rabbitmq.ALL)}")
+    return [rabbitmq.ALL[name] for name in names or rabbitmq.ALL]

@@ -1,0 +1,40 @@
+#!/bin/sh
+# First process of its own mount and pid namespace: becomes the RabbitMQ of the root filesystem $1.
+# Every mount made here is seen by nobody else and ends with the broker.
+set -eu
+root=$1
+
+mount --bind "$root" "$root"
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
+mount -t tmpfs -o uid=999,gid=999,mode=0755 tmpfs "$root/var/lib/rabbitmq"
+mount -t tmpfs -o uid=999,gid=999,mode=0755 tmpfs "$root/var/log/rabbitmq"
+mount -t tmpfs -o mode=0755 tmpfs "$root/run"
+mkdir "$root/run/rabbitmq"
+
+# The node is called NAME@localhost, and the suite's root has no hosts file of its own.
+echo '127.0.0.1 localhost' > "$root/run/hosts"
+touch "$root/etc/hosts"
+mount --bind "$root/run/hosts" "$root/etc/hosts"
+
+cat > "$root/run/rabbitmq/host.conf" <<CONF
+listeners.tcp.1 = 127.0.0.1:$BROKER_AMQP
+management.tcp.ip = 127.0.0.1
+management.tcp.port = $BROKER_MANAGEMENT
+prometheus.tcp.ip = 127.0.0.1
+prometheus.tcp.port = $BROKER_PROMETHEUS
+CONF
+
+exec chroot --userspec=999:999 "$root" /usr/bin/env -i \
+  PATH=/usr/lib/rabbitmq/bin:/usr/bin:/bin \
+  HOME=/var/lib/rabbitmq \
+  LANG=C.UTF-8 \
+  ERL_EPMD_ADDRESS=127.0.0.1 \
+  ERL_EPMD_PORT="$BROKER_EPMD" \
+  RABBITMQ_CONFIG_FILE=/run/rabbitmq/host.conf \
+  RABBITMQ_DIST_PORT="$BROKER_DISTRIBUTION" \
+  RABBITMQ_LOGS=- \
+  RABBITMQ_NODENAME="$BROKER_NODE" \
+  RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}' \
+  rabbitmq-server

@@ -1,0 +1,70 @@
+"""The embedded cluster from nothing to nothing, twice.
+
+Its network, ports and firewall chains are the machine's, so there is one per machine: this takes
+the shared cluster down and leaves it up, without what was deployed in it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from dev import clusters, commands, recipes
+from dev.embedded import leftovers
+from dev.embedded.cluster import Embedded
+
+pytestmark = [pytest.mark.e2e_lifecycle, pytest.mark.timeout(300)]
+
+WARM_START = 30.0
+REUSE = 2.0
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Embedded]:
+    monkeypatch.setenv(clusters.CHOICE, "embedded")
+    clusters.up()
+    _run_a_pod(Embedded())
+    yield Embedded()
+    clusters.up()
+
+
+@pytest.mark.parametrize("time_around", ["first", "second"])
+def test_a_cluster_taken_down_leaves_nothing_behind(cluster: Embedded, time_around: str) -> None:
+    clusters.down()
+    assert leftovers.found() == []
+
+    assert _seconds_of(clusters.up) < WARM_START
+    assert cluster.healthy()
+
+
+def test_a_healthy_cluster_is_kept(cluster: Embedded) -> None:
+    before = {each.pid for each in leftovers.ours()}
+
+    assert _seconds_of(clusters.up) < REUSE
+    assert {each.pid for each in leftovers.ours()} == before
+
+
+def test_a_cluster_killed_without_warning_comes_up_again(cluster: Embedded) -> None:
+    for process in list(leftovers.ours()):
+        os.kill(process.pid, signal.SIGKILL)
+
+    assert _seconds_of(clusters.up) < WARM_START
+    assert cluster.healthy()
+
+
+def _run_a_pod(cluster: Embedded) -> None:
+    """Something that has a network namespace, mounts and a process."""
+    kubectl = [cluster.kubectl, "--kubeconfig", cluster.kubeconfig]
+    pod = ["pod", f"idle-{time.time_ns()}"]
+    commands.output([*kubectl, "run", pod[1], f"--image={recipes.pause().reference}"])
+    commands.output([*kubectl, "wait", "--for=condition=Ready", *pod, "--timeout=60s"])
+
+
+def _seconds_of(act: Callable[[], object]) -> float:
+    started = time.monotonic()
+    act()
+    return time.monotonic() - started
