@@ -69,7 +69,7 @@ format: venv ## let ruff format and fix
 .PHONY: crds
 crds: venv ## write crds/ and the CRD chart from the models
 	$(BIN)/longshore crds --output crds
-	$(BIN)/longshore crds --output charts/longshore-crds/templates
+	$(BIN)/longshore crds --output charts/longshore-crds/files
 
 .PHONY: pins
 pins: venv ## pin all dependencies anew, with hashes and no addresses

@@ -50,15 +50,23 @@ CERTIFICATES = (
 )
 
 
+AUTHORITY = [
+    # Python checks by the letter of RFC 5280 from 3.13 on: without key usage it trusts no authority.
+    "basicConstraints=critical,CA:TRUE",
+    "keyUsage=critical,keyCertSign,cRLSign",
+    "subjectKeyIdentifier=hash",
+]
+
+
 def make(folder: Path) -> None:
     """Write ca, service-accounts and CERTIFICATES as NAME.crt and NAME.key."""
     folder.mkdir(parents=True)
     config = folder / "openssl.cnf"
     config.write_text(CONFIG)
-    _request(folder, "ca", "/CN=longshore-dev", ["basicConstraints=critical,CA:TRUE"], [])
+    _request(folder, "ca", "/CN=longshore-dev", AUTHORITY, [])
     signed = ["-CA", str(folder / "ca.crt"), "-CAkey", str(folder / "ca.key")]
     for each in CERTIFICATES:
-        extensions = [f"extendedKeyUsage={each.usage}"]
+        extensions = [f"extendedKeyUsage={each.usage}", "authorityKeyIdentifier=keyid"]
         if each.hosts:
             extensions.append(f"subjectAltName={each.hosts}")
         _request(folder, each.name, each.subject, extensions, signed)

@@ -1,7 +1,66 @@
 """Durable work queues on Kubernetes and RabbitMQ.
 
-    from longshore import Client, Job, handler
+from longshore import Client, Job, handler
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from longshore.errors import (
+    BrokerUnavailable,
+    ConfirmTimeout,
+    DeliveryLost,
+    Discard,
+    Draining,
+    EnqueueError,
+    Interrupted,
+    InvalidAddress,
+    InvalidJob,
+    LongshoreError,
+    NotPermitted,
+    QueueFull,
+    QueueNotFound,
+    Retry,
+    Snooze,
+    SoftTimeLimit,
+)
+
+# Not lazily: the module of the same name would take the decorator's place once it is imported.
+from longshore.handler import Job, handler
+
+if TYPE_CHECKING:
+    from longshore.client import Client
+
+__all__ = [
+    "BrokerUnavailable",
+    "Client",
+    "ConfirmTimeout",
+    "DeliveryLost",
+    "Discard",
+    "Draining",
+    "EnqueueError",
+    "Interrupted",
+    "InvalidAddress",
+    "InvalidJob",
+    "Job",
+    "LongshoreError",
+    "NotPermitted",
+    "QueueFull",
+    "QueueNotFound",
+    "Retry",
+    "Snooze",
+    "SoftTimeLimit",
+    "handler",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Only producers need pika; the processes that run jobs import this package without it.
+    if name == "Client":
+        from longshore.client import Client
+
+        return Client
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,13 +2,13 @@
 
 Level n is a queue whose messages expire after 2ⁿ seconds. A delayed job enters at the top with one
 word, `0` or `1`, for each level before its queue's name; each exchange sends it into its level's
-queue (bit 1) or straight to the next exchange (bit 0). Under level 0 stands the jobs exchange.
-RabbitMQ takes TTLs up to 2²⁸ s (measured on 4.0.5 and 4.3.6), which sets the number of levels.
+queue (bit 1) or straight to the next exchange (bit 0). Under level 0 stands the exchange for due
+jobs. RabbitMQ takes TTLs up to 2²⁸ s (measured on 4.0.5 and 4.3.6), which sets the number of levels.
 """
 
 import math
 
-from longshore.contract.names import JOBS_EXCHANGE
+from longshore.contract.names import DUE_EXCHANGE, JOBS_EXCHANGE
 
 LEVELS = 28
 
@@ -29,7 +29,7 @@ DELAY_EXCHANGE = level_name(_TOP)
 
 def next_exchange(level: int) -> str:
     """Where a message goes that has passed `level`."""
-    return level_name(level - 1) if level else JOBS_EXCHANGE
+    return level_name(level - 1) if level else DUE_EXCHANGE
 
 
 def binding_key(level: int, *, bit: int) -> str:

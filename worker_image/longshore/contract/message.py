@@ -178,5 +178,5 @@ _OWN = frozenset({ATTEMPT, ENQUEUED_AT, EXPIRES_AT, TRACEPARENT})
 
 def _is_foreign(name: str) -> bool:
     # Brokers write x-… headers at each hop. Sent again they mislead: RabbitMQ reads a republished
-    # x-death as a dead-letter cycle before 4.0.1.
-    return name not in _OWN and not name.startswith("x-")
+    # x-death as a dead-letter cycle before 4.0.1. CC would route the next attempt elsewhere too.
+    return name not in _OWN and name not in ("CC", "BCC") and not name.startswith("x-")

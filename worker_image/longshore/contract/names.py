@@ -5,6 +5,17 @@ import re
 JOBS_EXCHANGE = "longshore.jobs"
 """Topic exchange through which every job enters its queue; the key ends with the queue's name."""
 
+DUE_EXCHANGE = "longshore.due"
+"""Topic exchange through which delayed jobs enter their queue once their time has come.
+
+Not the jobs exchange: that one returns to its producer what no queue takes, but a delayed job has
+no producer any more. From here it goes to `LOST`; without that, at-least-once dead-lettering would
+hold it at the foot of the ladder, and 32 such jobs would stop the delays of the whole vhost.
+"""
+
+LOST = "longshore.lost"
+"""Exchange and queue of delayed jobs whose queue is gone."""
+
 DEAD_EXCHANGE = "longshore.dead"
 """Topic exchange to the dead-letter queues; the key ends with the name of the job's queue."""
 

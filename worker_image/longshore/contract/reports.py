@@ -18,6 +18,9 @@ class WorkerReport(BaseModel):
     worker: str
     """The pod's name."""
 
+    started_at: int
+    """ms since the epoch; also tells a container that was started again in the same pod."""
+
     slots: int
     busy: int
     """Slots with a running job."""

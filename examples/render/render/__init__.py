@@ -1,0 +1,1 @@
+"""An application of Longshore: handlers that render pictures into a folder."""

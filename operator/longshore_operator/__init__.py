@@ -1,0 +1,1 @@
+"""The Longshore operator: keeps RabbitMQ and Kubernetes as TaskQueues say."""

@@ -1,0 +1,1 @@
+"""The outside: RabbitMQ and Kubernetes, behind the protocols that `app` declares."""

@@ -1,0 +1,127 @@
+"""pika's asyncio connection as coroutines."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pika
+from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.exceptions import AMQPError
+
+from longshore_operator.errors import Transient
+
+OPEN_TIMEOUT = 10.0
+"""Seconds to connect and to open a channel."""
+
+
+class Connection:
+    """One connection. It is given up at its first fault; `lost` tells."""
+
+    def __init__(self, connection: AsyncioConnection) -> None:
+        self._connection = connection
+        self._gone = asyncio.Event()
+        connection.add_on_close_callback(lambda *_: self._gone.set())
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it has ended."""
+        return self._gone.is_set() or not self._connection.is_open
+
+    async def channel(self) -> "Channel":
+        """A new channel. Raises Transient."""
+        opened = asyncio.get_running_loop().create_future()
+        try:
+            self._connection.channel(on_open_callback=_settle(opened))
+        except AMQPError as error:
+            raise Transient(f"cannot open a channel: {error!r}", reason="Unreachable") from error
+        return Channel(await _within(opened, what="open a channel"))
+
+    async def close(self) -> None:
+        """Say goodbye; a broker that does not answer is left."""
+        if self._connection.is_open:
+            self._connection.close()
+            try:
+                await asyncio.wait_for(self._gone.wait(), 2.0)
+            except TimeoutError:
+                return
+
+
+class Channel:
+    """One channel, used for one call at a time."""
+
+    def __init__(self, channel: Any) -> None:
+        self.raw = channel
+        self._waiting: asyncio.Future[Any] | None = None
+        channel.add_on_close_callback(self._closed)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes calls."""
+        return bool(self.raw.is_open)
+
+    async def call(self, method: Callable[..., Any], **arguments: Any) -> Any:
+        """Call a method of `raw` and wait for its answer.
+
+        Raises pika's ChannelClosed or ConnectionClosed when the broker closes instead.
+        """
+        self._waiting = asyncio.get_running_loop().create_future()
+        method(callback=_settle(self._waiting), **arguments)
+        return await self._waiting
+
+    def close(self) -> None:
+        """Close it, without waiting for the answer."""
+        if self.is_open:
+            self.raw.close()
+
+    def _closed(self, _channel: Any, error: Exception) -> None:
+        if self._waiting is not None:
+            _fail(self._waiting, error)
+
+
+async def connect(url: str, *, name: str, heartbeat: float) -> Connection:
+    """Open a connection that RabbitMQ lists as `name`. Raises Transient."""
+    parameters = pika.URLParameters(url)
+    parameters.client_properties = {"connection_name": name}
+    parameters.heartbeat = round(heartbeat)
+    parameters.socket_timeout = parameters.stack_timeout = OPEN_TIMEOUT
+    parameters.blocked_connection_timeout = None
+    loop = asyncio.get_running_loop()
+    opened = loop.create_future()
+    AsyncioConnection(
+        parameters,
+        on_open_callback=_settle(opened),
+        on_open_error_callback=lambda _, error: _fail(opened, error),
+        custom_ioloop=loop,
+    )
+    try:
+        return Connection(await _within(opened, what=f"connect to {parameters.host}"))
+    except AMQPError as error:
+        raise Transient(
+            f"AMQP at {parameters.host}:{parameters.port}: {_in_words(error)}", reason="Unreachable"
+        ) from error
+
+
+def _settle(future: "asyncio.Future[Any]") -> Callable[[Any], None]:
+    def settle(value: Any) -> None:
+        if not future.done():
+            future.set_result(value)
+
+    return settle
+
+
+def _fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+async def _within(future: "asyncio.Future[Any]", *, what: str) -> Any:
+    try:
+        return await asyncio.wait_for(future, OPEN_TIMEOUT)
+    except TimeoutError:
+        raise Transient(f"no answer in {OPEN_TIMEOUT:g} s: {what}", reason="Unreachable") from None
+
+
+def _in_words(error: BaseException) -> str:
+    # pika wraps causes in args instead of chaining them.
+    parts = [part for part in getattr(error, "args", ()) if isinstance(part, BaseException)]
+    return "; ".join(map(_in_words, parts)) or f"{type(error).__name__}: {error}"

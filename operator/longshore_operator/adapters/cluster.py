@@ -1,0 +1,212 @@
+"""The Kubernetes API, by plain JSON: no typed models between, as only a few fields matter.
+
+The client's own methods carry no types where they are ignored below.
+"""
+
+import base64
+import json
+import logging
+import uuid
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, Literal
+
+import aiohttp
+from kubernetes.aio import client, config
+from kubernetes.aio.client.exceptions import ApiException
+
+from longshore_operator.api.v1alpha1 import API_VERSION
+from longshore_operator.app.reconcile import OPERATOR, SCALER
+from longshore_operator.errors import Invalid, OperatorError, Transient
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT = 15.0
+"""Seconds for one call."""
+
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+JSON = "application/json"
+
+_REFUSED = frozenset(
+    {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY}
+)
+
+
+class Cluster:
+    """Reads and writes of the operator. `now` gives RFC 3339."""
+
+    def __init__(self, api: client.ApiClient, *, now: Callable[[], str]) -> None:
+        self._api = api
+        self._now = now
+
+    @classmethod
+    async def connect(cls, *, now: Callable[[], str]) -> "Cluster":
+        """With the pod's service account, or outside a cluster with the kubeconfig."""
+        try:
+            config.load_incluster_config()  # type: ignore[no-untyped-call]
+        except config.ConfigException:
+            await config.load_kube_config()  # type: ignore[no-untyped-call]
+        return cls(client.ApiClient(), now=now)
+
+    async def close(self) -> None:
+        """Give its connections back."""
+        await self._api.close()  # type: ignore[no-untyped-call]
+
+    async def secret(self, *, namespace: str, name: str) -> Mapping[str, str] | None:
+        """Keys and decoded values of a Secret; None when there is none."""
+        found = await self._read(f"/api/v1/namespaces/{namespace}/secrets/{name}")
+        if found is None:
+            return None
+        data: Mapping[str, str] = found.get("data") or {}
+        return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+    async def apply_secret(self, body: Mapping[str, Any]) -> None:
+        """Server-side apply of a Secret."""
+        await self._apply(_path(body, "/api/v1", "secrets"), body, manager=OPERATOR)
+
+    async def deployment(self, *, namespace: str, name: str) -> Mapping[str, Any] | None:
+        """A Deployment; None when there is none."""
+        return await self._read(_deployment(namespace, name))
+
+    async def apply_deployment(self, body: Mapping[str, Any]) -> None:
+        """Server-side apply of a Deployment, under the operator's name."""
+        await self._apply(_path(body, "/apis/apps/v1", "deployments"), body, manager=OPERATOR)
+
+    async def scale(self, *, namespace: str, name: str, replicas: int) -> None:
+        """Server-side apply of `replicas` alone, under the scaler's name.
+
+        Not a patch of `/scale`: there 0 counts as no value, and nobody would own the field.
+        """
+        body = {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"replicas": replicas},
+        }
+        await self._apply(_deployment(namespace, name), body, manager=SCALER)
+
+    async def patch_task_queue_status(
+        self, *, namespace: str, name: str, patch: Mapping[str, Any]
+    ) -> None:
+        """Merge patch of a TaskQueue's status."""
+        path = f"/apis/{API_VERSION}/namespaces/{namespace}/taskqueues/{name}/status"
+        await self._patch_status(path, patch)
+
+    async def patch_broker_status(self, *, name: str, patch: Mapping[str, Any]) -> None:
+        """Merge patch of a Broker's status."""
+        await self._patch_status(f"/apis/{API_VERSION}/brokers/{name}/status", patch)
+
+    async def event(
+        self,
+        *,
+        namespace: str,
+        name: str,
+        uid: str,
+        type: Literal["Normal", "Warning"],
+        reason: str,
+        message: str,
+    ) -> None:
+        """An Event about a TaskQueue. Never raises."""
+        now = self._now()
+        body = {
+            "metadata": {"name": f"{name}.{uuid.uuid4().hex[:16]}", "namespace": namespace},
+            "involvedObject": {
+                "apiVersion": API_VERSION,
+                "kind": "TaskQueue",
+                "namespace": namespace,
+                "name": name,
+                "uid": uid,
+            },
+            "type": type,
+            "reason": reason,
+            "message": message[:1024],
+            "source": {"component": OPERATOR},
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        try:
+            await self._send("POST", f"/api/v1/namespaces/{namespace}/events", body=body)
+        except OperatorError as error:
+            logger.info("event_not_posted", extra={"why": str(error)})
+
+    async def _read(self, path: str) -> Mapping[str, Any] | None:
+        try:
+            found: Mapping[str, Any] = await self._send("GET", path)
+        except _NotFound:
+            return None
+        return found
+
+    async def _apply(self, path: str, body: Mapping[str, Any], *, manager: str) -> None:
+        query = [("fieldManager", manager), ("force", "true")]
+        await self._send("PATCH", path, body=body, content_type=APPLY, query=query)
+
+    async def _patch_status(self, path: str, patch: Mapping[str, Any]) -> None:
+        try:
+            await self._send(
+                "PATCH",
+                path,
+                body={"status": patch},
+                content_type=MERGE,
+                query=[("fieldManager", OPERATOR)],
+            )
+        except _NotFound:
+            return  # it was deleted meanwhile
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = JSON,
+        query: list[tuple[str, str]] | None = None,
+    ) -> Any:
+        request = await self._api.param_serialize(
+            method=method,
+            resource_path=path,
+            query_params=query or [],
+            header_params={"Accept": JSON, "Content-Type": content_type},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        what = f"{method} {path}"
+        try:
+            response = await self._api.call_api(*request, _request_timeout=TIMEOUT)
+            content = await response.read()  # type: ignore[no-untyped-call]
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            text = f"{what}: {error or type(error).__name__}"
+            raise Transient(text, reason="KubernetesUnreachable") from error
+        except ApiException as error:
+            raise _refusal(what, error.status, error.body) from error
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            raise _refusal(what, response.status, content)
+        return json.loads(content)
+
+
+class _NotFound(Transient):
+    pass
+
+
+def _refusal(what: str, status: int | None, content: Any) -> OperatorError:
+    try:
+        said = json.loads(content)["message"]
+    except (ValueError, KeyError, TypeError):
+        said = str(content)[:200]
+    text = f"{what}: {status} {said}"
+    if status == HTTPStatus.NOT_FOUND:
+        return _NotFound(text, reason="NotFound")
+    # A pod template of the wrong shape is the server's error 500, not 4xx (Kubernetes 1.36).
+    if status in _REFUSED or "failed to create typed patch object" in str(said):
+        return Invalid(text, reason="RefusedByKubernetes")
+    return Transient(text, reason="KubernetesFailed")
+
+
+def _deployment(namespace: str, name: str) -> str:
+    return f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
+
+
+def _path(body: Mapping[str, Any], root: str, plural: str) -> str:
+    metadata = body["metadata"]
+    return f"{root}/namespaces/{metadata['namespace']}/{plural}/{metadata['name']}"

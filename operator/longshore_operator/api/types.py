@@ -1,0 +1,105 @@
+"""Field types that the custom resources share: their form in a manifest, their value in Python."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from longshore.contract.durations import PATTERN, Seconds
+
+
+class Resource(BaseModel):
+    """A part of a custom resource: camelCase in manifests, immutable in Python.
+
+    Unknown fields are ignored on reading, as the API server prunes them: a newer CRD must not stop
+    an older operator.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True
+    )
+
+
+def rules(*items: dict[str, str]) -> dict[str, Any]:
+    """CEL rules for `json_schema_extra`, each with its `message` or, where the strings in it are
+    bounded, a `messageExpression` with the values: others burst the API server's cost limits."""
+    return {"x-kubernetes-validations": list(items)}
+
+
+def immutable(remedy: str) -> dict[str, Any]:
+    """A rule for a field that cannot change in place; `remedy` says what to do instead."""
+    return {
+        "x-kubernetes-validations": [
+            {"rule": "self == oldSelf", "message": f"cannot be changed; {remedy}"}
+        ]
+    }
+
+
+_DURATION = {"type": "string", "pattern": PATTERN, "maxLength": 20}
+
+Duration = Annotated[
+    Seconds,
+    WithJsonSchema(
+        _DURATION
+        | {
+            "x-kubernetes-validations": [
+                {
+                    "rule": "duration(self) > duration('0s') "
+                    "&& duration(self) <= duration('8760h')",
+                    "message": "must be longer than 0s and at most 8760h, a year",
+                }
+            ]
+        }
+    ),
+]
+"""A duration above zero: `1h30m` in a manifest, seconds in Python.
+
+A year at most: RabbitMQ takes TTLs up to 2²⁸ s, and jitter may double a delay.
+"""
+
+DurationOrZero = Annotated[Seconds, WithJsonSchema(_DURATION)]
+
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?")
+_FACTORS = {"m": 0.001, "k": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4, "P": 1000**5}
+_FACTORS |= {"E": 1000**6, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4}
+_FACTORS |= {"Pi": 1024**5, "Ei": 1024**6}
+
+
+def parse_quantity(value: int | str) -> int:
+    """Whole units (bytes, for memory) in a Kubernetes quantity. Raises ValueError."""
+    match = _QUANTITY.fullmatch(str(value))
+    if not match:
+        raise ValueError(f"{value!r} is not a quantity; write it like 512Mi or 2G")
+    return int(float(match[1]) * _FACTORS.get(match[2], 1))
+
+
+_QUANTITY_SCHEMA = {
+    "x-kubernetes-int-or-string": True,
+    "pattern": f"^{_QUANTITY.pattern}$".replace("?:", ""),
+    "maxLength": 32,
+}
+
+Bytes = Annotated[
+    int,
+    BeforeValidator(parse_quantity),
+    Field(ge=1),
+    WithJsonSchema(_QUANTITY_SCHEMA),
+]
+"""An amount of memory: `512Mi` in a manifest, bytes in Python."""
+
+Quantity = Annotated[int | str, WithJsonSchema(_QUANTITY_SCHEMA)]
+"""A Kubernetes quantity that only passes through."""
+
+Object = Annotated[
+    dict[str, Any],
+    WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
+]
+"""A piece of somebody else's API that only passes through."""
+
+DnsLabel = Annotated[
+    str, Field(min_length=1, max_length=63, pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+]
+DnsName = Annotated[
+    str, Field(min_length=1, max_length=253, pattern="^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")
+]

@@ -1,0 +1,494 @@
+"""TaskQueue and Broker, `longshore.dev/v1alpha1`: the one home of every field, default and rule.
+
+Field descriptions are what `kubectl explain` shows.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from longshore.contract.config import OnTermination
+from longshore.contract.names import MAX_TASK_QUEUE_NAME
+from longshore.contract.timing import HEARTBEAT
+from longshore_operator.api.types import (
+    Bytes,
+    DnsLabel,
+    DnsName,
+    Duration,
+    DurationOrZero,
+    Object,
+    Quantity,
+    Resource,
+    immutable,
+    rules,
+)
+
+GROUP = "longshore.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+LONGEST_JOB = "720h"
+
+
+class ScalingPolicy(StrEnum):
+    """How the number of workers follows from the work."""
+
+    BACKLOG = "backlog"
+    FIXED = "fixed"
+
+
+class DeletionPolicy(StrEnum):
+    """What happens to a TaskQueue's queues in RabbitMQ when it is deleted."""
+
+    RETAIN_IF_NOT_EMPTY = "RetainIfNotEmpty"
+    RETAIN = "Retain"
+    DELETE = "Delete"
+
+
+class BrokerReference(Resource):
+    """The Broker that holds the queue."""
+
+    name: DnsName = Field(
+        default="default",
+        description="Name of a Broker. Cannot be changed.",
+        json_schema_extra=immutable(
+            "jobs would stay behind on the old Broker: make a new TaskQueue and move producers"
+        ),
+    )
+
+
+class Queue(Resource):
+    """The job queue in RabbitMQ."""
+
+    max_length: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000_000,
+        description="Most jobs that wait in the queue; further ones are refused to their producer. "
+        "Unlimited when absent.",
+    )
+    max_age: Duration | None = Field(
+        default=None,
+        description="Longest time that a job waits to be started; after it, it becomes a dead "
+        "letter. Unlimited when absent.",
+    )
+
+
+class DeadLetter(Resource):
+    """The queue of dead letters: jobs that failed for good, with the reason in their headers."""
+
+    retention: Duration = Field(
+        default=604_800.0, description="How long a dead letter is kept, at most."
+    )
+    max_length: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000_000,
+        description="Most dead letters that are kept; the oldest give way. Unlimited when absent.",
+    )
+
+
+class Retry(Resource):
+    """When a failed job is tried again: exponential backoff with jitter."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            {
+                "rule": "duration(self.initialDelay) <= duration(self.maxDelay)",
+                "messageExpression": "'retry.initialDelay (' + self.initialDelay + ') must not "
+                "exceed retry.maxDelay (' + self.maxDelay + ')'",
+            }
+        )
+    )
+
+    max_attempts: int = Field(
+        default=5, ge=1, le=100, description="Attempts in all; 1 means that nothing is retried."
+    )
+    initial_delay: Duration = Field(
+        default=10.0, description="Wait between the first failure and the second attempt."
+    )
+    max_delay: Duration = Field(default=3600.0, description="Longest wait between two attempts.")
+    factor: float = Field(
+        default=2.0, ge=1, le=100, description="By how much each wait exceeds the one before it."
+    )
+    jitter: float = Field(
+        default=0.25,
+        ge=0,
+        le=1,
+        description="Largest share by which a wait is lengthened or shortened at random.",
+    )
+
+
+class TimeLimit(Resource):
+    """How long a job may run. Every other timeout is derived from it; see status.timeouts."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            {
+                "rule": "!has(self.soft) || duration(self.soft) < duration(self.hard)",
+                "messageExpression": "'timeLimit.soft (' + self.soft + ') must be shorter than "
+                "timeLimit.hard (' + self.hard + ')'",
+            },
+            {
+                "rule": f"duration(self.hard) <= duration('{LONGEST_JOB}')",
+                "messageExpression": "'timeLimit.hard (' + self.hard + ') must not exceed "
+                f"{LONGEST_JOB}'",
+            },
+            {
+                "rule": "duration(self.killGrace) <= duration('1h')",
+                "messageExpression": "'timeLimit.killGrace (' + self.killGrace + ') must not "
+                "exceed 1h'",
+            },
+        )
+    )
+
+    hard: Duration = Field(
+        description="A job that runs longer is killed with all its processes and tried again."
+    )
+    soft: Duration | None = Field(
+        default=None,
+        description="After this time SoftTimeLimit is raised in the handler, so that it can end "
+        "by itself.",
+    )
+    kill_grace: Duration = Field(
+        default=5.0, description="Time between SIGTERM and SIGKILL when a job is killed."
+    )
+
+
+class EnvVar(Resource):
+    """One environment variable, as in a pod's container."""
+
+    name: str = Field(min_length=1, max_length=253, description="Name of the variable.")
+    value: str | None = Field(default=None, max_length=32_768, description="Its value.")
+    value_from: Object | None = Field(
+        default=None, description="Where its value comes from, as in a pod's container."
+    )
+
+
+class ComputeResources(Resource):
+    """Compute resources of one worker, as in a pod's container."""
+
+    requests: dict[str, Quantity] | None = Field(
+        default=None, max_length=16, description="What the scheduler reserves."
+    )
+    limits: dict[str, Quantity] | None = Field(
+        default=None, max_length=16, description="What the worker cannot exceed."
+    )
+
+
+class Worker(Resource):
+    """The workers: what they run, and in which pods."""
+
+    image: str = Field(
+        min_length=1,
+        max_length=512,
+        description="Container image with the handlers and the `longshore` package.",
+    )
+    handlers: list[
+        Annotated[
+            str,
+            Field(max_length=253, pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"),
+        ]
+    ] = Field(
+        min_length=1,
+        max_length=64,
+        description="Python modules that register handlers, e.g. `media.jobs`.",
+    )
+    slots: int = Field(
+        default=1, ge=1, le=256, description="Jobs that one worker runs at the same time."
+    )
+    max_jobs_per_child: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000_000,
+        description="Replace the process that runs jobs after so many of them; 0 means never.",
+    )
+    memory_limit_per_job: Bytes | None = Field(
+        default=None,
+        description="Resident memory that all processes of one job may use together, e.g. 512Mi. "
+        "A job that uses more is killed, and it alone.",
+    )
+    resources: ComputeResources | None = Field(
+        default=None, description="Compute resources of one worker."
+    )
+    env: list[EnvVar] = Field(
+        default=[],
+        max_length=128,
+        description="Environment variables of the worker and its handlers.",
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+        },
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
+        default=None, description="When the image is pulled; Kubernetes' own default when absent."
+    )
+    pod_template: Object | None = Field(
+        default=None,
+        description="Merged over the pod template that Longshore makes, e.g. to add volumes, "
+        "tolerations or a sidecar. Lists of named things are merged by name; the worker's "
+        "container is called `worker`.",
+    )
+
+
+class Scaling(Resource):
+    """How many workers there are."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            {
+                "rule": "self.min <= self.max",
+                "message": "scaling.min must not exceed scaling.max",
+            }
+        )
+    )
+
+    min: int = Field(default=0, ge=0, le=10_000, description="Fewest workers.")
+    max: int = Field(default=10, ge=1, le=10_000, description="Most workers.")
+    policy: ScalingPolicy = Field(
+        default=ScalingPolicy.BACKLOG,
+        description="`backlog`: one worker for every `jobsPerWorker` jobs that wait or run. "
+        "`fixed`: always `max` workers.",
+    )
+    jobs_per_worker: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Jobs, waiting or running, for which the policy `backlog` wants one worker. "
+        "Default: `worker.slots`, as many as one worker runs at a time.",
+    )
+    idle_grace: DurationOrZero = Field(
+        default=30.0,
+        description="How long workers must have been idle before some are taken away.",
+    )
+    paused: bool = Field(
+        default=False, description="Leave the number of workers as it is, whatever comes."
+    )
+
+
+class TaskQueueSpec(Resource):
+    """What the user wants."""
+
+    broker: BrokerReference = Field(
+        default=BrokerReference(), description="The Broker that holds the queue."
+    )
+    queue: Queue = Field(default=Queue(), description="The job queue in RabbitMQ.")
+    dead_letter: DeadLetter = Field(
+        default=DeadLetter(), description="The queue of jobs that failed for good."
+    )
+    retry: Retry = Field(default=Retry(), description="When a failed job is tried again.")
+    time_limit: TimeLimit = Field(
+        description="How long a job may run. Every other timeout is derived from it."
+    )
+    worker: Worker = Field(description="The workers: what they run, and in which pods.")
+    scaling: Scaling = Field(default=Scaling(), description="How many workers there are.")
+    on_termination: OnTermination = Field(
+        default=OnTermination.FINISH,
+        description="What a worker does with running jobs when its pod is asked to end. `Finish`: "
+        "it ends them, within their time limit. `Requeue`: it interrupts them and gives them back.",
+    )
+    deletion_policy: DeletionPolicy = Field(
+        default=DeletionPolicy.RETAIN_IF_NOT_EMPTY,
+        description="What happens to the queues in RabbitMQ when the TaskQueue is deleted. "
+        "`RetainIfNotEmpty`: each is deleted if it holds no job. `Retain`: both stay. `Delete`: "
+        "both are deleted with all that is in them.",
+    )
+
+
+class Condition(Resource):
+    """One aspect of the state, as Kubernetes knows it."""
+
+    type: str = Field(max_length=316, description="Name of the condition.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: str = Field(max_length=1024, description="Why, in one word, for programs.")
+    message: str = Field(max_length=32_768, description="Why, in words, with values.")
+    observed_generation: int = Field(
+        default=0, description="Generation of the spec that this is about."
+    )
+    last_transition_time: str = Field(
+        default="", max_length=32, description="When the status changed last."
+    )
+
+
+Conditions = Annotated[
+    tuple[Condition, ...],
+    Field(
+        max_length=16,
+        description="Aspects of the state.",
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["type"],
+        },
+    ),
+]
+
+
+class DerivedTimeouts(Resource):
+    """Every timeout that follows from spec.timeLimit."""
+
+    soft_limit: DurationOrZero | None = Field(
+        default=None, description="SoftTimeLimit is raised in the handler."
+    )
+    hard_limit: DurationOrZero = Field(description="The worker kills the job.")
+    gone: DurationOrZero = Field(description="Nothing of the job is alive any more.")
+    ack_timeout: DurationOrZero = Field(description="RabbitMQ gives the job to another worker.")
+    prefetch: int = Field(description="Jobs that one worker holds at a time.")
+    termination_grace: DurationOrZero = Field(
+        description="Time that Kubernetes gives a worker's pod to end."
+    )
+
+
+class Jobs(Resource):
+    """Numbers of jobs. Absent is unknown, which is not 0."""
+
+    ready: int | None = Field(default=None, description="Jobs that wait in the queue.")
+    running: int | None = Field(default=None, description="Jobs that workers hold.")
+    dead: int | None = Field(default=None, description="Dead letters that are kept.")
+    succeeded: int = Field(default=0, description="Jobs done since the TaskQueue exists, about.")
+    failed: int = Field(
+        default=0, description="Attempts that failed and were scheduled again, about."
+    )
+
+
+class Workers(Resource):
+    """Numbers of workers."""
+
+    current: int | None = Field(default=None, description="Replicas asked of the Deployment.")
+    ready: int | None = Field(default=None, description="Workers that are connected to RabbitMQ.")
+
+
+class ScalingStatus(Resource):
+    """What the scaler decided, and why."""
+
+    wanted: int | None = Field(
+        default=None, description="Workers that the scaler wants; absent while it holds."
+    )
+    why: list[Annotated[str, Field(max_length=512)]] = Field(
+        default=[], max_length=32, description="Each step that led to the number."
+    )
+    since: str | None = Field(
+        default=None, max_length=32, description="When the wanted number changed last."
+    )
+
+
+class TaskQueueStatus(Resource):
+    """What the operator sees."""
+
+    observed_generation: int = Field(default=0, description="Generation of the spec in force.")
+    conditions: Conditions = ()
+    queue: str | None = Field(
+        default=None, max_length=255, description="The job queue's name in RabbitMQ."
+    )
+    dead_queue: str | None = Field(
+        default=None, max_length=255, description="The dead-letter queue's name in RabbitMQ."
+    )
+    timeouts: DerivedTimeouts | None = Field(
+        default=None, description="Every timeout that follows from spec.timeLimit."
+    )
+    jobs: Jobs | None = Field(default=None, description="Numbers of jobs.")
+    workers: Workers | None = Field(default=None, description="Numbers of workers.")
+    scaling: ScalingStatus | None = Field(
+        default=None, description="What the scaler decided, and why."
+    )
+
+
+class TaskQueue(Resource):
+    """A durable work queue and the workers that empty it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            {
+                "rule": f"self.metadata.name.size() <= {MAX_TASK_QUEUE_NAME} && "
+                "self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+                "message": "metadata.name must be a DNS label of at most "
+                f"{MAX_TASK_QUEUE_NAME} characters: lower-case letters, digits and -, no dot",
+            }
+        )
+    )
+
+    spec: TaskQueueSpec = Field(description="What the user wants.")
+    status: TaskQueueStatus | None = Field(default=None, description="What the operator sees.")
+
+
+class SecretReference(Resource):
+    """A Secret and where it is."""
+
+    name: DnsName = Field(description="Name of the Secret.")
+    namespace: DnsLabel = Field(description="Its namespace.")
+
+
+class BrokerSpec(Resource):
+    """How to reach one RabbitMQ."""
+
+    secret_ref: SecretReference = Field(
+        description="Secret with the keys `username` and `password` of an administrator; `host` "
+        "and `port` too, where the spec leaves them out."
+    )
+    host: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=253,
+        description="Host name of RabbitMQ, as workers and operator reach it. Default: the "
+        "Secret's `host`.",
+    )
+    port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65_535,
+        description="AMQP port. Default: the Secret's `port`, or 5672.",
+    )
+    management_url: str | None = Field(
+        default=None,
+        alias="managementURL",
+        max_length=512,
+        pattern="^https?://[^/]+",
+        description="Address of RabbitMQ's management plugin. Default: http://HOST:15672.",
+    )
+    vhost: str = Field(
+        default="longshore",
+        min_length=1,
+        max_length=127,
+        description="Virtual host for all queues; made if it is missing. Its own is best. Cannot "
+        "be changed.",
+        json_schema_extra=immutable(
+            "jobs would stay behind in the old virtual host: make a new Broker"
+        ),
+    )
+    heartbeat: Duration = Field(
+        default=HEARTBEAT,
+        description="AMQP heartbeat of the workers. Long jobs do not need a longer one.",
+    )
+
+
+class BrokerFeatures(Resource):
+    """What this version of RabbitMQ can do, where versions differ."""
+
+    ack_timeout_by_consumer: bool = Field(
+        description="Workers set their own ack timeout; before 4.3, a policy does."
+    )
+    nack_is_free: bool = Field(
+        description="A job given back by a worker keeps its delivery count (4.3)."
+    )
+    strict_priorities: bool = Field(
+        description="32 strict priorities; before 4.3, two classes at 2:1."
+    )
+
+
+class BrokerStatus(Resource):
+    """What the operator sees."""
+
+    observed_generation: int = Field(default=0, description="Generation of the spec in force.")
+    conditions: Conditions = ()
+    version: str | None = Field(default=None, max_length=64, description="RabbitMQ's version.")
+    features: BrokerFeatures | None = Field(
+        default=None, description="What this version can do, where versions differ."
+    )
+    task_queues: int = Field(default=0, description="TaskQueues on this Broker.")
+
+
+class Broker(Resource):
+    """A RabbitMQ that TaskQueues can use."""
+
+    spec: BrokerSpec = Field(description="How to reach it.")
+    status: BrokerStatus | None = Field(default=None, description="What the operator sees.")

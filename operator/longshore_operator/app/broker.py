@@ -1,0 +1,106 @@
+"""One RabbitMQ as the app sees it, and what it must be able to do."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from longshore.contract.features import Features
+from longshore.contract.reports import WorkerReport
+from longshore_operator.api.v1alpha1 import BrokerSpec
+from longshore_operator.core.credentials import Address
+from longshore_operator.core.inventory import Inventory
+from longshore_operator.core.permissions import User
+from longshore_operator.core.topology import Binding, Topology
+
+INVENTORY_AGE = 10.0
+"""Seconds for which a bulk reading is trusted; so long may a change by hand go unseen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depth:
+    """A queue's jobs that wait, and its consumers."""
+
+    ready: int
+    consumers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The queue is not there."""
+
+
+class Management(Protocol):
+    """Reading and writing the objects of one vhost. All raise Transient or Invalid."""
+
+    async def inventory(self) -> Inventory: ...
+    async def apply(self, topology: Topology) -> None: ...
+    async def unbind(self, binding: Binding) -> None: ...
+    async def put_user(self, user: User, *, password: str) -> None: ...
+    async def delete_user(self, name: str) -> None: ...
+    async def delete_queue(self, name: str) -> None: ...
+    async def delete_policy(self, name: str) -> None: ...
+    async def jobs_in(self, queue: str) -> int | None: ...
+
+
+class Depths(Protocol):
+    """Reading how full queues are."""
+
+    async def read(self, queues: Iterable[str]) -> Mapping[str, Depth | Missing]: ...
+
+
+class Fleet(Protocol):
+    """Hearing what workers report."""
+
+    @property
+    def listening_since(self) -> int: ...
+    def reports(self, queue: str) -> Mapping[str, WorkerReport]: ...
+    def forget_silent(self) -> None: ...
+
+
+class Link(Protocol):
+    """An open connection, as long as it lasts."""
+
+    @property
+    def management(self) -> Management: ...
+    @property
+    def depths(self) -> Depths: ...
+    @property
+    def fleet(self) -> Fleet: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def is_lost(self) -> bool: ...
+    async def listen(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """A Broker that answers."""
+
+    spec: BrokerSpec
+    address: Address
+    features: Features
+    link: Link
+    clock: Callable[[], float]
+    _inventory: Inventory | None = None
+    _read_at: float = 0.0
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def management(self) -> Management:
+        """Its objects."""
+        return self.link.management
+
+    async def inventory(self) -> Inventory:
+        """What stands in the vhost, read in bulk once for all who ask within `INVENTORY_AGE`."""
+        async with self._lock:
+            if self._inventory is None or self.clock() - self._read_at > INVENTORY_AGE:
+                self._read_at = self.clock()
+                self._inventory = await self.management.inventory()
+            return self._inventory
+
+    def doubt(self) -> None:
+        """Read anew next time: something is not as it was written."""
+        self._inventory = None

@@ -1,0 +1,180 @@
+"""Keeps a session with every Broker: opens, opens again, closes; says what is wrong."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from longshore.contract.features import features_of
+from longshore_operator.api.v1alpha1 import BrokerStatus
+from longshore_operator.app.broker import Link, Session
+from longshore_operator.app.cluster import Cluster
+from longshore_operator.app.objects import BrokerObject
+from longshore_operator.app.reconcile import declare
+from longshore_operator.app.world import World
+from longshore_operator.core.credentials import Address, address
+from longshore_operator.core.pods import Trouble
+from longshore_operator.core.status import broker_condition, broker_features, merge_patch, stamped
+from longshore_operator.core.topology import vhost_topology
+from longshore_operator.errors import Invalid, OperatorError, Transient
+
+logger = logging.getLogger(__name__)
+
+SLOWEST_RETRY = 30.0
+"""Seconds between attempts on a Broker that does not answer, at most, before jitter."""
+
+CONNECTING = Trouble(reason="Connecting", message="the operator is connecting to the Broker")
+
+
+class Connect(Protocol):
+    """Opens a link. Raises Transient or Invalid."""
+
+    def __call__(self, address: Address, /, *, heartbeat: float) -> Awaitable[Link]: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Brokers:
+    """All Brokers. `clock` is monotonic, `now` gives RFC 3339, `chance` is uniform in [0, 1)."""
+
+    world: World
+    cluster: Cluster
+    connect: Connect
+    clock: Callable[[], float]
+    now: Callable[[], str]
+    chance: Callable[[], float]
+    _sessions: dict[str, Session] = field(default_factory=dict)
+    _troubles: dict[str, Trouble] = field(default_factory=dict)
+    _keepers: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    def session(self, name: str) -> Session | None:
+        """The session with a Broker, while there is one."""
+        return self._sessions.get(name)
+
+    def trouble(self, name: str) -> Trouble | None:
+        """Why there is no session."""
+        if name in self._sessions:
+            return None
+        if self.world.broker(name) is not None:
+            return self._troubles.get(name, CONNECTING)
+        if not self.world.is_complete:
+            return CONNECTING
+        message = f"there is no Broker {name!r}; make one, or set spec.broker.name to one of "
+        known = ", ".join(sorted(broker.name for broker in self.world.brokers())) or "none yet"
+        return Trouble(reason="BrokerNotFound", message=message + known)
+
+    def sessions(self) -> dict[str, Session]:
+        """All sessions, by Broker."""
+        return dict(self._sessions)
+
+    async def run(self) -> None:
+        """Keep sessions until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    self._start_keepers(group)
+                    await self._write_statuses()
+                    await asyncio.sleep(1.0)
+        finally:
+            for session in self._sessions.values():
+                await session.link.close()
+
+    def _start_keepers(self, group: asyncio.TaskGroup) -> None:
+        for broker in self.world.brokers():
+            keeper = self._keepers.get(broker.name)
+            if keeper is None or keeper.done():
+                self._keepers[broker.name] = group.create_task(self._keep(broker.name))
+
+    async def _keep(self, name: str) -> None:
+        """Hold a session with one Broker for as long as it exists."""
+        failures = 0
+        while (broker := self.world.broker(name)) is not None:
+            try:
+                session = await self._open(broker)
+            except OperatorError as error:
+                failures += 1
+                self._troubles[name] = Trouble(reason=error.reason, message=str(error))
+                logger.warning("broker_unreachable", extra={"broker": name, "why": str(error)})
+                delay = min(SLOWEST_RETRY, 2.0 ** min(failures, 10) / 2)
+                await asyncio.sleep(delay * (0.5 + self.chance()))
+                continue
+            failures = 0
+            self._troubles.pop(name, None)
+            self._sessions[name] = session
+            logger.info("broker_connected", extra={"broker": name, "version": session.link.version})
+            await self._until_void(name, session)
+            del self._sessions[name]
+            logger.info("broker_disconnected", extra={"broker": name})
+            await session.link.close()
+        self._troubles.pop(name, None)
+
+    async def _until_void(self, name: str, session: Session) -> None:
+        """Wait until the connection is lost, or the Broker changed or gone."""
+        while True:
+            broker = self.world.broker(name)
+            if session.link.is_lost or broker is None or broker.spec != session.spec:
+                return
+            await asyncio.sleep(0.5)
+
+    async def _open(self, broker: BrokerObject) -> Session:
+        # Read anew each time, so that a rotated password is picked up.
+        reference = broker.spec.secret_ref
+        secret = await self.cluster.secret(namespace=reference.namespace, name=reference.name)
+        if secret is None:
+            raise Transient(
+                f"there is no Secret {reference.namespace}/{reference.name}, which "
+                "spec.secretRef names",
+                reason="SecretNotFound",
+            )
+        where = address(broker.spec, secret)
+        link = await self.connect(where, heartbeat=broker.spec.heartbeat)
+        try:
+            try:
+                features = features_of(link.version)
+            except ValueError as error:
+                raise Invalid(str(error), reason="VersionUnsupported") from error
+            session = Session(
+                spec=broker.spec, address=where, features=features, link=link, clock=self.clock
+            )
+            await declare(vhost_topology(), session=session)
+            await link.listen()
+        except BaseException:
+            await link.close()
+            raise
+        return session
+
+    async def _write_statuses(self) -> None:
+        for broker in self.world.brokers():
+            trouble = self.trouble(broker.name)
+            if trouble == CONNECTING:
+                continue
+            after = self._status(broker, trouble).model_dump(
+                mode="json", by_alias=True, exclude_none=True
+            )
+            if patch := merge_patch(broker.raw_status, after):
+                try:
+                    await self.cluster.patch_broker_status(name=broker.name, patch=patch)
+                except OperatorError as error:
+                    logger.warning(
+                        "status_not_written", extra={"broker": broker.name, "why": str(error)}
+                    )
+
+    def _status(self, broker: BrokerObject, trouble: Trouble | None) -> BrokerStatus:
+        session = self._sessions.get(broker.name)
+        before = broker.status
+        version = session.link.version if session else before.version
+        return BrokerStatus(
+            observed_generation=broker.generation,
+            conditions=stamped(
+                [broker_condition(trouble, version=version)],
+                generation=broker.generation,
+                before=before.conditions,
+                now=self.now(),
+            ),
+            version=version,
+            features=broker_features(session.features) if session else before.features,
+            task_queues=sum(
+                task_queue.spec is not None and task_queue.spec.broker.name == broker.name
+                for _, task_queue in self.world.task_queues()
+            ),
+        )

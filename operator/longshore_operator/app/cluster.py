@@ -1,0 +1,38 @@
+"""Kubernetes as the app needs it."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+
+class Cluster(Protocol):
+    """Reads and writes of the Kubernetes API. All raise Transient or Invalid."""
+
+    async def secret(self, *, namespace: str, name: str) -> Mapping[str, str] | None: ...
+    async def apply_secret(self, body: Mapping[str, Any]) -> None: ...
+    async def deployment(self, *, namespace: str, name: str) -> Mapping[str, Any] | None: ...
+
+    async def apply_deployment(self, body: Mapping[str, Any]) -> None:
+        """Server-side apply. A body without `replicas` leaves them to the scaler."""
+        ...
+
+    async def scale(self, *, namespace: str, name: str, replicas: int) -> None:
+        """Set `replicas` of a Deployment and own that field from then on."""
+        ...
+
+    async def patch_task_queue_status(
+        self, *, namespace: str, name: str, patch: Mapping[str, Any]
+    ) -> None: ...
+    async def patch_broker_status(self, *, name: str, patch: Mapping[str, Any]) -> None: ...
+
+    async def event(
+        self,
+        *,
+        namespace: str,
+        name: str,
+        uid: str,
+        type: Literal["Normal", "Warning"],
+        reason: str,
+        message: str,
+    ) -> None:
+        """An Event about a TaskQueue. Never raises: an event is a courtesy."""
+        ...

@@ -1,0 +1,161 @@
+"""Takes a deleted TaskQueue out of RabbitMQ, by its deletion policy."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from longshore.contract.names import dead_queue_name, worker_name
+from longshore_operator.api.v1alpha1 import DeletionPolicy, TaskQueueSpec
+from longshore_operator.app.broker import Session
+from longshore_operator.app.brokers import Brokers
+from longshore_operator.app.cluster import Cluster
+from longshore_operator.app.objects import TaskQueueObject
+from longshore_operator.app.record import Records
+from longshore_operator.app.world import Key, World
+from longshore_operator.core.permissions import ROLES, user_name
+from longshore_operator.core.pods import Trouble
+from longshore_operator.core.topology import Topology, entry_bindings, own_policy_name
+from longshore_operator.core.workload import timeouts
+from longshore_operator.errors import OperatorError, Transient
+
+logger = logging.getLogger(__name__)
+
+SETTLING = 6.0
+"""Seconds after which RabbitMQ's count of a quorum queue's jobs, at most 5 s old, is younger than
+the moment when the queue was closed."""
+
+GIVE_UP_AFTER = 600.0
+"""Seconds for which a Broker that does not answer may hold up a deletion."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Deletion:
+    """Deletes TaskQueues. `sleep` waits so many seconds."""
+
+    world: World
+    brokers: Brokers
+    cluster: Cluster
+    records: Records
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    async def delete(self, task_queue: TaskQueueObject, *, waited: float) -> None:
+        """Do all that must be done before the TaskQueue may go; `waited` seconds have passed.
+
+        Raises Transient to be called again.
+        """
+        spec = task_queue.spec
+        if spec is None:
+            return  # it was never declared
+        broker = spec.broker.name
+        session = self.brokers.session(broker)
+        if session is None:
+            await self._without_broker(task_queue, self.brokers.trouble(broker), waited=waited)
+            return
+        key: Key = (task_queue.owner.namespace, task_queue.owner.name)
+        if self.records.of(key, task_queue).is_busy:
+            raise Transient("it is being reconciled", reason="Busy")
+        if spec.deletion_policy is not DeletionPolicy.DELETE:
+            # Workers end their jobs first: without their user they could not ack them.
+            await self._drain(task_queue, spec, session=session)
+        await self._delete_users(task_queue, session)
+        await self._delete_queues(task_queue, spec, session=session)
+        session.doubt()
+
+    async def _without_broker(
+        self, task_queue: TaskQueueObject, trouble: Trouble | None, *, waited: float
+    ) -> None:
+        reason = trouble.reason if trouble else "Connecting"
+        if reason != "BrokerNotFound" and waited < GIVE_UP_AFTER:
+            text = f"the Broker does not answer ({reason}); {waited:.0f} s so far"
+            raise Transient(text, reason=reason)
+        await self._tell(
+            task_queue,
+            reason="QueueAbandoned",
+            message=f"deleted without its Broker ({reason}): queue {task_queue.owner.queue} and "
+            "its users may still be in RabbitMQ",
+        )
+
+    async def _drain(
+        self, task_queue: TaskQueueObject, spec: TaskQueueSpec, *, session: Session
+    ) -> None:
+        key: Key = (task_queue.owner.namespace, task_queue.owner.name)
+        deployment = self.world.deployment(key)
+        if deployment is not None and deployment.replicas:
+            await self.cluster.scale(namespace=key[0], name=worker_name(key[1]), replicas=0)
+        left = timeouts(spec, features=session.features).termination_grace
+        while left > 0 and any(pod.running for pod in self.world.pods(key)):
+            await self.sleep(1.0)
+            left -= 1.0
+
+    async def _delete_users(self, task_queue: TaskQueueObject, session: Session) -> None:
+        vhost, queue = session.address.vhost, task_queue.owner.queue
+        for role in ROLES:
+            name = user_name(vhost=vhost, queue=queue, role=role)
+            await session.management.delete_user(name)
+
+    async def _delete_queues(
+        self, task_queue: TaskQueueObject, spec: TaskQueueSpec, *, session: Session
+    ) -> None:
+        queue, management = task_queue.owner.queue, session.management
+        policy = spec.deletion_policy
+        if policy is DeletionPolicy.RETAIN:
+            await self._tell(task_queue, reason="QueueRetained", message=f"queue {queue} stays")
+            return
+        if policy is DeletionPolicy.RETAIN_IF_NOT_EMPTY and not await self._is_empty(
+            queue, session=session
+        ):
+            await self._tell(
+                task_queue,
+                reason="QueueRetained",
+                message=f"queue {queue} holds jobs and stays, with its dead letters; "
+                "a TaskQueue of this name takes it up again",
+            )
+            return
+        for binding in entry_bindings(queue):
+            await management.unbind(binding)
+        await management.delete_queue(queue)
+        await management.delete_policy(own_policy_name(queue))
+        dead = dead_queue_name(queue)
+        if policy is DeletionPolicy.DELETE or not await management.jobs_in(dead):
+            await management.delete_queue(dead)
+            await management.delete_policy(own_policy_name(dead))
+        else:
+            message = f"queue {dead} holds dead letters and stays until they expire"
+            await self._tell(task_queue, reason="QueueRetained", message=message)
+
+    async def _is_empty(self, queue: str, *, session: Session) -> bool:
+        """Whether a queue holds no job, and closed to new ones if so; else it is open as before."""
+        management = session.management
+        jobs = await management.jobs_in(queue)
+        if jobs is None:
+            return True
+        if jobs:
+            return False
+        ways = entry_bindings(queue)
+        try:
+            for binding in ways:
+                await management.unbind(binding)
+            await self.sleep(SETTLING)
+            is_empty = not await management.jobs_in(queue)
+        except (OperatorError, asyncio.CancelledError):
+            await management.apply(Topology(bindings=ways))
+            raise
+        if not is_empty:
+            await management.apply(Topology(bindings=ways))
+        return is_empty
+
+    async def _tell(self, task_queue: TaskQueueObject, *, reason: str, message: str) -> None:
+        owner = task_queue.owner
+        logger.info(
+            "deletion",
+            extra={"task_queue": f"{owner.namespace}/{owner.name}", "why": message},
+        )
+        await self.cluster.event(
+            namespace=owner.namespace,
+            name=owner.name,
+            uid=owner.uid,
+            type="Normal",
+            reason=reason,
+            message=message,
+        )

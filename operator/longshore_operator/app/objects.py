@@ -1,0 +1,119 @@
+"""Custom resources and Deployments as the operator keeps them in memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from longshore_operator.api.v1alpha1 import (
+    GROUP,
+    BrokerSpec,
+    BrokerStatus,
+    TaskQueueSpec,
+    TaskQueueStatus,
+)
+from longshore_operator.core.workload import Owner
+
+FINALIZER = f"{GROUP}/finalizer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskQueueObject:
+    """A TaskQueue in the cluster."""
+
+    owner: Owner
+    generation: int
+    is_finalized: bool
+    """Whether it waits for the operator before it goes; nothing is made for it earlier."""
+
+    is_deleting: bool
+    spec: TaskQueueSpec | None
+    invalid: str
+    """Why the spec cannot be read; empty when it can."""
+
+    status: TaskQueueStatus
+    raw_status: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerObject:
+    """A Broker in the cluster."""
+
+    name: str
+    generation: int
+    spec: BrokerSpec
+    status: BrokerStatus
+    raw_status: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentObject:
+    """The Deployment of a TaskQueue's workers."""
+
+    replicas: int
+    uid: str
+
+
+def task_queue(body: Mapping[str, Any]) -> TaskQueueObject:
+    """The TaskQueue in an object of the Kubernetes API.
+
+    A spec that the API server took but these models refuse (an older CRD, a newer operator) must
+    not stop the operator.
+    """
+    metadata = body["metadata"]
+    spec, invalid = None, ""
+    try:
+        spec = TaskQueueSpec.model_validate(_plain(body.get("spec", {})))
+    except ValidationError as error:
+        invalid = "; ".join(
+            f"spec.{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()
+        )
+    raw_status = _plain(body.get("status") or {})
+    try:
+        status = TaskQueueStatus.model_validate(raw_status)
+    except ValidationError:
+        status = TaskQueueStatus()
+    return TaskQueueObject(
+        owner=Owner(
+            namespace=metadata["namespace"], name=metadata["name"], uid=metadata.get("uid", "")
+        ),
+        generation=metadata.get("generation", 0),
+        is_finalized=FINALIZER in metadata.get("finalizers", ()),
+        is_deleting="deletionTimestamp" in metadata,
+        spec=spec,
+        invalid=invalid,
+        status=status,
+        raw_status=raw_status,
+    )
+
+
+def broker(body: Mapping[str, Any]) -> BrokerObject | None:
+    """The Broker in an object of the Kubernetes API; None when its spec cannot be read."""
+    metadata, raw_status = body["metadata"], _plain(body.get("status") or {})
+    try:
+        return BrokerObject(
+            name=metadata["name"],
+            generation=metadata.get("generation", 0),
+            spec=BrokerSpec.model_validate(_plain(body.get("spec", {}))),
+            status=BrokerStatus.model_validate(raw_status),
+            raw_status=raw_status,
+        )
+    except ValidationError:
+        return None
+
+
+def deployment(body: Mapping[str, Any]) -> DeploymentObject:
+    """The Deployment in an object of the Kubernetes API."""
+    return DeploymentObject(
+        replicas=body["spec"].get("replicas", 1), uid=body["metadata"].get("uid", "")
+    )
+
+
+def _plain(value: Any) -> Any:
+    """kopf's views of objects as dicts and lists of their own, which outlive the event."""
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value

@@ -1,0 +1,107 @@
+"""Brings one TaskQueue's spec to RabbitMQ and Kubernetes: observe, plan, write what is missing."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from longshore.contract.names import AMQP_URL_ENV, QUEUE_ENV, producer_name, worker_name
+from longshore.contract.timing import Timeouts
+from longshore_operator.api.v1alpha1 import TaskQueueSpec
+from longshore_operator.app.broker import Session
+from longshore_operator.app.cluster import Cluster
+from longshore_operator.core.credentials import password_in
+from longshore_operator.core.overlay import contains
+from longshore_operator.core.permissions import ROLES, Role, user
+from longshore_operator.core.topology import Topology
+from longshore_operator.core.workload import Owner, deployment
+
+OPERATOR = "longshore"
+"""Field manager of all that the operator applies, but replicas."""
+
+SCALER = "longshore-scaler"
+"""Field manager of replicas."""
+
+_SECRET_NAMES: Mapping[Role, Callable[[str], str]] = {
+    "worker": worker_name,
+    "producer": producer_name,
+}
+
+
+async def declare(topology: Topology, *, session: Session) -> None:
+    """Make RabbitMQ's objects what `topology` says; writes nothing where they are."""
+    inventory = await session.inventory()
+    missing = inventory.missing(topology)
+    if missing == Topology():
+        return
+    try:
+        await session.management.apply(missing)
+    except BaseException:
+        session.doubt()
+        raise
+    inventory.add(missing)
+
+
+async def admit(
+    owner: Owner, *, session: Session, cluster: Cluster, new_password: Callable[[], str]
+) -> None:
+    """Give the TaskQueue its worker and producer users, and their credentials as Secrets.
+
+    A password is made once; it stays as long as the Secret does.
+    """
+    inventory = await session.inventory()
+    for role in ROLES:
+        name = _SECRET_NAMES[role](owner.name)
+        secret = await cluster.secret(namespace=owner.namespace, name=name) or {}
+        password = password_in(secret.get(AMQP_URL_ENV, "")) or new_password()
+        wanted = user(vhost=session.address.vhost, queue=owner.queue, role=role)
+        if not inventory.has_user(wanted, password=password):
+            await session.management.put_user(wanted, password=password)
+            session.doubt()
+        # The Secret follows its user: a pod that reads it can connect.
+        data = {
+            AMQP_URL_ENV: session.address.amqp_url(username=wanted.name, password=password),
+            QUEUE_ENV: owner.queue,
+        }
+        if not contains(secret, data):
+            await cluster.apply_secret(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Secret",
+                    "metadata": owner.metadata(name),
+                    "type": "Opaque",
+                    "stringData": data,
+                }
+            )
+
+
+async def deploy(
+    owner: Owner,
+    *,
+    spec: TaskQueueSpec,
+    timeouts: Timeouts,
+    session: Session,
+    cluster: Cluster,
+) -> None:
+    """Make the workers' Deployment what the spec says, and leave their number to the scaler."""
+    wanted = deployment(owner, spec=spec, timeouts=timeouts, heartbeat=session.spec.heartbeat)
+    name = wanted["metadata"]["name"]
+    live = await cluster.deployment(namespace=owner.namespace, name=name)
+    if live is None:
+        # Without `replicas` Kubernetes would start one worker before the scaler says none.
+        await cluster.apply_deployment({**wanted, "spec": {**wanted["spec"], "replicas": 0}})
+        await cluster.scale(namespace=owner.namespace, name=name, replicas=0)
+        return
+    if not _is_replicas_owner(live, manager=SCALER):
+        # Cut short before: applied without `replicas` now, their number would fall back to one.
+        await cluster.scale(
+            namespace=owner.namespace, name=name, replicas=live["spec"].get("replicas", 1)
+        )
+    if not contains(live, wanted):
+        await cluster.apply_deployment(wanted)
+
+
+def _is_replicas_owner(live: Mapping[str, Any], *, manager: str) -> bool:
+    return any(
+        entry.get("manager") == manager
+        and "f:replicas" in entry.get("fieldsV1", {}).get("f:spec", {})
+        for entry in live["metadata"].get("managedFields", ())
+    )

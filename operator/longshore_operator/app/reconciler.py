@@ -1,0 +1,166 @@
+"""Decides which TaskQueue is to be reconciled when, and looks after what was declared."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from longshore_operator.app.broker import INVENTORY_AGE, Session
+from longshore_operator.app.brokers import Brokers
+from longshore_operator.app.cluster import Cluster
+from longshore_operator.app.objects import TaskQueueObject
+from longshore_operator.app.reconcile import admit, declare, deploy
+from longshore_operator.app.record import Record, Records
+from longshore_operator.app.world import Key, World
+from longshore_operator.core.permissions import ROLES, user
+from longshore_operator.core.pods import Trouble
+from longshore_operator.core.topology import Topology, task_queue_topology, vhost_topology
+from longshore_operator.core.workload import timeouts
+from longshore_operator.errors import Invalid, OperatorError
+
+logger = logging.getLogger(__name__)
+
+CONCURRENCY = 8
+SLOWEST_RETRY = 60.0
+INVALID_RETRY = 30.0
+"""Seconds until a spec that was refused is tried again unchanged: the obstacle may be elsewhere."""
+
+RESYNC = 300.0
+"""Seconds after which even an undisturbed TaskQueue is compared with Kubernetes."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Reconciler:
+    """The loop over all TaskQueues. `clock` is monotonic, `chance` uniform in [0, 1)."""
+
+    world: World
+    brokers: Brokers
+    cluster: Cluster
+    records: Records
+    clock: Callable[[], float]
+    chance: Callable[[], float]
+    new_password: Callable[[], str]
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONCURRENCY))
+    _patrolled: float = 0.0
+
+    def wake(self) -> None:
+        """Look at once: something changed."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Reconcile until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._wake.clear()
+                if self.clock() - self._patrolled > INVENTORY_AGE:
+                    self._patrolled = self.clock()
+                    await self._patrol()
+                for key, task_queue in self.world.task_queues():
+                    self._start(group, key, task_queue)
+                try:
+                    await asyncio.wait_for(self._wake.wait(), 1.0)
+                except TimeoutError:
+                    continue
+
+    def _start(self, group: asyncio.TaskGroup, key: Key, task_queue: TaskQueueObject) -> None:
+        if task_queue.is_deleting or not task_queue.is_finalized or task_queue.spec is None:
+            return
+        session = self.brokers.session(task_queue.spec.broker.name)
+        record = self.records.of(key, task_queue)
+        if session is None or record.is_busy or not self._is_due(task_queue, record, session):
+            return
+        record.is_busy = True
+        group.create_task(self._reconcile(key, task_queue, record=record, session=session))
+
+    def _is_due(self, task_queue: TaskQueueObject, record: Record, session: Session) -> bool:
+        if not record.is_reconciled(generation=task_queue.generation, session=session):
+            return True
+        now = self.clock()
+        if record.failures:
+            return now >= record.next_try
+        return record.is_doubted or now - record.reconciled_at > RESYNC
+
+    async def _reconcile(
+        self, key: Key, task_queue: TaskQueueObject, *, record: Record, session: Session
+    ) -> None:
+        name = f"{key[0]}/{key[1]}"
+        try:
+            async with self._slots:
+                await self.reconcile(task_queue, record=record, session=session)
+        except OperatorError as error:
+            logger.warning("reconcile_failed", extra={"task_queue": name, "why": str(error)})
+            self._note_failure(record, invalid=isinstance(error, Invalid))
+        except Exception:
+            # A bug that one spec brings to light must not take the others down.
+            logger.exception("reconcile_crashed", extra={"task_queue": name})
+            record.topology = Trouble(reason="InternalError", message="see the operator's log")
+            self._note_failure(record, invalid=True)
+        else:
+            logger.info(
+                "reconciled", extra={"task_queue": name, "generation": task_queue.generation}
+            )
+        finally:
+            record.generation, record.session = task_queue.generation, session
+            record.reconciled_at = self.clock()
+            record.is_busy = False
+
+    async def reconcile(
+        self, task_queue: TaskQueueObject, *, record: Record, session: Session
+    ) -> None:
+        """Bring one TaskQueue to RabbitMQ and Kubernetes. Raises Transient or Invalid."""
+        spec, owner = task_queue.spec, task_queue.owner
+        if spec is None:
+            raise Invalid(task_queue.invalid, reason="InvalidSpec")
+        record.is_doubted = False
+        limits = record.timeouts = timeouts(spec, features=session.features)
+        topology = task_queue_topology(
+            queue=owner.queue, spec=spec, timeouts=limits, features=session.features
+        )
+        try:
+            await declare(topology, session=session)
+            await admit(
+                owner, session=session, cluster=self.cluster, new_password=self.new_password
+            )
+        except OperatorError as error:
+            record.topology = Trouble(reason=error.reason, message=str(error))
+            raise
+        record.topology, record.wanted = None, topology
+        try:
+            await deploy(owner, spec=spec, timeouts=limits, session=session, cluster=self.cluster)
+        except OperatorError as error:
+            record.workload = Trouble(reason=error.reason, message=str(error))
+            raise
+        record.workload = None
+        record.failures = 0
+
+    def _note_failure(self, record: Record, *, invalid: bool) -> None:
+        record.failures += 1
+        delay = min(SLOWEST_RETRY, 2.0 ** min(record.failures, 10) / 2)
+        if invalid:
+            delay = max(delay, INVALID_RETRY)
+        record.next_try = self.clock() + delay * (0.5 + self.chance())
+
+    async def _patrol(self) -> None:
+        """Find what was deleted or changed by hand, and have it repaired."""
+        for name, session in self.brokers.sessions().items():
+            try:
+                await self._inspect(session)
+            except OperatorError as error:
+                logger.warning("patrol_failed", extra={"broker": name, "why": str(error)})
+
+    async def _inspect(self, session: Session) -> None:
+        session.doubt()
+        inventory = await session.inventory()
+        await declare(vhost_topology(), session=session)
+        for key, task_queue in self.world.task_queues():
+            record = self.records.of(key, task_queue)
+            if record.session is not session or record.wanted is None or record.is_busy:
+                continue
+            users = (
+                user(vhost=session.address.vhost, queue=task_queue.owner.queue, role=role)
+                for role in ROLES
+            )
+            record.is_doubted |= inventory.missing(record.wanted) != Topology() or not all(
+                inventory.has_rights(user) for user in users
+            )

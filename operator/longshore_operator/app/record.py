@@ -1,0 +1,74 @@
+"""What the operator remembers of a TaskQueue. It may forget all of it at any time."""
+
+from dataclasses import dataclass, field
+
+from longshore.contract.timing import Timeouts
+from longshore_operator.app.broker import Session
+from longshore_operator.app.objects import TaskQueueObject
+from longshore_operator.app.world import Key
+from longshore_operator.core.pods import Trouble
+from longshore_operator.core.scaling import Decision, Idleness
+from longshore_operator.core.tally import Tally
+from longshore_operator.core.topology import Topology
+
+
+@dataclass(slots=True, kw_only=True)
+class Record:
+    """One TaskQueue: the reconciler's part, then the scaler's."""
+
+    uid: str
+    generation: int = 0
+    """Generation of the spec that was last brought to RabbitMQ and Kubernetes, or tried to be."""
+
+    session: Session | None = None
+    """Where it was declared."""
+
+    wanted: Topology | None = None
+    timeouts: Timeouts | None = None
+    topology: Trouble | None = None
+    workload: Trouble | None = None
+    is_busy: bool = False
+    is_doubted: bool = False
+    """Something is not as it was written; reconcile again."""
+
+    failures: int = 0
+    next_try: float = 0.0
+    reconciled_at: float = 0.0
+
+    idleness: Idleness | None = None
+    decision: Decision | None = None
+    tally: Tally = field(default_factory=Tally)
+    ready: int | None = None
+    dead: int | None = None
+
+    def is_reconciled(self, *, generation: int, session: Session) -> bool:
+        """Whether this generation was brought to this session, or at least tried to be."""
+        return self.generation == generation and self.session is session
+
+    def is_declared(self) -> bool:
+        """Whether its queues stand, for this generation of the spec or the one before."""
+        return self.wanted is not None
+
+
+@dataclass(slots=True)
+class Records:
+    """Records of all TaskQueues."""
+
+    _records: dict[Key, Record] = field(default_factory=dict)
+
+    def of(self, key: Key, task_queue: TaskQueueObject) -> Record:
+        """The record of this TaskQueue; a new one when one of the same name was there before."""
+        record = self._records.get(key)
+        if record is None or record.uid != task_queue.owner.uid:
+            status = task_queue.status.jobs
+            tally = Tally(succeeded=status.succeeded, failed=status.failed) if status else Tally()
+            record = Record(
+                uid=task_queue.owner.uid, tally=tally, dead=status.dead if status else None
+            )
+            self._records[key] = record
+        return record
+
+    def keep_only(self, keys: set[Key]) -> None:
+        """Forget all others."""
+        for key in self._records.keys() - keys:
+            del self._records[key]

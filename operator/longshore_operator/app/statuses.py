@@ -1,0 +1,156 @@
+"""Writes TaskQueues' status, when there is news, and posts Events on transitions."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from longshore.contract.names import dead_queue_name
+from longshore.contract.reports import WorkerReport
+from longshore_operator.api.v1alpha1 import (
+    Condition,
+    Jobs,
+    ScalingStatus,
+    TaskQueueStatus,
+    Workers,
+)
+from longshore_operator.app.broker import Session
+from longshore_operator.app.brokers import CONNECTING, Brokers
+from longshore_operator.app.cluster import Cluster
+from longshore_operator.app.objects import TaskQueueObject
+from longshore_operator.app.record import Record
+from longshore_operator.app.world import Key, World
+from longshore_operator.core.pods import Trouble
+from longshore_operator.core.status import (
+    PASSING,
+    Facts,
+    conditions,
+    derived_timeouts,
+    merge_patch,
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Statuses:
+    """The only writer of TaskQueues' status. `now` gives RFC 3339."""
+
+    world: World
+    brokers: Brokers
+    cluster: Cluster
+    now: Callable[[], str]
+
+    async def write(
+        self,
+        key: Key,
+        task_queue: TaskQueueObject,
+        *,
+        record: Record,
+        reports: Mapping[str, WorkerReport],
+    ) -> None:
+        """Bring the status up to date with one patch, or with none. Raises Transient, Invalid."""
+        facts = self._facts(key, task_queue, record)
+        if _is_passing(facts):
+            return  # in a moment there is a verdict; the old one stands until then
+        status = self._status(task_queue, record=record, facts=facts, reports=reports)
+        after = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        patch = merge_patch(task_queue.raw_status, after)
+        if not patch:
+            return
+        await self.cluster.patch_task_queue_status(namespace=key[0], name=key[1], patch=patch)
+        for condition in _news(before=task_queue.status.conditions, after=status.conditions):
+            await self.cluster.event(
+                namespace=key[0],
+                name=key[1],
+                uid=task_queue.owner.uid,
+                type="Normal" if condition.status == "True" else "Warning",
+                reason=condition.reason,
+                message=f"{condition.type} is {condition.status}: {condition.message}",
+            )
+
+    def _facts(self, key: Key, task_queue: TaskQueueObject, record: Record) -> Facts:
+        spec, deployment = task_queue.spec, self.world.deployment(key)
+        session = self._session(task_queue)
+        invalid = Trouble(reason="InvalidSpec", message=task_queue.invalid)
+        return Facts(
+            broker=self.brokers.trouble(spec.broker.name) if spec else invalid,
+            broker_version=session.link.version if session else None,
+            topology=record.topology,
+            workload=record.workload,
+            is_declared=session is not None
+            and record.is_reconciled(generation=task_queue.generation, session=session),
+            pods=self.world.pods(key),
+            replicas=deployment.replicas if deployment else None,
+            decision=record.decision,
+        )
+
+    def _session(self, task_queue: TaskQueueObject) -> Session | None:
+        return self.brokers.session(task_queue.spec.broker.name) if task_queue.spec else None
+
+    def _status(
+        self,
+        task_queue: TaskQueueObject,
+        *,
+        record: Record,
+        facts: Facts,
+        reports: Mapping[str, WorkerReport],
+    ) -> TaskQueueStatus:
+        now, queue = self.now(), task_queue.owner.queue
+        knows = self._session(task_queue) is not None
+        return TaskQueueStatus(
+            observed_generation=task_queue.generation,
+            conditions=conditions(
+                facts,
+                generation=task_queue.generation,
+                before=task_queue.status.conditions,
+                now=now,
+            ),
+            queue=queue,
+            dead_queue=dead_queue_name(queue),
+            timeouts=derived_timeouts(record.timeouts) if record.timeouts else None,
+            jobs=Jobs(
+                ready=record.ready,
+                running=sum(report.held for report in reports.values()) if knows else None,
+                dead=record.dead if knows else None,
+                succeeded=record.tally.succeeded,
+                failed=record.tally.failed,
+            ),
+            workers=Workers(
+                current=facts.replicas,
+                ready=sum(pod.ready for pod in facts.pods if not pod.ending),
+            ),
+            scaling=_scaling(task_queue, record, now=now),
+        )
+
+
+def _scaling(task_queue: TaskQueueObject, record: Record, *, now: str) -> ScalingStatus | None:
+    decision, before = record.decision, task_queue.status.scaling
+    if decision is None:
+        return before
+    is_same = before is not None and before.wanted == decision.replicas
+    return ScalingStatus(
+        wanted=decision.replicas,
+        why=list(decision.why),
+        since=before.since if before and is_same else now,
+    )
+
+
+def _is_passing(facts: Facts) -> bool:
+    """Whether the operator is about to know better."""
+    if facts.broker == CONNECTING:
+        return True
+    return facts.broker is None and not facts.is_declared
+
+
+def _news(*, before: tuple[Condition, ...], after: tuple[Condition, ...]) -> list[Condition]:
+    """Conditions worth an Event: those that fail for a new reason, and a `Ready` that came true."""
+    known = {condition.type: condition for condition in before}
+    return [condition for condition in after if _is_news(known.get(condition.type), now=condition)]
+
+
+def _is_news(before: Condition | None, *, now: Condition) -> bool:
+    if now.type == "Ready":
+        return now.status == "True" and (before is None or before.status != "True")
+    return (
+        now.type != "ScalingActive"
+        and now.status == "False"
+        and now.reason not in PASSING
+        and (before is None or before.reason != now.reason)
+    )

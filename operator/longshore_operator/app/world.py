@@ -1,0 +1,58 @@
+"""The cluster as the watches show it. What is not there yet is unknown."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from longshore_operator.app.objects import BrokerObject, DeploymentObject, TaskQueueObject
+from longshore_operator.core.pods import Pod
+
+_T = TypeVar("_T")
+
+Key = tuple[str, str]
+"""Namespace and name of a TaskQueue."""
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """Objects by the TaskQueue they belong to. kopf keeps the mappings up to date."""
+
+    is_complete: bool = False
+    """Whether everything was listed once. Before, a pod that is not there may only be unseen."""
+
+    queues: Mapping[Key, Collection[TaskQueueObject]] = field(default_factory=dict)
+    registered: Mapping[str, Collection[BrokerObject]] = field(default_factory=dict)
+    deployments: Mapping[Key, Collection[DeploymentObject]] = field(default_factory=dict)
+    all_pods: Mapping[Key, Collection[Pod]] = field(default_factory=dict)
+
+    def task_queues(self) -> Iterator[tuple[Key, TaskQueueObject]]:
+        """Every TaskQueue."""
+        for key in list(self.queues):
+            if (task_queue := self.task_queue(key)) is not None:
+                yield key, task_queue
+
+    def task_queue(self, key: Key) -> TaskQueueObject | None:
+        """One TaskQueue."""
+        return _only(self.queues.get(key))
+
+    def brokers(self) -> Iterator[BrokerObject]:
+        """Every Broker."""
+        for name in list(self.registered):
+            if (broker := self.broker(name)) is not None:
+                yield broker
+
+    def broker(self, name: str) -> BrokerObject | None:
+        """One Broker."""
+        return _only(self.registered.get(name))
+
+    def deployment(self, key: Key) -> DeploymentObject | None:
+        """The Deployment of a TaskQueue's workers."""
+        return _only(self.deployments.get(key))
+
+    def pods(self, key: Key) -> tuple[Pod, ...]:
+        """The pods of a TaskQueue's workers, by name."""
+        return tuple(sorted(self.all_pods.get(key) or (), key=lambda pod: pod.name))
+
+
+def _only(values: Collection[_T] | None) -> _T | None:
+    return next(iter(values), None) if values else None

@@ -1,0 +1,1 @@
+"""What should be: values in, values out. No clock, no randomness, no I/O."""

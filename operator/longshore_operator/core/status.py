@@ -1,0 +1,189 @@
+"""From what is known about a TaskQueue or a Broker to the status that users see."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from longshore.contract.features import Features
+from longshore.contract.timing import Timeouts
+from longshore_operator.api.v1alpha1 import BrokerFeatures, Condition, DerivedTimeouts
+from longshore_operator.core.pods import Pod, Trouble
+from longshore_operator.core.scaling import Decision
+
+Verdict = Literal["True", "False", "Unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known about a TaskQueue. Trouble None means that all is well."""
+
+    broker: Trouble | None
+    topology: Trouble | None
+    workload: Trouble | None
+    is_declared: bool
+    """Whether the present spec was brought to RabbitMQ; if it failed, `topology` says why."""
+
+    pods: tuple[Pod, ...]
+    replicas: int | None
+    decision: Decision | None
+    broker_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _State:
+    type: str
+    status: Verdict
+    reason: str
+    message: str
+
+
+def conditions(
+    facts: Facts, *, generation: int, before: Iterable[Condition], now: str
+) -> tuple[Condition, ...]:
+    """All conditions of a TaskQueue; `now` is RFC 3339 and marks those that changed."""
+    parts = (_broker(facts), _queue(facts), _workers(facts), _scaling(facts))
+    return stamped((_ready(parts), *parts), generation=generation, before=before, now=now)
+
+
+def broker_condition(trouble: Trouble | None, *, version: str | None) -> _State:
+    """The `Ready` condition of a Broker."""
+    if trouble:
+        return _State(type="Ready", status="False", reason=trouble.reason, message=trouble.message)
+    return _State(
+        type="Ready", status="True", reason="Connected", message=f"RabbitMQ {version} answers"
+    )
+
+
+def stamped(
+    states: Iterable[_State], *, generation: int, before: Iterable[Condition], now: str
+) -> tuple[Condition, ...]:
+    """Conditions whose time of transition moves only when their status does."""
+    known = {condition.type: condition for condition in before}
+    return tuple(
+        Condition(
+            type=state.type,
+            status=state.status,
+            reason=state.reason,
+            message=state.message[:_MAX_MESSAGE],
+            observed_generation=generation,
+            last_transition_time=old.last_transition_time
+            if (old := known.get(state.type)) and old.status == state.status
+            else now,
+        )
+        for state in states
+    )
+
+
+def derived_timeouts(timeouts: Timeouts) -> DerivedTimeouts:
+    """The timeout chain as users see it."""
+    return DerivedTimeouts(
+        soft_limit=timeouts.soft_limit,
+        hard_limit=timeouts.hard_limit,
+        gone=timeouts.gone,
+        ack_timeout=timeouts.ack_timeout,
+        prefetch=timeouts.prefetch,
+        termination_grace=timeouts.termination_grace,
+    )
+
+
+def broker_features(features: Features) -> BrokerFeatures:
+    """What a version can do, as users see it."""
+    return BrokerFeatures(
+        ack_timeout_by_consumer=features.ack_timeout_by_consumer,
+        nack_is_free=features.nack_is_free,
+        strict_priorities=features.strict_priorities,
+    )
+
+
+def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON merge patch (RFC 7396) from `before` to `after`; empty when they are equal."""
+    patch: dict[str, Any] = {name: None for name in before if name not in after}
+    for name, value in after.items():
+        old = before.get(name)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            if part := merge_patch(old, value):
+                patch[name] = part
+        elif name not in before or old != value:
+            patch[name] = value
+    return patch
+
+
+_MAX_MESSAGE = 4096
+PASSING = frozenset({"Starting", "DeploymentUnknown"})
+"""Reasons for missing workers that are part of a healthy life."""
+
+
+def _broker(facts: Facts) -> _State:
+    kind = "BrokerReachable"
+    if facts.broker:
+        status: Verdict = "Unknown" if facts.broker.reason == "Connecting" else "False"
+        return _State(
+            type=kind, status=status, reason=facts.broker.reason, message=facts.broker.message
+        )
+    message = f"RabbitMQ {facts.broker_version} answers"
+    return _State(type=kind, status="True", reason="Connected", message=message)
+
+
+def _queue(facts: Facts) -> _State:
+    kind = "QueueDeclared"
+    if facts.topology:
+        return _State(
+            type=kind, status="False", reason=facts.topology.reason, message=facts.topology.message
+        )
+    if facts.is_declared:
+        message = "queues, bindings, policies and users are in place"
+        return _State(type=kind, status="True", reason="Declared", message=message)
+    return _State(
+        type=kind, status="Unknown", reason="Pending", message="not declared yet for this spec"
+    )
+
+
+def _workers(facts: Facts) -> _State:
+    kind = "WorkersReady"
+    active = [pod for pod in facts.pods if not pod.ending]
+    trouble = facts.workload or next((pod.trouble for pod in active if pod.trouble), None)
+    if trouble:
+        return _State(type=kind, status="False", reason=trouble.reason, message=trouble.message)
+    if facts.replicas is None:
+        return _State(
+            type=kind,
+            status="Unknown",
+            reason="DeploymentUnknown",
+            message="the Deployment is not there yet",
+        )
+    ready = sum(pod.ready for pod in active)
+    message = f"{ready} of {facts.replicas} workers are ready"
+    if facts.replicas == 0:
+        return _State(
+            type=kind, status="True", reason="ScaledToZero", message="no workers are needed"
+        )
+    if ready == 0:
+        return _State(type=kind, status="False", reason="Starting", message=message)
+    return _State(type=kind, status="True", reason="Ready", message=message)
+
+
+def _scaling(facts: Facts) -> _State:
+    kind = "ScalingActive"
+    if facts.broker:
+        message = "the Broker does not answer: the number of workers is left alone"
+        return _State(type=kind, status="False", reason="BrokerUnreachable", message=message)
+    decision = facts.decision
+    if decision is None:
+        return _State(
+            type=kind, status="Unknown", reason="Pending", message="nothing was decided yet"
+        )
+    if decision.holds:
+        return _State(type=kind, status="False", reason=decision.holds, message=decision.why[-1])
+    return _State(type=kind, status="True", reason="Scaling", message="workers follow the work")
+
+
+def _ready(parts: Iterable[_State]) -> _State:
+    """True when jobs are accepted and will be worked on. Workers that are starting, and a scaler
+    that holds, do not spoil it."""
+    broker, queue, workers, _ = parts
+    for part in (broker, queue, workers):
+        if part.status != "True" and part.reason not in PASSING:
+            return _State(
+                type="Ready", status=part.status, reason=part.reason, message=part.message
+            )
+    return _State(type="Ready", status="True", reason="Ready", message="jobs are accepted")

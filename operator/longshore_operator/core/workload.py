@@ -1,0 +1,200 @@
+"""The Deployment of a TaskQueue's workers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from longshore.contract.config import OnTermination, WorkerConfig
+from longshore.contract.features import Features
+from longshore.contract.names import POD_NAME_ENV, WORKER_CONFIG_ENV, queue_name, worker_name
+from longshore.contract.retry import RetryPolicy
+from longshore.contract.timing import Timeouts, derive
+from longshore_operator.api.v1alpha1 import API_VERSION, TaskQueueSpec
+from longshore_operator.core.overlay import merged
+
+TASK_QUEUE_LABEL = "longshore.dev/task-queue"
+"""Label of all that belongs to a TaskQueue; its value is the TaskQueue's name."""
+
+CONTAINER = "worker"
+HTTP_PORT = 9090
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """The TaskQueue that an object belongs to, and with which it goes."""
+
+    namespace: str
+    name: str
+    uid: str
+
+    @property
+    def queue(self) -> str:
+        """Name of its job queue."""
+        return queue_name(namespace=self.namespace, name=self.name)
+
+    def labels(self) -> dict[str, str]:
+        """Labels of everything that it owns."""
+        return {
+            "app.kubernetes.io/name": "longshore-worker",
+            "app.kubernetes.io/instance": self.name,
+            "app.kubernetes.io/managed-by": "longshore",
+            TASK_QUEUE_LABEL: self.name,
+        }
+
+    def metadata(self, name: str) -> dict[str, Any]:
+        """Metadata of an object `name` that it owns."""
+        return {
+            "name": name,
+            "namespace": self.namespace,
+            "labels": self.labels(),
+            "ownerReferences": [
+                {
+                    "apiVersion": API_VERSION,
+                    "kind": "TaskQueue",
+                    "name": self.name,
+                    "uid": self.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": True,
+                }
+            ],
+        }
+
+
+def timeouts(spec: TaskQueueSpec, *, features: Features) -> Timeouts:
+    """The timeout chain of a TaskQueue on a RabbitMQ with these features."""
+    return derive(
+        hard_limit=spec.time_limit.hard,
+        soft_limit=spec.time_limit.soft,
+        kill_grace=spec.time_limit.kill_grace,
+        slots=spec.worker.slots,
+        prefetch=None,
+        requeue_on_termination=spec.on_termination is OnTermination.REQUEUE,
+        features=features,
+    )
+
+
+def worker_config(
+    *, queue: str, spec: TaskQueueSpec, timeouts: Timeouts, heartbeat: float
+) -> WorkerConfig:
+    """What a worker is told."""
+    return WorkerConfig(
+        queue=queue,
+        handlers=tuple(spec.worker.handlers),
+        hard_limit=timeouts.hard_limit,
+        soft_limit=timeouts.soft_limit,
+        kill_grace=spec.time_limit.kill_grace,
+        ack_timeout=timeouts.ack_timeout,
+        slots=spec.worker.slots,
+        prefetch=timeouts.prefetch,
+        max_jobs_per_child=spec.worker.max_jobs_per_child,
+        memory_limit_per_job=spec.worker.memory_limit_per_job,
+        on_termination=spec.on_termination,
+        retry=RetryPolicy(
+            max_attempts=spec.retry.max_attempts,
+            initial_delay=spec.retry.initial_delay,
+            max_delay=spec.retry.max_delay,
+            factor=spec.retry.factor,
+            jitter=spec.retry.jitter,
+        ),
+        heartbeat=heartbeat,
+        http_port=HTTP_PORT,
+    )
+
+
+def deployment(
+    owner: Owner, *, spec: TaskQueueSpec, timeouts: Timeouts, heartbeat: float
+) -> dict[str, Any]:
+    """The Deployment, without `replicas`: those are the scaler's."""
+    config = worker_config(queue=owner.queue, spec=spec, timeouts=timeouts, heartbeat=heartbeat)
+    template = merged(
+        _pod_template(owner, spec=spec, timeouts=timeouts, config=config),
+        spec.worker.pod_template or {},
+    )
+    # The selector must match whatever the user's template says.
+    template = merged(template, {"metadata": {"labels": owner.labels()}})
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": owner.metadata(worker_name(owner.name)),
+        "spec": {
+            "selector": {"matchLabels": {TASK_QUEUE_LABEL: owner.name}},
+            "revisionHistoryLimit": 3,
+            # An image that cannot run must not take away workers that do.
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"},
+            },
+            "template": template,
+        },
+    }
+
+
+def _pod_template(
+    owner: Owner, *, spec: TaskQueueSpec, timeouts: Timeouts, config: WorkerConfig
+) -> dict[str, Any]:
+    annotations = {} if timeouts.evictable else dict(_NOT_EVICTABLE)
+    return {
+        "metadata": {"labels": owner.labels()}
+        | ({"annotations": annotations} if annotations else {}),
+        "spec": {
+            "containers": [_container(owner, spec=spec, config=config)],
+            "terminationGracePeriodSeconds": round(timeouts.termination_grace),
+            # Workers never talk to Kubernetes.
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+        },
+    }
+
+
+_NOT_EVICTABLE = {
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    "karpenter.sh/do-not-disrupt": "true",
+}
+
+
+def _container(owner: Owner, *, spec: TaskQueueSpec, config: WorkerConfig) -> dict[str, Any]:
+    worker = spec.worker
+    env = [
+        {"name": variable.name}
+        | ({"value": variable.value} if variable.value is not None else {})
+        | ({"valueFrom": variable.value_from} if variable.value_from is not None else {})
+        for variable in worker.env
+    ]
+    own_env: list[dict[str, Any]] = [
+        {"name": WORKER_CONFIG_ENV, "value": config.model_dump_json(exclude_none=True)},
+        {"name": POD_NAME_ENV, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+    ]
+    taken = {variable["name"] for variable in own_env}
+    container: dict[str, Any] = {
+        "name": CONTAINER,
+        "image": worker.image,
+        "env": [variable for variable in env if variable["name"] not in taken] + own_env,
+        "envFrom": [{"secretRef": {"name": worker_name(owner.name)}}],
+        "ports": [{"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"}],
+        "livenessProbe": _probe("/healthz", period=10, failures=3),
+        "readinessProbe": _probe("/readyz", period=2, failures=2),
+        # The worker writes why it ended to the termination log; failing that, its last output says.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            # Killing one's own children and prctl need none.
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    if worker.resources is not None:
+        container["resources"] = worker.resources.model_dump(exclude_none=True)
+    if worker.image_pull_policy is not None:
+        container["imagePullPolicy"] = worker.image_pull_policy
+    return container
+
+
+def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": HTTP_PORT},
+        "periodSeconds": period,
+        "timeoutSeconds": 2,
+        "failureThreshold": failures,
+    }

@@ -1,0 +1,106 @@
+"""What kopf calls: watches fill the indices, a deletion waits for ours. Nothing is decided here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import kopf
+
+from longshore_operator.api.v1alpha1 import GROUP, VERSION
+from longshore_operator.app import objects
+from longshore_operator.app.deletion import Deletion
+from longshore_operator.app.world import Key, World
+from longshore_operator.core.pods import Pod, pod
+from longshore_operator.core.workload import TASK_QUEUE_LABEL
+from longshore_operator.errors import OperatorError
+
+OURS = {TASK_QUEUE_LABEL: kopf.PRESENT}
+RETRY = 5.0
+"""Seconds until a deletion that could not be done is tried again."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Wiring:
+    """What the handlers call; kopf hands it to them as `memo`."""
+
+    world: World
+    deletion: Deletion
+    wake: Callable[[], None]
+    is_alive: Callable[[], bool]
+
+
+def register(registry: kopf.OperatorRegistry) -> None:
+    """Put the handlers below into `registry`."""
+    kopf.on.login(registry=registry)(login)
+    kopf.on.startup(registry=registry)(share_indices)
+    kopf.on.probe(id="tick", registry=registry)(probe)
+    kopf.index(GROUP, VERSION, "taskqueues", registry=registry)(task_queues)
+    kopf.index(GROUP, VERSION, "brokers", registry=registry)(brokers)
+    kopf.index("apps", "v1", "deployments", labels=OURS, registry=registry)(deployments)
+    kopf.index("", "v1", "pods", labels=OURS, registry=registry)(pods)
+    kopf.on.event(GROUP, VERSION, "taskqueues", registry=registry)(wake)
+    kopf.on.event(GROUP, VERSION, "brokers", registry=registry)(wake)
+    kopf.on.delete(GROUP, VERSION, "taskqueues", registry=registry)(delete)
+
+
+def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    """Credentials of the pod, or of the kubeconfig; kopf's default would import a whole client."""
+    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+
+async def share_indices(memo: Wiring, **kwargs: Any) -> None:
+    """Show the watched objects, which kopf passes by the names of their functions, to the loops."""
+    world = memo.world
+    world.queues, world.registered = kwargs["task_queues"], kwargs["brokers"]
+    world.deployments, world.all_pods = kwargs["deployments"], kwargs["pods"]
+
+
+async def probe(memo: Wiring, **_: Any) -> str:
+    """Liveness. Only PermanentError fails it; any other exception hangs the probe."""
+    if not memo.is_alive():
+        raise kopf.PermanentError("no tick has ended for too long")
+    return "ok"
+
+
+async def task_queues(body: kopf.Body, **_: Any) -> dict[Key, objects.TaskQueueObject]:
+    """TaskQueues by namespace and name."""
+    task_queue = objects.task_queue(body)
+    return {(task_queue.owner.namespace, task_queue.owner.name): task_queue}
+
+
+async def brokers(body: kopf.Body, **_: Any) -> dict[str, objects.BrokerObject]:
+    """Brokers by name."""
+    broker = objects.broker(body)
+    return {broker.name: broker} if broker else {}
+
+
+async def deployments(body: kopf.Body, **_: Any) -> dict[Key, objects.DeploymentObject]:
+    """Workers' Deployments by their TaskQueue."""
+    return {_key(body): objects.deployment(body)}
+
+
+async def pods(body: kopf.Body, **_: Any) -> dict[Key, Pod]:
+    """Workers' pods by their TaskQueue."""
+    return {_key(body): pod(body)}
+
+
+async def wake(memo: Wiring, **_: Any) -> None:
+    """Something changed. kopf holds events back until all indices are filled."""
+    memo.world.is_complete = True
+    memo.wake()
+
+
+async def delete(body: kopf.Body, memo: Wiring, **_: Any) -> None:
+    """Clean up before a TaskQueue goes."""
+    deleted_at = datetime.fromisoformat(body["metadata"]["deletionTimestamp"])
+    waited = (datetime.now(UTC) - deleted_at).total_seconds()
+    try:
+        await memo.deletion.delete(objects.task_queue(body), waited=waited)
+    except OperatorError as error:
+        raise kopf.TemporaryError(str(error), delay=RETRY) from error
+
+
+def _key(body: kopf.Body) -> Key:
+    metadata = body["metadata"]
+    return metadata["namespace"], metadata["labels"][TASK_QUEUE_LABEL]

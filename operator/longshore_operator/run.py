@@ -1,0 +1,121 @@
+"""Composition root: makes every part, connects them, runs them. The only file that knows all."""
+
+import asyncio
+import random
+import secrets
+import signal
+import time
+from datetime import UTC, datetime
+
+import kopf
+
+from longshore_operator import handlers
+from longshore_operator.adapters.cluster import Cluster
+from longshore_operator.adapters.rabbitmq import connect
+from longshore_operator.api.v1alpha1 import GROUP
+from longshore_operator.app.brokers import Brokers
+from longshore_operator.app.deletion import Deletion
+from longshore_operator.app.objects import FINALIZER
+from longshore_operator.app.reconciler import Reconciler
+from longshore_operator.app.record import Records
+from longshore_operator.app.scaler import Scaler
+from longshore_operator.app.statuses import Statuses
+from longshore_operator.app.world import World
+from longshore_operator.settings import Settings
+
+
+async def run(settings: Settings) -> None:
+    """Operate until SIGTERM or SIGINT. A part that fails takes the process down."""
+    cluster = await Cluster.connect(now=_now)
+    try:
+        await _operate(settings, cluster)
+    finally:
+        await cluster.close()
+
+
+async def _operate(settings: Settings, cluster: Cluster) -> None:
+    world, records = World(), Records()
+    chance = random.SystemRandom().random
+    brokers = Brokers(
+        world=world,
+        cluster=cluster,
+        connect=connect,
+        clock=time.monotonic,
+        now=_now,
+        chance=chance,
+    )
+    reconciler = Reconciler(
+        world=world,
+        brokers=brokers,
+        cluster=cluster,
+        records=records,
+        clock=time.monotonic,
+        chance=chance,
+        new_password=lambda: secrets.token_urlsafe(24),
+    )
+    scaler = Scaler(
+        world=world,
+        brokers=brokers,
+        cluster=cluster,
+        records=records,
+        statuses=Statuses(world=world, brokers=brokers, cluster=cluster, now=_now),
+        clock=time.monotonic,
+        interval=settings.tick,
+        wake_reconciler=reconciler.wake,
+        last_tick=time.monotonic(),
+    )
+    wiring = handlers.Wiring(
+        world=world,
+        deletion=Deletion(world=world, brokers=brokers, cluster=cluster, records=records),
+        wake=reconciler.wake,
+        is_alive=lambda: time.monotonic() - scaler.last_tick < settings.liveness_after,
+    )
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with asyncio.TaskGroup() as group:
+        loops = [group.create_task(part.run()) for part in (scaler, reconciler, brokers)]
+        await _watch(settings, wiring=wiring, stop=stop)
+        for loop in loops:
+            loop.cancel()
+
+
+async def _watch(settings: Settings, *, wiring: handlers.Wiring, stop: asyncio.Event) -> None:
+    """kopf, until it is told to stop."""
+    registry = kopf.OperatorRegistry()
+    handlers.register(registry)
+    await kopf.operator(
+        registry=registry,
+        settings=_kopf_settings(),
+        memo=wiring,
+        standalone=True,
+        # kopf's own guess needs a user name, which user 1000 of a container has not. Its type for
+        # identities, a NewType of str, is not public.
+        identity=GROUP,  # type: ignore[arg-type]
+        clusterwide=settings.namespace is None,
+        namespaces=[settings.namespace] if settings.namespace else [],
+        liveness_endpoint=f"http://0.0.0.0:{settings.liveness_port}/healthz",
+        stop_flag=stop,
+    )
+
+
+def _kopf_settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    # Our own names from the first release on: to change them later would handle everything anew.
+    settings.persistence.finalizer = FINALIZER
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(
+        prefix=GROUP, key="last-handled"
+    )
+    # One replica, so no peers; the CRDs are there before the operator, so no scanning for them.
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
+    # Events are posted on transitions, by us.
+    settings.posting.enabled = False
+    return settings
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

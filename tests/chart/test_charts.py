@@ -1,0 +1,202 @@
+"""The charts, rendered by helm."""
+
+from __future__ import annotations
+
+import subprocess
+import tomllib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+
+from dev import paths
+from longshore_operator.api import crdgen
+from longshore_operator.api.v1alpha1 import BrokerSpec
+from tests.chart.conftest import CHARTS, KUBE_VERSION, Rendered
+
+Helm = Callable[..., subprocess.CompletedProcess[str]]
+Render = Callable[..., Rendered]
+
+TRIAL = "rabbitmq.enabled=true"
+OWN = "broker.secret.name=rabbitmq-admin"
+
+
+@pytest.mark.parametrize("chart", ["longshore", "longshore-crds"])
+def test_helm_finds_nothing_to_complain_about(helm: Helm, chart: str) -> None:
+    done = helm("lint", "--strict", CHARTS / chart, KUBE_VERSION)
+
+    assert done.returncode == 0, done.stdout
+    assert "[WARNING]" not in done.stdout
+
+
+@pytest.mark.parametrize("chart", ["longshore", "longshore-crds"])
+def test_chart_and_distribution_have_one_version(chart: str) -> None:
+    project = tomllib.loads((paths.REPO / "pyproject.toml").read_text())["project"]
+    described = yaml.safe_load((CHARTS / chart / "Chart.yaml").read_text())
+
+    assert described["version"] == described["appVersion"] == project["version"]
+
+
+def test_the_definitions_are_those_of_the_models_and_are_kept(render: Render) -> None:
+    rendered = render(chart="longshore-crds").objects
+
+    for each in rendered:
+        assert each["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    generated = [yaml.safe_load(text) for text in crdgen.render().values()]
+    assert _by_name(rendered) == _by_name(generated)
+
+
+def test_the_copies_in_the_chart_have_not_drifted() -> None:
+    copies = {path.name: path.read_text() for path in (CHARTS / "longshore-crds/files").iterdir()}
+
+    assert copies == crdgen.render(), "run: longshore crds --output charts/longshore-crds/files"
+
+
+def test_there_is_one_operator_and_never_two(render: Render) -> None:
+    spec = render(OWN).one("Deployment")["spec"]
+
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    pod = spec["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] >= 30
+    assert pod["containers"][0]["livenessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+def test_pods_keep_to_the_restricted_standard(render: Render, kind: str) -> None:
+    pod = render(TRIAL).one(kind)["spec"]["template"]["spec"]
+
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in pod["containers"]:
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert container["resources"]["requests"]
+        assert container["resources"]["limits"]
+
+
+def test_the_operator_has_the_rights_it_needs_and_no_more(render: Render) -> None:
+    rules = render(OWN).one("ClusterRole", name="longshore")["rules"]
+    verbs = {
+        (group, resource): rule["verbs"]
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+    assert verbs["", "secrets"] == ["get", "create", "patch"]
+    assert not [key for key, allowed in verbs.items() if "delete" in allowed or "*" in allowed]
+    assert not [key for key in verbs if "*" in key]
+
+
+def test_users_who_may_view_or_edit_may_do_so_with_task_queues(render: Render) -> None:
+    rendered = render(OWN)
+    edit = rendered.one("ClusterRole", name="longshore-edit")
+    view = rendered.one("ClusterRole", name="longshore-view")
+
+    assert edit["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
+    assert view["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"] == "true"
+    assert view["rules"][0]["verbs"] == ["get", "list", "watch"]
+    assert "longshore-edit" not in str(render(OWN, "rbac.aggregateToDefaultRoles=false"))
+
+
+def test_a_trial_brings_rabbitmq_and_a_broker_that_leads_there(render: Render) -> None:
+    rendered = render(TRIAL, "rabbitmq.image=localhost/rabbitmq:1", "broker.heartbeat=10s")
+
+    broker = rendered.one("Broker")
+    assert broker["metadata"]["name"] == "default"
+    assert broker["spec"] == {
+        "host": "longshore-rabbitmq.longshore-system.svc",
+        "secretRef": {"name": "longshore-rabbitmq", "namespace": "longshore-system"},
+        "vhost": "longshore",
+        "heartbeat": "10s",
+    }
+    assert rendered.one("Service")["metadata"]["name"] == "longshore-rabbitmq"
+    secret = rendered.one("Secret")
+    assert secret["metadata"]["name"] == "longshore-rabbitmq"
+    assert {"username", "password"} <= secret["data"].keys()
+    stateful = rendered.one("StatefulSet")["spec"]["template"]["spec"]
+    assert stateful["containers"][0]["image"] == "localhost/rabbitmq:1"
+
+
+def test_the_broker_has_the_form_that_the_operator_reads(render: Render) -> None:
+    BrokerSpec.model_validate(render(TRIAL).one("Broker")["spec"], extra="forbid")
+
+
+def test_ones_own_rabbitmq_is_all_that_is_used(render: Render) -> None:
+    rendered = render(
+        OWN,
+        "broker.secret.namespace=mq",
+        "broker.host=mq.example.internal",
+        "broker.port=5671",
+        "broker.managementURL=https://mq.example.internal",
+    )
+
+    assert rendered.one("Broker")["spec"] == {
+        "host": "mq.example.internal",
+        "port": 5671,
+        "managementURL": "https://mq.example.internal",
+        "secretRef": {"name": "rabbitmq-admin", "namespace": "mq"},
+        "vhost": "longshore",
+        "heartbeat": "30s",
+    }
+    assert not {"StatefulSet", "Secret", "Service"} & set(rendered.kinds())
+
+
+def test_no_broker_is_made_when_none_is_wanted(render: Render) -> None:
+    assert "Broker" not in render("broker.create=false").kinds()
+
+
+def test_persistence_keeps_the_volume_and_the_password_in_it(render: Render) -> None:
+    rendered = render(TRIAL, "rabbitmq.persistence.enabled=true")
+
+    assert rendered.one("StatefulSet")["spec"]["volumeClaimTemplates"]
+    annotations = rendered.one("Secret")["metadata"]["annotations"]
+    assert annotations == {"helm.sh/resource-policy": "keep"}
+
+
+def test_two_releases_of_different_names_share_no_object(render: Render) -> None:
+    def names(rendered: Rendered) -> set[tuple[str, Any]]:
+        return {(each["kind"], each["metadata"]["name"]) for each in rendered.objects}
+
+    shared = names(render(TRIAL, release="one")) & names(render(TRIAL, release="two"))
+
+    assert shared == {("Broker", "default")}
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("replicas=2", ["replicas"]),
+        ("rabbitmq.enable=true", ["rabbitmq", "enable"]),
+        ("broker.heartbeat=soon", ["heartbeat"]),
+        ("broker.port=99999", ["port"]),
+        ("logLevel=loud", ["logLevel"]),
+        ("rabbitmq.enabled=yes", ["rabbitmq", "enabled"]),
+    ],
+)
+def test_a_value_that_means_nothing_is_refused(helm: Helm, value: str, words: list[str]) -> None:
+    done = helm(
+        "template",
+        CHARTS / "longshore",
+        KUBE_VERSION,
+        "--set",
+        OWN,
+        "--set",
+        value,
+    )
+
+    assert done.returncode != 0
+    assert [word for word in words if word not in done.stderr] == []
+
+
+def test_a_missing_secret_is_named_with_the_ways_out(helm: Helm) -> None:
+    done = helm("template", CHARTS / "longshore", KUBE_VERSION)
+
+    assert done.returncode != 0
+    for way_out in ("broker.secret.name", "rabbitmq.enabled=true", "broker.create=false"):
+        assert way_out in done.stderr
+
+
+def _by_name(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    return {each["metadata"]["name"]: each for each in objects}

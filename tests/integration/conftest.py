@@ -1,0 +1,104 @@
+"""Real brokers: RabbitMQ 4.0 and 4.3, a virtual host of its own for each run of pytest."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pika
+import pika.exceptions
+import pytest
+from pika.adapters.blocking_connection import BlockingChannel
+
+from tests.integration import topology
+
+ROOT = Path(__file__).parents[2]
+RECORD = ROOT / "build" / "brokers.json"
+
+
+@dataclass(frozen=True)
+class Broker:
+    """One RabbitMQ with a virtual host for us alone, the operator's topology declared in it."""
+
+    series: str
+    vhost: str
+    amqp: str
+    management: str
+    ctl: tuple[str, ...]
+    channel: BlockingChannel
+
+    @property
+    def nack_is_free(self) -> bool:
+        return self.series == "4.3"
+
+    def close_all_connections(self) -> None:
+        """As an administrator would; the test's own connection goes too."""
+        self.rabbitmqctl("close_all_connections", "--vhost", self.vhost, "test")
+
+    def rabbitmqctl(self, *words: str) -> str:
+        done = subprocess.run(
+            [*self.ctl, *words], check=True, capture_output=True, text=True, timeout=60
+        )
+        return done.stdout
+
+
+@pytest.fixture(scope="session")
+def brokers() -> dict[str, dict[str, Any]]:
+    """How to reach them, by series; they are started where they don't run."""
+    if not _all_answer():
+        subprocess.run([sys.executable, "-m", "dev", "brokers", "up"], cwd=ROOT, check=True)
+    return json.loads(RECORD.read_text())
+
+
+@pytest.fixture(scope="session", params=["4.0", "4.3"])
+def vhost(request: pytest.FixtureRequest, brokers: dict[str, dict[str, Any]]) -> Iterator[Broker]:
+    """A virtual host that no other run of pytest sees. Tests keep apart by their queues."""
+    series = request.param
+    record = brokers[series]
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    auth = (record["user"], record["password"])
+    with httpx.Client(base_url=record["management"], auth=auth, timeout=30) as management:
+        management.put(f"/api/vhosts/{name}").raise_for_status()
+        try:
+            amqp = f"{record['amqp'].rstrip('/')}/{name}"
+            connection = _connect(amqp)
+            topology.declare_vhost(connection.channel())
+            connection.close()
+            yield Broker(
+                series, name, amqp, record["management"], tuple(record["ctl"]), channel=None
+            )
+        finally:
+            management.delete(f"/api/vhosts/{name}").raise_for_status()
+
+
+@pytest.fixture
+def broker(vhost: Broker) -> Iterator[Broker]:
+    """RabbitMQ 4.0 and 4.3, with a connection for this test."""
+    connection = _connect(vhost.amqp)
+    yield Broker(**{**vars(vhost), "channel": connection.channel()})
+    with contextlib.suppress(pika.exceptions.AMQPError):  # a test may have had it closed
+        connection.close()
+
+
+def _connect(amqp: str) -> pika.BlockingConnection:
+    parameters = pika.URLParameters(amqp)
+    parameters.heartbeat = 0  # tests wait in ways that answer no heartbeats
+    return pika.BlockingConnection(parameters)
+
+
+def _all_answer() -> bool:
+    try:
+        records = json.loads(RECORD.read_text())
+        for series in ("4.0", "4.3"):
+            httpx.get(records[series]["management"], timeout=5).raise_for_status()
+    except (OSError, KeyError, ValueError, httpx.HTTPError):
+        return False
+    return True

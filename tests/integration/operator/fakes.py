@@ -1,0 +1,65 @@
+"""Kubernetes for tests that are about RabbitMQ: Secrets, Deployments and events in dicts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Key = tuple[str, str]
+
+
+@dataclass
+class Kubernetes:
+    """What was applied, and how many writes there were."""
+
+    secrets: dict[Key, dict[str, str]] = field(default_factory=dict)
+    deployments: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    statuses: list[Mapping[str, Any]] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+    writes: list[str] = field(default_factory=list)
+
+    async def secret(self, *, namespace: str, name: str) -> Mapping[str, str] | None:
+        return self.secrets.get((namespace, name))
+
+    async def apply_secret(self, body: Mapping[str, Any]) -> None:
+        self.writes.append(f"secret {body['metadata']['name']}")
+        self.secrets[_key(body)] = dict(body["stringData"])
+
+    async def deployment(self, *, namespace: str, name: str) -> Mapping[str, Any] | None:
+        return self.deployments.get((namespace, name))
+
+    async def apply_deployment(self, body: Mapping[str, Any]) -> None:
+        self.writes.append(f"deployment {body['metadata']['name']}")
+        live = self.deployments.setdefault(_key(body), {"metadata": {}, "spec": {}})
+        parts = {part: live[part] | body[part] for part in ("metadata", "spec")}
+        self.deployments[_key(body)] = {**body, **parts}
+
+    async def scale(self, *, namespace: str, name: str, replicas: int) -> None:
+        self.writes.append(f"scale {name} to {replicas}")
+        live = self.deployments[namespace, name]
+        live["spec"]["replicas"] = replicas
+        owned = {"manager": "longshore-scaler", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+        live["metadata"]["managedFields"] = [owned]
+
+    async def patch_task_queue_status(
+        self, *, namespace: str, name: str, patch: Mapping[str, Any]
+    ) -> None:
+        self.statuses.append(patch)
+
+    async def patch_broker_status(self, *, name: str, patch: Mapping[str, Any]) -> None:
+        self.statuses.append(patch)
+
+    async def event(
+        self,
+        *,
+        namespace: str,
+        name: str,
+        uid: str,
+        type: Literal["Normal", "Warning"],
+        reason: str,
+        message: str,
+    ) -> None:
+        self.events.append(reason)
+
+
+def _key(body: Mapping[str, Any]) -> Key:
+    return body["metadata"]["namespace"], body["metadata"]["name"]

@@ -1,0 +1,109 @@
+"""TaskQueues brought to a real RabbitMQ, with Kubernetes left out."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
+
+from longshore.contract.names import AMQP_URL_ENV
+from longshore_operator.api.v1alpha1 import TaskQueueStatus
+from longshore_operator.app.broker import Session
+from longshore_operator.app.objects import TaskQueueObject, task_queue
+from longshore_operator.app.reconcile import admit, declare, deploy
+from longshore_operator.core.topology import task_queue_topology
+from longshore_operator.core.workload import timeouts
+from tests.integration.operator.fakes import Kubernetes
+
+JSON_JOB = pika.BasicProperties(type="work", content_type="application/json", delivery_mode=2)
+
+
+def made(name: str = "transcode", *, namespace: str = "media", **spec: Any) -> TaskQueueObject:
+    """A TaskQueue as the cluster shows it."""
+    body = {
+        "metadata": {
+            "namespace": namespace,
+            "name": name,
+            "uid": f"uid-{name}",
+            "generation": 1,
+            "finalizers": ["longshore.dev/finalizer"],
+        },
+        "spec": {
+            "timeLimit": {"hard": "2h"},
+            "worker": {"image": "media:1", "handlers": ["media.jobs"]},
+            **spec,
+        },
+        "status": TaskQueueStatus().model_dump(mode="json", by_alias=True, exclude_none=True),
+    }
+    return task_queue(body)
+
+
+@dataclass
+class Tenants:
+    """Reconciles TaskQueues and hands out their connections."""
+
+    session: Session
+    kubernetes: Kubernetes = field(default_factory=Kubernetes)
+
+    async def reconcile(self, queue: TaskQueueObject) -> None:
+        assert queue.spec is not None
+        features = self.session.features
+        limits = timeouts(queue.spec, features=features)
+        topology = task_queue_topology(
+            queue=queue.owner.queue, spec=queue.spec, timeouts=limits, features=features
+        )
+        await declare(topology, session=self.session)
+        await admit(
+            queue.owner,
+            session=self.session,
+            cluster=self.kubernetes,
+            new_password=lambda: "p/ss w@rd",
+        )
+        await deploy(
+            queue.owner,
+            spec=queue.spec,
+            timeouts=limits,
+            session=self.session,
+            cluster=self.kubernetes,
+        )
+
+    def url(self, queue: TaskQueueObject, role: str) -> str:
+        owner = queue.owner
+        return self.kubernetes.secrets[owner.namespace, f"{owner.name}-{role}"][AMQP_URL_ENV]
+
+    @contextmanager
+    def channel(self, queue: TaskQueueObject, role: str) -> Iterator[BlockingChannel]:
+        connection = pika.BlockingConnection(pika.URLParameters(self.url(queue, role)))
+        try:
+            yield connection.channel()
+        finally:
+            if connection.is_open:
+                connection.close()
+
+    def publish(
+        self, queue: TaskQueueObject, *, exchange: str, key: str, role: str = "producer"
+    ) -> None:
+        with self.channel(queue, role) as channel:
+            channel.confirm_delivery()
+            channel.basic_publish(exchange, key, b"{}", JSON_JOB, mandatory=True)
+
+    async def get(self, *path: str) -> Any:
+        where = self.session.address
+        auth = (where.username, where.password)
+        async with httpx.AsyncClient(base_url=where.management_url, auth=auth) as client:
+            response = await client.get("/api/" + "/".join(path))
+            response.raise_for_status()
+            return response.json()
+
+
+async def until(holds: Callable[[], Awaitable[Any]], *, within: float = 10.0) -> Any:
+    """Wait for what `holds` gives to be true; the deadline is an error."""
+    async with asyncio.timeout(within):
+        while True:
+            if found := await holds():
+                return found
+            await asyncio.sleep(0.05)

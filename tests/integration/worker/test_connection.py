@@ -1,0 +1,128 @@
+"""Whatever happens to connections: no job lost, none charged wrongly, the worker comes back."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from longshore.contract.message import ATTEMPT, DEAD_REASON
+from longshore.contract.names import REPORTS_EXCHANGE
+from longshore.contract.reports import WorkerReport
+from tests.integration import topology
+from tests.integration.worker.workers import Bench, wait_for
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_job_whose_connection_is_killed_is_told_and_runs_again(bench: Bench) -> None:
+    worker = bench.started()
+    bench.enqueue("interruptible", diary=bench.diary)
+    bench.wait_lines(1)
+    bench.broker.close_all_connections()
+    worker.wait("job", outcome="succeeded")
+    # The broker counts the lost delivery, so the second run is the second attempt.
+    assert bench.lines() == ["start 1", "DeliveryLost lost=True", "start 2", "end 2"]
+    assert worker.events("job", outcome="void")
+    assert not worker.events("job", outcome="retried")
+    metrics = worker.get("/metrics")[1]
+    assert 'longshore_reconnects_total{connection="consume"} 1.0' in metrics
+    assert worker.stop() == 0
+
+
+def test_a_cancel_by_the_broker_is_survived(bench: Bench) -> None:
+    worker = bench.started()
+    bench.enqueue("lose_first_time", diary=bench.diary)
+    bench.wait_lines(1)
+    bench.broker.channel.queue_delete(bench.queue)
+    worker.wait("job", outcome="void")
+    topology.declare_queue(bench.broker.channel, bench.queue)
+    worker.wait("consuming", count=2)
+    bench.enqueue("lose_first_time", diary=bench.diary)
+    worker.wait("job", outcome="succeeded")
+    assert bench.lines() == ["start 1", "DeliveryLost lost=True", "start 1", "end 1"]
+
+
+def test_an_ack_timeout_of_the_broker_is_survived(bench: Bench) -> None:
+    if bench.broker.series == "4.0":
+        pytest.skip("before 4.3 the timeout is a policy's and is looked at once a minute")
+    worker = bench.started(ack_timeout="2s")
+    bench.enqueue("lose_first_time", diary=bench.diary)
+    worker.wait("job", outcome="succeeded")
+    assert bench.lines() == ["start 1", "DeliveryLost lost=True", "start 1", "end 1"]
+    assert worker.stop() == 0
+    assert bench.is_empty()
+
+
+def test_a_job_of_many_heartbeats_keeps_its_connection(bench: Bench) -> None:
+    worker = bench.started(heartbeat="2s")
+    bench.enqueue("sleep", diary=bench.diary, seconds=7)
+    worker.wait("job", outcome="succeeded")
+    assert bench.lines() == ["start 1", "end 1"]
+    assert len(worker.events("connected")) == 2
+    assert not worker.events("consumer-lost")
+
+
+def test_a_killed_worker_costs_its_job_one_attempt(bench: Bench) -> None:
+    first = bench.started()
+    bench.enqueue("sleep", diary=bench.diary, seconds=1)
+    bench.wait_lines(1)
+    first.stop(number=signal.SIGKILL)
+    second = bench.started()
+    second.wait("job", outcome="succeeded")
+    assert bench.lines() == ["start 1", "start 2", "end 2"]
+
+
+def test_a_job_that_kills_its_worker_ends_dead(bench: Bench) -> None:
+    bench.enqueue("kill_worker", diary=bench.diary)
+    for _ in range(2):
+        assert bench.start().exit_code() == -signal.SIGKILL
+    bench.started()
+    properties, _ = bench.dead()
+    assert bench.lines() == ["1", "2"]
+    assert properties.headers[DEAD_REASON] == "worker-lost"
+    assert properties.headers[ATTEMPT] == 3
+
+
+def test_a_dead_letter_waits_for_its_queue_and_is_not_acked_before(bench: Bench) -> None:
+    channel = bench.broker.channel
+    channel.queue_delete(f"{bench.queue}.dead")
+    worker = bench.started()
+    bench.enqueue("discard")
+    worker.wait("publish-failed")
+    assert not worker.events("job")
+    topology.declare_queue(channel, bench.queue)
+    assert bench.dead()[0].headers[DEAD_REASON] == "discarded"
+    worker.wait("job", outcome="dead")
+
+
+def test_the_operator_hears_of_every_change(bench: Bench) -> None:
+    channel = bench.broker.channel
+    ear = channel.queue_declare("", exclusive=True).method.queue
+    channel.queue_bind(ear, REPORTS_EXCHANGE, bench.queue)
+    worker = bench.start(env={"LONGSHORE_POD_NAME": "pod-7"}, slots=2, prefetch=2)
+
+    def report() -> WorkerReport | None:
+        _, _, body = channel.basic_get(ear, auto_ack=True)
+        return None if body is None else WorkerReport.model_validate_json(body)
+
+    idle = wait_for(report)
+    assert (idle.worker, idle.queue, idle.slots, idle.busy) == ("pod-7", bench.queue, 2, 0)
+    worker.wait("consuming")
+    bench.enqueue("sleep", diary=bench.diary, seconds=1)
+    wait_for(lambda: (seen := report()) and (seen.busy, seen.held) == (1, 1))
+    wait_for(lambda: (seen := report()) and (seen.busy, seen.held, seen.succeeded) == (0, 0, 1))
+    worker.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: (seen := report()) and seen.draining)
+    assert worker.exit_code() == 0
+
+
+def test_readiness_follows_the_connection(bench: Bench) -> None:
+    worker = bench.started()
+    assert worker.get("/healthz")[0] == 200
+    assert worker.get("/readyz")[0] == 200
+    assert worker.get("/other")[0] == 404
+    bench.broker.channel.queue_delete(bench.queue)
+    wait_for(lambda: worker.get("/readyz")[0] == 503)
+    topology.declare_queue(bench.broker.channel, bench.queue)
+    wait_for(lambda: worker.get("/readyz")[0] == 200)

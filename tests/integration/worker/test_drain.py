@@ -1,0 +1,111 @@
+"""The end of a worker: nothing lost, nothing charged, no process left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.worker.workers import Bench, wait_for
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_drain_finishes_the_running_job(bench: Bench) -> None:
+    worker = bench.started()
+    bench.enqueue("sleep", diary=bench.diary, seconds=2)
+    bench.wait_lines(1)
+    assert worker.stop() == 0
+    assert bench.lines() == ["start 1", "end 1"]
+    assert worker.events("job", outcome="succeeded")
+    assert bench.is_empty()
+
+
+def test_a_drain_gives_back_what_has_not_begun_uncharged(bench: Bench) -> None:
+    worker = bench.started(slots=1, prefetch=3)
+    for _ in range(3):
+        bench.enqueue("sleep", diary=bench.diary, seconds=1)
+    bench.wait_lines(1)
+    wait_for(lambda: bench.ready() == 0)
+    assert worker.stop() == 0
+    assert bench.lines() == ["start 1", "end 1"]
+    assert len(worker.events("job", outcome="returned")) == 2
+    assert bench.ready() == 2
+    second = bench.started(slots=2, prefetch=2)
+    second.wait("job", count=2, outcome="succeeded")
+    assert sorted(bench.lines()) == ["end 1"] * 3 + ["start 1"] * 3
+
+
+def test_with_requeue_a_running_job_is_interrupted_and_given_back_uncharged(bench: Bench) -> None:
+    worker = bench.started(on_termination="Requeue")
+    bench.enqueue("lose_first_time", diary=bench.diary)
+    bench.wait_lines(1)
+    assert worker.stop() == 0
+    assert bench.lines() == ["start 1", "Draining lost=False"]
+    second = bench.started()
+    second.wait("job", outcome="succeeded")
+    assert bench.lines()[2:] == ["start 1", "end 1"]
+
+
+def test_a_second_sigterm_kills(bench: Bench) -> None:
+    worker = bench.started()
+    bench.enqueue("sleep", diary=bench.diary, seconds=60)
+    bench.wait_lines(1)
+    worker.process.send_signal(signal.SIGTERM)
+    worker.wait("draining")
+    began = time.monotonic()
+    assert worker.stop() == 143
+    assert time.monotonic() - began < 5
+    wait_for(lambda: bench.ready() == 1)
+
+
+def test_an_idle_worker_ends_at_once(bench: Bench) -> None:
+    worker = bench.started(slots=4, prefetch=4)
+    began = time.monotonic()
+    assert worker.stop(number=signal.SIGINT) == 0
+    assert time.monotonic() - began < 2
+
+
+def test_children_are_replaced_after_so_many_jobs(bench: Bench) -> None:
+    worker = bench.started(max_jobs_per_child=2)
+    for _ in range(6):
+        bench.enqueue("write", diary=bench.diary)
+    worker.wait("job", count=6, outcome="succeeded")
+    assert not worker.events("child-died-idle")
+    assert worker.stop() == 0
+
+
+def test_as_process_1_it_reaps_orphans_and_obeys_sigterm(bench: Bench) -> None:
+    unshare = shutil.which("unshare")
+    if not unshare or os.geteuid():
+        pytest.skip("needs root and unshare(1) for a process id namespace")
+    arguments = [unshare, "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable]
+    worker = bench.start(command=[*arguments, "-m", "longshore.worker"])
+    worker.wait("consuming")
+    bench.enqueue("leave_an_orphan", diary=bench.diary)
+    bench.enqueue("exit_at_once", diary=f"{bench.diary}-other")
+    worker.wait("job", outcome="dead")
+    children = Path(f"/proc/{worker.process.pid}/task/{worker.process.pid}/children").read_text()
+    inner = int(children.split()[0])
+    assert not _zombies_below(inner)
+    os.kill(inner, signal.SIGTERM)
+    assert worker.exit_code() == 0
+
+
+def _zombies_below(pid: int) -> list[str]:
+    listing = subprocess.run(
+        ["ps", "-eo", "pid,ppid,stat,comm"], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split(None, 3) for line in listing.splitlines()[1:]]
+    below, grown = {str(pid)}, True
+    while grown:
+        more = {row[0] for row in rows if row[1] in below} - below
+        grown = bool(more)
+        below |= more
+    return [" ".join(row) for row in rows if row[0] in below and row[2].startswith("Z")]

@@ -1,0 +1,262 @@
+"""How jobs end: each edge of docs/state_machine.md that a handler can take."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from longshore.contract.message import (
+    ATTEMPT,
+    DEAD_REASON,
+    ERROR,
+    EXPIRES_AT,
+    HOST,
+    QUEUE,
+    TRACEBACK,
+)
+from tests.integration.worker.workers import Bench, is_alive
+
+pytestmark = pytest.mark.integration
+
+
+def test_jobs_are_done_and_acked(bench: Bench) -> None:
+    worker = bench.started(slots=2, prefetch=2)
+    for number in range(20):
+        bench.enqueue("write", diary=bench.diary, text=str(number))
+    worker.wait("job", count=20, outcome="succeeded")
+    assert sorted(bench.lines()) == sorted(f"{number} 1" for number in range(20))
+    assert worker.stop() == 0
+    assert bench.is_empty()
+
+
+def test_a_failed_job_runs_again_after_its_delay_with_the_next_attempt(bench: Bench) -> None:
+    worker = bench.started()
+    bench.enqueue("fail.twice", diary=bench.diary)
+    worker.wait("job", outcome="succeeded")
+    attempts, times = zip(*(line.split() for line in bench.lines()), strict=True)
+    assert attempts == ("1", "2", "3")
+    first, second, third = map(float, times)
+    assert 1.0 <= second - first < 2.5
+    assert 2.0 <= third - second < 3.5
+
+
+def test_a_job_out_of_attempts_goes_to_the_dead_letters_with_error_and_traceback(
+    bench: Bench,
+) -> None:
+    bench.started()
+    job = bench.enqueue("fail", diary=bench.diary)
+    properties, body = bench.dead()
+    assert bench.lines() == ["1", "2"]
+    assert properties.message_id == job
+    assert json.loads(body) == {"diary": bench.diary}
+    assert properties.headers[DEAD_REASON] == "max-attempts"
+    assert properties.headers[ERROR] == "RuntimeError: it never works"
+    assert 'raise RuntimeError("it never works")' in properties.headers[TRACEBACK]
+    assert properties.headers[QUEUE] == bench.queue
+    assert properties.headers[HOST]
+    assert properties.headers[ATTEMPT] == 2
+
+
+def test_a_handler_says_when_it_wants_another_attempt(bench: Bench) -> None:
+    bench.started()
+    bench.enqueue("retry_soon", diary=bench.diary)
+    properties, _ = bench.dead()
+    assert bench.lines() == ["1", "2"]
+    assert properties.headers[ERROR] == "Retry: not yet"
+
+
+def test_a_snoozed_job_runs_later_and_is_not_charged(bench: Bench) -> None:
+    worker = bench.started()
+    bench.enqueue("snooze_once", diary=bench.diary)
+    worker.wait("job", outcome="succeeded")
+    assert bench.lines() == ["1", "1"]
+
+
+def test_a_discarded_job_is_dead_at_once(bench: Bench) -> None:
+    bench.started()
+    bench.enqueue("discard")
+    properties, _ = bench.dead()
+    assert properties.headers[DEAD_REASON] == "discarded"
+
+
+def test_a_job_that_outlives_its_limit_is_killed_with_all_its_processes(bench: Bench) -> None:
+    worker = bench.started(hard_limit="1s")
+    bench.enqueue("hang", diary=bench.diary)
+    properties, _ = bench.dead()
+    pids = [int(line) for line in bench.lines()]
+    assert len(pids) == 3
+    assert not [pid for pid in pids if is_alive(pid)]
+    assert properties.headers[DEAD_REASON] == "hard-limit"
+    assert "hard limit of 1 s" in properties.headers[ERROR]
+    bench.enqueue("write", diary=bench.diary)
+    worker.wait("job", outcome="succeeded")
+    assert 'longshore_kills_total{cause="hard-limit"} 1.0' in worker.get("/metrics")[1]
+
+
+def test_a_job_that_outlives_its_limit_is_tried_again(bench: Bench) -> None:
+    worker = bench.started(hard_limit="500ms")
+    bench.enqueue("overrun", diary=bench.diary)
+    properties, _ = bench.dead()
+    assert [line.split()[0] for line in bench.lines()] == ["1", "2"]
+    assert properties.headers[DEAD_REASON] == "hard-limit"
+    assert (
+        "time.sleep" in properties.headers[TRACEBACK] or "overrun" in properties.headers[TRACEBACK]
+    )
+    assert worker.events("job", outcome="retried", death="hard-limit")
+
+
+def test_a_segfault_is_an_attempt_and_names_its_signal(bench: Bench) -> None:
+    worker = bench.started()
+    job = bench.enqueue("segfault", diary=bench.diary)
+    properties, _ = bench.dead()
+    assert bench.lines() == ["1", "2"]
+    assert properties.headers[DEAD_REASON] == "worker-lost"
+    assert "SIGSEGV" in properties.headers[ERROR]
+    assert "Segmentation fault" in properties.headers[TRACEBACK]
+    said = [event["line"] for event in worker.events("output", job=job)]
+    assert any("Segmentation fault" in line for line in said)
+
+
+def test_a_child_that_exits_is_replaced_and_its_job_charged(bench: Bench) -> None:
+    worker = bench.started()
+    bench.enqueue("exit_at_once", diary=bench.diary)
+    properties, _ = bench.dead()
+    assert properties.headers[DEAD_REASON] == "worker-lost"
+    assert "exited with code 0" in properties.headers[ERROR]
+    bench.enqueue("write", diary=bench.diary)
+    worker.wait("job", outcome="succeeded")
+
+
+def test_sys_exit_is_a_failure_like_any_other(bench: Bench) -> None:
+    bench.started()
+    bench.enqueue("leave")
+    properties, _ = bench.dead()
+    assert properties.headers[DEAD_REASON] == "max-attempts"
+    assert properties.headers[ERROR] == "SystemExit: 3"
+
+
+def test_the_soft_limit_can_be_caught(bench: Bench) -> None:
+    worker = bench.started(soft_limit="300ms")
+    bench.enqueue("tidy_at_soft_limit", diary=bench.diary)
+    ended = worker.wait("job", outcome="succeeded")
+    assert bench.lines() == ["tidied"]
+    assert 0.3 <= ended["seconds"] < 1.0
+
+
+def test_the_soft_limit_cancels_the_task_of_an_async_handler(bench: Bench) -> None:
+    worker = bench.started(soft_limit="300ms", retry={"max_attempts": 1})
+    bench.enqueue("sleep_async", diary=bench.diary, seconds=60)
+    properties, _ = bench.dead()
+    assert bench.lines() == ["start 1", "cancelled"]
+    assert properties.headers[ERROR].startswith("SoftTimeLimit")
+    bench.enqueue("sleep_async", diary=bench.diary, seconds=0)
+    worker.wait("job", outcome="succeeded")
+
+
+def test_a_job_past_its_memory_limit_is_killed(bench: Bench) -> None:
+    bench.started(memory_limit_per_job=150 * 1024 * 1024)
+    bench.enqueue("eat", megabytes=300)
+    properties, _ = bench.dead()
+    assert properties.headers[DEAD_REASON] == "memory-limit"
+
+
+def test_arguments_that_do_not_fit_are_dead_and_never_retried(bench: Bench) -> None:
+    worker = bench.started()
+    bench.enqueue("add", diary=bench.diary, first="one", second=2)
+    properties, _ = bench.dead()
+    assert properties.headers[DEAD_REASON] == "invalid-arguments"
+    assert "first: Input should be a valid integer" in properties.headers[ERROR]
+    assert not worker.events("job", outcome="retried")
+    assert bench.lines() == []
+
+
+def test_a_job_without_handler_is_dead(bench: Bench) -> None:
+    bench.started()
+    bench.enqueue("no.such.handler")
+    properties, _ = bench.dead()
+    assert properties.headers[DEAD_REASON] == "unknown-handler"
+    assert "'no.such.handler'" in properties.headers[ERROR]
+
+
+def test_an_expired_job_is_dead_and_does_not_run(bench: Bench) -> None:
+    bench.started()
+    bench.publish(
+        json.dumps({"diary": bench.diary}).encode(),
+        type="write",
+        content_type="application/json",
+        headers={EXPIRES_AT: 1000},
+    )
+    properties, _ = bench.dead()
+    assert properties.headers[DEAD_REASON] == "expired"
+    assert bench.lines() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "properties", "complaint"),
+    [
+        (b"\xff\xfe\x00", {"type": "write", "content_type": "application/json"}, "JSON"),
+        (b"[1, 2]", {"type": "write", "content_type": "application/json"}, "JSON object"),
+        (b'{"a": 1}', {"type": "write", "content_type": "text/plain"}, "content_type"),
+        (b"{}", {"content_type": "application/json"}, "'type'"),
+        (
+            b"{}",
+            {
+                "type": "write",
+                "content_type": "application/json",
+                "headers": {ATTEMPT: "many", "mine": [1, {"a": b"x"}]},
+            },
+            ATTEMPT,
+        ),
+    ],
+    ids=["bytes", "list", "content-type", "no-type", "header"],
+)
+def test_what_is_no_job_is_dead_with_its_bytes_untouched(
+    bench: Bench, body: bytes, properties: dict[str, object], complaint: str
+) -> None:
+    bench.started()
+    bench.publish(body, **properties, correlation_id="c-1", app_id="theirs", message_id="m-1")
+    dead, dead_body = bench.dead()
+    assert dead_body == body
+    assert dead.headers[DEAD_REASON] == "undecodable"
+    assert complaint in dead.headers[ERROR]
+    assert (dead.correlation_id, dead.app_id, dead.message_id) == ("c-1", "theirs", "m-1")
+    assert dead.type == properties.get("type")
+    assert dead.content_type == properties["content_type"]
+    for name, value in properties.get("headers", {}).items():
+        assert dead.headers[name] == value
+
+
+@pytest.mark.parametrize("size", [50_000, 1_048_576, 15_000_000])
+def test_bodies_of_any_size_arrive(bench: Bench, size: int) -> None:
+    worker = bench.started()
+    bench.enqueue("measure", diary=bench.diary, data="x" * size)
+    worker.wait("job", outcome="succeeded")
+    assert bench.lines() == [str(size)]
+
+
+def test_a_job_needs_nothing_but_the_wire_format(bench: Bench) -> None:
+    worker = bench.started()
+    body = json.dumps({"diary": bench.diary, "text": "plain"}).encode()
+    bench.publish(body, type="write", content_type="application/json")
+    ended = worker.wait("job", outcome="succeeded")
+    assert bench.lines() == ["plain 1"]
+    assert ended["job"]
+
+
+def test_progress_is_told_but_not_at_every_step(bench: Bench) -> None:
+    worker = bench.started()
+    job = bench.enqueue("steps", diary=bench.diary)
+    worker.wait("job", outcome="succeeded")
+    told = [event["value"]["step"] for event in worker.events("progress", job=job)]
+    assert told[0] == 0
+    assert told == sorted(told)
+    assert len(told) < 20
+
+
+def test_output_is_logged_with_its_job(bench: Bench) -> None:
+    worker = bench.started()
+    job = bench.enqueue("speak")
+    worker.wait("job", outcome="succeeded")
+    said = [event["line"] for event in worker.events("output", job=job, handler="speak", attempt=1)]
+    assert sorted(said) == ["from Python", "from a descriptor", "from a shell"]

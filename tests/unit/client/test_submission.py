@@ -1,0 +1,158 @@
+"""What Client makes of a producer's words, and what it refuses before anything is sent."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from longshore import InvalidJob, Job, handler
+from longshore.contract import delays
+from longshore.link import Publication
+from longshore.submission import publication, refuse_ambiguous
+
+QUEUE = "media.transcode"
+NOW = 1_700_000_000_000
+
+
+@handler
+def transcode(job: Job, source: str, preset: str = "h264") -> None:
+    """A handler."""
+
+
+@handler(name="second")
+def with_delay(delay: float, priority: int = 0) -> None:
+    """A handler with parameters named as options of enqueue."""
+
+
+def submit(
+    handler: Any = "transcode", arguments: dict[Any, Any] | None = None, **changes: Any
+) -> Publication:
+    options = {"delay": 0, "priority": 0, "expires_in": None, "headers": {}} | changes
+    queue = options.pop("queue", QUEUE)
+    return publication(queue, handler, arguments or {}, now=NOW, entropy=b"0123456789", **options)
+
+
+def test_a_job_without_delay_goes_to_the_jobs_exchange() -> None:
+    made = submit(transcode, {"source": "s3://in", "preset": "ü"})
+
+    assert (made.exchange, made.routing_key) == ("longshore.jobs", QUEUE)
+    assert json.loads(made.body) == {"source": "s3://in", "preset": "ü"}
+    assert made.properties["type"] == "transcode"
+    assert made.properties["headers"] == {"longshore-attempt": 1, "longshore-enqueued-at": NOW}
+
+
+@pytest.mark.parametrize(
+    ("delay", "seconds"), [(600, 600), ("10m", 600), (timedelta(minutes=10), 600), (0.2, 1)]
+)
+def test_a_delay_goes_to_the_top_of_the_ladder(delay: Any, seconds: int) -> None:
+    made = submit(delay=delay)
+
+    assert (made.exchange, made.routing_key) == delays.route(QUEUE, delay=seconds)
+
+
+def test_an_expiry_counts_from_now() -> None:
+    made = submit(expires_in="1h", delay="10m")
+
+    assert made.properties["headers"]["longshore-expires-at"] == NOW + 3_600_000
+
+
+def test_own_headers_travel_along() -> None:
+    made = submit(headers={"tenant": "a", "traceparent": "00-ab-cd-01"})
+
+    assert made.properties["headers"]["tenant"] == "a"
+    assert made.properties["headers"]["traceparent"] == "00-ab-cd-01"
+
+
+def test_jobs_without_arguments_have_an_empty_object() -> None:
+    assert submit().body == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"queue": "transcode"}, ["'transcode'", "NAMESPACE.NAME"]),
+        ({"queue": "Media.x"}, ["'Media'", "lower-case"]),
+        ({"queue": "a.b.c"}, ["'b.c'"]),
+        ({"priority": 32}, ["priority is 32", "0 to 31"]),
+        ({"priority": True}, ["priority is True"]),
+        ({"priority": "high"}, ["'high'", "whole number"]),
+        ({"delay": -1}, ["delay is -1"]),
+        ({"delay": "soon"}, ["delay", "'soon'", "90s"]),
+        ({"delay": float("nan")}, ["delay is nan"]),
+        ({"delay": None}, ["delay", "None"]),
+        ({"delay": timedelta(days=4000)}, ["delay is", str(delays.MAX_DELAY)]),
+        ({"delay": delays.MAX_DELAY + 0.5}, ["delay is", str(delays.MAX_DELAY)]),
+        ({"expires_in": 10, "delay": 20}, ["expires_in (10 s)", "delay (20 s)", "never start"]),
+        ({"expires_in": 0}, ["expires_in"]),
+        ({"headers": {"longshore-attempt": 9}}, ["'longshore-attempt'"]),
+        ({"headers": {"x-death": 9}}, ["'x-death'"]),
+        ({"headers": {"when": object()}}, ["'when'", "AMQP"]),
+        ({"handler": ""}, ["handler ''"]),
+        ({"handler": "x" * 256}, ["255 bytes"]),
+        ({"handler": print}, ["print", "@handler"]),
+    ],
+)
+def test_a_mistake_is_named_with_its_value(options: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(InvalidJob) as caught:
+        submit(**options)
+
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"source": datetime.now(UTC)}, ["'source'", "datetime", "JSON"]),
+        ({"source": "s", "preset": float("inf")}, ["'preset'", "JSON"]),
+        ({"source": "s", "preset": "\ud800"}, ["'preset'", "JSON"]),
+        ({"source": {1, 2}}, ["'source'", "set"]),
+        ({1: "x"}, ["argument 1", "string"]),
+    ],
+)
+def test_what_json_cannot_say_is_named(arguments: dict[Any, Any], words: list[str]) -> None:
+    with pytest.raises(InvalidJob) as caught:
+        submit("transcode", arguments)
+
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+def test_a_loop_of_references_is_refused() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+
+    with pytest.raises(InvalidJob, match="'source'"):
+        submit("transcode", {"source": loop})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({}, "source"),
+        ({"source": "s", "sorce": "s"}, "sorce"),
+        ({"source": 7}, "source"),
+        ({"source": "s", "job": "x"}, "job"),
+    ],
+    ids=["missing", "misspelt", "wrong type", "the job itself"],
+)
+def test_a_handler_function_checks_its_arguments(arguments: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidJob, match=rf"handler 'transcode': {named}"):
+        submit(transcode, arguments)
+
+
+def test_a_handler_given_by_name_takes_any_arguments() -> None:
+    assert json.loads(submit("transcode", {"sorce": 7}).body) == {"sorce": 7}
+
+
+def test_a_parameter_named_as_an_option_is_pointed_to_send() -> None:
+    with pytest.raises(InvalidJob, match=r"'second'.*'delay'.*send\("):
+        refuse_ambiguous(with_delay)
+
+    assert json.loads(submit(with_delay, {"delay": 3.5}).body) == {"delay": 3.5}
+
+
+def test_handlers_without_such_a_parameter_are_clear() -> None:
+    refuse_ambiguous(transcode)
+    refuse_ambiguous("second")

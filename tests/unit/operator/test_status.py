@@ -1,0 +1,142 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longshore_operator.api.v1alpha1 import Condition
+from longshore_operator.core.pods import Pod, Trouble
+from longshore_operator.core.scaling import Decision
+from longshore_operator.core.status import Facts, conditions, merge_patch
+
+WELL = Facts(
+    broker=None,
+    broker_version="4.3.6",
+    topology=None,
+    workload=None,
+    is_declared=True,
+    pods=(),
+    replicas=0,
+    decision=Decision(replicas=0, why=("0 wanted",)),
+)
+CRASH = Trouble(reason="WorkerCrashed", message="pod p: No module named 'media'")
+
+
+def made(
+    facts: Facts, *, before: tuple[Condition, ...] = (), now: str = "T1"
+) -> dict[str, Condition]:
+    return {c.type: c for c in conditions(facts, generation=3, before=before, now=now)}
+
+
+def pod(**parts: Any) -> Pod:
+    return Pod(**{"name": "p", "running": True, "ready": True, "ending": False} | parts)
+
+
+@pytest.mark.parametrize(
+    ("facts", "failing", "reason", "ready"),
+    [
+        (WELL, None, "Ready", "True"),
+        (
+            replace(WELL, broker=Trouble(reason="BrokerNotFound", message="none")),
+            "BrokerReachable",
+            "BrokerNotFound",
+            "False",
+        ),
+        (
+            replace(WELL, topology=Trouble(reason="Refused", message="406")),
+            "QueueDeclared",
+            "Refused",
+            "False",
+        ),
+        (
+            replace(WELL, workload=Trouble(reason="RefusedByKubernetes", message="422")),
+            "WorkersReady",
+            "RefusedByKubernetes",
+            "False",
+        ),
+        (
+            replace(WELL, replicas=1, pods=(pod(ready=False, trouble=CRASH),)),
+            "WorkersReady",
+            "WorkerCrashed",
+            "False",
+        ),
+        (
+            replace(WELL, replicas=1, pods=(pod(ready=False),)),
+            "WorkersReady",
+            "Starting",
+            "True",
+        ),
+        (
+            replace(WELL, decision=Decision(replicas=None, why=("paused",), holds="Paused")),
+            "ScalingActive",
+            "Paused",
+            "True",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_fails_is_named_and_spoils_readiness_only_where_jobs_are_not_done(
+    facts: Facts, failing: str | None, reason: str, ready: str
+) -> None:
+    found = made(facts)
+
+    assert found["Ready"].status == ready
+    assert found[failing or "Ready"].reason == reason
+    assert failing is None or found[failing].status == "False"
+
+
+def test_a_crash_is_told_with_the_workers_own_words() -> None:
+    found = made(replace(WELL, replicas=1, pods=(pod(ready=False, trouble=CRASH),)))
+
+    assert "No module named 'media'" in found["Ready"].message
+
+
+def test_trouble_of_a_pod_that_is_ending_is_over() -> None:
+    found = made(replace(WELL, pods=(pod(ready=False, ending=True, trouble=CRASH),)))
+
+    assert found["WorkersReady"].reason == "ScaledToZero"
+
+
+def test_the_time_of_transition_moves_with_the_status_alone() -> None:
+    first = made(WELL, now="T1")
+    more = made(replace(WELL, replicas=1, pods=(pod(),)), before=tuple(first.values()), now="T2")
+    worse = made(replace(WELL, broker=CRASH), before=tuple(more.values()), now="T3")
+
+    assert more["WorkersReady"].reason == "Ready"
+    assert more["WorkersReady"].last_transition_time == "T1"
+    assert worse["BrokerReachable"].last_transition_time == "T3"
+    assert worse["WorkersReady"].last_transition_time == "T1"
+
+
+def test_every_condition_tells_its_generation() -> None:
+    assert {condition.observed_generation for condition in made(WELL).values()} == {3}
+
+
+JSON = st.recursive(
+    st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=2),
+    lambda part: st.dictionaries(st.sampled_from("abc"), part, max_size=3),
+    max_leaves=8,
+)
+STATUS = st.dictionaries(st.sampled_from("abc"), JSON, max_size=3)
+
+
+def patched(target: Any, patch: Any) -> Any:
+    """RFC 7396, section 2."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = patched(result.get(name), value)
+    return result
+
+
+@given(before=STATUS, after=STATUS)
+def test_a_merge_patch_makes_one_from_the_other_and_is_empty_when_they_are_equal(
+    before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    assert patched(before, merge_patch(before, after)) == after
+    assert merge_patch(after, after) == {}

@@ -1,0 +1,116 @@
+from typing import Any
+
+from longshore.contract.config import WorkerConfig
+from longshore.contract.names import POD_NAME_ENV, WORKER_CONFIG_ENV
+from longshore_operator.api.v1alpha1 import TaskQueueSpec
+from longshore_operator.core.workload import deployment, timeouts
+from tests.unit.operator.specs import OWNER, V4_3, spec, worker
+
+
+def rendered(task_queue: TaskQueueSpec | None = None) -> dict[str, Any]:
+    task_queue = task_queue or spec()
+    limits = timeouts(task_queue, features=V4_3)
+    return deployment(OWNER, spec=task_queue, timeouts=limits, heartbeat=30.0)
+
+
+def pod(task_queue: TaskQueueSpec | None = None) -> dict[str, Any]:
+    template: dict[str, Any] = rendered(task_queue)["spec"]["template"]
+    return template
+
+
+def container(task_queue: TaskQueueSpec | None = None) -> dict[str, Any]:
+    (only,) = [c for c in pod(task_queue)["spec"]["containers"] if c["name"] == "worker"]
+    return dict(only)
+
+
+def test_the_worker_reads_the_configuration_that_the_operator_renders() -> None:
+    task_queue = spec(
+        timeLimit={"hard": "90s", "soft": "80s"},
+        worker=worker(slots=3, memoryLimitPerJob="512Mi", maxJobsPerChild=7),
+        retry={"maxAttempts": 2, "initialDelay": "250ms"},
+        onTermination="Requeue",
+    )
+    env = {variable["name"]: variable for variable in container(task_queue)["env"]}
+
+    config = WorkerConfig.model_validate_json(env[WORKER_CONFIG_ENV]["value"])
+
+    assert config.queue == "media.transcode"
+    assert (config.hard_limit, config.soft_limit, config.ack_timeout) == (90.0, 80.0, 300.0)
+    assert (config.slots, config.prefetch, config.max_jobs_per_child) == (3, 3, 7)
+    assert config.memory_limit_per_job == 512 * 1024**2
+    assert (config.retry.max_attempts, config.retry.initial_delay) == (2, 0.25)
+    assert config.on_termination == "Requeue"
+    assert env[POD_NAME_ENV]["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+
+
+def test_replicas_are_left_to_the_scaler() -> None:
+    assert "replicas" not in rendered()["spec"]
+
+
+def test_the_deployment_goes_with_its_task_queue() -> None:
+    (owner,) = rendered()["metadata"]["ownerReferences"]
+
+    assert (owner["kind"], owner["name"], owner["uid"]) == ("TaskQueue", "transcode", "7e6c")
+
+
+def test_a_pod_outlives_the_longest_job_it_may_have() -> None:
+    assert pod()["spec"]["terminationGracePeriodSeconds"] == 7200 + 5 + 30
+
+
+def test_long_jobs_forbid_eviction_and_short_ones_do_not() -> None:
+    short = spec(timeLimit={"hard": "10m"})
+
+    assert "cluster-autoscaler.kubernetes.io/safe-to-evict" in pod()["metadata"]["annotations"]
+    assert "annotations" not in pod(short)["metadata"]
+
+
+def test_workers_run_without_privileges_and_without_a_token() -> None:
+    assert pod()["spec"]["automountServiceAccountToken"] is False
+    assert pod()["spec"]["securityContext"]["runAsNonRoot"] is True
+    assert container()["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_credentials_come_from_the_workers_secret_alone() -> None:
+    assert container()["envFrom"] == [{"secretRef": {"name": "transcode-worker"}}]
+
+
+def test_users_add_environment_but_cannot_replace_ours() -> None:
+    task_queue = spec(
+        worker=worker(
+            env=[{"name": "BUCKET", "value": "in"}, {"name": WORKER_CONFIG_ENV, "value": "{}"}]
+        )
+    )
+    env = {variable["name"]: variable.get("value") for variable in container(task_queue)["env"]}
+
+    assert env["BUCKET"] == "in"
+    assert env[WORKER_CONFIG_ENV] != "{}"
+    assert len(env) == len(container(task_queue)["env"])
+
+
+def test_a_pod_template_is_merged_by_name_and_keeps_the_selector_true() -> None:
+    task_queue = spec(
+        worker=worker(
+            podTemplate={
+                "metadata": {"labels": {"team": "video", "longshore.dev/task-queue": "other"}},
+                "spec": {
+                    "nodeSelector": {"gpu": "yes"},
+                    "containers": [
+                        {"name": "worker", "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}]},
+                        {"name": "proxy", "image": "proxy:1"},
+                    ],
+                    "volumes": [{"name": "tmp", "emptyDir": {}}],
+                },
+            }
+        )
+    )
+    template = pod(task_queue)
+
+    assert template["metadata"]["labels"]["team"] == "video"
+    assert template["metadata"]["labels"]["longshore.dev/task-queue"] == "transcode"
+    assert [c["name"] for c in template["spec"]["containers"]] == ["worker", "proxy"]
+    assert container(task_queue)["image"] == "registry.example/media:1"
+    assert container(task_queue)["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
+    assert template["spec"]["nodeSelector"] == {"gpu": "yes"}

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import pytest
+from pydantic import BaseModel, Field
+
+from longshore import Job, handler
+from longshore.errors import HandlerError
+from longshore.handler import HandlerSpec, spec_of
+from longshore.worker.child.binding import Binding, InvalidArguments, NotAnObject
+
+
+class Point(BaseModel):
+    x: int
+    y: int = 0
+
+
+def bind(function: Any) -> Binding:
+    spec = spec_of(function)
+    assert isinstance(spec, HandlerSpec)
+    return Binding(spec)
+
+
+def test_members_become_checked_arguments() -> None:
+    @handler
+    def render(
+        job: Job, at: datetime, point: Point, size: Annotated[int, Field(gt=0)] = 5
+    ) -> None: ...
+
+    body = b'{"at": "2026-01-02T03:04:05Z", "point": {"x": 1}}'
+    assert bind(render).arguments(body) == {
+        "at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        "point": Point(x=1),
+    }
+
+
+def test_the_job_is_passed_only_to_a_first_parameter_that_asks_for_it() -> None:
+    @handler
+    def with_job(job: Job, a: int) -> tuple[Job, int]:
+        return job, a
+
+    @handler
+    def without(a: int) -> int:
+        return a
+
+    job: Any = object()
+    assert bind(with_job).call(job, {"a": 1}) == (job, 1)
+    assert bind(without).call(job, {"a": 1}) == 1
+
+
+def test_parameters_may_have_names_that_models_may_not() -> None:
+    @handler
+    def odd(json: int, copy: str = "", model_config: int = 0, _x: int = 0) -> None: ...
+
+    assert bind(odd).arguments(b'{"json": 1, "_x": 2}') == {"json": 1, "_x": 2}
+
+
+def test_open_keyword_arguments_take_the_rest() -> None:
+    @handler
+    def loose(a: int, **rest: Any) -> None: ...
+
+    assert bind(loose).arguments(b'{"a": 1, "b": [2]}') == {"a": 1, "b": [2]}
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        (b"{}", "a: Field required"),
+        (b'{"a": "x"}', "a: Input should be a valid integer"),
+        (b'{"a": 1, "b": 2}', "b: Extra inputs are not permitted"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named_without_their_values(
+    body: bytes, complaint: str
+) -> None:
+    @handler
+    def strict(a: int) -> None: ...
+
+    with pytest.raises(InvalidArguments, match=complaint):
+        bind(strict).arguments(body)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b'{"a":', b"\xff", b"[" * 100_000])
+def test_what_is_no_json_object_is_told_apart(body: bytes) -> None:
+    @handler
+    def strict(a: int) -> None: ...
+
+    with pytest.raises(NotAnObject):
+        bind(strict).arguments(body)
+
+
+def test_a_validator_that_raises_of_its_own_is_the_handlers_failure() -> None:
+    @handler
+    def inner(a: int) -> None:
+        Point(x="no")
+
+    binding = bind(inner)
+    job: Any = None
+    with pytest.raises(ValueError, match="valid integer") as raised:
+        binding.call(job, binding.arguments(b'{"a": 1}'))
+    assert not isinstance(raised.value, InvalidArguments)
+
+
+def test_handlers_that_no_json_object_can_call_are_refused() -> None:
+    @handler
+    def positional(a: int, /) -> None: ...
+
+    @handler
+    def starred(*many: int) -> None: ...
+
+    @handler
+    def foreign(a: socket.socket) -> None: ...  # noqa: F821
+
+    for function in (positional, starred, foreign):
+        with pytest.raises(HandlerError, match=r"test_binding.py:\d+"):
+            bind(function)

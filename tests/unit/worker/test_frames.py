@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from longshore.worker.frames import (
+    INLINE_LIMIT,
+    Cause,
+    Ended,
+    Fork,
+    Forked,
+    ImportFailed,
+    JobFrame,
+    Mark,
+    Progress,
+    Ready,
+    RecordReader,
+    Status,
+    encode_record,
+    receive_control,
+    receive_job,
+    send_control,
+    send_job,
+)
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with near, far:
+        yield near, far
+
+
+def job(ticket: int = 7, body: bytes = b"{}", **changes: object) -> JobFrame:
+    values = {
+        "id": "j-1",
+        "handler": "räder",
+        "attempt": 2,
+        "max_attempts": 5,
+        "enqueued_at": 1_700_000_000_000,
+        "hard_limit": 1.5,
+        **changes,
+    }
+    return JobFrame(ticket=ticket, body=body, **values)
+
+
+@pytest.mark.parametrize("size", [0, 1, INLINE_LIMIT, INLINE_LIMIT + 1, 16 * 1024 * 1024])
+def test_a_job_of_any_size_arrives_whole(pair: Pair, size: int) -> None:
+    near, far = pair
+    sent = job(body=os.urandom(size), headers={"tenant": "a", "n": [1, None]}, traceparent="00-x")
+    assert send_job(near, sent)
+    received = receive_job(far)
+    assert received is not None
+    assert received.ticket == 7
+    assert received.open() == sent
+
+
+def test_headers_larger_than_a_message_arrive(pair: Pair) -> None:
+    near, far = pair
+    sent = job(headers={"long": "ä" * 100_000})
+    assert send_job(near, sent)
+    received = receive_job(far)
+    assert received is not None
+    assert received.open().headers == sent.headers
+
+
+def test_a_full_socket_refuses_instead_of_blocking(pair: Pair) -> None:
+    near, far = pair
+    sent = 0
+    while send_job(near, job(ticket=sent, body=b"x" * 10_000)):
+        sent += 1
+        assert sent < 10_000
+    first = receive_job(far)
+    assert first is not None
+    assert first.ticket == 0
+    assert send_job(near, job(ticket=sent, body=b"x" * 10_000))
+
+
+def test_no_descriptor_leaks_with_large_bodies(pair: Pair) -> None:
+    near, far = pair
+    before = len(os.listdir("/proc/self/fd"))
+    for drop in (False, True):
+        send_job(near, job(body=b"x" * 1_000_000))
+        received = receive_job(far)
+        assert received is not None
+        received.drop() if drop else received.open()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_end_of_jobs_is_told(pair: Pair) -> None:
+    near, far = pair
+    near.shutdown(socket.SHUT_WR)
+    assert receive_job(far) is None
+
+
+def test_records_come_out_of_any_pieces() -> None:
+    records = [
+        Progress(ticket=1, value={"done": 3}),
+        Ended(ticket=1, status=Status.SUCCEEDED, seconds=0.5),
+        Ended(
+            ticket=2,
+            status=Status.FAILED,
+            seconds=1.0,
+            error="\ud800 alone",
+            traceback="…",
+            delay=3.0,
+        ),
+    ]
+    stream = b"".join(map(encode_record, records))
+    for size in (1, 3, 7, len(stream)):
+        reader = RecordReader()
+        pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+        assert [record for piece in pieces for record in reader.feed(piece)] == records
+
+
+def test_a_mark_is_seen_by_both_sides() -> None:
+    descriptor = os.memfd_create("mark")
+    os.ftruncate(descriptor, Mark.SIZE)
+    parent, child = Mark(descriptor), Mark(descriptor)
+    os.close(descriptor)
+    assert parent.running == 0
+    child.running = 2**63 + 1
+    assert parent.running == 2**63 + 1
+    parent.order(5, Cause.DELIVERY_LOST)
+    assert child.order_for(5) is Cause.DELIVERY_LOST
+    assert child.is_lost(5)
+    assert child.order_for(6) is None
+    parent.close()
+    child.close()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Ready(handlers={"a": None, "b": 3}, threads=2),
+        ImportFailed(module="m", error="e" * 2048, traceback="t" * 8192),
+        Fork(),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_control_messages_arrive(pair: Pair, message: Ready | ImportFailed | Fork) -> None:
+    send_control(pair[0], message)
+    assert receive_control(pair[1]) == (message, [])
+
+
+def test_control_messages_carry_descriptors(pair: Pair) -> None:
+    reading, writing = os.pipe()
+    send_control(pair[0], Forked(pid=42), descriptors=[reading, writing])
+    received = receive_control(pair[1])
+    assert received is not None
+    message, descriptors = received
+    assert message == Forked(pid=42)
+    assert len(descriptors) == 2
+    os.write(descriptors[1], b"x")
+    assert os.read(reading, 1) == b"x"
+    for descriptor in (reading, writing, *descriptors):
+        os.close(descriptor)
+
+
+def test_a_gone_peer_is_an_end_and_no_error(pair: Pair) -> None:
+    pair[0].close()
+    assert receive_control(pair[1]) is None
+
+
+def test_looking_for_jobs_to_take_back_does_not_make_the_childs_socket_nonblocking(
+    pair: Pair,
+) -> None:
+    _, far = pair
+    with pytest.raises(BlockingIOError):
+        receive_job(far, flags=socket.MSG_DONTWAIT)
+    assert os.get_blocking(far.fileno())

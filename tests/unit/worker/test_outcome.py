@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from longshore.contract.delays import DELAY_EXCHANGE, MAX_DELAY, route
+from longshore.contract.message import (
+    ATTEMPT,
+    DEAD_REASON,
+    DIED_AT,
+    ERROR,
+    TRACEBACK,
+    DeadReason,
+    Message,
+)
+from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE
+from longshore.contract.retry import RetryPolicy
+from longshore.worker.frames import Ended, Status
+from longshore.worker.parent.outcome import Death, Judge, Outcome, Publication, Verdict
+
+NOW = 1_700_000_000_000
+QUEUE = "media.render"
+JUDGE = Judge(
+    queue=QUEUE,
+    host="pod-1",
+    retry=RetryPolicy(max_attempts=3, initial_delay=10, factor=2, jitter=0.25),
+    handlers={"render": None, "once": 1},
+    now=lambda: NOW,
+    chance=lambda: 0.5,
+)
+MESSAGE = Message(id="j-1", handler="render", body=b'{"a": 1}', enqueued_at=NOW - 5000)
+ORIGINAL: dict[str, Any] = {"type": "render", "headers": {}}
+
+
+def ended(status: Status, **fields: Any) -> Ended:
+    return Ended(ticket=1, status=status, seconds=1.0, **fields)
+
+
+def after(message: Message, status: Status, **fields: Any) -> Verdict:
+    return JUDGE.after(message, ended(status, **fields), original=ORIGINAL)
+
+
+def published(verdict: Verdict) -> Publication:
+    assert verdict.publication is not None
+    return verdict.publication
+
+
+def test_success_publishes_nothing() -> None:
+    assert after(MESSAGE, Status.SUCCEEDED) == Verdict(outcome=Outcome.SUCCEEDED)
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "fields", "delay", "attempt"),
+    [
+        (MESSAGE, Status.FAILED, {}, 10.0, 2),
+        (replace(MESSAGE, attempt=2), Status.FAILED, {}, 20.0, 3),
+        (MESSAGE, Status.FAILED, {"delay": 3.0}, 3.0, 2),
+        (MESSAGE, Status.FAILED, {"delay": 0.0}, 0.0, 2),
+        (MESSAGE, Status.FAILED, {"delay": 1e12}, float(MAX_DELAY), 2),
+        (MESSAGE, Status.INTERRUPTED, {}, 10.0, 2),
+        (MESSAGE, Status.SNOOZED, {"delay": 60.0}, 60.0, 1),
+        (replace(MESSAGE, attempt=3), Status.SNOOZED, {"delay": 60.0}, 60.0, 3),
+    ],
+    ids=[
+        "first-failure",
+        "second-failure",
+        "handler-says-when",
+        "handler-says-now",
+        "too-far-away",
+        "interruption-of-its-own",
+        "snooze",
+        "snooze-at-last-attempt",
+    ],
+)
+def test_what_runs_again_goes_through_the_ladder(
+    message: Message, status: Status, fields: dict[str, Any], delay: float, attempt: int
+) -> None:
+    verdict = after(message, status, **fields)
+    publication = published(verdict)
+    assert verdict.delay == delay
+    assert (publication.exchange, publication.key) == route(QUEUE, delay=delay)
+    assert publication.exchange == (DELAY_EXCHANGE if delay else JOBS_EXCHANGE)
+    assert publication.properties["headers"][ATTEMPT] == attempt
+    assert publication.properties["message_id"] == "j-1"
+    assert publication.body == MESSAGE.body
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "reason"),
+    [
+        (replace(MESSAGE, attempt=3), Status.FAILED, DeadReason.MAX_ATTEMPTS),
+        (replace(MESSAGE, attempt=9), Status.FAILED, DeadReason.MAX_ATTEMPTS),
+        (replace(MESSAGE, handler="once"), Status.FAILED, DeadReason.MAX_ATTEMPTS),
+        (MESSAGE, Status.DISCARDED, DeadReason.DISCARDED),
+        (MESSAGE, Status.INVALID_ARGUMENTS, DeadReason.INVALID_ARGUMENTS),
+        (MESSAGE, Status.UNDECODABLE, DeadReason.UNDECODABLE),
+    ],
+    ids=["last", "past-last", "handlers-own-limit", "discard", "arguments", "body"],
+)
+def test_what_must_not_run_again_is_dead_with_its_reason(
+    message: Message, status: Status, reason: DeadReason
+) -> None:
+    verdict = after(message, status, error="E: no", traceback="Traceback")
+    publication = published(verdict)
+    assert (verdict.outcome, verdict.reason) == (Outcome.DEAD, reason)
+    assert (publication.exchange, publication.key) == (DEAD_EXCHANGE, QUEUE)
+    headers = publication.properties["headers"]
+    assert headers[DEAD_REASON] == reason
+    assert headers[ERROR] == "E: no"
+    assert headers[DIED_AT] == NOW
+    assert publication.body == MESSAGE.body
+
+
+@pytest.mark.parametrize("reason", [DeadReason.HARD_LIMIT, DeadReason.WORKER_LOST])
+def test_a_death_is_an_attempt_and_keeps_its_reason_when_it_was_the_last(
+    reason: DeadReason,
+) -> None:
+    death = Death(reason=reason, error="killed", output="last words")
+    again = JUDGE.after_death(MESSAGE, death)
+    assert again.outcome is Outcome.RETRIED
+    assert published(again).properties["headers"][ATTEMPT] == 2
+    last = JUDGE.after_death(replace(MESSAGE, attempt=3), death)
+    assert last.reason is reason
+    assert published(last).properties["headers"][TRACEBACK] == "last words"
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (MESSAGE, None),
+        (replace(MESSAGE, attempt=3), None),
+        (replace(MESSAGE, attempt=4), DeadReason.WORKER_LOST),
+        (replace(MESSAGE, handler="once", attempt=2), DeadReason.WORKER_LOST),
+        (replace(MESSAGE, handler="other"), DeadReason.UNKNOWN_HANDLER),
+        (replace(MESSAGE, expires_at=NOW), DeadReason.EXPIRED),
+        (replace(MESSAGE, expires_at=NOW + 1), None),
+    ],
+    ids=["fresh", "last", "past-last", "own-limit", "unknown", "expired", "in-time"],
+)
+def test_what_is_dead_before_it_runs(message: Message, reason: DeadReason | None) -> None:
+    verdict = JUDGE.before(message)
+    assert (verdict.reason if verdict else None) is reason
+
+
+def test_a_returned_job_goes_to_the_queue_as_it_was() -> None:
+    message = replace(MESSAGE, attempt=2, priority=7, headers={"tenant": "a"})
+    publication = published(JUDGE.returned(message))
+    assert (publication.exchange, publication.key) == (JOBS_EXCHANGE, QUEUE)
+    assert publication.properties == message.properties()
+
+
+def test_what_is_no_job_keeps_its_properties_but_those_the_broker_would_act_on() -> None:
+    original = {
+        "type": None,
+        "content_type": "text/plain",
+        "user_id": "somebody",
+        "expiration": "1000",
+        "correlation_id": "c",
+        "headers": {"mine": 1, "x-mine": 2, "x-delivery-count": 3, "CC": ["elsewhere"]},
+    }
+    publication = published(JUDGE.undecodable(original, b"\xff", error="no type"))
+    properties = publication.properties
+    assert publication.body == b"\xff"
+    assert properties["content_type"] == "text/plain"
+    assert properties["correlation_id"] == "c"
+    assert "user_id" not in properties
+    assert "expiration" not in properties
+    kept = {name for name in properties["headers"] if not name.startswith("longshore-")}
+    assert kept == {"mine", "x-mine"}

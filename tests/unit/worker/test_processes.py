@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from longshore.worker.parent import processes
+from longshore.worker.parent.processes import Process, debris, describe_exit, group, tree
+
+
+def process(pid: int, parent: int, *, leader: int = 1, state: str = "S") -> Process:
+    return Process(pid, parent, leader, state, 0, 0)
+
+
+SCENE = {
+    each.pid: each
+    for each in (
+        process(1, 0),
+        process(2, 1),  # zygote
+        process(3, 2, leader=3),  # a child
+        process(4, 3, leader=3),
+        process(5, 3, leader=5),  # has fled the group
+        process(6, 1, leader=9),  # orphan of a dead child
+        process(7, 6, leader=7),
+        process(8, 1, leader=9, state="Z"),
+    )
+}
+
+
+def test_a_tree_holds_what_has_fled_the_group() -> None:
+    assert tree(3, SCENE) == {3, 4, 5}
+    assert group(3, SCENE) == {3, 4}
+
+
+def test_debris_is_what_hangs_below_the_parent_beside_the_zygote() -> None:
+    assert debris(1, SCENE, zygote=2) == {6, 7}
+
+
+def test_processes_are_read_from_proc() -> None:
+    seen = processes.snapshot()
+    me = seen[os.getpid()]
+    assert me.parent == os.getppid()
+    assert me.group == os.getpgrp()
+    assert me.resident > 1_000_000
+    assert me.is_alive
+
+
+def test_only_the_process_that_was_seen_is_signalled() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    seen = processes.snapshot()
+    other = {child.pid: Process(child.pid, 0, 0, "S", 1, 0)}
+    processes.signal_each([child.pid], signal.SIGKILL, other)
+    assert child.poll() is None
+    processes.signal_each([child.pid], signal.SIGKILL, seen)
+    assert child.wait(10) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(0, "exited with code 0"), (3 << 8, "exited with code 3"), (11, "killed by SIGSEGV")],
+)
+def test_an_exit_in_words(status: int, words: str) -> None:
+    assert describe_exit(status) == words

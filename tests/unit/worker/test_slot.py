@@ -1,0 +1,102 @@
+"""A slot without a process: its sockets, its mark and what is taken back."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from longshore.contract.message import Message
+from longshore.worker.frames import Ended, Mark, Status, encode_record, receive_job
+from longshore.worker.parent.slot import Slot
+from longshore.worker.parent.work import Work
+from longshore.worker.parent.zygote import Birth
+
+
+def work(ticket: int, body: bytes = b"{}") -> Work:
+    delivery: Any = None
+    return Work(
+        ticket=ticket,
+        delivery=delivery,
+        message=Message(id=f"j-{ticket}", handler="h", body=body, enqueued_at=0),
+        max_attempts=3,
+        hard_limit=1.0,
+    )
+
+
+class Child:
+    def __init__(self) -> None:
+        near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        results, self.results = socket.socketpair()
+        output, self.output = os.pipe()
+        mark = os.memfd_create("mark")
+        os.ftruncate(mark, Mark.SIZE)
+        self.mark = Mark(mark)
+        results.setblocking(False)
+        os.set_blocking(output, False)
+        self.slot = Slot(
+            Birth(
+                pid=os.getpid(),
+                pidfd=os.pidfd_open(os.getpid()),
+                near=near,
+                far=self.far.dup(),
+                results=results,
+                output=output,
+                mark=Mark(mark),
+            )
+        )
+        os.close(mark)
+
+    def close(self) -> None:
+        self.slot.close()
+        self.far.close()
+        self.results.close()
+        self.mark.close()
+        os.close(self.output)
+
+
+@pytest.fixture
+def child() -> Iterator[Child]:
+    before = len(os.listdir("/proc/self/fd"))
+    child = Child()
+    yield child
+    child.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_exactly_what_the_child_never_saw_is_taken_back(child: Child) -> None:
+    works = [work(number, b"x" * size) for number, size in ((1, 10), (2, 200_000), (3, 10))]
+    assert all(child.slot.hand(each) for each in works)
+    received = receive_job(child.far)
+    assert received is not None
+    child.mark.running = received.ticket
+    assert child.slot.take_back() == works[1:]
+    assert list(child.slot.busy) == works[:1]
+    assert child.slot.has_begun(works[0])
+
+
+def test_a_job_received_but_not_begun_is_not_charged(child: Child) -> None:
+    first = work(1)
+    child.slot.hand(first)
+    receive_job(child.far)
+    assert child.slot.take_back() == []
+    assert not child.slot.has_begun(first)
+
+
+def test_records_are_read_without_waiting(child: Child) -> None:
+    assert list(child.slot.read_records()) == []
+    ended = Ended(ticket=1, status=Status.SUCCEEDED, seconds=0.1)
+    child.results.sendall(encode_record(ended))
+    assert list(child.slot.read_records()) == [ended]
+
+
+def test_jobs_beyond_the_depth_are_not_offered(child: Child) -> None:
+    assert child.slot.has_room
+    child.slot.hand(work(1))
+    assert not child.slot.has_room
+    child.slot.busy.clear()
+    child.slot.closing = True
+    assert not child.slot.has_room

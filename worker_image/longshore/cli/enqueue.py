@@ -1,0 +1,77 @@
+"""`longshore enqueue`: put jobs into a queue from a shell."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from longshore.client import DEFAULT_TIMEOUT, Client
+from longshore.contract.names import AMQP_URL_ENV
+
+
+@click.command(no_args_is_help=True)
+@click.argument("queue")
+@click.argument("handler")
+@click.argument("arguments", nargs=-1, metavar="[KEY=TEXT | KEY:=JSON]...")
+@click.option("--delay", default="0s", show_default=True, help="Start no earlier, e.g. 10m.")
+@click.option("--priority", default=0, show_default=True, help="0 to 31, higher first.")
+@click.option("--expires-in", help="Do not start later than after this time, e.g. 1h.")
+@click.option("--count", default=1, show_default=True, type=click.IntRange(min=1))
+@click.option(
+    "--timeout", default=f"{DEFAULT_TIMEOUT:g}s", show_default=True, help="Give up after, per job."
+)
+@click.option(
+    "--url",
+    envvar=AMQP_URL_ENV,
+    show_envvar=True,
+    required=True,
+    help="amqp://user:password@host/vhost; better from the environment, where ps cannot see it.",
+)
+def enqueue(
+    queue: str,
+    handler: str,
+    arguments: tuple[str, ...],
+    *,
+    delay: str,
+    priority: int,
+    expires_in: str | None,
+    count: int,
+    timeout: str,
+    url: str,
+) -> None:
+    """Enqueue a job for HANDLER in QUEUE (NAMESPACE.NAME) and print its id.
+
+    \b
+    longshore enqueue media.transcode transcode source=s3://in/1.mov threads:=4
+    """
+    given = parse_arguments(arguments)
+    with Client(url, timeout=timeout) as client:
+        for _ in range(count):
+            click.echo(
+                client.send(
+                    queue, handler, given, delay=delay, priority=priority, expires_in=expires_in
+                )
+            )
+
+
+def parse_arguments(words: tuple[str, ...]) -> dict[str, Any]:
+    """`key=text` and `key:=json` as keyword arguments of a job. Raises UsageError."""
+    arguments: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        name = key.removesuffix(":")
+        if not equals or not name:
+            raise click.UsageError(f"{word!r} is no argument; write KEY=TEXT or KEY:=JSON")
+        if name in arguments:
+            raise click.UsageError(f"argument {name!r} is given twice")
+        arguments[name] = value if name == key else _json(word, value)
+    return arguments
+
+
+def _json(word: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"{word!r}: what follows ':=' is not JSON: {error}") from None

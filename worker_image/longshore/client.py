@@ -1,0 +1,135 @@
+"""Enqueueing: `Client.enqueue` puts one job into a TaskQueue's queue and waits for the broker."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from longshore import submission
+from longshore.contract.names import AMQP_URL_ENV
+from longshore.errors import InvalidAddress
+from longshore.publisher import Publisher
+from longshore.submission import Handler, Span
+
+DEFAULT_TIMEOUT = 30.0
+
+
+class Client:
+    """Enqueues jobs. Nothing connects before the first job does.
+
+    A call returns when RabbitMQ has stored the job safely, or raises an `EnqueueError` at the
+    latest `timeout` seconds after it began; it never hangs. Threads may share a Client: they take
+    turns. An idle connection that the broker has given up is replaced unseen.
+
+    At least once: after `ConfirmTimeout`, or when the connection broke between a job and its
+    confirm, a job may be stored twice, under one id.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: Span = DEFAULT_TIMEOUT,
+        now: Callable[[], float] = time.time,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """`url` is `amqp://user:password@host:port/vhost`, or `amqps://…` for TLS.
+
+        Raises InvalidAddress.
+        """
+        self._publisher = Publisher(url)
+        self._timeout = submission.seconds("timeout", timeout)
+        self._now = now
+        self._entropy = entropy
+
+    @classmethod
+    def from_env(
+        cls, environment: Mapping[str, str] = os.environ, *, timeout: Span = DEFAULT_TIMEOUT
+    ) -> Self:
+        """A Client for the address in `LONGSHORE_AMQP_URL`, a key of each producer's Secret."""
+        url = environment.get(AMQP_URL_ENV)
+        if not url:
+            raise InvalidAddress(
+                f"{AMQP_URL_ENV} is not set; take it from the Secret NAME-producer of a TaskQueue"
+            )
+        return cls(url, timeout=timeout)
+
+    def enqueue(
+        self,
+        queue: str,
+        handler: Handler,
+        /,
+        *,
+        delay: Span = 0,
+        priority: int = 0,
+        expires_in: Span | None = None,
+        headers: Mapping[str, Any] | None = None,
+        **arguments: Any,
+    ) -> str:
+        """Enqueue one job and return its id.
+
+        `queue` is `NAMESPACE.NAME` of a TaskQueue. `handler` is the function that `@handler`
+        decorates, whose signature `arguments` are then checked against, or just its name.
+        `delay` and `expires_in` are seconds, a timedelta or a string such as `"10m"`; `delay` is
+        rounded up to whole seconds, and a job that has not started `expires_in` after now never
+        does. `priority` is 0 to 31, higher first. `headers` travel with the job for life.
+
+        A handler with a parameter of one of these four names takes its arguments by `send`.
+        Raises InvalidJob before anything is sent, else another EnqueueError. That a queue does not
+        exist can be told only for a job without delay.
+        """
+        submission.refuse_ambiguous(handler)
+        return self.send(
+            queue,
+            handler,
+            arguments,
+            delay=delay,
+            priority=priority,
+            expires_in=expires_in,
+            headers=headers,
+        )
+
+    def send(
+        self,
+        queue: str,
+        handler: Handler,
+        arguments: Mapping[str, Any],
+        /,
+        *,
+        delay: Span = 0,
+        priority: int = 0,
+        expires_in: Span | None = None,
+        headers: Mapping[str, Any] | None = None,
+    ) -> str:
+        """`enqueue` with the arguments in a mapping, so that any name can be among them."""
+        publication = submission.publication(
+            queue,
+            handler,
+            arguments,
+            delay=delay,
+            priority=priority,
+            expires_in=expires_in,
+            headers=headers or {},
+            now=int(self._now() * 1000),
+            entropy=self._entropy(10),
+        )
+        self._publisher.publish(publication, timeout=self._timeout)
+        return str(publication.properties["message_id"])
+
+    def close(self) -> None:
+        """Close the connection. The next job would open another."""
+        self._publisher.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

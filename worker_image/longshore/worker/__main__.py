@@ -1,0 +1,82 @@
+"""`python -m longshore.worker`: the process that a worker's container runs.
+
+Reads `LONGSHORE_WORKER_CONFIG` (JSON, see `longshore.contract.config`) and `LONGSHORE_AMQP_URL`.
+
+Exit codes:
+  0    drained after SIGTERM or SIGINT: every job settled or given back
+  2    the configuration is missing or invalid
+  3    a handlers' module cannot be imported or served
+  4    the zygote is gone, so no child can be made any more
+  70   a bug in the worker itself; its traceback is on stderr
+  143  a second SIGTERM or SIGINT: jobs killed, the broker redelivers them
+The reason of 2, 3 and 4 is also written to the Kubernetes termination log.
+"""
+
+import os
+import signal
+import socket
+import sys
+
+from pydantic import ValidationError
+
+from longshore.contract.config import WorkerConfig
+from longshore.contract.names import AMQP_URL_ENV, WORKER_CONFIG_ENV
+from longshore.worker import termination
+
+BAD_CONFIG = 2
+
+
+def main() -> int:
+    """Be a worker until told to end; the exit code."""
+    # Process 1 ignores a SIGTERM that it has no handler for: let one wait until there is.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    try:
+        config = read_config(os.environ.get(WORKER_CONFIG_ENV))
+        url = read_url(os.environ.get(AMQP_URL_ENV))
+    except ValueError as error:
+        termination.tell(str(error))
+        print(error, file=sys.stderr)
+        return BAD_CONFIG
+    # Fork before anything of the broker is imported: children carry none of it, and the handlers'
+    # modules load while the parent connects.
+    parent = os.getpid()
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    zygote = os.fork()
+    if zygote == 0:
+        near.close()
+        from longshore.worker.child.zygote import main as be_zygote
+
+        be_zygote(far, config.handlers, queue=config.queue, parent=parent)
+    far.close()
+    from longshore.worker.parent.main import run
+
+    return run(config, url=url, control=near, zygote=zygote)
+
+
+def read_config(text: str | None) -> WorkerConfig:
+    """The configuration in `text`. Raises ValueError that names field and value, in one line."""
+    if not text:
+        raise ValueError(f"{WORKER_CONFIG_ENV} is not set; it holds the worker's configuration")
+    try:
+        return WorkerConfig.model_validate_json(text)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc']) or 'configuration'}"
+            f" is {problem['input']!r:.100}: {problem['msg']}"
+            for problem in error.errors(include_url=False)
+        )
+        raise ValueError(f"{WORKER_CONFIG_ENV}: {problems}") from None
+
+
+def read_url(text: str | None) -> str:
+    """The broker's address. Raises ValueError that never shows a password."""
+    if not text:
+        raise ValueError(f"{AMQP_URL_ENV} is not set; it holds an amqp:// or amqps:// address")
+    scheme, separator, _ = text.partition("://")
+    if not separator or scheme not in ("amqp", "amqps"):
+        raise ValueError(f"{AMQP_URL_ENV} must begin with amqp:// or amqps://")
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""What a job writes, by descriptor: Python, C, subprocesses, the last words of a crash."""
+
+import contextlib
+import faulthandler
+import os
+import signal
+import sys
+from typing import TextIO
+
+
+def redirect(output: int) -> None:
+    """Make `output` this process's stdout and stderr, and /dev/null its stdin."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(null)
+    os.close(output)
+    # New ones, since the zygote's may be a file's: those seek. Modules that hold the old ones write
+    # to the same descriptors.
+    sys.stdout = _stream(1)
+    sys.stderr = _stream(2)
+    faulthandler.enable(2)
+    # The parent's first blow at the hard limit: tells where the job hung, then dies by default.
+    faulthandler.register(signal.SIGTERM, file=2, all_threads=True, chain=True)
+
+
+def flush() -> None:
+    """Hand over what Python still buffers."""
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        # A job may have closed or replaced them.
+        with contextlib.suppress(Exception):
+            if stream is not None:
+                stream.flush()
+
+
+def _stream(descriptor: int) -> TextIO:
+    return open(
+        descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+    )

@@ -1,0 +1,84 @@
+"""How the parent's wish to end a job becomes an exception in the handler, and nowhere else."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from longshore.errors import DeliveryLost, Draining, Interrupted, SoftTimeLimit
+from longshore.worker.frames import Cause, Mark
+
+_EXCEPTIONS: dict[Cause, type[Interrupted]] = {
+    Cause.SOFT_LIMIT: SoftTimeLimit,
+    Cause.DRAINING: Draining,
+    Cause.DELIVERY_LOST: DeliveryLost,
+}
+_MESSAGES = {
+    Cause.SOFT_LIMIT: "the soft time limit has passed",
+    Cause.DRAINING: "the worker ends; the job goes back to its queue",
+    Cause.DELIVERY_LOST: "the broker has taken the job back",
+}
+
+
+class Interrupts:
+    """Turns SIGALRM into an exception while, and only while, user code runs.
+
+    Python runs signal handlers in the main thread between two bytecodes, so one may come just
+    before the handler starts or just after it returns; then it waits, or comes too late to matter.
+    """
+
+    def __init__(self, mark: Mark) -> None:
+        self._mark = mark
+        self._armed = False
+        self._task: asyncio.Task[object] | None = None
+        self._seen: Cause | None = None
+        """Cause of the running job's interruption, once it was delivered."""
+
+    def install(self) -> None:
+        """Take over SIGALRM."""
+        signal.signal(signal.SIGALRM, self._on_signal)
+
+    def deliver_to(self, task: asyncio.Task[object] | None) -> None:
+        """Cancel `task` instead of raising, for `async def` handlers."""
+        self._task = task
+
+    @contextmanager
+    def user_code(self) -> Iterator[None]:
+        """What runs inside may be interrupted, once for each cause."""
+        self._seen = None
+        self._task = None
+        self._armed = True
+        try:
+            self._deliver()  # an order that came before we were ready
+            yield
+        finally:
+            self._armed = False
+            self._task = None
+
+    @contextmanager
+    def held_back(self) -> Iterator[None]:
+        """What runs inside user code may not be interrupted; it would leave half a record."""
+        was_armed, self._armed = self._armed, False
+        try:
+            yield
+        finally:
+            self._armed = was_armed
+        self._deliver()
+
+    def exception(self) -> Interrupted | None:
+        """What interrupted the job, where a cancelled task cannot say it."""
+        return None if self._seen is None else _EXCEPTIONS[self._seen](_MESSAGES[self._seen])
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._deliver()
+
+    def _deliver(self) -> None:
+        cause = self._mark.order_for(self._mark.running)
+        if not self._armed or cause is None or cause is self._seen:
+            return
+        self._seen = cause
+        if self._task is None:
+            raise _EXCEPTIONS[cause](_MESSAGES[cause])
+        # Threadsafe only to wake the loop: epoll goes on sleeping after a signal (PEP 475).
+        self._task.get_loop().call_soon_threadsafe(self._task.cancel, _MESSAGES[cause])

@@ -1,0 +1,120 @@
+"""The zygote: imports the handlers' modules once, then forks children on request and buries them.
+
+It stays single-threaded and runs no job, so a fork costs about a millisecond and copies no lock
+that somebody holds.
+"""
+
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+from longshore.handler import discover
+from longshore.worker import prctl
+from longshore.worker.child import capture, run
+from longshore.worker.child.binding import Binding
+from longshore.worker.frames import (
+    Fork,
+    Forked,
+    ForkFailed,
+    ImportFailed,
+    Mark,
+    Ready,
+    Reap,
+    Reaped,
+    receive_control,
+    send_control,
+)
+
+
+def main(control: socket.socket, modules: Sequence[str], *, queue: str, parent: int) -> NoReturn:
+    """Be the zygote until the parent closes `control` or dies."""
+    prctl.die_with(parent)
+    os.setpgid(0, 0)  # Ctrl-C in a terminal is the parent's business
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+    bindings = _import_handlers(control, modules)
+    capture.flush()  # else each child would say once more what the imports have printed
+    # Moves everything out of the collector's sight: its headers stay shared with the children.
+    gc.collect()
+    gc.freeze()
+    handlers = {name: binding.max_attempts for name, binding in bindings.items()}
+    send_control(control, Ready(handlers=handlers, threads=threading.active_count()))
+    while received := receive_control(control):
+        match received[0]:
+            case Fork():
+                _fork(control, bindings, queue=queue)
+            case Reap(pid=pid):
+                _, status = os.waitpid(pid, 0)
+                send_control(control, Reaped(pid=pid, status=status))
+            case other:
+                raise AssertionError(f"the parent never sends {other!r}")
+    os._exit(0)
+
+
+def _import_handlers(control: socket.socket, modules: Sequence[str]) -> dict[str, Binding]:
+    bindings: dict[str, Binding] = {}
+    module = ""
+    # `python -m` looks into the working directory; a console script does not.
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        for module in modules:
+            discover([module])
+        specs = discover(modules)
+        bindings = {name: Binding(spec) for name, spec in specs.items()}
+    except BaseException as error:  # SystemExit at import must be told too
+        lines = traceback.format_exception(error)
+        send_control(
+            control,
+            ImportFailed(
+                module=module,
+                error="".join(traceback.format_exception_only(error)).strip()[-_MAX_ERROR:],
+                traceback="".join(lines)[-_MAX_TRACEBACK:],
+            ),
+        )
+        os._exit(1)
+    return bindings
+
+
+_MAX_ERROR = 2048
+_MAX_TRACEBACK = 8192
+
+
+def _fork(control: socket.socket, bindings: dict[str, Binding], *, queue: str) -> None:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    results, results_far = socket.socketpair()
+    output, output_far = os.pipe()
+    mark = os.memfd_create("longshore-mark")
+    os.ftruncate(mark, Mark.SIZE)
+    theirs = [near.fileno(), far.fileno(), results.fileno(), output, mark]
+    zygote = os.getpid()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        send_control(control, ForkFailed(error=str(error)))
+    else:
+        if pid == 0:
+            # Ends that stay open here would hide the parent's death and our siblings' from us.
+            for end in (control, near, results):
+                end.close()
+            os.close(output)
+            run.main(
+                run.Ends(jobs=far, results=results_far, output=output_far, mark=mark),
+                bindings,
+                queue=queue,
+                zygote=zygote,
+            )
+        pidfd = os.pidfd_open(pid)
+        send_control(control, Forked(pid=pid), descriptors=[*theirs, pidfd])
+        os.close(pidfd)
+    for end in (near, far, results, results_far):
+        end.close()
+    for descriptor in (output, output_far, mark):
+        os.close(descriptor)

@@ -1,0 +1,330 @@
+"""All that the worker's processes say to each other.
+
+Parent → child: one job per message on a SOCK_SEQPACKET pair, both of whose ends the parent holds:
+what it can still receive at the far end, the child has never seen. Child → parent: records on a
+stream. Beside both a page of shared memory with the start mark. Parent ↔ zygote: small messages
+with file descriptors.
+"""
+
+import json
+import mmap
+import os
+import socket
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any
+
+INLINE_LIMIT = 100_000
+"""Bytes of a job that travel in the message. One SEQPACKET message takes 212,960 at most; what is
+larger goes into a memfd of which only the descriptor travels."""
+
+
+# Parent → child
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFrame:
+    """One job, as its child gets it. `enqueued_at` in ms since the epoch, limits in seconds."""
+
+    ticket: int
+    """The parent's own number of the job, never used twice: delivery tags start anew with each
+    channel."""
+
+    id: str
+    handler: str
+    attempt: int
+    max_attempts: int
+    enqueued_at: int
+    hard_limit: float
+    body: bytes = field(repr=False)
+    traceparent: str | None = None
+    headers: Mapping[str, Any] = field(default_factory=dict)
+
+
+_JOB = struct.Struct("!QI?")  # ticket, length of the head, whether head and body are in a memfd
+_HEAD = ("id", "handler", "attempt", "max_attempts", "enqueued_at", "hard_limit", "traceparent")
+
+
+def send_job(near: socket.socket, job: JobFrame) -> bool:
+    """Send without blocking; False when the child's socket is full."""
+    # Headers that JSON cannot say (dates, bytes) reach the handler as text.
+    values = [*(getattr(job, name) for name in _HEAD), dict(job.headers)]
+    head = json.dumps(values, default=str).encode("ascii")
+    apart = len(head) + len(job.body) > INLINE_LIMIT
+    start = _JOB.pack(job.ticket, len(head), apart)
+    try:
+        if apart:
+            _send_apart(near, start, (head, job.body))
+        else:
+            near.send(start + head + job.body, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedJob:
+    """A job's message before its head and body are looked into."""
+
+    ticket: int
+    _head_length: int
+    _payload: bytes | int
+
+    def open(self) -> JobFrame:
+        """The job itself; takes it out of its memfd."""
+        payload = self._payload if isinstance(self._payload, bytes) else _read_all(self._payload)
+        *values, headers = json.loads(payload[: self._head_length])
+        return JobFrame(
+            ticket=self.ticket,
+            body=payload[self._head_length :],
+            headers=headers,
+            **dict(zip(_HEAD, values, strict=True)),
+        )
+
+    def drop(self) -> None:
+        """Let go of the memfd, if there is one."""
+        if isinstance(self._payload, int):
+            os.close(self._payload)
+
+
+def receive_job(far: socket.socket, *, flags: int = 0) -> ReceivedJob | None:
+    """The next job; None at the end. Raises BlockingIOError with MSG_DONTWAIT and none there."""
+    message, descriptors, _, _ = socket.recv_fds(
+        far, _JOB.size + INLINE_LIMIT, 1, flags | socket.MSG_CMSG_CLOEXEC
+    )
+    if not message:
+        return None
+    ticket, length, apart = _JOB.unpack_from(message)
+    return ReceivedJob(ticket, length, descriptors[0] if apart else message[_JOB.size :])
+
+
+def _send_apart(near: socket.socket, start: bytes, parts: Sequence[bytes]) -> None:
+    memory = os.memfd_create("longshore-job")
+    try:
+        for part in parts:
+            left = memoryview(part)
+            while left:
+                left = left[os.write(memory, left) :]
+        socket.send_fds(near, [start], [memory], socket.MSG_DONTWAIT)
+    finally:
+        os.close(memory)
+
+
+def _read_all(descriptor: int) -> bytes:
+    try:
+        with mmap.mmap(descriptor, 0, prot=mmap.PROT_READ) as memory:
+            return memory[:]
+    finally:
+        os.close(descriptor)
+
+
+# Child → parent
+
+
+class Status(StrEnum):
+    """How a run ended, as its child sees it."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SNOOZED = "snoozed"
+    DISCARDED = "discarded"
+    INTERRUPTED = "interrupted"
+    """Draining or DeliveryLost was let through."""
+
+    INVALID_ARGUMENTS = "invalid-arguments"
+    UNDECODABLE = "undecodable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A run is over; `seconds` is its length, `delay` what Retry or Snooze asked for."""
+
+    ticket: int
+    status: Status
+    seconds: float
+    error: str | None = None
+    traceback: str | None = None
+    delay: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What the handler said about how far it is."""
+
+    ticket: int
+    value: Any
+
+
+_LENGTH = struct.Struct("!I")
+
+
+def encode_record(record: Ended | Progress) -> bytes:
+    """One record of a child's stream. Raises TypeError or ValueError where JSON cannot say it."""
+    kind = "ended" if isinstance(record, Ended) else "progress"
+    # ASCII on purpose: a lone surrogate in an error message must not stop its report.
+    encoded = json.dumps({"kind": kind, **asdict(record)}).encode("ascii")
+    return _LENGTH.pack(len(encoded)) + encoded
+
+
+class RecordReader:
+    """Records out of a stream that arrives in pieces."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[Ended | Progress]:
+        """Records that `data` completes."""
+        self._rest += data
+        while len(self._rest) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._rest)
+            end = _LENGTH.size + length
+            if len(self._rest) < end:
+                return
+            record = json.loads(self._rest[_LENGTH.size : end])
+            self._rest = self._rest[end:]
+            if record.pop("kind") == "progress":
+                yield Progress(**record)
+            else:
+                yield Ended(**{**record, "status": Status(record["status"])})
+
+
+# Shared memory of parent and child
+
+
+class Cause(IntEnum):
+    """Why the parent interrupts a running job."""
+
+    SOFT_LIMIT = 1
+    DRAINING = 2
+    DELIVERY_LOST = 3
+
+
+class Mark:
+    """Which job the child has begun, and what the parent wants of it.
+
+    The child writes `running` the moment it has a job, so a death is charged to the job that
+    caused it and to no other. The parent writes an order, then sends SIGALRM.
+    """
+
+    SIZE = 24
+
+    def __init__(self, descriptor: int) -> None:
+        self._map = mmap.mmap(descriptor, self.SIZE)
+        # Stores of eight aligned bytes: never seen half done on x86-64 and arm64.
+        self._words = memoryview(self._map).cast("Q")
+
+    @property
+    def running(self) -> int:
+        """Ticket of the job begun last; 0 before the first."""
+        return self._words[0]
+
+    @running.setter
+    def running(self, ticket: int) -> None:
+        self._words[0] = ticket
+
+    def order(self, ticket: int, cause: Cause) -> None:
+        """Ask for the end of job `ticket`. Only then send SIGALRM."""
+        self._words[2] = cause
+        self._words[1] = ticket
+
+    def order_for(self, ticket: int) -> Cause | None:
+        """What the parent wants of job `ticket`."""
+        return Cause(self._words[2]) if self._words[1] == ticket else None
+
+    def is_lost(self, ticket: int) -> bool:
+        """Whether the broker has taken job `ticket` back."""
+        return self.order_for(ticket) is Cause.DELIVERY_LOST
+
+    def close(self) -> None:
+        self._words.release()
+        self._map.close()
+
+
+# Parent ↔ zygote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """The handlers' modules are imported: wire names with their max attempts."""
+
+    handlers: Mapping[str, int | None]
+    threads: int = 1
+    """Threads that run after the imports; more than one makes forking unsafe."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportFailed:
+    """The handlers' modules cannot be served; the zygote ends."""
+
+    module: str
+    error: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fork:
+    """Please make a child."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forked:
+    """A child, with descriptors in the order of `CHILD_DESCRIPTORS`."""
+
+    pid: int
+
+
+CHILD_DESCRIPTORS = ("near", "far", "results", "output", "mark", "pidfd")
+"""Jobs' near end, jobs' far end, results, captured output, start mark, process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForkFailed:
+    """No child could be made."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reap:
+    """Please bury this child: it is dead and nothing needs its process id any more."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reaped:
+    """The child is buried; `status` as of `os.waitpid`."""
+
+    pid: int
+    status: int
+
+
+Control = Ready | ImportFailed | Fork | Forked | ForkFailed | Reap | Reaped
+
+_CONTROLS: dict[str, type[Control]] = {
+    kind.__name__: kind for kind in (Ready, ImportFailed, Fork, Forked, ForkFailed, Reap, Reaped)
+}
+
+
+def send_control(
+    end: socket.socket, message: Control, *, descriptors: Sequence[int] = (), flags: int = 0
+) -> None:
+    """Send one message between parent and zygote."""
+    encoded = json.dumps([type(message).__name__, asdict(message)]).encode("ascii")
+    socket.send_fds(end, [encoded], descriptors, flags)
+
+
+def receive_control(end: socket.socket, *, flags: int = 0) -> tuple[Control, list[int]] | None:
+    """The next message and its descriptors; None when the other process is gone."""
+    try:
+        encoded, descriptors, _, _ = socket.recv_fds(
+            end, 200_000, len(CHILD_DESCRIPTORS), flags | socket.MSG_CMSG_CLOEXEC
+        )
+    except ConnectionResetError:
+        return None
+    if not encoded:
+        return None
+    kind, fields = json.loads(encoded)
+    return _CONTROLS[kind](**fields), descriptors

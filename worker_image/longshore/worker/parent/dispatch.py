@@ -1,0 +1,256 @@
+"""From delivery to ack: walks each job through its states (docs/state_machine.md)."""
+
+import asyncio
+import itertools
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+from longshore.contract.message import Undecodable, decode
+from longshore.contract.timing import REQUEUE_GRACE
+from longshore.worker.frames import Cause, Ended, Status
+from longshore.worker.parent.consumer import Consumer, Delivery
+from longshore.worker.parent.logs import Log
+from longshore.worker.parent.metrics import Metrics
+from longshore.worker.parent.outcome import Death, Judge, Outcome, Publication, Verdict
+from longshore.worker.parent.pool import Pool
+from longshore.worker.parent.publisher import Publisher
+from longshore.worker.parent.slot import Kill
+from longshore.worker.parent.work import Work
+
+log = Log("longshore.jobs")
+
+
+class Dispatch:
+    """Hands deliveries to children and settles what comes of them."""
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        consumer: Consumer,
+        publisher: Publisher,
+        judge: Judge,
+        metrics: Metrics,
+        hard_limit: float,
+        new_id: Callable[[], str],
+    ) -> None:
+        self.settled: Counter[Outcome] = Counter()
+        """Deliveries by outcome, since the start."""
+
+        self.draining = False
+        self.on_change: Callable[[], None] = lambda: None
+        self._pool = pool
+        self._consumer = consumer
+        self._publisher = publisher
+        self._judge = judge
+        self._metrics = metrics
+        self._hard_limit = hard_limit
+        self._new_id = new_id
+        self._waiting: deque[Work] = deque()
+        self._running: dict[int, Work] = {}
+        """By ticket: handed to a child and not yet ended."""
+
+        self._settling: set[asyncio.Task[None]] = set()
+        self._tickets = itertools.count(1)
+        self._loop = asyncio.get_running_loop()
+        self._quiet = asyncio.Event()
+        consumer.on_delivery = self.on_delivery
+        consumer.on_void = self.on_void
+
+    @property
+    def held(self) -> int:
+        """Jobs delivered and not yet settled."""
+        return len(self._waiting) + len(self._running) + len(self._settling)
+
+    # From the broker
+
+    def on_delivery(self, delivery: Delivery) -> None:
+        """A job has arrived, or something that should have been one."""
+        try:
+            message = decode(
+                delivery.properties, delivery.body, new_id=self._new_id(), now=self._judge.now()
+            )
+        except Undecodable as error:
+            verdict = self._judge.undecodable(delivery.original, delivery.body, error=str(error))
+            self._settle(delivery, verdict, fields={"job": delivery.properties.message_id})
+            return
+        work = Work(
+            ticket=next(self._tickets),
+            delivery=delivery,
+            message=message,
+            max_attempts=self._judge.max_attempts(message.handler),
+            hard_limit=self._hard_limit,
+        )
+        if self.draining:
+            self._give_back([work])
+            return
+        self._waiting.append(work)
+        self.on_room()
+
+    def on_void(self, deliveries: list[Delivery]) -> None:
+        """The broker has taken these back: nothing about them counts any more."""
+        gone = set(map(id, deliveries))
+        self._waiting = deque(work for work in self._waiting if id(work.delivery) not in gone)
+        for work in self._pool.take_back():
+            del self._running[work.ticket]
+            if work.delivery.void is None:
+                self._waiting.appendleft(work)
+        for work in self._running.values():
+            if id(work.delivery) in gone:
+                self._pool.interrupt(work, Cause.DELIVERY_LOST)
+        self._changed()
+
+    # From the children
+
+    def on_room(self) -> None:
+        """Hand out what waits, as far as there is room."""
+        while self._waiting:
+            work = self._waiting[0]
+            if verdict := self._judge.before(work.message):
+                self._waiting.popleft()
+                self._settle(work.delivery, verdict, fields=work.fields())
+                continue
+            if not self._pool.hand(work):
+                break
+            self._waiting.popleft()
+            self._running[work.ticket] = work
+            if work.message.attempt == 1:
+                waited = (self._judge.now() - work.message.enqueued_at) / 1000
+                self._metrics.wait_seconds.observe(max(0.0, waited))
+        self._changed()
+
+    def on_ended(self, work: Work, ended: Ended) -> None:
+        """The child has reported the end of `work`."""
+        del self._running[work.ticket]
+        self._metrics.run_seconds.observe(ended.seconds)
+        fields = {**work.fields(), "seconds": round(ended.seconds, 4)}
+        if ended.status is Status.INTERRUPTED and self.draining:
+            self._give_back([work])
+            return
+        original = work.delivery.original
+        verdict = self._judge.after(work.message, ended, original=original)
+        self._settle(work.delivery, verdict, fields=fields)
+
+    def on_death(self, work: Work, death: Death) -> None:
+        """The child died in the middle of `work`, and nothing of it is left."""
+        del self._running[work.ticket]
+        seconds = self._loop.time() - (work.started or self._loop.time())
+        self._metrics.run_seconds.observe(seconds)
+        verdict = self._judge.after_death(work.message, death)
+        fields = {**work.fields(), "seconds": round(seconds, 4), "death": death.reason}
+        self._settle(work.delivery, verdict, fields=fields)
+
+    def on_taken_back(self, works: list[Work]) -> None:
+        """These were never begun, or the worker's own end cut them short: nobody is charged."""
+        for work in works:
+            del self._running[work.ticket]
+            work.started = None
+        if self.draining:
+            self._give_back(works)
+            return
+        self._waiting.extendleft(work for work in reversed(works) if not work.delivery.void)
+        self.on_room()
+
+    def on_progress(self, work: Work, value: object) -> None:
+        """The handler told how far it is."""
+        log.info("progress", **work.fields(), value=value)
+
+    # The end
+
+    def start_draining(self, *, requeue: bool) -> None:
+        """Give back what has not begun; let the rest end, or with `requeue` ask it to."""
+        self.draining = True
+        back, self._waiting = [*self._waiting], deque()
+        for work in self._pool.take_back():
+            del self._running[work.ticket]
+            back.append(work)
+        self._give_back(back)
+        if requeue:
+            for work in self._running.values():
+                self._pool.interrupt(work, Cause.DRAINING)
+            self._loop.call_later(REQUEUE_GRACE, self._kill_running)
+        self._changed()
+
+    async def quiet(self) -> None:
+        """Return when nothing is left that the broker waits for us to settle."""
+        while self._is_busy():
+            self._quiet.clear()
+            await self._quiet.wait()
+
+    def _is_busy(self) -> bool:
+        return bool(self._settling) or any(not w.delivery.void for w in self._running.values())
+
+    def _kill_running(self) -> None:
+        for slot in self._pool.slots:
+            if slot.busy:
+                self._pool.kill(slot, Kill.DRAIN)
+
+    # Settling
+
+    def _give_back(self, works: list[Work]) -> None:
+        for work in works:
+            features = self._consumer.features
+            if features is not None and features.nack_is_free and not work.delivery.void:
+                self._consumer.give_back(work.delivery)
+                self._tell(Verdict(outcome=Outcome.RETURNED), work.fields())
+            else:
+                self._settle(
+                    work.delivery, self._judge.returned(work.message), fields=work.fields()
+                )
+
+    def _settle(self, delivery: Delivery, verdict: Verdict, *, fields: dict[str, Any]) -> None:
+        if delivery.void:
+            self._tell(Verdict(outcome=Outcome.VOID, error=delivery.void), fields)
+        elif publication := verdict.publication:
+            task = self._loop.create_task(
+                self._publish_and_ack(delivery, publication, verdict=verdict, fields=fields)
+            )
+            self._settling.add(task)
+            task.add_done_callback(self._on_settled)
+        else:
+            self._consumer.ack(delivery)
+            self._tell(verdict, fields)
+
+    async def _publish_and_ack(
+        self,
+        delivery: Delivery,
+        publication: Publication,
+        *,
+        verdict: Verdict,
+        fields: dict[str, Any],
+    ) -> None:
+        await self._publisher.publish(publication, wanted=lambda: delivery.void is None)
+        if delivery.void:
+            verdict = Verdict(outcome=Outcome.VOID, error=delivery.void)
+        else:
+            self._consumer.ack(delivery)
+        self._tell(verdict, fields)
+
+    def _on_settled(self, task: asyncio.Task[None]) -> None:
+        self._settling.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            # The job stays unacked: it returns when the connection ends.
+            log.error("settling-failed", error=repr(error))
+        self._changed()
+
+    def _tell(self, verdict: Verdict, fields: dict[str, Any]) -> None:
+        self.settled[verdict.outcome] += 1
+        self._metrics.jobs.labels(verdict.outcome.value).inc()
+        tell = log.info if verdict.outcome is Outcome.SUCCEEDED else log.warning
+        tell(
+            "job",
+            outcome=verdict.outcome,
+            queue=self._judge.queue,
+            **fields,
+            reason=verdict.reason,
+            error=verdict.error,
+            delay=None if verdict.delay is None else round(verdict.delay, 3),
+        )
+        self._changed()
+
+    def _changed(self) -> None:
+        self._metrics.busy.set(self._pool.busy)
+        if not self._is_busy():
+            self._quiet.set()
+        self.on_change()

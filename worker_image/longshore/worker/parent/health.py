@@ -1,0 +1,72 @@
+"""`/healthz`, `/readyz` and `/metrics` over just enough HTTP for kubelet and Prometheus."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+
+REQUEST_TIMEOUT = 5.0
+"""Seconds for one request; a client that says nothing is hung up on."""
+
+MAX_REQUEST = 8192
+
+
+class Health:
+    """Answering at all is the proof that the event loop lives."""
+
+    def __init__(self, *, is_ready: Callable[[], bool], metrics: Callable[[], bytes]) -> None:
+        self._is_ready = is_ready
+        self._metrics = metrics
+        self._server: asyncio.Server | None = None
+
+    async def start(self, port: int) -> int:
+        """Listen on all addresses; the port, chosen by the kernel for 0."""
+        # One socket for IPv4 and IPv6: asyncio's own would be two, for port 0 with two ports.
+        dual = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if dual else socket.AF_INET
+        listener = socket.create_server(("", port), family=family, dualstack_ipv6=dual)
+        self._server = await asyncio.start_server(self._serve, sock=listener, limit=MAX_REQUEST)
+        chosen: int = self._server.sockets[0].getsockname()[1]
+        return chosen
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._server:
+            self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT):
+                request = await reader.readuntil(b"\r\n\r\n")
+                writer.write(self._answer(request.split(b"\r\n", 1)[0]))
+                await writer.drain()
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    def _answer(self, line: bytes) -> bytes:
+        path = line.split(b" ")[1].split(b"?")[0] if line.count(b" ") == 2 else b""
+        match path:
+            case b"/healthz":
+                return _response("200 OK", b"alive\n")
+            case b"/readyz" if self._is_ready():
+                return _response("200 OK", b"consuming\n")
+            case b"/readyz":
+                return _response("503 Service Unavailable", b"not consuming\n")
+            case b"/metrics":
+                return _response("200 OK", self._metrics())
+            case _:
+                return _response("404 Not Found", b"/healthz, /readyz or /metrics\n")
+
+
+def _response(status: str, body: bytes) -> bytes:
+    head = (
+        f"HTTP/1.1 {status}\r\n"
+        "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    return head.encode() + body

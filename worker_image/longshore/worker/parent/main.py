@@ -1,0 +1,287 @@
+"""The worker's parent: builds its parts, runs until told to end, drains.
+
+It never runs user code and nothing in its event loop waits, so heartbeats go on whatever jobs do.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import pika
+
+from longshore.contract.config import OnTermination, WorkerConfig
+from longshore.contract.message import job_id
+from longshore.contract.names import AMQP_URL_ENV, POD_NAME_ENV
+from longshore.contract.reports import WorkerReport
+from longshore.worker import prctl, termination
+from longshore.worker.frames import ImportFailed, Ready
+from longshore.worker.parent import memory, processes
+from longshore.worker.parent.consumer import Consumer
+from longshore.worker.parent.dispatch import Dispatch
+from longshore.worker.parent.health import Health
+from longshore.worker.parent.logs import Log, LogWriter
+from longshore.worker.parent.metrics import Metrics
+from longshore.worker.parent.outcome import Judge, Outcome
+from longshore.worker.parent.pool import Limits, Pool
+from longshore.worker.parent.publisher import Publisher
+from longshore.worker.parent.reporter import Reporter
+from longshore.worker.parent.zygote import Zygote
+
+DRAINED = 0
+BAD_CONFIG = 2
+IMPORT_FAILED = 3
+ZYGOTE_GONE = 4
+CRASHED = 70
+KILLED = 143
+
+log = Log("longshore.worker")
+
+
+def run(config: WorkerConfig, *, url: str, control: socket.socket, zygote: int) -> int:
+    """Be the parent of `zygote` until drained; the exit code."""
+    writer = LogWriter(os.dup(1))
+    writer.start()
+    prctl.adopt_orphans()
+    parameters = _parameters(url, config)
+    if isinstance(parameters, str):
+        termination.tell(parameters)
+        log.error("bad-config", error=parameters)
+        code = BAD_CONFIG
+    else:
+        code = asyncio.run(_Worker(config, parameters, control, zygote).run())
+    log.info("exit", code=code)
+    writer.stop()
+    return code
+
+
+def _parameters(url: str, config: WorkerConfig) -> pika.connection.Parameters | str:
+    """How to connect, or what is wrong with `url`."""
+    try:
+        parameters = pika.URLParameters(url)
+    except (ValueError, TypeError, KeyError) as error:
+        return f"{AMQP_URL_ENV} is no AMQP address: {error}"
+    parameters.heartbeat = max(1, round(config.heartbeat))
+    # Reconnecting is ours, with jitter; pika would try each address once more by itself.
+    parameters.connection_attempts = 1
+    parameters.client_properties = {"connection_name": f"longshore-worker {_name()}"}
+    return parameters
+
+
+def _name() -> str:
+    return os.environ.get(POD_NAME_ENV) or socket.gethostname()
+
+
+class _Worker:
+    """The parts of one worker and its way from start to exit."""
+
+    def __init__(
+        self,
+        config: WorkerConfig,
+        parameters: pika.connection.Parameters,
+        control: socket.socket,
+        zygote_pid: int,
+    ) -> None:
+        self._config = config
+        self._parameters = parameters
+        self._control = control
+        self._zygote_pid = zygote_pid
+        self._started_at = _now()
+        self._metrics = Metrics()
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def run(self) -> int:
+        """Start, serve, drain; the exit code."""
+        loop = asyncio.get_running_loop()
+        self._ending: asyncio.Future[int] = loop.create_future()
+        self._killed: asyncio.Future[int] = loop.create_future()
+        self._zygote = Zygote(self._control, self._zygote_pid)
+        self._pool: Pool | None = None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+        loop.add_signal_handler(signal.SIGCHLD, processes.reap, self._on_exit)
+        processes.reap(self._on_exit)  # one may have died before the handler stood
+        serving = loop.create_task(self._serve())
+        ends: set[asyncio.Future[int]] = {serving, self._killed}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            code = serving.result()
+        else:
+            log.warning("killed")
+            serving.cancel()
+            code = self._killed.result()
+        await self._stop()
+        return code
+
+    async def _serve(self) -> int:
+        config = self._config
+        self._consumer = Consumer(
+            self._parameters,
+            queue=config.queue,
+            prefetch=config.prefetch,
+            ack_timeout=config.ack_timeout,
+        )
+        self._publisher = Publisher(self._parameters)
+        self._health = Health(
+            is_ready=lambda: self._consumer.is_consuming, metrics=self._metrics.render
+        )
+        port = await self._health.start(config.http_port)
+        log.info("started", queue=config.queue, http_port=port, pid=os.getpid())
+        self._start(self._publisher.run())
+        answer = await self._zygotes_answer()
+        if not isinstance(answer, Ready):
+            return answer
+        dispatch = self._build(answer)
+        self._start(self._consumer.run())
+        await self._ending
+        log.info("draining", held=dispatch.held, mode=config.on_termination)
+        dispatch.draining = True
+        await self._consumer.drain()
+        dispatch.start_draining(requeue=config.on_termination is OnTermination.REQUEUE)
+        await dispatch.quiet()
+        return self._ending.result()
+
+    async def _zygotes_answer(self) -> Ready | int:
+        """What the zygote has imported; an exit code when there is nothing to serve."""
+        ready = asyncio.ensure_future(self._zygote.ready())
+        ends: set[asyncio.Future[Any]] = {ready, self._ending}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            return self._ending.result()
+        match ready.result():
+            case Ready() as answer:
+                log.info("imported", handlers=sorted(answer.handlers))
+                if answer.threads > 1:
+                    log.warning("threads-at-import", threads=answer.threads)
+                return answer
+            case ImportFailed() as failed:
+                termination.tell(
+                    f"cannot import handlers from {failed.module}: {failed.error}\n"
+                    f"{failed.traceback}"
+                )
+                log.error(
+                    "import-failed",
+                    module=failed.module,
+                    error=failed.error,
+                    traceback=failed.traceback,
+                )
+                return IMPORT_FAILED
+            case None:
+                message = "the process that imports the handlers died: "
+                termination.tell(message + ", ".join(self._config.handlers))
+                log.error("import-failed", modules=self._config.handlers, error=message.strip())
+                return IMPORT_FAILED
+
+    def _build(self, ready: Ready) -> Dispatch:
+        config = self._config
+        self._zygote.on_gone = self._on_zygote_gone
+        self._pool = pool = Pool(
+            self._zygote,
+            limits=Limits(
+                slots=config.slots,
+                hard=config.hard_limit,
+                soft=config.soft_limit,
+                kill_grace=config.kill_grace,
+                max_jobs=config.max_jobs_per_child,
+            ),
+            on_kill=lambda cause: self._metrics.kills.labels(cause.value).inc(),
+        )
+        judge = Judge(
+            queue=config.queue,
+            host=_name(),
+            retry=config.retry,
+            handlers=ready.handlers,
+            now=_now,
+            chance=random.random,
+        )
+        dispatch = Dispatch(
+            pool=pool,
+            consumer=self._consumer,
+            publisher=self._publisher,
+            judge=judge,
+            metrics=self._metrics,
+            hard_limit=config.hard_limit,
+            new_id=lambda: job_id(now=_now(), entropy=os.urandom(10)),
+        )
+        self._consumer.on_loss = self._metrics.reconnects.labels("consume").inc
+        self._publisher.on_loss = self._metrics.reconnects.labels("publish").inc
+        self._metrics.slots.set(config.slots)
+        self._reporter = Reporter(lambda: self._report(dispatch, pool), send=self._publisher.report)
+        dispatch.on_change = self._reporter.note_change
+        pool.start(dispatch)
+        self._start(self._reporter.run())
+        if config.memory_limit_per_job is not None:
+            self._start(memory.watch(pool.slots, limit=config.memory_limit_per_job, kill=pool.kill))
+        return dispatch
+
+    def _report(self, dispatch: Dispatch, pool: Pool) -> WorkerReport:
+        settled = dispatch.settled
+        return WorkerReport(
+            queue=self._config.queue,
+            worker=_name(),
+            started_at=self._started_at,
+            slots=self._config.slots,
+            busy=pool.busy,
+            held=dispatch.held,
+            draining=dispatch.draining,
+            succeeded=settled[Outcome.SUCCEEDED],
+            failed=settled[Outcome.RETRIED],
+            dead=settled[Outcome.DEAD],
+        )
+
+    async def _stop(self) -> None:
+        """Close in the order of dependence: consumer, children, publisher, zygote."""
+        if self._pool:
+            self._reporter.report()
+            await self._consumer.close()
+            await self._pool.close()
+        await self._publisher.close()
+        await self._health.stop()
+        self._zygote.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        task.add_done_callback(_fail_loudly)
+        self._tasks.append(task)
+
+    def _on_signal(self) -> None:
+        if not self._ending.done():
+            self._ending.set_result(DRAINED)
+        elif not self._killed.done():
+            self._killed.set_result(KILLED)
+
+    def _on_exit(self, pid: int, status: int) -> None:
+        if self._pool:
+            self._pool.on_status(pid, status)
+
+    def _on_zygote_gone(self) -> None:
+        message = "the zygote is gone: no process can be made for jobs any more"
+        log.error("zygote-gone", error=message)
+        termination.tell(message)
+        if not self._ending.done():
+            self._ending.set_result(ZYGOTE_GONE)
+
+
+def _fail_loudly(task: asyncio.Task[Any]) -> None:
+    """A part that dies of a bug takes the worker with it; the broker redelivers its jobs."""
+    if task.cancelled():
+        return
+    with contextlib.suppress(asyncio.InvalidStateError):
+        if error := task.exception():
+            log.error("crashed", error=repr(error))
+            sys.excepthook(type(error), error, error.__traceback__)
+            os._exit(CRASHED)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,196 @@
+"""What follows from how a job ended: what to publish where, before the job is acked.
+
+Values in, values out; the edges are those of `docs/state_machine.md`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from longshore.contract.delays import MAX_DELAY, route
+from longshore.contract.message import DeadReason, Message, dead_headers
+from longshore.contract.names import DEAD_EXCHANGE
+from longshore.contract.retry import RetryPolicy
+from longshore.worker.frames import Ended, Status
+
+
+class Outcome(StrEnum):
+    """How a delivery was settled; the label of `longshore_jobs_total`."""
+
+    SUCCEEDED = "succeeded"
+    RETRIED = "retried"
+    SNOOZED = "snoozed"
+    DEAD = "dead"
+    RETURNED = "returned"
+    VOID = "void"
+    """The broker had taken the job back; nothing was published or acked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """One message to publish, persistent and mandatory."""
+
+    exchange: str
+    key: str
+    properties: Mapping[str, Any]
+    """Keyword arguments of the AMQP client's properties."""
+
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Publish first, then ack. `delay` in seconds."""
+
+    outcome: Outcome
+    publication: Publication | None = None
+    reason: DeadReason | None = None
+    error: str | None = None
+    delay: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Death:
+    """A child died with the job. `error` in words, `output` the end of what it wrote."""
+
+    reason: DeadReason
+    error: str
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """Decides for one queue. `now` gives ms since the epoch, `chance` is uniform in [0, 1)."""
+
+    queue: str
+    host: str
+    retry: RetryPolicy
+    handlers: Mapping[str, int | None]
+    """Wire names with the handler's own max attempts."""
+
+    now: Callable[[], int]
+    chance: Callable[[], float]
+
+    def max_attempts(self, handler: str) -> int:
+        """Attempts that a job of `handler` gets."""
+        return self.handlers.get(handler) or self.retry.max_attempts
+
+    def undecodable(self, original: Mapping[str, Any], body: bytes, *, error: str) -> Verdict:
+        """For a delivery that is not a job: it stays as it came, bytes and properties."""
+        properties = {name: value for name, value in original.items() if name not in _UNSENDABLE}
+        properties["headers"] = {
+            name: value
+            for name, value in (original.get("headers") or {}).items()
+            if not name.startswith(_BROKERS_OWN) and name not in ("CC", "BCC")
+        }
+        return self._dead(properties, body, DeadReason.UNDECODABLE, error)
+
+    def before(self, message: Message) -> Verdict | None:
+        """For a job that must not be run at all; None when it may."""
+        if message.handler not in self.handlers:
+            known = ", ".join(sorted(self.handlers)) or "none"
+            error = f"no handler is named {message.handler!r}; this worker serves: {known}"
+            return self._bury(message, DeadReason.UNKNOWN_HANDLER, error)
+        if message.expires_at is not None and message.expires_at <= self.now():
+            late = (self.now() - message.expires_at) / 1000
+            return self._bury(message, DeadReason.EXPIRED, f"expired {late:.3f} s before its start")
+        most = self.max_attempts(message.handler)
+        if message.attempt > most:
+            error = f"all {most} attempts are used up; the last ended with its worker or connection"
+            return self._bury(message, DeadReason.WORKER_LOST, error)
+        return None
+
+    def after(self, message: Message, ended: Ended, *, original: Mapping[str, Any]) -> Verdict:
+        """For a run that its child has reported."""
+        error = ended.error or ended.status.value
+        match ended.status:
+            case Status.SUCCEEDED:
+                return Verdict(outcome=Outcome.SUCCEEDED)
+            case Status.SNOOZED:
+                delay = ended.delay or 0.0
+                return self._later(message, delay, outcome=Outcome.SNOOZED, error=error)
+            case Status.UNDECODABLE:
+                return self.undecodable(original, message.body, error=error)
+            case Status.INVALID_ARGUMENTS:
+                return self._bury(message, DeadReason.INVALID_ARGUMENTS, error)
+            case Status.DISCARDED:
+                return self._bury(message, DeadReason.DISCARDED, error, ended.traceback)
+            case Status.FAILED | Status.INTERRUPTED:
+                return self._failed(
+                    message,
+                    reason=DeadReason.MAX_ATTEMPTS,
+                    error=error,
+                    traceback=ended.traceback,
+                    delay=ended.delay,
+                )
+
+    def after_death(self, message: Message, death: Death) -> Verdict:
+        """For a job that was running when its child died."""
+        return self._failed(
+            message, reason=death.reason, error=death.error, traceback=death.output or None
+        )
+
+    def returned(self, message: Message) -> Verdict:
+        """For a job given back uncharged, by publishing it anew."""
+        return self._later(message, 0.0, outcome=Outcome.RETURNED)
+
+    def _failed(
+        self,
+        message: Message,
+        *,
+        reason: DeadReason,
+        error: str,
+        traceback: str | None,
+        delay: float | None = None,
+    ) -> Verdict:
+        if message.attempt >= self.max_attempts(message.handler):
+            return self._bury(message, reason, error, traceback)
+        if delay is None:
+            delay = self.retry.delay_after(message.attempt, chance=self.chance())
+        return self._later(message.next_attempt(), delay, outcome=Outcome.RETRIED, error=error)
+
+    def _later(
+        self, message: Message, delay: float, *, outcome: Outcome, error: str | None = None
+    ) -> Verdict:
+        delay = min(delay, MAX_DELAY)
+        exchange, key = route(self.queue, delay=delay)
+        publication = Publication(
+            exchange=exchange, key=key, properties=message.properties(), body=message.body
+        )
+        return Verdict(outcome=outcome, publication=publication, error=error, delay=delay)
+
+    def _bury(
+        self, message: Message, reason: DeadReason, error: str, traceback: str | None = None
+    ) -> Verdict:
+        return self._dead(message.properties(), message.body, reason, error, traceback)
+
+    def _dead(
+        self,
+        properties: Mapping[str, Any],
+        body: bytes,
+        reason: DeadReason,
+        error: str,
+        traceback: str | None = None,
+    ) -> Verdict:
+        why = dead_headers(
+            reason=reason,
+            error=error,
+            traceback=traceback,
+            died_at=self.now(),
+            host=self.host,
+            queue=self.queue,
+        )
+        publication = Publication(
+            exchange=DEAD_EXCHANGE,
+            key=self.queue,
+            properties={**properties, "headers": {**properties["headers"], **why}},
+            body=body,
+        )
+        return Verdict(outcome=Outcome.DEAD, publication=publication, reason=reason, error=error)
+
+
+_UNSENDABLE = frozenset({"user_id", "expiration"})
+"""The broker refuses another user's `user_id`; an `expiration` would end the dead letter too."""
+
+_BROKERS_OWN = ("x-death", "x-delivery-count", "x-acquired-count", "x-first-death", "x-last-death")

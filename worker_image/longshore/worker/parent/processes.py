@@ -1,0 +1,136 @@
+"""Processes as /proc shows them, and how to end whole trees of them."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process at one moment."""
+
+    pid: int
+    parent: int
+    group: int
+    state: str
+    started: int
+    """In clock ticks since boot: with the process id, it names a process for good."""
+
+    resident: int
+    """Bytes."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Not a zombie."""
+        return self.state not in "ZX"
+
+
+def snapshot() -> dict[int, Process]:
+    """All processes that /proc shows."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (process := _read(int(name))):
+            found[process.pid] = process
+    return found
+
+
+def tree(root: int, processes: Mapping[int, Process]) -> set[int]:
+    """`root` and everything below it."""
+    return _below({root}, processes)
+
+
+def debris(parent: int, processes: Mapping[int, Process], *, zygote: int) -> set[int]:
+    """What dead children have left behind: orphans of `parent` and all below them.
+
+    Children are subreapers, so a job's orphans reach the parent only when their child dies.
+    """
+    orphans = {p.pid for p in processes.values() if p.parent == parent and p.pid != zygote}
+    return {pid for pid in _below(orphans, processes) if processes[pid].is_alive}
+
+
+def group(leader: int, processes: Mapping[int, Process]) -> set[int]:
+    """Living members of a process group."""
+    return {p.pid for p in processes.values() if p.group == leader and p.is_alive}
+
+
+def signal_group(leader: int, number: signal.Signals) -> None:
+    """Signal a group whose leader is not yet reaped, so the id is still its own."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, number)
+
+
+def signal_each(
+    pids: Iterable[int], number: signal.Signals, processes: Mapping[int, Process]
+) -> None:
+    """Signal processes of a snapshot, unless an id has gone to somebody else since."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError), _pidfd(pid) as descriptor:
+            now = _read(pid)
+            if now and now.started == processes[pid].started:
+                signal.pidfd_send_signal(descriptor, number)
+
+
+def reap(on_exit: Callable[[int, int], None]) -> None:
+    """Bury every dead direct child, telling its id and status to `on_exit`; never waits."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            on_exit(pid, status)
+
+
+def describe_exit(status: int) -> str:
+    """A wait status in words: `killed by SIGSEGV`, `exited with code 3`."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
+
+
+def _below(roots: set[int], processes: Mapping[int, Process]) -> set[int]:
+    children: dict[int, list[int]] = {}
+    for process in processes.values():
+        children.setdefault(process.parent, []).append(process.pid)
+    found: set[int] = set()
+    left = [pid for pid in roots if pid in processes]
+    while left:
+        pid = left.pop()
+        if pid not in found:
+            found.add(pid)
+            left.extend(children.get(pid, ()))
+    return found
+
+
+def _read(pid: int) -> Process | None:
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            text = file.read(4096)
+    except OSError:
+        return None
+    # The command's name stands in parentheses and may hold anything, parentheses too.
+    fields = text[text.rindex(b")") + 2 :].split()
+    return Process(
+        pid=pid,
+        parent=int(fields[1]),
+        group=int(fields[2]),
+        state=fields[0].decode(),
+        started=int(fields[19]),
+        resident=int(fields[21]) * _PAGE,
+    )
+
+
+@contextlib.contextmanager
+def _pidfd(pid: int):  # type: ignore[no-untyped-def]
+    descriptor = os.pidfd_open(pid)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,213 @@
+"""The publishing side: outcomes with confirms, reports without, on a connection of their own.
+
+A broker that blocks publishers blocks the whole connection, acks included: hence not the one that
+consumes.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pika
+import pika.exceptions
+from pika.channel import Channel
+
+from longshore.worker.parent.connection import (
+    Backoff,
+    Connection,
+    Lost,
+    connect,
+    resolve,
+    words,
+)
+from longshore.worker.parent.logs import Log
+from longshore.worker.parent.outcome import Publication
+
+CONFIRM_TIMEOUT = 60.0
+"""Seconds without a confirm after which the channel is given up and the message published anew."""
+
+log = Log("longshore.publisher")
+
+
+class Publisher:
+    """Publishes until confirmed, across nacks, returns, blocked and lost connections."""
+
+    def __init__(self, parameters: pika.connection.Parameters) -> None:
+        self.on_loss: Callable[[], None] = lambda: None
+        self._parameters = parameters
+        self._connection: Connection | None = None
+        self._channel: Channel | None = None
+        self._reports: Channel | None = None
+        self._open = asyncio.Event()
+        self._number = 0
+        self._unconfirmed: dict[int, _Unconfirmed] = {}
+
+    async def run(self) -> None:
+        """Keep connection and channels open until cancelled."""
+        backoff = Backoff()
+        while True:
+            self._connection = connection = await connect(self._parameters, purpose="publish")
+            while connection.is_open:
+                try:
+                    cause = await self._serve(connection)
+                    backoff.reset()
+                except Lost as error:
+                    cause = str(error)
+                log.warning("publisher-lost", cause=cause)
+                self.on_loss()
+                await backoff.pause()
+
+    async def publish(self, publication: Publication, *, wanted: Callable[[], bool]) -> bool:
+        """Return True when the broker has confirmed; False once it is not `wanted` any more."""
+        backoff = Backoff()
+        while wanted():
+            channel = await self._usable_channel()
+            if not wanted():
+                return False
+            try:
+                problem = await self._publish_once(channel, publication)
+            except Lost as error:
+                problem = str(error)
+            if problem is None:
+                return True
+            log.error(
+                "publish-failed",
+                exchange=publication.exchange,
+                key=publication.key,
+                error=problem,
+            )
+            await backoff.pause()
+        return False
+
+    def report(self, exchange: str, key: str, body: bytes) -> None:
+        """Publish and forget; nothing is sent while that would wait."""
+        connection, channel = self._connection, self._reports
+        if not connection or connection.is_blocked or not channel or not channel.is_open:
+            return
+        properties = pika.BasicProperties(content_type="application/json")
+        channel.basic_publish(exchange, key, body, properties)
+
+    async def close(self) -> None:
+        """End the connection."""
+        if self._connection:
+            await self._connection.close()
+
+    async def _usable_channel(self) -> Channel:
+        while True:
+            await self._open.wait()
+            connection, channel = self._connection, self._channel
+            if connection and connection.is_blocked:
+                await connection.unblocked()
+            elif channel and channel.is_open:
+                return channel
+            else:
+                await asyncio.sleep(0.05)
+
+    async def _publish_once(self, channel: Channel, publication: Publication) -> str | None:
+        """What went wrong; None when it was confirmed. Raises Lost."""
+        settled: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        properties = pika.BasicProperties(**publication.properties)
+        try:
+            channel.basic_publish(
+                publication.exchange,
+                publication.key,
+                publication.body,
+                properties,
+                mandatory=True,
+            )
+        except pika.exceptions.AMQPError as error:
+            raise Lost(words(error)) from None
+        self._number += 1
+        self._unconfirmed[self._number] = _Unconfirmed(publication, properties, settled)
+        done, _ = await asyncio.wait({settled}, timeout=CONFIRM_TIMEOUT)
+        if done:
+            return settled.result()
+        if channel.is_open:
+            channel.close()
+        raise Lost(f"no confirm within {CONFIRM_TIMEOUT:g} s")
+
+    async def _serve(self, connection: Connection) -> str:
+        """Have both channels open until either is lost; the cause."""
+        loop = asyncio.get_running_loop()
+        lost: asyncio.Future[str] = loop.create_future()
+        channel = await connection.channel()
+
+        def lose(cause: str) -> None:
+            resolve(lost, cause)
+            self._open.clear()
+            unconfirmed, self._unconfirmed = self._unconfirmed, {}
+            for waiting in unconfirmed.values():
+                resolve(waiting.settled, f"unconfirmed: {cause}")
+
+        selected: asyncio.Future[None] = loop.create_future()
+        lost.add_done_callback(lambda _: resolve(selected, None))
+        channel.add_on_close_callback(lambda _, error: lose(words(error)))
+        channel.add_on_return_callback(self._on_return)
+        channel.confirm_delivery(self._on_confirm, callback=lambda _: resolve(selected, None))
+        await connection.answer(selected)
+        self._number = 0
+        self._channel = channel
+        self._open.set()
+        reports = asyncio.ensure_future(self._keep_reports(connection))
+        try:
+            return await lost
+        finally:
+            reports.cancel()
+            self._channel = None
+
+    async def _keep_reports(self, connection: Connection) -> None:
+        # On a channel of their own: an exchange that is missing closes it, and must not take
+        # unconfirmed outcomes with it.
+        backoff = Backoff(first=1.0)
+        while connection.is_open:
+            try:
+                channel = await connection.channel()
+            except Lost:
+                return
+            closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+            channel.add_on_close_callback(
+                lambda _, error, closed=closed: resolve(closed, words(error))
+            )
+            self._reports = channel
+            log.warning("reports-lost", cause=await closed)
+            await backoff.pause()
+
+    def _on_confirm(self, frame: Any) -> None:
+        method = frame.method
+        problem = None if method.NAME == "Basic.Ack" else "nacked by the broker"
+        if method.multiple:
+            numbers = [number for number in self._unconfirmed if number <= method.delivery_tag]
+        else:
+            numbers = [method.delivery_tag]
+        for number in numbers:
+            if waiting := self._unconfirmed.pop(number, None):
+                resolve(waiting.settled, waiting.returned or problem)
+
+    def _on_return(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
+        # The broker returns a message before it confirms it, and doesn't say which one: the oldest
+        # that looks the same; where two do, both are unroutable.
+        for waiting in self._unconfirmed.values():
+            sent = waiting.publication
+            if (
+                waiting.returned is None
+                and (sent.exchange, sent.key) == (method.exchange, method.routing_key)
+                and waiting.properties.message_id == properties.message_id
+                and sent.body == body
+            ):
+                waiting.returned = f"unroutable: {method.reply_code} {method.reply_text}"
+                return
+
+
+class _Unconfirmed:
+    """A message on its way: resolved with None when confirmed, else with what went wrong."""
+
+    def __init__(
+        self,
+        publication: Publication,
+        properties: pika.BasicProperties,
+        settled: "asyncio.Future[str | None]",
+    ) -> None:
+        self.publication = publication
+        self.properties = properties
+        self.settled = settled
+        self.returned: str | None = None

@@ -1,0 +1,144 @@
+"""One slot: a child, the jobs it holds and the clocks that run against them."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections import deque
+from collections.abc import Iterator
+from enum import StrEnum
+
+from longshore.worker.frames import (
+    Cause,
+    Ended,
+    Progress,
+    RecordReader,
+    receive_job,
+    send_job,
+)
+from longshore.worker.parent.output import Output
+from longshore.worker.parent.work import Work
+from longshore.worker.parent.zygote import Birth
+
+DEPTH = 1
+"""Jobs that a child holds: the running one and those handed to it ahead."""
+
+
+class Kill(StrEnum):
+    """Why a child is killed; the label of `longshore_kills_total`."""
+
+    HARD_LIMIT = "hard-limit"
+    MEMORY_LIMIT = "memory-limit"
+    DRAIN = "drain"
+
+
+class Slot:
+    """The parent's side of one child. Nothing here waits."""
+
+    def __init__(self, birth: Birth) -> None:
+        self.pid = birth.pid
+        self.pidfd = birth.pidfd
+        self.results = birth.results
+        self.output_descriptor = birth.output
+        self.output = Output(birth.output)
+        self.busy: deque[Work] = deque()
+        """In the order handed over; the first one runs."""
+
+        self.served = 0
+        self.killed_for: Kill | None = None
+        self.killed_until = 0.0
+        """On the loop's clock: end of the kill grace."""
+
+        self.closing = False
+        """Gets no more jobs: dying, or to be replaced."""
+
+        self.memory_seen = 0
+        """Bytes at which the memory watchdog killed it."""
+
+        self.timers: list[asyncio.TimerHandle] = []
+        """Limits of the running job."""
+
+        self.kill_timer: asyncio.TimerHandle | None = None
+        self._near = birth.near
+        self._far = birth.far
+        self._mark = birth.mark
+        self._reader = RecordReader()
+
+    @property
+    def running(self) -> Work | None:
+        """The job whose clocks run."""
+        return self.busy[0] if self.busy else None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it can take one more job."""
+        return not self.closing and len(self.busy) < DEPTH
+
+    def hand(self, work: Work) -> bool:
+        """Give `work` to the child; False when its socket is full."""
+        if not send_job(self._near, work.frame()):
+            return False
+        self.busy.append(work)
+        return True
+
+    def read_records(self) -> Iterator[Ended | Progress]:
+        """What the child has told since; at most one buffer full."""
+        try:
+            data = self.results.recv(262_144)
+        except (BlockingIOError, ConnectionResetError):
+            return
+        yield from self._reader.feed(data)
+
+    def interrupt(self, work: Work, cause: Cause) -> None:
+        """Ask the running job to end soon."""
+        self._mark.order(work.ticket, cause)
+        self.signal(signal.SIGALRM)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal the child alone; the pidfd can mean no other process."""
+        # No such process: it is dead already, and its end is on its way to us.
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, number)
+
+    def take_back(self) -> list[Work]:
+        """Jobs that the child has never received, exactly; they are ours again."""
+        tickets = set()
+        while True:
+            try:
+                received = receive_job(self._far, flags=socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+            if received is None:
+                break
+            tickets.add(received.ticket)
+            received.drop()
+        back = [work for work in self.busy if work.ticket in tickets]
+        self.busy = deque(work for work in self.busy if work.ticket not in tickets)
+        return back
+
+    def has_begun(self, work: Work) -> bool:
+        """Whether the child got as far as beginning `work`."""
+        return self._mark.running == work.ticket
+
+    def end_input(self) -> None:
+        """No more jobs: an idle child ends by itself."""
+        self.closing = True
+        self._near.shutdown(socket.SHUT_WR)
+
+    def cancel_timers(self) -> None:
+        """Stop the running job's clocks."""
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
+
+    def close(self) -> None:
+        """Give back every descriptor."""
+        self.cancel_timers()
+        if self.kill_timer:
+            self.kill_timer.cancel()
+        for end in (self._near, self._far, self.results):
+            end.close()
+        os.close(self.output_descriptor)
+        os.close(self.pidfd)
+        self._mark.close()

@@ -1,0 +1,32 @@
+"""The two things about processes that Linux offers and the standard library does not."""
+
+import ctypes
+import os
+import signal
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with(parent: int) -> None:
+    """Have this process killed when its parent dies, whose process id is `parent`.
+
+    Call it in the main thread of a process forked by the parent's main thread: the kernel takes
+    the death of the forking thread for the parent's.
+    """
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the kernel knew our wish
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Make this process the new parent of its descendants' orphans, as process 1 is anyway."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), f"prctl({option}, {value})")
