@@ -84,6 +84,11 @@ class Tenant:
     def apply(self, name: str = "work", **changes: Any) -> None:
         self.kube.apply(self.manifest(name, **changes))
 
+    def dry_run(self, manifest: str) -> dict[str, Any]:
+        """The object as the API server would store it. Raises CommandFailed when it refuses."""
+        words = ("apply", "--dry-run=server", "--output=json", "--filename=-")
+        return json.loads(self.kube.kubectl(*words, given=manifest))
+
     def status(self, name: str = "work") -> dict[str, Any]:
         return self.kube.get("taskqueue", name, f"--namespace={self.namespace}").get("status", {})
 

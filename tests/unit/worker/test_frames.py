@@ -174,3 +174,13 @@ def test_looking_for_jobs_to_take_back_does_not_make_the_childs_socket_nonblocki
     with pytest.raises(BlockingIOError):
         receive_job(far, flags=socket.MSG_DONTWAIT)
     assert os.get_blocking(far.fileno())
+
+
+def test_received_descriptors_do_not_leak_into_programs_that_a_job_starts(pair: Pair) -> None:
+    with open(os.devnull) as null:
+        send_control(pair[0], Forked(pid=1), descriptors=[null.fileno()])
+    received = receive_control(pair[1])
+    assert received is not None
+    (descriptor,) = received[1]
+    assert not os.get_inheritable(descriptor)
+    os.close(descriptor)

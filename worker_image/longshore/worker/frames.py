@@ -6,6 +6,7 @@ stream. Beside both a page of shared memory with the start mark. Parent ↔ zygo
 with file descriptors.
 """
 
+import array
 import json
 import mmap
 import os
@@ -91,9 +92,7 @@ class ReceivedJob:
 
 def receive_job(far: socket.socket, *, flags: int = 0) -> ReceivedJob | None:
     """The next job; None at the end. Raises BlockingIOError with MSG_DONTWAIT and none there."""
-    message, descriptors, _, _ = socket.recv_fds(
-        far, _JOB.size + INLINE_LIMIT, 1, flags | socket.MSG_CMSG_CLOEXEC
-    )
+    message, descriptors = _receive(far, _JOB.size + INLINE_LIMIT, flags=flags)
     if not message:
         return None
     ticket, length, apart = _JOB.unpack_from(message)
@@ -107,7 +106,7 @@ def _send_apart(near: socket.socket, start: bytes, parts: Sequence[bytes]) -> No
             left = memoryview(part)
             while left:
                 left = left[os.write(memory, left) :]
-        socket.send_fds(near, [start], [memory], socket.MSG_DONTWAIT)
+        _send(near, start, descriptors=[memory], flags=socket.MSG_DONTWAIT)
     finally:
         os.close(memory)
 
@@ -313,18 +312,37 @@ def send_control(
 ) -> None:
     """Send one message between parent and zygote."""
     encoded = json.dumps([type(message).__name__, asdict(message)]).encode("ascii")
-    socket.send_fds(end, [encoded], descriptors, flags)
+    _send(end, encoded, descriptors=descriptors, flags=flags)
 
 
 def receive_control(end: socket.socket, *, flags: int = 0) -> tuple[Control, list[int]] | None:
     """The next message and its descriptors; None when the other process is gone."""
     try:
-        encoded, descriptors, _, _ = socket.recv_fds(
-            end, 200_000, len(CHILD_DESCRIPTORS), flags | socket.MSG_CMSG_CLOEXEC
-        )
+        encoded, descriptors = _receive(end, _MAX_CONTROL, flags=flags)
     except ConnectionResetError:
         return None
     if not encoded:
         return None
     kind, fields = json.loads(encoded)
     return _CONTROLS[kind](**fields), descriptors
+
+
+# `socket.send_fds` and `recv_fds` drop their flags (CPython 3.11 to 3.13): they would block,
+# and what they receive would leak into every program that a job starts.
+
+_MAX_CONTROL = 200_000
+
+
+def _send(end: socket.socket, message: bytes, *, descriptors: Sequence[int], flags: int) -> None:
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
+    end.sendmsg([message], [rights] if descriptors else [], flags)
+
+
+def _receive(end: socket.socket, size: int, *, flags: int) -> tuple[bytes, list[int]]:
+    room = socket.CMSG_SPACE(len(CHILD_DESCRIPTORS) * array.array("i").itemsize)
+    message, ancillary, _, _ = end.recvmsg(size, room, flags | socket.MSG_CMSG_CLOEXEC)
+    descriptors = array.array("i")
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    return message, list(descriptors)

@@ -213,7 +213,7 @@ class Pool:
         begun = work is not None and slot.has_begun(work)
         slot.close()
         self.slots.remove(slot)
-        barren = slot.served == 0 and not begun and not slot.killed_for
+        barren = not (slot.served or begun or slot.killed_for or slot.dismissed)
         if work and begun and slot.killed_for is not Kill.DRAIN:
             self.listener.on_death(work, _death(slot, status, work, tail))
         elif work:

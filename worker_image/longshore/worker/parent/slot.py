@@ -50,6 +50,9 @@ class Slot:
         self.killed_until = 0.0
         """On the loop's clock: end of the kill grace."""
 
+        self.dismissed = False
+        """Was told that no more jobs come."""
+
         self.closing = False
         """Gets no more jobs: dying, or to be replaced."""
 
@@ -123,7 +126,7 @@ class Slot:
 
     def end_input(self) -> None:
         """No more jobs: an idle child ends by itself."""
-        self.closing = True
+        self.closing = self.dismissed = True
         self._near.shutdown(socket.SHUT_WR)
 
     def cancel_timers(self) -> None:
