@@ -51,7 +51,7 @@ CERTIFICATES = (
 
 
 AUTHORITY = [
-    # Python checks by the letter of RFC 5280 from 3.13 on: without key usage it trusts no authority.
+    # From 3.13 on Python keeps to RFC 5280: without key usage it trusts no authority.
     "basicConstraints=critical,CA:TRUE",
     "keyUsage=critical,keyCertSign,cRLSign",
     "subjectKeyIdentifier=hash",

@@ -12,12 +12,12 @@ from typing import Any
 from pika import BasicProperties
 from pika.exceptions import AMQPError
 
+from longshore.binding import Binding, InvalidArguments
 from longshore.contract import delays, durations, names
 from longshore.contract.message import MAX_PRIORITY, Message, job_id
 from longshore.errors import HandlerError, InvalidJob
 from longshore.handler import HandlerSpec, spec_of
 from longshore.link import Publication
-from longshore.worker.child.binding import Binding, InvalidArguments
 
 Handler = str | Callable[..., Any]
 """A handler's name, or the function that `@handler` decorates."""

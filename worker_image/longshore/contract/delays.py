@@ -3,7 +3,7 @@
 Level n is a queue whose messages expire after 2ⁿ seconds. A delayed job enters at the top with one
 word, `0` or `1`, for each level before its queue's name; each exchange sends it into its level's
 queue (bit 1) or straight to the next exchange (bit 0). Under level 0 stands the exchange for due
-jobs. RabbitMQ takes TTLs up to 2²⁸ s (measured on 4.0.5 and 4.3.6), which sets the number of levels.
+jobs. RabbitMQ takes TTLs up to 2²⁸ s (measured on 4.0.5 and 4.3.6), hence the number of levels.
 """
 
 import math

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
+from longshore.binding import Binding, InvalidArguments, NotAnObject
 from longshore.contract.message import MAX_ERROR, MAX_TRACEBACK
 from longshore.errors import Discard, Interrupted, Retry, Snooze, SoftTimeLimit
 from longshore.handler import Job
 from longshore.worker import prctl
 from longshore.worker.child import capture
-from longshore.worker.child.binding import Binding, InvalidArguments, NotAnObject
 from longshore.worker.child.interrupt import Interrupts
 from longshore.worker.frames import (
     Ended,

@@ -14,10 +14,10 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
+from longshore.binding import Binding
 from longshore.handler import discover
 from longshore.worker import prctl
 from longshore.worker.child import capture, run
-from longshore.worker.child.binding import Binding
 from longshore.worker.frames import (
     Fork,
     Forked,

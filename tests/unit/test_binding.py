@@ -7,9 +7,9 @@ import pytest
 from pydantic import BaseModel, Field
 
 from longshore import Job, handler
+from longshore.binding import Binding, InvalidArguments, NotAnObject
 from longshore.errors import HandlerError
 from longshore.handler import HandlerSpec, spec_of
-from longshore.worker.child.binding import Binding, InvalidArguments, NotAnObject
 
 
 class Point(BaseModel):

@@ -1,7 +1,4 @@
-"""TaskQueue and Broker, `longshore.dev/v1alpha1`: the one home of every field, default and rule.
-
-Field descriptions are what `kubectl explain` shows.
-"""
+"""TaskQueue: a durable work queue and the workers that empty it."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -10,10 +7,8 @@ from pydantic import ConfigDict, Field
 
 from longshore.contract.config import OnTermination
 from longshore.contract.names import MAX_TASK_QUEUE_NAME
-from longshore.contract.timing import HEARTBEAT
 from longshore_operator.api.types import (
     Bytes,
-    DnsLabel,
     DnsName,
     Duration,
     DurationOrZero,
@@ -23,10 +18,7 @@ from longshore_operator.api.types import (
     immutable,
     rules,
 )
-
-GROUP = "longshore.dev"
-VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
+from longshore_operator.api.v1alpha1.condition import Conditions
 
 LONGEST_JOB = "720h"
 
@@ -296,34 +288,6 @@ class TaskQueueSpec(Resource):
     )
 
 
-class Condition(Resource):
-    """One aspect of the state, as Kubernetes knows it."""
-
-    type: str = Field(max_length=316, description="Name of the condition.")
-    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
-    reason: str = Field(max_length=1024, description="Why, in one word, for programs.")
-    message: str = Field(max_length=32_768, description="Why, in words, with values.")
-    observed_generation: int = Field(
-        default=0, description="Generation of the spec that this is about."
-    )
-    last_transition_time: str = Field(
-        default="", max_length=32, description="When the status changed last."
-    )
-
-
-Conditions = Annotated[
-    tuple[Condition, ...],
-    Field(
-        max_length=16,
-        description="Aspects of the state.",
-        json_schema_extra={
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["type"],
-        },
-    ),
-]
-
-
 class DerivedTimeouts(Resource):
     """Every timeout that follows from spec.timeLimit."""
 
@@ -409,86 +373,3 @@ class TaskQueue(Resource):
 
     spec: TaskQueueSpec = Field(description="What the user wants.")
     status: TaskQueueStatus | None = Field(default=None, description="What the operator sees.")
-
-
-class SecretReference(Resource):
-    """A Secret and where it is."""
-
-    name: DnsName = Field(description="Name of the Secret.")
-    namespace: DnsLabel = Field(description="Its namespace.")
-
-
-class BrokerSpec(Resource):
-    """How to reach one RabbitMQ."""
-
-    secret_ref: SecretReference = Field(
-        description="Secret with the keys `username` and `password` of an administrator; `host` "
-        "and `port` too, where the spec leaves them out."
-    )
-    host: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=253,
-        description="Host name of RabbitMQ, as workers and operator reach it. Default: the "
-        "Secret's `host`.",
-    )
-    port: int | None = Field(
-        default=None,
-        ge=1,
-        le=65_535,
-        description="AMQP port. Default: the Secret's `port`, or 5672.",
-    )
-    management_url: str | None = Field(
-        default=None,
-        alias="managementURL",
-        max_length=512,
-        pattern="^https?://[^/]+",
-        description="Address of RabbitMQ's management plugin. Default: http://HOST:15672.",
-    )
-    vhost: str = Field(
-        default="longshore",
-        min_length=1,
-        max_length=127,
-        description="Virtual host for all queues; made if it is missing. Its own is best. Cannot "
-        "be changed.",
-        json_schema_extra=immutable(
-            "jobs would stay behind in the old virtual host: make a new Broker"
-        ),
-    )
-    heartbeat: Duration = Field(
-        default=HEARTBEAT,
-        description="AMQP heartbeat of the workers. Long jobs do not need a longer one.",
-    )
-
-
-class BrokerFeatures(Resource):
-    """What this version of RabbitMQ can do, where versions differ."""
-
-    ack_timeout_by_consumer: bool = Field(
-        description="Workers set their own ack timeout; before 4.3, a policy does."
-    )
-    nack_is_free: bool = Field(
-        description="A job given back by a worker keeps its delivery count (4.3)."
-    )
-    strict_priorities: bool = Field(
-        description="32 strict priorities; before 4.3, two classes at 2:1."
-    )
-
-
-class BrokerStatus(Resource):
-    """What the operator sees."""
-
-    observed_generation: int = Field(default=0, description="Generation of the spec in force.")
-    conditions: Conditions = ()
-    version: str | None = Field(default=None, max_length=64, description="RabbitMQ's version.")
-    features: BrokerFeatures | None = Field(
-        default=None, description="What this version can do, where versions differ."
-    )
-    task_queues: int = Field(default=0, description="TaskQueues on this Broker.")
-
-
-class Broker(Resource):
-    """A RabbitMQ that TaskQueues can use."""
-
-    spec: BrokerSpec = Field(description="How to reach it.")
-    status: BrokerStatus | None = Field(default=None, description="What the operator sees.")

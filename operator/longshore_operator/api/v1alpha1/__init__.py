@@ -1,0 +1,46 @@
+"""TaskQueue and Broker, `longshore.dev/v1alpha1`: the one home of every field, default and rule.
+
+Field descriptions are what `kubectl explain` shows.
+"""
+
+from longshore_operator.api.v1alpha1.broker import Broker, BrokerFeatures, BrokerSpec, BrokerStatus
+from longshore_operator.api.v1alpha1.condition import Condition
+from longshore_operator.api.v1alpha1.task_queue import (
+    DeadLetter,
+    DeletionPolicy,
+    DerivedTimeouts,
+    Jobs,
+    Scaling,
+    ScalingPolicy,
+    ScalingStatus,
+    TaskQueue,
+    TaskQueueSpec,
+    TaskQueueStatus,
+    Workers,
+)
+
+GROUP = "longshore.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+__all__ = [
+    "API_VERSION",
+    "GROUP",
+    "VERSION",
+    "Broker",
+    "BrokerFeatures",
+    "BrokerSpec",
+    "BrokerStatus",
+    "Condition",
+    "DeadLetter",
+    "DeletionPolicy",
+    "DerivedTimeouts",
+    "Jobs",
+    "Scaling",
+    "ScalingPolicy",
+    "ScalingStatus",
+    "TaskQueue",
+    "TaskQueueSpec",
+    "TaskQueueStatus",
+    "Workers",
+]

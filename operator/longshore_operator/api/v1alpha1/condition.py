@@ -1,0 +1,37 @@
+"""Conditions, as every Kubernetes object that has a status has them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from longshore_operator.api.types import (
+    Resource,
+)
+
+
+class Condition(Resource):
+    """One aspect of the state, as Kubernetes knows it."""
+
+    type: str = Field(max_length=316, description="Name of the condition.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: str = Field(max_length=1024, description="Why, in one word, for programs.")
+    message: str = Field(max_length=32_768, description="Why, in words, with values.")
+    observed_generation: int = Field(
+        default=0, description="Generation of the spec that this is about."
+    )
+    last_transition_time: str = Field(
+        default="", max_length=32, description="When the status changed last."
+    )
+
+
+Conditions = Annotated[
+    tuple[Condition, ...],
+    Field(
+        max_length=16,
+        description="Aspects of the state.",
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["type"],
+        },
+    ),
+]
