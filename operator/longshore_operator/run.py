@@ -34,7 +34,7 @@ async def run(settings: Settings) -> None:
 
 
 async def _operate(settings: Settings, cluster: Cluster) -> None:
-    world, records = World(), Records()
+    world, records = World(), Records(now=lambda: time.time_ns() // 1_000_000)
     chance = random.SystemRandom().random
     brokers = Brokers(
         world=world,

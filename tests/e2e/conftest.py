@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from dev import paths, release
-from dev.kube import Kube
+from dev.kube import Kube, wait_for
 from tests.e2e.tenant import Tenant
 
 
@@ -18,10 +18,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def kube() -> Kube:
+def kube() -> Iterator[Kube]:
     kube = Kube.from_record()
     release.install(kube)
-    return kube
+    yield kube
+    wait_for("no namespace of a test is left", lambda: not namespaces(kube), seconds=120)
 
 
 @pytest.fixture
@@ -32,4 +33,11 @@ def tenant(kube: Kube, request: pytest.FixtureRequest) -> Iterator[Tenant]:
     tenant = Tenant(kube=kube, namespace=f"e2e-{words[:50].strip('-')}", image=images["worker"])
     tenant.create()
     yield tenant
-    tenant.delete()
+    # An emptied queue is only deleted once RabbitMQ is sure that it is empty: not waited for here.
+    tenant.delete(wait=False)
+
+
+def namespaces(kube: Kube) -> list[str]:
+    found = kube.get("namespaces")["items"]
+    names = [namespace["metadata"]["name"] for namespace in found]
+    return [name for name in names if name.startswith("e2e-")]

@@ -34,10 +34,9 @@ class Tenant:
         self.kube.kubectl("create", "namespace", self.namespace)
         self.configmap("handlers", {"jobs.py": HANDLERS})
 
-    def delete(self) -> None:
-        self.kube.kubectl(
-            "delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=90s"
-        )
+    def delete(self, *, wait: bool = True) -> None:
+        words = ("--ignore-not-found", f"--wait={str(wait).lower()}", "--timeout=90s")
+        self.kube.kubectl("delete", "namespace", self.namespace, *words)
 
     def configmap(self, name: str, files: dict[str, str]) -> None:
         metadata = {"name": name, "namespace": self.namespace}

@@ -13,7 +13,7 @@ from tests.e2e.tenant import Tenant
 def test_an_image_that_cannot_be_had_is_in_the_status(tenant: Tenant) -> None:
     tenant.apply(worker={"image": "localhost/no-such-image:1"}, scaling={"min": 1})
 
-    found = tenant.wait_for_condition("WorkersReady", "False", reason="ErrImagePull", seconds=60)
+    found = tenant.wait_for_condition("WorkersReady", "False", reason="ImagePullBackOff")
 
     assert "localhost/no-such-image:1" in found["message"]
     assert tenant.condition("Ready")["status"] == "False"

@@ -19,11 +19,8 @@ FORGET_AFTER = 10 * STALE_AFTER
 class Fleet:
     """The last report of every worker, with its age."""
 
-    def __init__(self, *, clock: Callable[[], float], now: Callable[[], int]) -> None:
-        """`clock` is monotonic in seconds, `now` gives ms since the epoch."""
+    def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._now = now
-        self.listening_since = now()
         self._reports: dict[str, dict[str, tuple[float, WorkerReport]]] = {}
 
     async def listen(self, connection: Connection) -> None:
@@ -36,7 +33,6 @@ class Fleet:
             channel.raw.queue_bind, queue=queue, exchange=REPORTS_EXCHANGE, routing_key="#"
         )
         channel.raw.basic_consume(queue=queue, on_message_callback=self._take, auto_ack=True)
-        self.listening_since = self._now()
 
     def reports(self, queue: str) -> dict[str, WorkerReport]:
         """Reports of the workers of `queue`, by worker, that are not too old to be true."""

@@ -17,7 +17,7 @@ class RabbitMQ:
         self.management = management
         self.version = version
         self.depths = Depths(connection)
-        self.fleet = Fleet(clock=time.monotonic, now=lambda: time.time_ns() // 1_000_000)
+        self.fleet = Fleet(clock=time.monotonic)
         self._connection = connection
 
     @property

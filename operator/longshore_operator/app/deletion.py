@@ -25,7 +25,7 @@ SETTLING = 6.0
 """Seconds after which RabbitMQ's count of a quorum queue's jobs, at most 5 s old, is younger than
 the moment when the queue was closed."""
 
-GIVE_UP_AFTER = 600.0
+GIVE_UP_AFTER = 300.0
 """Seconds for which a Broker that does not answer may hold up a deletion."""
 
 
@@ -49,11 +49,14 @@ class Deletion:
             return  # it was never declared
         broker = spec.broker.name
         session = self.brokers.session(broker)
+        key: Key = (task_queue.owner.namespace, task_queue.owner.name)
+        record = self.records.of(key, task_queue)
         if session is None:
+            if record.session is None and task_queue.status.timeouts is None:
+                return  # its Broker was never reached, so there is nothing of it in RabbitMQ
             await self._without_broker(task_queue, self.brokers.trouble(broker), waited=waited)
             return
-        key: Key = (task_queue.owner.namespace, task_queue.owner.name)
-        if self.records.of(key, task_queue).is_busy:
+        if record.is_busy:
             raise Transient("it is being reconciled", reason="Busy")
         if spec.deletion_policy is not DeletionPolicy.DELETE:
             # Workers end their jobs first: without their user they could not ack them.

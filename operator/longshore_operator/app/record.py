@@ -1,5 +1,6 @@
 """What the operator remembers of a TaskQueue. It may forget all of it at any time."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from longshore.contract.timing import Timeouts
@@ -17,6 +18,7 @@ class Record:
     """One TaskQueue: the reconciler's part, then the scaler's."""
 
     uid: str
+    tally: Tally
     generation: int = 0
     """Generation of the spec that was last brought to RabbitMQ and Kubernetes, or tried to be."""
 
@@ -37,7 +39,6 @@ class Record:
 
     idleness: Idleness | None = None
     decision: Decision | None = None
-    tally: Tally = field(default_factory=Tally)
     ready: int | None = None
     dead: int | None = None
 
@@ -52,8 +53,9 @@ class Record:
 
 @dataclass(slots=True)
 class Records:
-    """Records of all TaskQueues."""
+    """Records of all TaskQueues. `now` gives ms since the epoch."""
 
+    now: Callable[[], int]
     _records: dict[Key, Record] = field(default_factory=dict)
 
     def of(self, key: Key, task_queue: TaskQueueObject) -> Record:
@@ -61,7 +63,11 @@ class Records:
         record = self._records.get(key)
         if record is None or record.uid != task_queue.owner.uid:
             status = task_queue.status.jobs
-            tally = Tally(succeeded=status.succeeded, failed=status.failed) if status else Tally()
+            tally = Tally(
+                since=self.now(),
+                succeeded=status.succeeded if status else 0,
+                failed=status.failed if status else 0,
+            )
             record = Record(
                 uid=task_queue.owner.uid, tally=tally, dead=status.dead if status else None
             )

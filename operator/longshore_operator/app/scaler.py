@@ -105,9 +105,7 @@ class Scaler:
             record.decision = record.idleness = record.ready = None
         else:
             reports = session.link.fleet.reports(task_queue.owner.queue)
-            record.tally = record.tally.counted(
-                reports.values(), listening_since=session.link.fleet.listening_since
-            )
+            record.tally = record.tally.counted(reports.values())
             self._count(record, task_queue, reports=reports, depths=depths[spec.broker.name])
             if record.is_declared():
                 self._decide(key, spec, record=record, reports=reports)

@@ -16,21 +16,21 @@ class Tally:
     About: what happens while no operator listens is not counted. Prometheus has exact numbers.
     """
 
+    since: int
+    """ms since the epoch. Of older workers nothing is counted but what they do from now on: an
+    operator before this one may have counted the rest."""
+
     succeeded: int = 0
     failed: int = 0
     seen: Mapping[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     """Last counters of each worker, by name and start."""
 
-    def counted(self, reports: Iterable[WorkerReport], *, listening_since: int) -> "Tally":
-        """With what `reports` add.
-
-        What a worker did before `listening_since`, in ms since the epoch, may have been counted by
-        the operator that listened then, so it is not counted now.
-        """
+    def counted(self, reports: Iterable[WorkerReport]) -> "Tally":
+        """With what `reports` add."""
         succeeded, failed, seen = self.succeeded, self.failed, dict(self.seen)
         for report in reports:
             worker, now = (report.worker, report.started_at), (report.succeeded, report.failed)
-            before = seen.pop(worker, now if report.started_at < listening_since else (0, 0))
+            before = seen.pop(worker, now if report.started_at < self.since else (0, 0))
             succeeded += now[0] - before[0]
             failed += now[1] - before[1]
             seen[worker] = now

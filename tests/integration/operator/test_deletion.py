@@ -4,6 +4,7 @@ import pika
 import pytest
 
 from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE
+from longshore_operator.api.v1alpha1 import DerivedTimeouts, TaskQueueStatus
 from longshore_operator.app.broker import Depth, Session
 from longshore_operator.app.deletion import GIVE_UP_AFTER, Deletion
 from longshore_operator.app.objects import TaskQueueObject
@@ -43,7 +44,7 @@ async def delete(
         world=World(),
         brokers=brokers or OneBroker(tenants.session),  # type: ignore[arg-type]
         cluster=tenants.kubernetes,
-        records=Records(),
+        records=Records(now=lambda: 0),
     )
     await deletion.delete(dataclasses.replace(queue, is_deleting=True), waited=waited)
 
@@ -144,7 +145,7 @@ async def test_deleting_twice_is_no_error(tenants: Tenants) -> None:
 async def test_a_broker_that_does_not_answer_holds_the_deletion_up_but_not_for_ever(
     tenants: Tenants,
 ) -> None:
-    queue = made()
+    queue = declared()
     away = OneBroker(None)
 
     with pytest.raises(Transient, match="does not answer"):
@@ -155,6 +156,22 @@ async def test_a_broker_that_does_not_answer_holds_the_deletion_up_but_not_for_e
 
 
 async def test_without_its_broker_a_task_queue_goes_at_once(tenants: Tenants) -> None:
-    await delete(tenants, made(), brokers=OneBroker(None, "BrokerNotFound"))
+    await delete(tenants, declared(), brokers=OneBroker(None, "BrokerNotFound"))
 
     assert tenants.kubernetes.events == ["QueueAbandoned"]
+
+
+async def test_a_task_queue_whose_broker_was_never_reached_goes_without_a_word(
+    tenants: Tenants,
+) -> None:
+    await delete(tenants, made(), brokers=OneBroker(None, "Refused"))
+
+    assert tenants.kubernetes.events == []
+
+
+def declared() -> TaskQueueObject:
+    """As an operator finds it that was started after the queue had been declared."""
+    limits = DerivedTimeouts(
+        hard_limit=60, gone=65, ack_timeout=300, prefetch=1, termination_grace=95
+    )
+    return dataclasses.replace(made(), status=TaskQueueStatus(timeouts=limits))

@@ -60,7 +60,7 @@ async def test_a_worker_speaks_for_its_own_queue_whatever_it_writes(tenants: Ten
 
 async def test_an_old_report_says_nothing_any_more(session: Session) -> None:
     now = 0.0
-    fleet = Fleet(clock=lambda: now, now=lambda: 0)
+    fleet = Fleet(clock=lambda: now)
     fleet._take(None, type("Method", (), {"routing_key": "media.transcode"}), None, sent())
 
     assert set(fleet.reports("media.transcode")) == {"p"}

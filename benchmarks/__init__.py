@@ -1,0 +1,1 @@
+"""Measurements of Longshore, each beside its peers. Results are in `results/`."""
