@@ -80,7 +80,9 @@ def test_an_operator_that_starts_again_disturbs_nobody(tenant: Tenant, kube: Kub
 
     with tenant.client() as client:
         client.enqueue(tenant.queue(), "note", text="hello")
-    wait_for("the job is done", lambda: tenant.jobs().get("succeeded", 0) >= 1, seconds=60)
+    logs = ("logs", "deployment/work-worker", f"--namespace={tenant.namespace}")
+    wait_for("the job is done", lambda: "noted: hello" in kube.kubectl(*logs), seconds=30)
+    tenant.wait_for_condition("Ready", "True")
     assert {pod["metadata"]["name"] for pod in tenant.pods()} == before
 
 

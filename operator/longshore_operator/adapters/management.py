@@ -161,11 +161,17 @@ class Management:
     ) -> httpx.Response:
         url = "/".join(quote(part, safe="") for part in path) + query
         try:
-            return await self._client.request(method, url, json=body)
+            response = await self._client.request(method, url, json=body)
         except httpx.TransportError as error:
             raise Transient(
                 f"{self._client.base_url}: {error or type(error).__name__}", reason="Unreachable"
             ) from error
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            raise Transient(
+                f"RabbitMQ at {self._client.base_url} refuses user {self._me!r} or its password",
+                reason="AuthenticationFailed",
+            )
+        return response
 
 
 def _checked(response: httpx.Response) -> httpx.Response:
@@ -177,8 +183,6 @@ def _checked(response: httpx.Response) -> httpx.Response:
     except ValueError:
         said = response.text[:200]
     text = f"{request.method} {request.url}: {response.status_code} {said}"
-    if response.status_code == httpx.codes.UNAUTHORIZED:
-        raise Transient(f"RabbitMQ refuses the credentials: {text}", reason="AuthenticationFailed")
     if response.status_code == httpx.codes.BAD_REQUEST:
         raise Invalid(text, reason="Refused")
     raise Transient(text, reason="ManagementFailed")
