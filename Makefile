@@ -41,6 +41,10 @@ integration: venv brokers-up ## tests against real RabbitMQ 4.0 and 4.3
 e2e: venv cluster-up images ## tests on a real cluster
 	$(BIN)/python -m pytest tests/chart tests/e2e
 
+.PHONY: bench-worker
+bench-worker: venv brokers-up ## our worker beside its peers: benchmarks/results/worker.json
+	$(BIN)/python -m benchmarks.worker
+
 .PHONY: cluster-up
 cluster-up: ## a one-node Kubernetes; LONGSHORE_CLUSTER=auto|kubeconfig|kind|embedded
 	$(DEV) cluster up
