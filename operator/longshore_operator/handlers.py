@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import kopf
@@ -93,10 +92,8 @@ async def wake(memo: Wiring, **_: Any) -> None:
 
 async def delete(body: kopf.Body, memo: Wiring, **_: Any) -> None:
     """Clean up before a TaskQueue goes."""
-    deleted_at = datetime.fromisoformat(body["metadata"]["deletionTimestamp"])
-    waited = (datetime.now(UTC) - deleted_at).total_seconds()
     try:
-        await memo.deletion.delete(objects.task_queue(body), waited=waited)
+        await memo.deletion.delete(objects.task_queue(body))
     except OperatorError as error:
         raise kopf.TemporaryError(str(error), delay=RETRY) from error
 

@@ -21,6 +21,7 @@ from longshore_operator.app.record import Records
 from longshore_operator.app.scaler import Scaler
 from longshore_operator.app.statuses import Statuses
 from longshore_operator.app.world import World
+from longshore_operator.core.workload import TASK_QUEUE_LABEL
 from longshore_operator.settings import Settings
 
 
@@ -66,7 +67,9 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
     )
     wiring = handlers.Wiring(
         world=world,
-        deletion=Deletion(world=world, brokers=brokers, cluster=cluster, records=records),
+        deletion=Deletion(
+            world=world, brokers=brokers, cluster=cluster, records=records, clock=time.monotonic
+        ),
         wake=reconciler.wake,
         is_alive=lambda: time.monotonic() - scaler.last_tick < settings.liveness_after,
     )
@@ -112,6 +115,9 @@ def _kopf_settings() -> kopf.OperatorSettings:
     settings.scanning.disabled = True
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
+    # Only what is ours: not each pod of the cluster.
+    settings.watching.label_selectors["apps", "v1", "deployments"] = TASK_QUEUE_LABEL
+    settings.watching.label_selectors["", "v1", "pods"] = TASK_QUEUE_LABEL
     # Events are posted on transitions, by us.
     settings.posting.enabled = False
     return settings

@@ -16,6 +16,7 @@ from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
 from longshore_operator.api.v1alpha1 import API_VERSION
+from longshore_operator.app.cluster import Secret
 from longshore_operator.app.reconcile import OPERATOR, SCALER
 from longshore_operator.errors import Invalid, OperatorError, Transient
 
@@ -53,13 +54,16 @@ class Cluster:
         """Give its connections back."""
         await self._api.close()  # type: ignore[no-untyped-call]
 
-    async def secret(self, *, namespace: str, name: str) -> Mapping[str, str] | None:
-        """Keys and decoded values of a Secret; None when there is none."""
+    async def secret(self, *, namespace: str, name: str) -> Secret | None:
+        """A Secret; None when there is none."""
         found = await self._read(f"/api/v1/namespaces/{namespace}/secrets/{name}")
         if found is None:
             return None
-        data: Mapping[str, str] = found.get("data") or {}
-        return {key: base64.b64decode(value).decode() for key, value in data.items()}
+        data = {
+            key: base64.b64decode(value).decode(errors="replace")
+            for key, value in (found.get("data") or {}).items()
+        }
+        return Secret(data=data, metadata=found["metadata"])
 
     async def apply_secret(self, body: Mapping[str, Any]) -> None:
         """Server-side apply of a Secret."""

@@ -95,15 +95,7 @@ class Management:
         """Make `user` what it should be."""
         body = {"password": password, "tags": ""}
         await self._write("PUT", "users", user.name, body=body)
-        rights = user.permissions
-        await self._write(
-            "PUT",
-            "permissions",
-            self._vhost,
-            user.name,
-            body={"configure": rights.configure, "write": rights.write, "read": rights.read},
-        )
-        await self._remove("topic-permissions", self._vhost, user.name)
+        # Topics first: without a topic permission RabbitMQ lets a user publish any key.
         for exchange, keys in user.topics:
             await self._write(
                 "PUT",
@@ -112,6 +104,14 @@ class Management:
                 user.name,
                 body={"exchange": exchange, "write": keys, "read": "^$"},
             )
+        rights = user.permissions
+        await self._write(
+            "PUT",
+            "permissions",
+            self._vhost,
+            user.name,
+            body={"configure": rights.configure, "write": rights.write, "read": rights.read},
+        )
 
     async def delete_user(self, name: str) -> None:
         """Remove a user, if it is there; RabbitMQ closes its connections."""
@@ -162,6 +162,8 @@ class Management:
         url = "/".join(quote(part, safe="") for part in path) + query
         try:
             response = await self._client.request(method, url, json=body)
+        except RuntimeError as error:
+            raise Transient("the session was closed meanwhile", reason="Connecting") from error
         except httpx.TransportError as error:
             raise Transient(
                 f"{self._client.base_url}: {error or type(error).__name__}", reason="Unreachable"

@@ -16,6 +16,9 @@ from longshore_operator.core.topology import Binding, Topology
 INVENTORY_AGE = 10.0
 """Seconds for which a bulk reading is trusted; so long may a change by hand go unseen."""
 
+MAX_FAILED_PATROLS = 2
+"""Patrols that may fail in a row before the session is opened anew."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Depth:
@@ -82,6 +85,7 @@ class Session:
     features: Features
     link: Link
     clock: Callable[[], float]
+    _failed_patrols: int = 0
     _inventory: Inventory | None = None
     _read_at: float = 0.0
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -90,6 +94,16 @@ class Session:
     def management(self) -> Management:
         """Its objects."""
         return self.link.management
+
+    @property
+    def is_void(self) -> bool:
+        """Whether it must be opened anew: also when only the management API refuses us, as after
+        the administrator's password was changed."""
+        return self.link.is_lost or self._failed_patrols >= MAX_FAILED_PATROLS
+
+    def note_patrol(self, *, failed: bool) -> None:
+        """How the last look at its objects went."""
+        self._failed_patrols = self._failed_patrols + 1 if failed else 0
 
     async def inventory(self) -> Inventory:
         """What stands in the vhost, read in bulk once for all who ask within `INVENTORY_AGE`."""

@@ -91,10 +91,15 @@ class Brokers:
         while (broker := self.world.broker(name)) is not None:
             try:
                 session = await self._open(broker)
-            except OperatorError as error:
+            except Exception as error:
+                # Whatever one Broker's fields or answers bring to light must not end the others.
                 failures += 1
-                self._troubles[name] = Trouble(reason=error.reason, message=str(error))
-                logger.warning("broker_unreachable", extra={"broker": name, "why": str(error)})
+                self._troubles[name] = _trouble(error)
+                logger.warning(
+                    "broker_unreachable",
+                    extra={"broker": name, "why": self._troubles[name].message},
+                    exc_info=not isinstance(error, OperatorError),
+                )
                 delay = min(SLOWEST_RETRY, 2.0 ** min(failures, 10) / 2)
                 await asyncio.sleep(delay * (0.5 + self.chance()))
                 continue
@@ -109,10 +114,10 @@ class Brokers:
         self._troubles.pop(name, None)
 
     async def _until_void(self, name: str, session: Session) -> None:
-        """Wait until the connection is lost, or the Broker changed or gone."""
+        """Wait until the session is void, or the Broker changed or gone."""
         while True:
             broker = self.world.broker(name)
-            if session.link.is_lost or broker is None or broker.spec != session.spec:
+            if session.is_void or broker is None or broker.spec != session.spec:
                 return
             await asyncio.sleep(0.5)
 
@@ -126,7 +131,7 @@ class Brokers:
                 "spec.secretRef names",
                 reason="SecretNotFound",
             )
-        where = address(broker.spec, secret)
+        where = address(broker.spec, secret.data)
         link = await self.connect(where, heartbeat=broker.spec.heartbeat)
         try:
             try:
@@ -178,3 +183,9 @@ class Brokers:
                 for _, task_queue in self.world.task_queues()
             ),
         )
+
+
+def _trouble(error: Exception) -> Trouble:
+    if isinstance(error, OperatorError):
+        return Trouble(reason=error.reason, message=str(error))
+    return Trouble(reason="InternalError", message=f"{type(error).__name__}: {error}")

@@ -1,13 +1,22 @@
 """Kubernetes as the app needs it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """A Secret's decoded values, by key, and its metadata."""
+
+    data: Mapping[str, str] = field(repr=False)
+    metadata: Mapping[str, Any]
 
 
 class Cluster(Protocol):
     """Reads and writes of the Kubernetes API. All raise Transient or Invalid."""
 
-    async def secret(self, *, namespace: str, name: str) -> Mapping[str, str] | None: ...
+    async def secret(self, *, namespace: str, name: str) -> Secret | None: ...
     async def apply_secret(self, body: Mapping[str, Any]) -> None: ...
     async def deployment(self, *, namespace: str, name: str) -> Mapping[str, Any] | None: ...
 

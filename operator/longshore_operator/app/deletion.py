@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from longshore.contract.names import dead_queue_name, worker_name
 from longshore_operator.api.v1alpha1 import DeletionPolicy, TaskQueueSpec
 from longshore_operator.app.broker import Session
-from longshore_operator.app.brokers import Brokers
+from longshore_operator.app.brokers import CONNECTING, Brokers
 from longshore_operator.app.cluster import Cluster
 from longshore_operator.app.objects import TaskQueueObject
-from longshore_operator.app.record import Records
+from longshore_operator.app.record import Record, Records
 from longshore_operator.app.world import Key, World
 from longshore_operator.core.permissions import ROLES, user_name
-from longshore_operator.core.pods import Trouble
 from longshore_operator.core.topology import Topology, entry_bindings, own_policy_name
 from longshore_operator.core.workload import timeouts
 from longshore_operator.errors import OperatorError, Transient
@@ -26,36 +25,61 @@ SETTLING = 6.0
 the moment when the queue was closed."""
 
 GIVE_UP_AFTER = 300.0
-"""Seconds for which a Broker that does not answer may hold up a deletion."""
+"""Seconds for which trouble may hold up a deletion, counted by the operator that has it."""
+
+_PASSING = frozenset({CONNECTING.reason, "Busy"})
+"""Reasons that say nothing about the Broker yet."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Deletion:
-    """Deletes TaskQueues. `sleep` waits so many seconds."""
+    """Deletes TaskQueues. `clock` is monotonic; `sleep` waits so many seconds."""
 
     world: World
     brokers: Brokers
     cluster: Cluster
     records: Records
+    clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
-    async def delete(self, task_queue: TaskQueueObject, *, waited: float) -> None:
-        """Do all that must be done before the TaskQueue may go; `waited` seconds have passed.
+    async def delete(self, task_queue: TaskQueueObject) -> None:
+        """Do all that must be done before the TaskQueue may go.
 
-        Raises Transient to be called again.
+        Raises Transient to be called again. Trouble holds a deletion up for `GIVE_UP_AFTER` at the
+        most; then the TaskQueue goes, and an Event names what stays behind.
         """
-        spec = task_queue.spec
-        if spec is None:
+        if task_queue.spec is None:
             return  # it was never declared
-        broker = spec.broker.name
-        session = self.brokers.session(broker)
         key: Key = (task_queue.owner.namespace, task_queue.owner.name)
         record = self.records.of(key, task_queue)
+        try:
+            await self._delete(task_queue, task_queue.spec, record=record)
+        except OperatorError as error:
+            if error.reason in _PASSING:
+                raise
+            if record.stuck_since is None:
+                record.stuck_since = self.clock()
+            if error.reason != "BrokerNotFound" and not self._is_over(record.stuck_since):
+                raise
+            await self._tell(
+                task_queue,
+                reason="QueueAbandoned",
+                message=f"deleted without its Broker ({error}): queue {task_queue.owner.queue} and "
+                "its users may still be in RabbitMQ",
+            )
+
+    def _is_over(self, since: float) -> bool:
+        return self.clock() - since >= GIVE_UP_AFTER
+
+    async def _delete(
+        self, task_queue: TaskQueueObject, spec: TaskQueueSpec, *, record: Record
+    ) -> None:
+        session = self.brokers.session(spec.broker.name)
         if session is None:
             if record.session is None and task_queue.status.timeouts is None:
                 return  # its Broker was never reached, so there is nothing of it in RabbitMQ
-            await self._without_broker(task_queue, self.brokers.trouble(broker), waited=waited)
-            return
+            trouble = self.brokers.trouble(spec.broker.name) or CONNECTING
+            raise Transient(trouble.message, reason=trouble.reason)
         if record.is_busy:
             raise Transient("it is being reconciled", reason="Busy")
         if spec.deletion_policy is not DeletionPolicy.DELETE:
@@ -64,20 +88,6 @@ class Deletion:
         await self._delete_users(task_queue, session)
         await self._delete_queues(task_queue, spec, session=session)
         session.doubt()
-
-    async def _without_broker(
-        self, task_queue: TaskQueueObject, trouble: Trouble | None, *, waited: float
-    ) -> None:
-        reason = trouble.reason if trouble else "Connecting"
-        if reason != "BrokerNotFound" and waited < GIVE_UP_AFTER:
-            text = f"the Broker does not answer ({reason}); {waited:.0f} s so far"
-            raise Transient(text, reason=reason)
-        await self._tell(
-            task_queue,
-            reason="QueueAbandoned",
-            message=f"deleted without its Broker ({reason}): queue {task_queue.owner.queue} and "
-            "its users may still be in RabbitMQ",
-        )
 
     async def _drain(
         self, task_queue: TaskQueueObject, spec: TaskQueueSpec, *, session: Session
@@ -108,6 +118,8 @@ class Deletion:
         if policy is DeletionPolicy.RETAIN_IF_NOT_EMPTY and not await self._is_empty(
             queue, session=session
         ):
+            # An attempt that was cut short may have left it closed.
+            await management.apply(Topology(bindings=entry_bindings(queue)))
             await self._tell(
                 task_queue,
                 reason="QueueRetained",
@@ -128,7 +140,7 @@ class Deletion:
             await self._tell(task_queue, reason="QueueRetained", message=message)
 
     async def _is_empty(self, queue: str, *, session: Session) -> bool:
-        """Whether a queue holds no job, and closed to new ones if so; else it is open as before."""
+        """Whether a queue holds no job. It is closed to new ones then."""
         management = session.management
         jobs = await management.jobs_in(queue)
         if jobs is None:
@@ -140,13 +152,10 @@ class Deletion:
             for binding in ways:
                 await management.unbind(binding)
             await self.sleep(SETTLING)
-            is_empty = not await management.jobs_in(queue)
+            return not await management.jobs_in(queue)
         except (OperatorError, asyncio.CancelledError):
             await management.apply(Topology(bindings=ways))
             raise
-        if not is_empty:
-            await management.apply(Topology(bindings=ways))
-        return is_empty
 
     async def _tell(self, task_queue: TaskQueueObject, *, reason: str, message: str) -> None:
         owner = task_queue.owner

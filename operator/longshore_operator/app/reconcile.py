@@ -13,6 +13,7 @@ from longshore_operator.core.overlay import contains
 from longshore_operator.core.permissions import ROLES, Role, user
 from longshore_operator.core.topology import Topology
 from longshore_operator.core.workload import Owner, deployment
+from longshore_operator.errors import Invalid
 
 OPERATOR = "longshore"
 """Field manager of all that the operator applies, but replicas."""
@@ -50,7 +51,10 @@ async def admit(
     inventory = await session.inventory()
     for role in ROLES:
         name = _SECRET_NAMES[role](owner.name)
-        secret = await cluster.secret(namespace=owner.namespace, name=name) or {}
+        found = await cluster.secret(namespace=owner.namespace, name=name)
+        if found and not owner.owns(found.metadata):
+            raise _not_ours("Secret", name, owner=owner)
+        secret = found.data if found else {}
         password = password_in(secret.get(AMQP_URL_ENV, "")) or new_password()
         wanted = user(vhost=session.address.vhost, queue=owner.queue, role=role)
         if not inventory.has_user(wanted, password=password):
@@ -82,7 +86,13 @@ async def deploy(
     cluster: Cluster,
 ) -> None:
     """Make the workers' Deployment what the spec says, and leave their number to the scaler."""
-    wanted = deployment(owner, spec=spec, timeouts=timeouts, heartbeat=session.spec.heartbeat)
+    wanted = deployment(
+        owner,
+        spec=spec,
+        timeouts=timeouts,
+        heartbeat=session.spec.heartbeat,
+        broker=str(session.address),
+    )
     name = wanted["metadata"]["name"]
     live = await cluster.deployment(namespace=owner.namespace, name=name)
     if live is None:
@@ -90,6 +100,8 @@ async def deploy(
         await cluster.apply_deployment({**wanted, "spec": {**wanted["spec"], "replicas": 0}})
         await cluster.scale(namespace=owner.namespace, name=name, replicas=0)
         return
+    if not owner.owns(live["metadata"]):
+        raise _not_ours("Deployment", name, owner=owner)
     if not _is_replicas_owner(live, manager=SCALER):
         # Cut short before: applied without `replicas` now, their number would fall back to one.
         await cluster.scale(
@@ -97,6 +109,14 @@ async def deploy(
         )
     if not contains(live, wanted):
         await cluster.apply_deployment(wanted)
+
+
+def _not_ours(kind: str, name: str, *, owner: Owner) -> Invalid:
+    return Invalid(
+        f"there is a {kind} {owner.namespace}/{name} already that Longshore has not made; "
+        "rename it, or the TaskQueue",
+        reason=f"{kind}NotOurs",
+    )
 
 
 def _is_replicas_owner(live: Mapping[str, Any], *, manager: str) -> bool:

@@ -146,7 +146,9 @@ class Reconciler:
         for name, session in self.brokers.sessions().items():
             try:
                 await self._inspect(session)
+                session.note_patrol(failed=False)
             except OperatorError as error:
+                session.note_patrol(failed=True)
                 logger.warning("patrol_failed", extra={"broker": name, "why": str(error)})
 
     async def _inspect(self, session: Session) -> None:

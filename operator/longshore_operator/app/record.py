@@ -37,6 +37,9 @@ class Record:
     next_try: float = 0.0
     reconciled_at: float = 0.0
 
+    stuck_since: float | None = None
+    """When its deletion met trouble first."""
+
     idleness: Idleness | None = None
     decision: Decision | None = None
     ready: int | None = None

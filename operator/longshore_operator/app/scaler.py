@@ -198,10 +198,9 @@ class Scaler:
 
 
 def _worker(pod: Pod, report: WorkerReport | None) -> Worker:
-    if not pod.running:
-        return Worker(name=pod.name, state="starting")
+    # A worker's own word first: Kubernetes may not have noticed yet that it runs.
     if report is None:
-        return Worker(name=pod.name, state="unknown")
+        return Worker(name=pod.name, state="unknown" if pod.running else "starting")
     return Worker(
         name=pod.name,
         state="busy" if report.busy or report.held else "idle",

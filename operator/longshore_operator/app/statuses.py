@@ -1,6 +1,6 @@
 """Writes TaskQueues' status, when there is news, and posts Events on transitions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from longshore.contract.names import dead_queue_name
@@ -18,7 +18,7 @@ from longshore_operator.app.cluster import Cluster
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.record import Record
 from longshore_operator.app.world import Key, World
-from longshore_operator.core.pods import Trouble
+from longshore_operator.core.pods import Pod, Trouble
 from longshore_operator.core.status import (
     PASSING,
     Facts,
@@ -104,10 +104,12 @@ class Statuses:
             ),
             queue=queue,
             dead_queue=dead_queue_name(queue),
-            timeouts=derived_timeouts(record.timeouts) if record.timeouts else None,
+            timeouts=derived_timeouts(record.timeouts)
+            if record.timeouts
+            else task_queue.status.timeouts,
             jobs=Jobs(
                 ready=record.ready,
-                running=sum(report.held for report in reports.values()) if knows else None,
+                running=_running(facts.pods, reports) if knows else None,
                 dead=record.dead if knows else None,
                 succeeded=record.tally.succeeded,
                 failed=record.tally.failed,
@@ -118,6 +120,13 @@ class Statuses:
             ),
             scaling=_scaling(task_queue, record, now=now),
         )
+
+
+def _running(pods: Iterable[Pod], reports: Mapping[str, WorkerReport]) -> int | None:
+    """Jobs that workers hold; unknown while one that may hold some has not told."""
+    if any(pod.running and pod.name not in reports for pod in pods):
+        return None
+    return sum(report.held for report in reports.values())
 
 
 def _scaling(task_queue: TaskQueueObject, record: Record, *, now: str) -> ScalingStatus | None:

@@ -21,6 +21,9 @@ class Address:
     username: str
     password: str = field(repr=False)
 
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}/{self.vhost}"
+
     def amqp_url(self, *, username: str, password: str) -> str:
         """The address for clients that connect as `username`."""
         who = f"{quote(username, safe='')}:{quote(password, safe='')}"

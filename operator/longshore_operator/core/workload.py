@@ -1,5 +1,8 @@
 """The Deployment of a TaskQueue's workers."""
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +16,12 @@ from longshore_operator.core.overlay import merged
 
 TASK_QUEUE_LABEL = "longshore.dev/task-queue"
 """Label of all that belongs to a TaskQueue; its value is the TaskQueue's name."""
+
+HASH_ANNOTATION = "longshore.dev/spec-hash"
+"""Annotation of the Deployment: SHA-256 of all that the operator applies to its spec."""
+
+BROKER_ANNOTATION = "longshore.dev/broker"
+"""Annotation of worker pods: host, port and vhost that they connect to."""
 
 CONTAINER = "worker"
 HTTP_PORT = 9090
@@ -39,6 +48,10 @@ class Owner:
             "app.kubernetes.io/managed-by": "longshore",
             TASK_QUEUE_LABEL: self.name,
         }
+
+    def owns(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether an object with this metadata was made for a TaskQueue of this name."""
+        return (metadata.get("labels") or {}).get(TASK_QUEUE_LABEL) == self.name
 
     def metadata(self, name: str) -> dict[str, Any]:
         """Metadata of an object `name` that it owns."""
@@ -101,31 +114,35 @@ def worker_config(
 
 
 def deployment(
-    owner: Owner, *, spec: TaskQueueSpec, timeouts: Timeouts, heartbeat: float
+    owner: Owner, *, spec: TaskQueueSpec, timeouts: Timeouts, heartbeat: float, broker: str
 ) -> dict[str, Any]:
-    """The Deployment, without `replicas`: those are the scaler's."""
+    """The Deployment, without `replicas`: those are the scaler's.
+
+    `broker` is the address that its workers connect to.
+    """
     config = worker_config(queue=owner.queue, spec=spec, timeouts=timeouts, heartbeat=heartbeat)
     template = merged(
         _pod_template(owner, spec=spec, timeouts=timeouts, config=config),
         spec.worker.pod_template or {},
     )
-    # The selector must match whatever the user's template says.
-    template = merged(template, {"metadata": {"labels": owner.labels()}})
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": owner.metadata(worker_name(owner.name)),
-        "spec": {
-            "selector": {"matchLabels": {TASK_QUEUE_LABEL: owner.name}},
-            "revisionHistoryLimit": 3,
-            # An image that cannot run must not take away workers that do.
-            "strategy": {
-                "type": "RollingUpdate",
-                "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"},
-            },
-            "template": template,
+    # The selector must match whatever the user's template says; and workers that stay on a broker
+    # that their TaskQueue has left would serve nobody, so a new address makes new pods.
+    ours = {"labels": owner.labels(), "annotations": {BROKER_ANNOTATION: broker}}
+    template = merged(template, {"metadata": ours})
+    body = {
+        "selector": {"matchLabels": {TASK_QUEUE_LABEL: owner.name}},
+        "revisionHistoryLimit": 3,
+        # An image that cannot run must not take away workers that do.
+        "strategy": {
+            "type": "RollingUpdate",
+            "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"},
         },
+        "template": template,
     }
+    # What is taken out of a spec leaves no trace in what is wanted, but in its hash it does.
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    metadata = owner.metadata(worker_name(owner.name)) | {"annotations": {HASH_ANNOTATION: digest}}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": body}
 
 
 def _pod_template(

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from longshore_operator.app.cluster import Secret
+
 Key = tuple[str, str]
 
 
@@ -12,17 +14,21 @@ class Kubernetes:
     """What was applied, and how many writes there were."""
 
     secrets: dict[Key, dict[str, str]] = field(default_factory=dict)
+    labels: dict[Key, dict[str, str]] = field(default_factory=dict)
     deployments: dict[Key, dict[str, Any]] = field(default_factory=dict)
     statuses: list[Mapping[str, Any]] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     writes: list[str] = field(default_factory=list)
 
-    async def secret(self, *, namespace: str, name: str) -> Mapping[str, str] | None:
-        return self.secrets.get((namespace, name))
+    async def secret(self, *, namespace: str, name: str) -> Secret | None:
+        data = self.secrets.get((namespace, name))
+        labels = self.labels.get((namespace, name), {})
+        return None if data is None else Secret(data=data, metadata={"labels": labels})
 
     async def apply_secret(self, body: Mapping[str, Any]) -> None:
         self.writes.append(f"secret {body['metadata']['name']}")
         self.secrets[_key(body)] = dict(body["stringData"])
+        self.labels[_key(body)] = body["metadata"]["labels"]
 
     async def deployment(self, *, namespace: str, name: str) -> Mapping[str, Any] | None:
         return self.deployments.get((namespace, name))

@@ -11,6 +11,7 @@ from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.record import Records
 from longshore_operator.app.world import World
 from longshore_operator.core.pods import Trouble
+from longshore_operator.core.topology import entry_bindings
 from longshore_operator.errors import Transient
 from tests.integration.operator.task_queues import Tenants, made
 
@@ -38,15 +39,17 @@ async def delete(
     queue: TaskQueueObject,
     *,
     brokers: OneBroker | None = None,
-    waited: float = 0.0,
+    records: Records | None = None,
+    clock: float = 0.0,
 ) -> None:
     deletion = Deletion(
         world=World(),
         brokers=brokers or OneBroker(tenants.session),  # type: ignore[arg-type]
         cluster=tenants.kubernetes,
-        records=Records(now=lambda: 0),
+        records=records or Records(now=lambda: 0),
+        clock=lambda: clock,
     )
-    await deletion.delete(dataclasses.replace(queue, is_deleting=True), waited=waited)
+    await deletion.delete(dataclasses.replace(queue, is_deleting=True))
 
 
 async def left(tenants: Tenants) -> set[str]:
@@ -145,14 +148,39 @@ async def test_deleting_twice_is_no_error(tenants: Tenants) -> None:
 async def test_a_broker_that_does_not_answer_holds_the_deletion_up_but_not_for_ever(
     tenants: Tenants,
 ) -> None:
-    queue = declared()
-    away = OneBroker(None)
+    queue, records, away = declared(), Records(now=lambda: 0), OneBroker(None)
 
-    with pytest.raises(Transient, match="does not answer"):
-        await delete(tenants, queue, brokers=away)
-    await delete(tenants, queue, brokers=away, waited=GIVE_UP_AFTER)
+    for clock in (100, 99 + GIVE_UP_AFTER):
+        with pytest.raises(Transient):
+            await delete(tenants, queue, brokers=away, records=records, clock=clock)
+    await delete(tenants, queue, brokers=away, records=records, clock=100 + GIVE_UP_AFTER)
 
     assert tenants.kubernetes.events == ["QueueAbandoned"]
+
+
+async def test_a_broker_that_is_still_being_connected_to_is_waited_for(tenants: Tenants) -> None:
+    """An operator that was away for long must not give up before it has even looked."""
+    records, connecting = Records(now=lambda: 0), OneBroker(None, "Connecting")
+
+    for clock in (0, 10 * GIVE_UP_AFTER):
+        with pytest.raises(Transient):
+            await delete(tenants, declared(), brokers=connecting, records=records, clock=clock)
+
+
+async def test_a_retained_queue_that_an_earlier_try_had_closed_is_open_again(
+    tenants: Tenants,
+) -> None:
+    queue = made()
+    await tenants.reconcile(queue)
+    tenants.publish(queue, exchange=JOBS_EXCHANGE, key="media.transcode", role="producer")
+    for binding in entry_bindings("media.transcode"):
+        await tenants.session.management.unbind(binding)
+
+    await delete(tenants, queue)
+    tenants.session.doubt()
+
+    inventory = await tenants.session.inventory()
+    assert set(entry_bindings("media.transcode")) <= set(inventory.bindings)
 
 
 async def test_without_its_broker_a_task_queue_goes_at_once(tenants: Tenants) -> None:

@@ -3,6 +3,7 @@ from typing import Any
 from longshore.contract.config import WorkerConfig
 from longshore.contract.names import POD_NAME_ENV, WORKER_CONFIG_ENV
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
+from longshore_operator.core.overlay import contains
 from longshore_operator.core.workload import deployment, timeouts
 from tests.unit.operator.specs import OWNER, V4_3, spec, worker
 
@@ -10,7 +11,9 @@ from tests.unit.operator.specs import OWNER, V4_3, spec, worker
 def rendered(task_queue: TaskQueueSpec | None = None) -> dict[str, Any]:
     task_queue = task_queue or spec()
     limits = timeouts(task_queue, features=V4_3)
-    return deployment(OWNER, spec=task_queue, timeouts=limits, heartbeat=30.0)
+    return deployment(
+        OWNER, spec=task_queue, timeouts=limits, heartbeat=30.0, broker="rabbit:5672/longshore"
+    )
 
 
 def pod(task_queue: TaskQueueSpec | None = None) -> dict[str, Any]:
@@ -21,6 +24,19 @@ def pod(task_queue: TaskQueueSpec | None = None) -> dict[str, Any]:
 def container(task_queue: TaskQueueSpec | None = None) -> dict[str, Any]:
     (only,) = [c for c in pod(task_queue)["spec"]["containers"] if c["name"] == "worker"]
     return dict(only)
+
+
+def test_what_is_taken_out_of_a_spec_is_seen() -> None:
+    """What is wanted then is part of what is live, so only the hash tells them apart."""
+    with_selector = spec(worker=worker(podTemplate={"spec": {"nodeSelector": {"disk": "fast"}}}))
+    live, wanted = rendered(with_selector), rendered()
+
+    assert not contains(live, wanted)
+    assert contains(rendered(), rendered())
+
+
+def test_another_broker_makes_new_pods() -> None:
+    assert pod()["metadata"]["annotations"]["longshore.dev/broker"] == "rabbit:5672/longshore"
 
 
 def test_the_worker_reads_the_configuration_that_the_operator_renders() -> None:
@@ -61,7 +77,7 @@ def test_long_jobs_forbid_eviction_and_short_ones_do_not() -> None:
     short = spec(timeLimit={"hard": "10m"})
 
     assert "cluster-autoscaler.kubernetes.io/safe-to-evict" in pod()["metadata"]["annotations"]
-    assert "annotations" not in pod(short)["metadata"]
+    assert set(pod(short)["metadata"]["annotations"]) == {"longshore.dev/broker"}
 
 
 def test_workers_run_without_privileges_and_without_a_token() -> None:
