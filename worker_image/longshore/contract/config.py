@@ -50,6 +50,9 @@ class WorkerConfig(BaseModel):
     """Bytes of resident memory that a job's processes may use together."""
 
     on_termination: OnTermination = OnTermination.FINISH
+    log_successes: bool = True
+    """A line of the log for each job that succeeds; all other ends are always told."""
+
     retry: RetryPolicy = RetryPolicy()
     heartbeat: Seconds = HEARTBEAT
     http_port: int = Field(default=9090, ge=0, le=65535)

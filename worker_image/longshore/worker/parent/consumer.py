@@ -12,11 +12,18 @@ import pika.exceptions
 from pika.channel import Channel
 
 from longshore.contract.features import Features
+from longshore.worker.parent.acks import Ledger
 from longshore.worker.parent.connection import Backoff, Connection, Lost, connect, resolve, words
+from longshore.worker.parent.inbound import Arrival
 from longshore.worker.parent.logs import Log
 
 HEALTHY_AFTER = 5.0
 """Seconds of consuming after which the next loss is a new one, retried without much delay."""
+
+_SILENCE = 0.05
+"""Seconds without a delivery after which none is taken to be under way."""
+
+_MAX_WAITS = 20
 
 log = Log("longshore.consumer")
 
@@ -29,6 +36,9 @@ class Delivery:
     tag: int
     properties: pika.BasicProperties
     body: bytes
+    fault: str | None = None
+    """What cannot be read of its properties."""
+
     void: str | None = None
     """Why the broker has taken it back; None while it is ours."""
 
@@ -55,7 +65,7 @@ class Consumer:
         prefetch: int,
         ack_timeout: float,
     ) -> None:
-        self.on_delivery: Callable[[Delivery], None]
+        self.on_deliveries: Callable[[list[Delivery]], None]
         self.on_void: Callable[[list[Delivery]], None]
         self.on_loss: Callable[[], None] = lambda: None
         self.features: Features | None = None
@@ -63,17 +73,24 @@ class Consumer:
         self._queue = queue
         self._prefetch = prefetch
         self._ack_timeout = ack_timeout
-        self._unsettled: dict[int, Delivery] = {}
+        self._ledger: Ledger[Delivery] = Ledger()
+        self._acking: asyncio.Handle | None = None
+        self._is_holding = False
+        """Acks wait: each would have the broker send more."""
+
+        self._arrived = 0
         self._channel: Channel | None = None
         self._connection: Connection | None = None
         self._tag = ""
         self._cancelling: asyncio.Future[None] | None = None
+        self._has_ack_timeout = True
+        self._is_consuming = False
         self._draining = False
 
     @property
     def is_consuming(self) -> bool:
         """Whether the broker sends us jobs."""
-        return self._channel is not None and not self._draining
+        return self._is_consuming and not self._draining
 
     @property
     def is_connected(self) -> bool:
@@ -101,13 +118,16 @@ class Consumer:
                 await backoff.pause()
 
     def ack(self, delivery: Delivery) -> None:
-        """Settle a delivery that is not void."""
-        if self._take(delivery):
-            delivery.channel.basic_ack(delivery.tag)
+        """Settle a delivery that is not void, together with others of the same moment."""
+        if self._is_ours(delivery):
+            self._ledger.settle(delivery.tag)
+            if self._acking is None:
+                self._acking = asyncio.get_running_loop().call_soon(self._send_acks)
 
     def give_back(self, delivery: Delivery) -> None:
         """Return a delivery to the head of its queue, uncharged where nack is free."""
-        if self._take(delivery):
+        if self._is_ours(delivery):
+            self._ledger.forget(delivery.tag)
             delivery.channel.basic_nack(delivery.tag, requeue=True)
 
     async def drain(self) -> None:
@@ -116,15 +136,33 @@ class Consumer:
         channel = self._channel
         if channel is None or not channel.is_open:
             return
+        await self._settle_down()
         # pika rejects what still arrives after this, and a reject counts as a failed delivery.
         channel.basic_reject = functools.partial(channel.basic_nack, requeue=True)
         self._cancelling = asyncio.get_running_loop().create_future()
         channel.basic_cancel(self._tag, lambda _: self._end_cancelling())
         await asyncio.wait({self._cancelling}, timeout=5.0)
+        self._is_holding = False
+        self._send_acks()
+
+    async def _settle_down(self) -> None:
+        """Hold acks until no delivery is under way.
+
+        What a quorum queue has assigned to a consumer whose cancellation overtakes it, 4.0 neither
+        delivers nor takes back before the channel closes; and then it counts as a failed delivery.
+        """
+        self._is_holding = True
+        for _ in range(_MAX_WAITS):
+            arrived = self._arrived
+            await asyncio.sleep(_SILENCE)
+            if self._arrived == arrived:
+                return
 
     async def close(self) -> None:
         """End the connection; what is not acked goes back to its queue."""
         self._draining = True
+        self._is_holding = False
+        self._send_acks()
         if self._connection:
             await self._connection.close()
 
@@ -141,13 +179,17 @@ class Consumer:
 
         channel.add_on_close_callback(lambda _, error: lose(words(error)))
         channel.add_on_cancel_callback(lambda _: lose("the broker has cancelled the consumer"))
+        self._channel = channel
+        connection.listen(channel, functools.partial(self._on_arrivals, channel))
         try:
             await self._subscribe(connection, channel, lost)
-            self._channel = channel
+            self._is_consuming = True
             log.info("consuming", queue=self._queue, prefetch=self._prefetch)
             return await lost
         finally:
-            self._channel = None
+            self._is_consuming = False
+            connection.leave()
+            lose("the channel is given up")
             if channel.is_open:
                 channel.close()
 
@@ -157,7 +199,7 @@ class Consumer:
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[None] = loop.create_future()
         arguments: dict[str, Any] = {}
-        if connection.features.ack_timeout_by_consumer:
+        if connection.features.ack_timeout_by_consumer and self._has_ack_timeout:
             arguments["x-consumer-timeout"] = round(self._ack_timeout * 1000)
         channel.basic_qos(prefetch_count=self._prefetch)
         self._tag = channel.basic_consume(
@@ -169,25 +211,39 @@ class Consumer:
         lost.add_done_callback(lambda _: resolve(ready, None))
         await connection.answer(ready)
         if lost.done():
+            # A classic queue has no ack timeout on 4.3, and refuses to be told one.
+            self._has_ack_timeout = "x-consumer-timeout" not in lost.result()
             raise Lost(lost.result())
 
     def _on_message(
         self, channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
     ) -> None:
-        delivery = Delivery(channel, method.delivery_tag, properties, body)
-        self._unsettled[delivery.tag] = delivery
-        self.on_delivery(delivery)
+        self._on_arrivals(channel, [Arrival(method.delivery_tag, properties, body)])
 
-    def _take(self, delivery: Delivery) -> bool:
-        if delivery.void or not delivery.channel.is_open:
-            return False
-        del self._unsettled[delivery.tag]
-        return True
+    def _on_arrivals(self, channel: Channel, arrivals: list[Arrival]) -> None:
+        self._arrived += len(arrivals)
+        deliveries = []
+        for each in arrivals:
+            delivery = Delivery(channel, each.tag, each.properties, each.body, each.fault)
+            self._ledger.add(each.tag, delivery)
+            deliveries.append(delivery)
+        self.on_deliveries(deliveries)
+
+    def _is_ours(self, delivery: Delivery) -> bool:
+        return delivery.void is None and delivery.channel is self._channel
+
+    def _send_acks(self) -> None:
+        self._acking = None
+        channel = self._channel
+        if channel is None or not channel.is_open or self._is_holding:
+            return  # about to be void, or sent later
+        for tag, multiple in self._ledger.acks():
+            channel.basic_ack(tag, multiple)
 
     def _void(self, cause: str) -> None:
         self._channel = None
         self._end_cancelling()
-        gone, self._unsettled = list(self._unsettled.values()), {}
+        gone = self._ledger.clear()
         for delivery in gone:
             delivery.void = cause
         if gone:
