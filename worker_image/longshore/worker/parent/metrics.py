@@ -1,19 +1,14 @@
-"""Prometheus metrics of one worker: plain numbers, put into families when they are scraped."""
+"""Prometheus metrics of one worker: plain numbers, put into words when they are scraped.
 
-import math
+Not by the reference client: each of its observations takes a microsecond, and it brings a web
+server with it, which is 2.3 MiB and 70 ms of every worker's start.
+"""
+
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any
-
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
 
 from longshore.worker.parent.outcome import Outcome
 from longshore.worker.parent.slot import Kill
@@ -22,28 +17,29 @@ _SECONDS = (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 360
 
 
 class Histogram:
-    """Observed seconds by bucket; costs a tenth of the reference client's."""
+    """Observed seconds by bucket."""
 
     def __init__(self) -> None:
         self._counts = [0] * (len(_SECONDS) + 1)
         self._sum = 0.0
 
     def observe(self, seconds: float) -> None:
+        """Count one."""
         self._counts[bisect_left(_SECONDS, seconds)] += 1
         self._sum += seconds
 
-    def family(self, name: str, help: str) -> HistogramMetricFamily:
-        """As it is now."""
-        bounds = (*_SECONDS, math.inf)
-        buckets = [
-            ("+Inf" if bound == math.inf else str(float(bound)), float(total))
-            for bound, total in zip(bounds, accumulate(self._counts), strict=True)
-        ]
-        return HistogramMetricFamily(name, help, buckets=buckets, sum_value=self._sum)
+    def lines(self, name: str) -> Iterator[str]:
+        """Its series as they are now."""
+        bounds = (*(str(float(bound)) for bound in _SECONDS), "+Inf")
+        totals = list(accumulate(self._counts))
+        for bound, total in zip(bounds, totals, strict=True):
+            yield f'{name}_bucket{{le="{bound}"}} {float(total)}'
+        yield f"{name}_count {float(totals[-1])}"
+        yield f"{name}_sum {self._sum}"
 
 
 class Metrics:
-    """In a registry of its own: nothing of the process at large leaks in."""
+    """What the worker counts."""
 
     def __init__(self, *, slots: int) -> None:
         # Every series is there from the start: a rate over a missing one is nothing, not zero.
@@ -58,36 +54,46 @@ class Metrics:
         """Slots with a running job."""
 
         self._slots = slots
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
 
-    def collect(self) -> Iterator[Metric]:
-        """All families."""
-        yield _counter("longshore_jobs", "Deliveries by outcome.", "outcome", self.jobs)
-        yield self.run_seconds.family("longshore_job_run_seconds", "From a job's start to its end.")
-        yield self.wait_seconds.family(
+    def render(self) -> bytes:
+        """Text exposition, version 0.0.4."""
+        return ("\n".join(self._lines()) + "\n").encode()
+
+    def _lines(self) -> Iterator[str]:
+        yield from _counter("longshore_jobs", "Deliveries by outcome.", "outcome", self.jobs)
+        yield from _head("longshore_job_run_seconds", "histogram", "From a job's start to its end.")
+        yield from self.run_seconds.lines("longshore_job_run_seconds")
+        yield from _head(
             "longshore_job_wait_seconds",
+            "histogram",
             "From a job's first enqueue to the start of its first attempt.",
         )
-        yield GaugeMetricFamily(
-            "longshore_busy_slots", "Slots with a running job.", value=self.busy()
+        yield from self.wait_seconds.lines("longshore_job_wait_seconds")
+        yield from _gauge("longshore_busy_slots", "Slots with a running job.", self.busy())
+        yield from _gauge("longshore_slots", "Slots of the worker.", self._slots)
+        yield from _counter(
+            "longshore_kills", "Children killed by the worker.", "cause", self.kills
         )
-        yield GaugeMetricFamily("longshore_slots", "Slots of the worker.", value=self._slots)
-        yield _counter("longshore_kills", "Children killed by the worker.", "cause", self.kills)
-        yield _counter(
+        yield from _counter(
             "longshore_reconnects",
             "Times that a connection or channel was lost.",
             "connection",
             self.reconnects,
         )
 
-    def render(self) -> bytes:
-        """Text exposition."""
-        return generate_latest(self._registry)
+
+def _head(name: str, kind: str, meaning: str) -> Iterator[str]:
+    yield f"# HELP {name} {meaning}"
+    yield f"# TYPE {name} {kind}"
 
 
-def _counter(name: str, help: str, label: str, counts: Mapping[Any, int]) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, help, labels=[label])
+def _gauge(name: str, meaning: str, value: int) -> Iterator[str]:
+    yield from _head(name, "gauge", meaning)
+    yield f"{name} {float(value)}"
+
+
+def _counter(name: str, meaning: str, label: str, counts: Mapping[Any, int]) -> Iterator[str]:
+    # Labels are words of our own: nothing in them needs escaping.
+    yield from _head(f"{name}_total", "counter", meaning)
     for value, count in counts.items():
-        family.add_metric([str(value)], count)
-    return family
+        yield f'{name}_total{{{label}="{value}"}} {float(count)}'
