@@ -46,6 +46,11 @@ def speak() -> None:
 
 
 @handler
+def nothing() -> None:
+    pass
+
+
+@handler
 def say(text: str) -> None:
     print(text)
 

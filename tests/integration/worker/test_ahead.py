@@ -76,6 +76,34 @@ def test_quick_jobs_do_not_wait_behind_a_long_one(bench: Bench) -> None:
     assert worker.stop() == 0
 
 
+def test_prefetch_grows_with_short_jobs_and_falls_when_long_ones_hold_them_up(
+    bench: Bench,
+) -> None:
+    first = bench.started(slots=1, prefetch="auto")
+    for _ in range(3000):
+        bench.enqueue("nothing")
+    first.wait("consuming", prefetch=128)
+    wait_for(bench.is_empty)
+    second = bench.started(slots=1, prefetch="auto")
+    # Whoever gets it takes what is behind it too, and cannot begin any of that.
+    bench.enqueue("sleep", diary=bench.diary, seconds=4)
+    bench.wait_lines(1)
+    for number in range(60):
+        bench.enqueue("write", diary=bench.diary, text=str(number))
+    wait_for(lambda: len(bench.lines()) >= 61, deadline=3)
+    assert "end 1" not in bench.lines()
+    assert sorted(bench.lines()[1:]) == sorted(f"{number} 1" for number in range(60))
+    wait_for(lambda: "end 1" in bench.lines())
+    # And with its slot free it consumes again.
+    holder = first if first.events("job", handler="sleep") else second
+    other = second if holder is first else first
+    assert other.stop() == 0
+    last = bench.enqueue("write", diary=bench.diary)
+    holder.wait("job", job=last, outcome="succeeded", attempt=1)
+    assert holder.stop() == 0
+    assert bench.is_empty()
+
+
 # RabbitMQ itself refuses a NaN and an infinity: it closes the producer's connection over them.
 def test_headers_that_cannot_be_read_are_dead_and_disturb_nobody(bench: Bench) -> None:
     value = b"T" + struct.pack(">Q", 2**40)  # a date long after the year 9999

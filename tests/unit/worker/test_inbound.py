@@ -23,6 +23,7 @@ class Wire(DirectConnection):
     def __init__(self) -> None:  # not pika's: it would connect
         self._frame_buffer = b""
         self.bytes_received = 0
+        self.assemblies = {}
         self.arrivals: list[Arrival] = []
         self.others: list[Any] = []
         inbound.listen(self, channel=CHANNEL, listener=self.arrivals.extend)
@@ -100,7 +101,7 @@ def test_after_leaving_content_in_flight_is_dropped() -> None:
     wire = Wire()
     first, *rest = delivery(1, b"body")
     wire._on_data_available(first.marshal())
-    inbound.leave(wire)
+    inbound.leave(wire, channel=CHANNEL)
     wire._on_data_available(b"".join(each.marshal() for each in rest))
     assert not wire.arrivals
     assert not wire.others

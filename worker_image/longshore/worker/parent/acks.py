@@ -16,6 +16,11 @@ class Ledger(Generic[Delivery]):
         self._done: list[int] = []
         """Settled here, not yet acked."""
 
+    @property
+    def unacked(self) -> int:
+        """Deliveries that the broker waits to see settled."""
+        return len(self._open) + len(self._done)
+
     def add(self, tag: int, delivery: Delivery) -> None:
         """It has arrived."""
         self._open[tag] = delivery

@@ -99,9 +99,9 @@ class Connection:
         """Have deliveries on `channel` come in batches, past `basic_consume`, where that works."""
         inbound.listen(self._connection, channel=channel.channel_number, listener=listener)
 
-    def leave(self) -> None:
-        """No more deliveries, please."""
-        inbound.leave(self._connection)
+    def leave(self, channel: Channel) -> None:
+        """No more deliveries on `channel`, please."""
+        inbound.leave(self._connection, channel=channel.channel_number)
 
     async def answer(self, waiting: asyncio.Future[T]) -> T:
         """The result of a method's future. Raises Lost when it can't come any more."""

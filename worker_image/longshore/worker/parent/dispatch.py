@@ -9,7 +9,8 @@ from typing import Any
 from longshore.contract.message import Undecodable, decode
 from longshore.contract.timing import REQUEUE_GRACE
 from longshore.worker.frames import Cause, Ended, Status
-from longshore.worker.parent.consumer import Consumer, Delivery
+from longshore.worker.parent.consumer import Consumer
+from longshore.worker.parent.flow import View
 from longshore.worker.parent.joblog import JobLog
 from longshore.worker.parent.logs import Log
 from longshore.worker.parent.metrics import Metrics
@@ -17,6 +18,7 @@ from longshore.worker.parent.outcome import Death, Judge, Outcome, Publication, 
 from longshore.worker.parent.pool import Pool
 from longshore.worker.parent.publisher import Publisher
 from longshore.worker.parent.slot import Kill
+from longshore.worker.parent.subscription import Delivery
 from longshore.worker.parent.work import Work
 
 log = Log("longshore.jobs")
@@ -39,7 +41,9 @@ class Dispatch:
         new_id: Callable[[], str],
     ) -> None:
         self.draining = False
-        self.on_change: Callable[[], None] = lambda: None
+        self.listeners: list[Callable[[], None]] = []
+        """Told of every change of what is held."""
+
         self._pool = pool
         self._consumer = consumer
         self._publisher = publisher
@@ -65,6 +69,23 @@ class Dispatch:
         """Jobs delivered and not yet settled."""
         return len(self._waiting) + len(self._running) + len(self._settling)
 
+    # For `Flow`
+
+    def view(self) -> View:
+        """How it stands with what is held."""
+        return View(
+            mean=self._pool.pace.mean,
+            is_stuck=bool(self._waiting) and self._pool.is_stuck(),
+            taken=sum(
+                not self._consumer.is_current(work.delivery) for work in self._running.values()
+            ),
+        )
+
+    def give_back_waiting(self) -> None:
+        """Return to the broker what no child has begun."""
+        back, self._waiting = [*self._waiting], deque()
+        self._give_back(back)
+
     # From the broker
 
     def on_deliveries(self, deliveries: list[Delivery]) -> None:
@@ -73,8 +94,7 @@ class Dispatch:
             if work := self._work(delivery):
                 self._waiting.append(work)
         if self.draining:
-            back, self._waiting = [*self._waiting], deque()
-            self._give_back(back)
+            self.give_back_waiting()
         else:
             self.on_room()
 
@@ -146,7 +166,7 @@ class Dispatch:
         del self._running[work.ticket]
         self._metrics.run_seconds.observe(ended.seconds)
         if ended.status is Status.SUCCEEDED and work.delivery.void is None:
-            self._consumer.ack(work.delivery)
+            work.delivery.subscription.ack(work.delivery)
             self._metrics.jobs[Outcome.SUCCEEDED] += 1
             self._job_log.succeeded(work, ended.seconds)
             return
@@ -215,7 +235,7 @@ class Dispatch:
         for work in works:
             features = self._consumer.features
             if features is not None and features.nack_is_free and not work.delivery.void:
-                self._consumer.give_back(work.delivery)
+                work.delivery.subscription.give_back(work.delivery)
                 self._tell(Verdict(outcome=Outcome.RETURNED), work.fields())
             else:
                 self._settle(
@@ -232,7 +252,7 @@ class Dispatch:
             self._settling.add(task)
             task.add_done_callback(self._on_settled)
         else:
-            self._consumer.ack(delivery)
+            delivery.subscription.ack(delivery)
             self._tell(verdict, fields)
 
     async def _publish_and_ack(
@@ -247,7 +267,7 @@ class Dispatch:
         if delivery.void:
             verdict = Verdict(outcome=Outcome.VOID, error=delivery.void)
         else:
-            self._consumer.ack(delivery)
+            delivery.subscription.ack(delivery)
         self._tell(verdict, fields)
 
     def _on_settled(self, task: asyncio.Task[None]) -> None:
@@ -265,4 +285,5 @@ class Dispatch:
     def _changed(self) -> None:
         if self.draining and not self._is_busy():
             self._quiet.set()
-        self.on_change()
+        for tell in self.listeners:
+            tell()

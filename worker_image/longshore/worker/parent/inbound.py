@@ -50,43 +50,49 @@ def listen(connection: Any, *, channel: int, listener: Listener) -> bool:
     """Have deliveries on `channel` given to `listener`; False where only pika's own way works."""
     if not isinstance(connection, DirectConnection):
         return False
-    connection.assembly = Assembly(channel)
-    connection.listener = listener
+    connection.assemblies[channel] = (Assembly(channel), listener)
     return True
 
 
-def leave(connection: Any) -> None:
+def leave(connection: Any, *, channel: int) -> None:
     """Hear nothing more of a channel that closes; what still arrives on it is dropped."""
     if isinstance(connection, DirectConnection):
-        connection.listener = _drop
+        assembly, _ = connection.assemblies[channel]
+        connection.assemblies[channel] = (assembly, _drop)
 
 
 class DirectConnection(AsyncioConnection):  # type: ignore[misc]
-    """pika's connection, with deliveries of one channel taken out of the stream."""
+    """pika's connection, with deliveries of some channels taken out of the stream."""
 
-    assembly: "Assembly | None" = None
-    listener: Listener
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.assemblies: dict[int, tuple[Assembly, Listener]] = {}
+        super().__init__(*arguments, **options)
 
     def _on_data_available(self, data: bytes) -> None:
-        if self.assembly is None:
+        if not self.assemblies:  # before the handshake's end not even frames are certain
             super()._on_data_available(data)
             return
         buffer: bytes = self._frame_buffer + data if self._frame_buffer else data
         self._frame_buffer: bytes = b""
         position = 0
-        while True:
-            arrivals, end = self.assembly.take(buffer, position)
-            # Heartbeats are checked by the bytes that have come in.
-            self.bytes_received += end - position
-            position = end
-            if arrivals:
-                self.listener(arrivals)
-            end = _end_of_frame(buffer, position)
+        while len(buffer) - position >= _FRAME_EDGES:
+            _, channel, length = _FRAME(buffer, position)
+            if channel in self.assemblies:
+                assembly, listener = self.assemblies[channel]
+                arrivals, end = assembly.take(buffer, position)
+                if arrivals:
+                    listener(arrivals)
+                if end > position:
+                    # Heartbeats are checked by the bytes that have come in.
+                    self.bytes_received += end - position
+                    position = end
+                    continue
+            end = position + _FRAME_EDGES + length
             if end > len(buffer):
-                self._frame_buffer = buffer[position:]
-                return
+                break
             super()._on_data_available(buffer[position:end])
             position = end
+        self._frame_buffer = buffer[position:]
 
 
 class Assembly:
@@ -173,12 +179,6 @@ def _without_headers(header: bytes) -> pika.BasicProperties:
 
 def _drop(_: list[Arrival]) -> None:
     pass
-
-
-def _end_of_frame(buffer: bytes, position: int) -> int:
-    if len(buffer) - position < _FRAME_EDGES:
-        return position + _FRAME_EDGES
-    return position + _FRAME_EDGES + int(_FRAME(buffer, position)[2])
 
 
 _FRAME = struct.Struct(">BHI").unpack_from  # kind, channel, length

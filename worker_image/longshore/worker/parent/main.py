@@ -26,6 +26,7 @@ from longshore.worker.frames import ImportFailed, Ready
 from longshore.worker.parent import memory, processes
 from longshore.worker.parent.consumer import Consumer
 from longshore.worker.parent.dispatch import Dispatch
+from longshore.worker.parent.flow import Flow
 from longshore.worker.parent.health import Health
 from longshore.worker.parent.joblog import JobLog
 from longshore.worker.parent.logs import Log, LogWriter
@@ -131,7 +132,7 @@ class _Worker:
         self._consumer = Consumer(
             self._parameters,
             queue=config.queue,
-            prefetch=config.prefetch,
+            prefetch=config.slots if config.prefetch == "auto" else config.prefetch,
             ack_timeout=config.ack_timeout,
         )
         self._publisher = Publisher(self._parameters)
@@ -225,7 +226,11 @@ class _Worker:
         self._publisher.on_loss = lambda: self._metrics.reconnects.update(["publish"])
         self._metrics.busy = lambda: pool.busy
         self._reporter = Reporter(lambda: self._report(dispatch, pool), send=self._publisher.report)
-        dispatch.on_change = self._reporter.note_change
+        dispatch.listeners.append(self._reporter.note_change)
+        if config.prefetch == "auto":
+            flow = Flow(dispatch, self._consumer, slots=config.slots)
+            self._start(flow.run())
+            dispatch.listeners.append(flow.note)
         pool.start(dispatch)
         self._start(self._reporter.run())
         if config.memory_limit_per_job is not None:

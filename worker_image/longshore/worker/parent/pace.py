@@ -8,6 +8,9 @@ HOLD = 0.02
 
 _WEIGHT = 0.1
 
+_LONG = 1.0
+"""Seconds beyond which one job is like another; else a single one were remembered for hours."""
+
 
 class Pace:
     """A moving mean of run times, quick to see that jobs have become long."""
@@ -25,6 +28,7 @@ class Pace:
 
     def note(self, seconds: float) -> None:
         """A job has run for so long."""
+        seconds = min(seconds, _LONG)
         mean = self._mean
         self._mean = mean = seconds if mean is None else mean + _WEIGHT * (seconds - mean)
         self.depth = HAND_AHEAD if mean * HAND_AHEAD < HOLD else max(1, int(HOLD / mean))

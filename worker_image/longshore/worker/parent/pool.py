@@ -10,6 +10,7 @@ from longshore.contract.message import DeadReason
 from longshore.worker.frames import Cause, Ended, Progress
 from longshore.worker.parent import processes
 from longshore.worker.parent.clocks import Clocks
+from longshore.worker.parent.flow import STUCK
 from longshore.worker.parent.kill import Killer
 from longshore.worker.parent.logs import Log
 from longshore.worker.parent.outcome import Death
@@ -92,6 +93,11 @@ class Pool:
     def busy(self) -> int:
         """Slots with a running job."""
         return sum(1 for slot in self.slots if slot.busy)
+
+    def is_stuck(self) -> bool:
+        """Whether every slot has a job that runs for longer than jobs do lately."""
+        latest = self._loop.time() - max(STUCK, 2 * (self.pace.mean or 0.0))
+        return bool(self.slots) and all(slot.busy and slot.since < latest for slot in self.slots)
 
     def hand(self, work: Work) -> bool:
         """Give `work` to the child that holds least; False when none has room."""

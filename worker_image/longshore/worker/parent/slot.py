@@ -43,7 +43,7 @@ class Slot:
         """In the order handed over; the first one runs."""
 
         self.since = 0.0
-        """On the loop's clock: when the first job began. Late by what the event loop is late."""
+        """On the loop's clock: when the first job was handed over, or the one before it ended."""
 
         self.is_softened = False
         """The first job was told of its soft limit."""

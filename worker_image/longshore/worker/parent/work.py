@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from longshore.contract.message import Message
 from longshore.worker.frames import JobFrame
-from longshore.worker.parent.consumer import Delivery
+from longshore.worker.parent.subscription import Delivery
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
