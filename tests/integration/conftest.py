@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import subprocess
 import sys
 import uuid
@@ -43,20 +42,6 @@ class Broker:
     def close_all_connections(self) -> None:
         """As an administrator would; the test's own connection goes too."""
         self.rabbitmqctl("close_all_connections", "--vhost", self.vhost, "test")
-
-    @contextlib.contextmanager
-    def ack_timeout(self, queue: str, *, milliseconds: int) -> Iterator[None]:
-        """The policy that sets it before 4.3, on channels that look at it each second."""
-        where = ("--vhost", self.vhost)
-        policy = json.dumps({"consumer-timeout": milliseconds})
-        tick = "application:set_env(rabbit, channel_tick_interval, {})."
-        self.rabbitmqctl("set_policy", *where, "ack-timeout", f"^{re.escape(queue)}$", policy)
-        self.rabbitmqctl("eval", tick.format(1000))
-        try:
-            yield
-        finally:
-            self.rabbitmqctl("eval", tick.format(60_000))
-            self.rabbitmqctl("clear_policy", *where, "ack-timeout")
 
     def rabbitmqctl(self, *words: str) -> str:
         done = subprocess.run(

@@ -30,8 +30,8 @@ class Binding:
         self.is_async = inspect.iscoroutinefunction(spec.function)
         parameters = list(inspect.signature(spec.function).parameters.values())
         annotations = _annotations(spec)
-        self._takes_job = bool(parameters) and annotations.get(parameters[0].name) is Job
-        if self._takes_job:
+        self.takes_job = bool(parameters) and annotations.get(parameters[0].name) is Job
+        if self.takes_job:
             del parameters[0]
         self._arguments = _adapter(spec, parameters, annotations)
 
@@ -47,9 +47,12 @@ class Binding:
                 raise NotAnObject(f"the body is not a JSON object: {first['msg']}") from None
             raise InvalidArguments(_summary(error)) from None
 
-    def call(self, job: Job, arguments: dict[str, Any]) -> Any:
-        """Run the handler; for an `async def` one the result is a coroutine."""
-        if self._takes_job:
+    def call(self, job: Job | None, arguments: dict[str, Any]) -> Any:
+        """Run the handler; for an `async def` one the result is a coroutine.
+
+        `job` is not looked at where the handler does not take it (`takes_job`).
+        """
+        if self.takes_job:
             return self._function(job, **arguments)
         return self._function(**arguments)
 

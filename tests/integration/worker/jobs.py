@@ -45,6 +45,16 @@ def speak() -> None:
     os.write(1, b"from a descriptor\n")
 
 
+@handler
+def nothing() -> None:
+    pass
+
+
+@handler
+def say(text: str) -> None:
+    print(text)
+
+
 @handler(name="fail.twice", max_attempts=3)
 def fail_twice(job: Job, diary: str) -> None:
     note(diary, f"{job.attempt} {time.time()}")

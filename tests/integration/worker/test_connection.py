@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -44,12 +46,12 @@ def test_a_cancel_by_the_broker_is_survived(bench: Bench) -> None:
 
 
 def test_an_ack_timeout_of_the_broker_is_survived(bench: Bench) -> None:
-    with bench.broker.ack_timeout(bench.queue, milliseconds=2000):
+    with _ack_timeout_of_two_seconds(bench):
         worker = bench.started(ack_timeout="2s")
         bench.enqueue("lose_first_time", diary=bench.diary)
         worker.wait("job", outcome="succeeded")
-    # Before 4.3 the timeout is a failed delivery, and so an attempt.
-    second = 1 if bench.broker.nack_is_free else 2
+    # Before 4.3 the broker counts it as a delivery that ended badly.
+    second = 1 if bench.broker.series == "4.3" else 2
     assert bench.lines() == [
         "start 1",
         "DeliveryLost lost=True",
@@ -132,3 +134,19 @@ def test_readiness_follows_the_connection(bench: Bench) -> None:
     wait_for(lambda: worker.get("/readyz")[0] == 503)
     topology.declare_queue(bench.broker.channel, bench.queue)
     wait_for(lambda: worker.get("/readyz")[0] == 200)
+
+
+@contextlib.contextmanager
+def _ack_timeout_of_two_seconds(bench: Bench) -> Iterator[None]:
+    """On 4.3 the consumer says it; before, a policy does, and channels look once a minute."""
+    if bench.broker.series == "4.3":
+        yield
+        return
+    ctl, vhost = bench.broker.rabbitmqctl, bench.broker.vhost
+    ctl("set_policy", "-p", vhost, bench.queue, f"^{bench.queue}$", '{"consumer-timeout": 2000}')
+    ctl("eval", "application:set_env(rabbit, channel_tick_interval, 1000).")
+    try:
+        yield
+    finally:
+        ctl("eval", "application:set_env(rabbit, channel_tick_interval, 60000).")
+        ctl("clear_policy", "-p", vhost, bench.queue)

@@ -47,11 +47,14 @@ def test_a_death_charges_exactly_the_running_job(bench: Bench) -> None:
         if what == "start":
             starts[int(number)].append(int(attempt))
     assert len(starts) == JOBS
-    # An attempt that appears twice was begun and not charged; a gap was charged and never begun.
-    assert all(attempts == list(range(1, len(attempts) + 1)) for attempts in starts.values())
-    charged = sum(len(attempts) - 1 for attempts in starts.values())
+    # An attempt that appears twice was begun and not charged.
+    assert all(len(attempts) == len(set(attempts)) for attempts in starts.values())
+    charged = sum(max(attempts) - 1 for attempts in starts.values())
     assert charged == len(worker.events("job", outcome="retried"))
     assert 0 < charged <= kills
+    # A gap was charged before the handler's first line: a job begins when its child looks into it.
+    unseen = charged - sum(len(attempts) - 1 for attempts in starts.values())
+    assert unseen <= kills // 5
     wait_for(lambda: worker.descriptors() == descriptors, why=worker.descriptors)
     assert worker.stop() == 0
     assert bench.is_empty()

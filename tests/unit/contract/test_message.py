@@ -23,7 +23,7 @@ def delivery(**properties: object) -> SimpleNamespace:
 
 
 def read(**properties: object) -> Message:
-    return decode(delivery(**properties), b"{}", new_id="given", now=NOW)
+    return decode(delivery(**properties), b"{}", new_id=lambda: "given", now=lambda: NOW)
 
 
 def test_the_least_that_a_foreign_producer_may_send_is_a_job() -> None:
@@ -50,7 +50,10 @@ def test_a_job_survives_the_wire(attempt, priority, expires_at, traceparent, for
         headers=foreign,
     )
 
-    assert decode(SimpleNamespace(**job.properties()), job.body, new_id="other", now=0) == job
+    assert (
+        decode(SimpleNamespace(**job.properties()), job.body, new_id=lambda: "other", now=lambda: 0)
+        == job
+    )
 
 
 def test_deliveries_that_ended_badly_are_attempts() -> None:

@@ -119,8 +119,7 @@ def test_records_come_out_of_any_pieces() -> None:
 
 
 def test_a_mark_is_seen_by_both_sides() -> None:
-    descriptor = os.memfd_create("mark")
-    os.ftruncate(descriptor, Mark.SIZE)
+    descriptor = Mark.create()
     parent, child = Mark(descriptor), Mark(descriptor)
     os.close(descriptor)
     assert parent.running == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Iterator
@@ -32,8 +33,7 @@ class Child:
         near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         results, self.results = socket.socketpair()
         output, self.output = os.pipe()
-        mark = os.memfd_create("mark")
-        os.ftruncate(mark, Mark.SIZE)
+        mark = Mark.create()
         self.mark = Mark(mark)
         results.setblocking(False)
         os.set_blocking(output, False)
@@ -93,10 +93,17 @@ def test_records_are_read_without_waiting(child: Child) -> None:
     assert list(child.slot.read_records()) == [ended]
 
 
-def test_jobs_beyond_the_depth_are_not_offered(child: Child) -> None:
-    assert child.slot.has_room
-    child.slot.hand(work(1))
-    assert not child.slot.has_room
-    child.slot.busy.clear()
-    child.slot.closing = True
-    assert not child.slot.has_room
+def test_what_is_due_first_is_due(child: Child) -> None:
+    slot = child.slot
+    assert slot.due(0.02) == math.inf
+    slot.hand(work(1))
+    slot.begin(100.0)
+    assert slot.due(0.02) == 101.0
+    slot.hand(work(2))
+    assert slot.due(0.02) == 100.02
+    slot.busy[0].soft_limit = 0.01
+    assert slot.due(0.02) == 100.01
+    slot.is_softened = True
+    assert slot.due(0.02) == 100.02
+    slot.is_dead = True
+    assert slot.due(0.02) == math.inf

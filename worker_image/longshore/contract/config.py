@@ -1,6 +1,7 @@
 """A worker's configuration: the operator renders it, the worker reads it, both by this model."""
 
 from enum import StrEnum
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -41,7 +42,10 @@ class WorkerConfig(BaseModel):
     """Passed as consumer argument where the broker takes it; elsewhere a policy says the same."""
 
     slots: int = Field(default=1, ge=1)
-    prefetch: int = Field(default=1, ge=1)
+    prefetch: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
+    """Jobs held unacked. `auto`: one per slot, and more while jobs are so short that none waits
+    100 ms here; what would is given back."""
+
     isolation: Isolation = Isolation.WARM
     max_jobs_per_child: int = Field(default=0, ge=0)
     """Replace a child after so many jobs; 0 means never."""
@@ -50,6 +54,9 @@ class WorkerConfig(BaseModel):
     """Bytes of resident memory that a job's processes may use together."""
 
     on_termination: OnTermination = OnTermination.FINISH
+    log_successes: bool = True
+    """A line of the log for each job that succeeds; all other ends are always told."""
+
     retry: RetryPolicy = RetryPolicy()
     heartbeat: Seconds = HEARTBEAT
     http_port: int = Field(default=9090, ge=0, le=65535)

@@ -4,7 +4,7 @@ Publish to exchange `longshore.jobs` with the queue's name as key, `type` the ha
 `content_type` `application/json` and a JSON object of keyword arguments as body.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
@@ -101,7 +101,9 @@ class Message:
         }
 
 
-def decode(properties: Properties, body: bytes, *, new_id: str, now: int) -> Message:
+def decode(
+    properties: Properties, body: bytes, *, new_id: Callable[[], str], now: Callable[[], int]
+) -> Message:
     """The job in a delivery; `new_id` and `now` stand in where a foreign producer left them out.
 
     Raises Undecodable. The body is not looked into here.
@@ -113,20 +115,18 @@ def decode(properties: Properties, body: bytes, *, new_id: str, now: int) -> Mes
             f"property 'content_type' is {properties.content_type!r}; it must be {CONTENT_TYPE!r}"
         )
     headers = properties.headers or {}
-    attempt = _integer(headers, ATTEMPT, default=1, least=1)
-    lost = _integer(headers, DELIVERY_COUNT, default=0, least=0)
-    expires_at = headers.get(EXPIRES_AT)
+    attempt = _integer(headers, ATTEMPT, least=1)
+    lost = _integer(headers, DELIVERY_COUNT, least=0)
+    enqueued_at = _integer(headers, ENQUEUED_AT, least=0)
     traceparent = headers.get(TRACEPARENT)
     return Message(
-        id=properties.message_id or new_id,
+        id=properties.message_id or new_id(),
         handler=properties.type,
         body=body,
-        enqueued_at=_integer(headers, ENQUEUED_AT, default=now, least=0),
-        attempt=attempt + lost,
+        enqueued_at=now() if enqueued_at is None else enqueued_at,
+        attempt=(1 if attempt is None else attempt) + (lost or 0),
         priority=properties.priority or 0,
-        expires_at=None
-        if expires_at is None
-        else _integer(headers, EXPIRES_AT, default=0, least=0),
+        expires_at=_integer(headers, EXPIRES_AT, least=0),
         traceparent=traceparent if isinstance(traceparent, str) else None,
         headers={name: value for name, value in headers.items() if _is_foreign(name)},
     )
@@ -166,11 +166,13 @@ def job_id(*, now: int, entropy: bytes) -> str:
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
-def _integer(headers: Mapping[str, Any], name: str, *, default: int, least: int) -> int:
-    value = headers.get(name, default)
+def _integer(headers: Mapping[str, Any], name: str, *, least: int) -> int | None:
+    value = headers.get(name)
+    if value is None:
+        return None
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise Undecodable(f"header {name!r} is {value!r}; it must be an integer ≥ {least}")
-    return value
+    return int(value)  # AMQP clients have integers of their own
 
 
 _OWN = frozenset({ATTEMPT, ENQUEUED_AT, EXPIRES_AT, TRACEPARENT})

@@ -68,7 +68,9 @@ class _Child:
     def __init__(self, ends: Ends, mark: Mark, bindings: Mapping[str, Binding], queue: str) -> None:
         self._jobs = ends.jobs
         self._results = ends.results
+        self._output = ends.output
         self._mark = mark
+        self._boundary = mark.boundary
         self._bindings = bindings
         self._queue = queue
         self._interrupts = Interrupts(mark)
@@ -86,12 +88,14 @@ class _Child:
             if os.getpid() != self._pid:
                 os._exit(0)  # the handler forked, and its child came back through our stack
             capture.flush()
+            os.write(self._output, self._boundary)
             _bury_orphans()
-            self._send(encode_record(ended))
+            with self._sending:  # a thread of an earlier job may tell progress now
+                self._results.sendall(encode_record(ended))
 
     def _run(self, frame: JobFrame) -> Ended:
         started = time.monotonic()
-        ending = _Ending(Status.SUCCEEDED)
+        ending = _SUCCEEDED
         try:
             with self._interrupts.user_code():
                 self._call(frame)
@@ -113,7 +117,7 @@ class _Child:
     def _call(self, frame: JobFrame) -> None:
         binding = self._bindings[frame.handler]
         arguments = binding.arguments(frame.body)
-        job = self._job(frame)
+        job = self._job(frame) if binding.takes_job else None
         if not binding.is_async:
             binding.call(job, arguments)
             return
@@ -125,7 +129,7 @@ class _Child:
             self._runner = None  # they leave the loop in the middle of things
             raise
 
-    async def _await(self, binding: Binding, job: Job, arguments: dict[str, Any]) -> None:
+    async def _await(self, binding: Binding, job: Job | None, arguments: dict[str, Any]) -> None:
         task = asyncio.ensure_future(binding.call(job, arguments))
         self._interrupts.deliver_to(task)
         try:
@@ -157,6 +161,7 @@ class _Child:
         )
 
     def _send(self, record: bytes) -> None:
+        """From user code, of whatever thread."""
         if threading.current_thread() is not threading.main_thread():
             with self._sending:
                 self._results.sendall(record)
@@ -190,6 +195,9 @@ class _Ending:
     error: str | None = None
     traceback: str | None = None
     delay: float | None = None
+
+
+_SUCCEEDED = _Ending(Status.SUCCEEDED)
 
 
 class _Cancelled(Exception):

@@ -91,8 +91,7 @@ def _fork(control: socket.socket, bindings: dict[str, Binding], *, queue: str) -
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     results, results_far = socket.socketpair()
     output, output_far = os.pipe()
-    mark = os.memfd_create("longshore-mark")
-    os.ftruncate(mark, Mark.SIZE)
+    mark = Mark.create()
     theirs = [near.fileno(), far.fileno(), results.fileno(), output, mark]
     zygote = os.getpid()
     try:

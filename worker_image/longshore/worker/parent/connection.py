@@ -12,6 +12,7 @@ from pika.channel import Channel
 
 from longshore.contract.features import Features, features_of
 from longshore.worker import termination
+from longshore.worker.parent import inbound
 from longshore.worker.parent.logs import Log
 
 OPEN_TIMEOUT = 15.0
@@ -94,6 +95,14 @@ class Connection:
             raise Lost(words(error)) from None
         return await self.answer(opened)
 
+    def listen(self, channel: Channel, listener: inbound.Listener) -> None:
+        """Have deliveries on `channel` come in batches, past `basic_consume`, where that works."""
+        inbound.listen(self._connection, channel=channel.channel_number, listener=listener)
+
+    def leave(self, channel: Channel) -> None:
+        """No more deliveries on `channel`, please."""
+        inbound.leave(self._connection, channel=channel.channel_number)
+
     async def answer(self, waiting: asyncio.Future[T]) -> T:
         """The result of a method's future. Raises Lost when it can't come any more."""
         ends: set[asyncio.Future[Any]] = {waiting, self._closed}
@@ -169,7 +178,7 @@ async def _open(parameters: pika.connection.Parameters) -> Connection:
         if not opened.done():
             opened.set_exception(_reason(error))
 
-    connection = AsyncioConnection(
+    connection = inbound.connection_class()(
         parameters, on_open_callback=on_open, on_open_error_callback=on_error
     )
     done, _ = await asyncio.wait({opened}, timeout=OPEN_TIMEOUT)

@@ -1,19 +1,21 @@
 """The consuming side: deliveries in, acks out, and one path for every way to lose a delivery."""
 
 import asyncio
-import functools
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import pika
-import pika.exceptions
-from pika.channel import Channel
 
 from longshore.contract.features import Features
-from longshore.worker.parent.connection import Backoff, Connection, Lost, connect, resolve, words
+from longshore.worker.parent.connection import Backoff, Connection, Lost, connect, resolve
 from longshore.worker.parent.logs import Log
+from longshore.worker.parent.subscription import (
+    LONG_SILENCE,
+    SHORT_SILENCE,
+    Delivery,
+    Subscription,
+)
 
 HEALTHY_AFTER = 5.0
 """Seconds of consuming after which the next loss is a new one, retried without much delay."""
@@ -21,30 +23,11 @@ HEALTHY_AFTER = 5.0
 log = Log("longshore.consumer")
 
 
-@dataclass(slots=True, eq=False)
-class Delivery:
-    """A job that the broker has given us, until it takes it back."""
-
-    channel: Channel
-    tag: int
-    properties: pika.BasicProperties
-    body: bytes
-    void: str | None = None
-    """Why the broker has taken it back; None while it is ours."""
-
-    @property
-    def original(self) -> Mapping[str, Any]:
-        """AMQP properties as they came."""
-        original: dict[str, Any] = vars(self.properties)
-        return original
-
-
 class Consumer:
     """Consumes `queue` over a connection of its own, again and again, until drained.
 
     406, a basic.cancel by the broker and a lost connection are one path: all deliveries are void,
-    the channel is closed and a new one opened. A channel left open after a basic.cancel would keep
-    a zombie consumer that swallows jobs (4.3.6).
+    the channels are closed and a new one opened.
     """
 
     def __init__(
@@ -55,30 +38,32 @@ class Consumer:
         prefetch: int,
         ack_timeout: float,
     ) -> None:
-        self.on_delivery: Callable[[Delivery], None]
+        self.on_deliveries: Callable[[list[Delivery]], None]
         self.on_void: Callable[[list[Delivery]], None]
         self.on_loss: Callable[[], None] = lambda: None
         self.features: Features | None = None
         self._parameters = parameters
         self._queue = queue
-        self._prefetch = prefetch
+        self._prefetch = self._least = prefetch
         self._ack_timeout = ack_timeout
-        self._unsettled: dict[int, Delivery] = {}
-        self._channel: Channel | None = None
         self._connection: Connection | None = None
-        self._tag = ""
-        self._cancelling: asyncio.Future[None] | None = None
+        self._current: Subscription | None = None
+        self._retired: list[Subscription] = []
+        """Those that took jobs before; some may still run."""
+
+        self._lost: asyncio.Future[str] | None = None
+        self._has_ack_timeout = True
+        self._is_consuming = False
         self._draining = False
 
     @property
     def is_consuming(self) -> bool:
         """Whether the broker sends us jobs."""
-        return self._channel is not None and not self._draining
+        return self._is_consuming and not self._draining
 
-    @property
-    def is_connected(self) -> bool:
-        """Whether acks reach the broker."""
-        return self._channel is not None and bool(self._channel.is_open)
+    def is_current(self, delivery: Delivery) -> bool:
+        """Whether it counts against the prefetch that is in force."""
+        return delivery.subscription is self._current
 
     async def run(self) -> None:
         """Consume until cancelled; after `drain`, until the connection ends."""
@@ -100,38 +85,57 @@ class Consumer:
                     backoff.reset()
                 await backoff.pause()
 
-    def ack(self, delivery: Delivery) -> None:
-        """Settle a delivery that is not void."""
-        if self._take(delivery):
-            delivery.channel.basic_ack(delivery.tag)
+    async def pause(self) -> None:
+        """Have the broker send no more jobs until `resume`; those that are here stay ours."""
+        await self._retire_current(silence=SHORT_SILENCE)
 
-    def give_back(self, delivery: Delivery) -> None:
-        """Return a delivery to the head of its queue, uncharged where nack is free."""
-        if self._take(delivery):
-            delivery.channel.basic_nack(delivery.tag, requeue=True)
+    async def _retire_current(self, *, silence: float) -> None:
+        current, self._current = self._current, None
+        if current:
+            self._retired.append(current)
+            await current.retire(silence=silence)
+            self._retired = [each for each in self._retired if not each.is_over]
+
+    async def resume(self, prefetch: int) -> None:
+        """Consume anew with `prefetch` beside the jobs that are still here; not at all for 0."""
+        self._prefetch = prefetch
+        connection, lost = self._connection, self._lost
+        if not prefetch or self._draining or not connection or not lost or lost.done():
+            return
+        try:
+            await self._subscribe(connection, lost, prefetch=prefetch)
+        except Lost as error:
+            resolve(lost, str(error))
 
     async def drain(self) -> None:
         """Ask for no more jobs; return when none can come any more."""
         self._draining = True
-        channel = self._channel
-        if channel is None or not channel.is_open:
-            return
-        # pika rejects what still arrives after this, and a reject counts as a failed delivery.
-        channel.basic_reject = functools.partial(channel.basic_nack, requeue=True)
-        self._cancelling = asyncio.get_running_loop().create_future()
-        channel.basic_cancel(self._tag, lambda _: self._end_cancelling())
-        await asyncio.wait({self._cancelling}, timeout=5.0)
+        await self._retire_current(silence=LONG_SILENCE)
 
     async def close(self) -> None:
         """End the connection; what is not acked goes back to its queue."""
         self._draining = True
+        for each in self._subscriptions():
+            each.flush()
         if self._connection:
             await self._connection.close()
 
     async def _consume(self, connection: Connection) -> str:
-        """Consume on a new channel until it is lost; the cause."""
-        loop = asyncio.get_running_loop()
-        lost: asyncio.Future[str] = loop.create_future()
+        """Consume on new channels until one is lost; the cause."""
+        lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._lost = lost
+        try:
+            # A new connection has none of the jobs that a pause had waited for.
+            await self._subscribe(connection, lost, prefetch=self._prefetch or self._least)
+            self._is_consuming = True
+            return await lost
+        finally:
+            self._is_consuming = False
+            self._void(lost.result() if lost.done() else "the channel is given up")
+
+    async def _subscribe(
+        self, connection: Connection, lost: asyncio.Future[str], *, prefetch: int
+    ) -> None:
         channel = await connection.channel()
 
         def lose(cause: str) -> None:
@@ -139,60 +143,30 @@ class Consumer:
                 lost.set_result(cause)
                 self._void(cause)
 
-        channel.add_on_close_callback(lambda _, error: lose(words(error)))
-        channel.add_on_cancel_callback(lambda _: lose("the broker has cancelled the consumer"))
-        try:
-            await self._subscribe(connection, channel, lost)
-            self._channel = channel
-            log.info("consuming", queue=self._queue, prefetch=self._prefetch)
-            return await lost
-        finally:
-            self._channel = None
-            if channel.is_open:
-                channel.close()
-
-    async def _subscribe(
-        self, connection: Connection, channel: Channel, lost: asyncio.Future[str]
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        ready: asyncio.Future[None] = loop.create_future()
-        arguments: dict[str, Any] = {}
-        if connection.features.ack_timeout_by_consumer:
-            arguments["x-consumer-timeout"] = round(self._ack_timeout * 1000)
-        channel.basic_qos(prefetch_count=self._prefetch)
-        self._tag = channel.basic_consume(
-            self._queue,
-            self._on_message,
-            arguments=arguments,
-            callback=lambda _: resolve(ready, None),
+        current = Subscription(
+            connection,
+            channel,
+            prefetch=prefetch,
+            on_deliveries=self.on_deliveries,
+            on_lost=lose,
         )
-        lost.add_done_callback(lambda _: resolve(ready, None))
-        await connection.answer(ready)
+        self._current = current
+        arguments: dict[str, Any] = {}
+        if connection.features.ack_timeout_by_consumer and self._has_ack_timeout:
+            arguments["x-consumer-timeout"] = round(self._ack_timeout * 1000)
+        started = current.start(self._queue, arguments=arguments)
+        lost.add_done_callback(lambda _: resolve(started, None))
+        await connection.answer(started)
         if lost.done():
+            # A classic queue has no ack timeout on 4.3, and refuses to be told one.
+            self._has_ack_timeout = "x-consumer-timeout" not in lost.result()
             raise Lost(lost.result())
+        log.info("consuming", queue=self._queue, prefetch=prefetch)
 
-    def _on_message(
-        self, channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
-    ) -> None:
-        delivery = Delivery(channel, method.delivery_tag, properties, body)
-        self._unsettled[delivery.tag] = delivery
-        self.on_delivery(delivery)
-
-    def _take(self, delivery: Delivery) -> bool:
-        if delivery.void or not delivery.channel.is_open:
-            return False
-        del self._unsettled[delivery.tag]
-        return True
+    def _subscriptions(self) -> list[Subscription]:
+        return [*self._retired, *([self._current] if self._current else [])]
 
     def _void(self, cause: str) -> None:
-        self._channel = None
-        self._end_cancelling()
-        gone, self._unsettled = list(self._unsettled.values()), {}
-        for delivery in gone:
-            delivery.void = cause
-        if gone:
+        subscriptions, self._retired, self._current = self._subscriptions(), [], None
+        if gone := [delivery for each in subscriptions for delivery in each.void(cause)]:
             self.on_void(gone)
-
-    def _end_cancelling(self) -> None:
-        if self._cancelling:
-            resolve(self._cancelling, None)

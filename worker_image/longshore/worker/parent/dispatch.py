@@ -2,20 +2,23 @@
 
 import asyncio
 import itertools
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from longshore.contract.message import Undecodable, decode
 from longshore.contract.timing import REQUEUE_GRACE
 from longshore.worker.frames import Cause, Ended, Status
-from longshore.worker.parent.consumer import Consumer, Delivery
+from longshore.worker.parent.consumer import Consumer
+from longshore.worker.parent.flow import View
+from longshore.worker.parent.joblog import JobLog
 from longshore.worker.parent.logs import Log
 from longshore.worker.parent.metrics import Metrics
 from longshore.worker.parent.outcome import Death, Judge, Outcome, Publication, Verdict
 from longshore.worker.parent.pool import Pool
 from longshore.worker.parent.publisher import Publisher
 from longshore.worker.parent.slot import Kill
+from longshore.worker.parent.subscription import Delivery
 from longshore.worker.parent.work import Work
 
 log = Log("longshore.jobs")
@@ -32,20 +35,23 @@ class Dispatch:
         publisher: Publisher,
         judge: Judge,
         metrics: Metrics,
+        job_log: JobLog,
         hard_limit: float,
+        soft_limit: float,
         new_id: Callable[[], str],
     ) -> None:
-        self.settled: Counter[Outcome] = Counter()
-        """Deliveries by outcome, since the start."""
-
         self.draining = False
-        self.on_change: Callable[[], None] = lambda: None
+        self.listeners: list[Callable[[], None]] = []
+        """Told of every change of what is held."""
+
         self._pool = pool
         self._consumer = consumer
         self._publisher = publisher
         self._judge = judge
         self._metrics = metrics
+        self._job_log = job_log
         self._hard_limit = hard_limit
+        self._soft_limit = soft_limit
         self._new_id = new_id
         self._waiting: deque[Work] = deque()
         self._running: dict[int, Work] = {}
@@ -55,7 +61,7 @@ class Dispatch:
         self._tickets = itertools.count(1)
         self._loop = asyncio.get_running_loop()
         self._quiet = asyncio.Event()
-        consumer.on_delivery = self.on_delivery
+        consumer.on_deliveries = self.on_deliveries
         consumer.on_void = self.on_void
 
     @property
@@ -63,30 +69,64 @@ class Dispatch:
         """Jobs delivered and not yet settled."""
         return len(self._waiting) + len(self._running) + len(self._settling)
 
+    # For `Flow`
+
+    def view(self) -> View:
+        """How it stands with what is held."""
+        return View(
+            mean=self._pool.pace.mean,
+            is_stuck=bool(self._waiting) and self._pool.is_stuck(),
+            taken=sum(
+                not self._consumer.is_current(work.delivery) for work in self._running.values()
+            ),
+        )
+
+    def give_back_waiting(self) -> None:
+        """Return to the broker what no child has begun."""
+        back, self._waiting = [*self._waiting], deque()
+        self._give_back(back)
+
     # From the broker
 
-    def on_delivery(self, delivery: Delivery) -> None:
-        """A job has arrived, or something that should have been one."""
+    def on_deliveries(self, deliveries: list[Delivery]) -> None:
+        """Jobs have arrived, or things that should have been jobs."""
+        for delivery in deliveries:
+            if work := self._work(delivery):
+                self._waiting.append(work)
+        if self.draining:
+            self.give_back_waiting()
+        else:
+            self.on_room()
+
+    def _work(self, delivery: Delivery) -> Work | None:
+        """The job in `delivery`; where there is none that may run, it is settled."""
+        if delivery.fault:
+            self._bury_undecodable(delivery, delivery.fault)
+            return None
         try:
             message = decode(
-                delivery.properties, delivery.body, new_id=self._new_id(), now=self._judge.now()
+                delivery.properties, delivery.body, new_id=self._new_id, now=self._judge.now
             )
         except Undecodable as error:
-            verdict = self._judge.undecodable(delivery.original, delivery.body, error=str(error))
-            self._settle(delivery, verdict, fields={"job": delivery.properties.message_id})
-            return
+            self._bury_undecodable(delivery, str(error))
+            return None
         work = Work(
             ticket=next(self._tickets),
             delivery=delivery,
             message=message,
             max_attempts=self._judge.max_attempts(message.handler),
             hard_limit=self._hard_limit,
+            soft_limit=self._soft_limit,
         )
-        if self.draining:
-            self._give_back([work])
-            return
-        self._waiting.append(work)
-        self.on_room()
+        verdict = None if self.draining else self._judge.before(message)
+        if verdict:
+            self._settle(delivery, verdict, fields=work.fields())
+            return None
+        return work
+
+    def _bury_undecodable(self, delivery: Delivery, error: str) -> None:
+        verdict = self._judge.undecodable(delivery.original, delivery.body, error=error)
+        self._settle(delivery, verdict, fields={"job": delivery.properties.message_id})
 
     def on_void(self, deliveries: list[Delivery]) -> None:
         """The broker has taken these back: nothing about them counts any more."""
@@ -105,15 +145,16 @@ class Dispatch:
 
     def on_room(self) -> None:
         """Hand out what waits, as far as there is room."""
-        while self._waiting:
-            work = self._waiting[0]
-            if verdict := self._judge.before(work.message):
-                self._waiting.popleft()
+        waiting = self._waiting
+        while waiting:
+            work = waiting[0]
+            if work.message.expires_at and (verdict := self._judge.before(work.message)):
+                waiting.popleft()
                 self._settle(work.delivery, verdict, fields=work.fields())
                 continue
             if not self._pool.hand(work):
                 break
-            self._waiting.popleft()
+            waiting.popleft()
             self._running[work.ticket] = work
             if work.message.attempt == 1:
                 waited = (self._judge.now() - work.message.enqueued_at) / 1000
@@ -124,18 +165,21 @@ class Dispatch:
         """The child has reported the end of `work`."""
         del self._running[work.ticket]
         self._metrics.run_seconds.observe(ended.seconds)
-        fields = {**work.fields(), "seconds": round(ended.seconds, 4)}
+        if ended.status is Status.SUCCEEDED and work.delivery.void is None:
+            work.delivery.subscription.ack(work.delivery)
+            self._metrics.jobs[Outcome.SUCCEEDED] += 1
+            self._job_log.succeeded(work, ended.seconds)
+            return
         if ended.status is Status.INTERRUPTED and self.draining:
             self._give_back([work])
             return
-        original = work.delivery.original
-        verdict = self._judge.after(work.message, ended, original=original)
+        verdict = self._judge.after(work.message, ended, original=work.delivery.original)
+        fields = {**work.fields(), "seconds": round(ended.seconds, 4)}
         self._settle(work.delivery, verdict, fields=fields)
 
-    def on_death(self, work: Work, death: Death) -> None:
+    def on_death(self, work: Work, death: Death, *, seconds: float) -> None:
         """The child died in the middle of `work`, and nothing of it is left."""
         del self._running[work.ticket]
-        seconds = self._loop.time() - (work.started or self._loop.time())
         self._metrics.run_seconds.observe(seconds)
         verdict = self._judge.after_death(work.message, death)
         fields = {**work.fields(), "seconds": round(seconds, 4), "death": death.reason}
@@ -145,7 +189,6 @@ class Dispatch:
         """These were never begun, or the worker's own end cut them short: nobody is charged."""
         for work in works:
             del self._running[work.ticket]
-            work.started = None
         if self.draining:
             self._give_back(works)
             return
@@ -192,7 +235,7 @@ class Dispatch:
         for work in works:
             features = self._consumer.features
             if features is not None and features.nack_is_free and not work.delivery.void:
-                self._consumer.give_back(work.delivery)
+                work.delivery.subscription.give_back(work.delivery)
                 self._tell(Verdict(outcome=Outcome.RETURNED), work.fields())
             else:
                 self._settle(
@@ -209,7 +252,7 @@ class Dispatch:
             self._settling.add(task)
             task.add_done_callback(self._on_settled)
         else:
-            self._consumer.ack(delivery)
+            delivery.subscription.ack(delivery)
             self._tell(verdict, fields)
 
     async def _publish_and_ack(
@@ -224,7 +267,7 @@ class Dispatch:
         if delivery.void:
             verdict = Verdict(outcome=Outcome.VOID, error=delivery.void)
         else:
-            self._consumer.ack(delivery)
+            delivery.subscription.ack(delivery)
         self._tell(verdict, fields)
 
     def _on_settled(self, task: asyncio.Task[None]) -> None:
@@ -235,22 +278,12 @@ class Dispatch:
         self._changed()
 
     def _tell(self, verdict: Verdict, fields: dict[str, Any]) -> None:
-        self.settled[verdict.outcome] += 1
-        self._metrics.jobs.labels(verdict.outcome.value).inc()
-        tell = log.info if verdict.outcome is Outcome.SUCCEEDED else log.warning
-        tell(
-            "job",
-            outcome=verdict.outcome,
-            queue=self._judge.queue,
-            **fields,
-            reason=verdict.reason,
-            error=verdict.error,
-            delay=None if verdict.delay is None else round(verdict.delay, 3),
-        )
+        self._metrics.jobs[verdict.outcome] += 1
+        self._job_log.settled(verdict, fields)
         self._changed()
 
     def _changed(self) -> None:
-        self._metrics.busy.set(self._pool.busy)
-        if not self._is_busy():
+        if self.draining and not self._is_busy():
             self._quiet.set()
-        self.on_change()
+        for tell in self.listeners:
+            tell()

@@ -33,7 +33,6 @@ class Killer:
             slot.killed_for = cause
             self._on_kill(cause)
         slot.closing = True
-        slot.cancel_timers()
         if at_once or self._grace <= 0:
             slot.killed_until = 0.0
             self._strike(slot, signal.SIGKILL)

@@ -9,11 +9,15 @@ import json
 import logging
 import os
 import threading
+import time
 from datetime import UTC, datetime
 from typing import Any
 
 MAX_WAITING = 20_000
 """Lines that wait for stdout's reader before new ones are dropped."""
+
+GATHER = 0.02
+"""Seconds that the first line waits for others, so that busy workers write many at a time."""
 
 
 class Log:
@@ -61,15 +65,22 @@ class LogWriter(logging.Handler):
         self._thread.join(timeout=1)
 
     def emit(self, record: logging.LogRecord) -> None:
+        self.put(_line(record))
+
+    def put(self, line: str) -> None:
+        """Write `line`, which ends in a newline; soon, and never waiting for it here."""
         if len(self._lines) >= MAX_WAITING:
             self._dropped += 1
             return
-        self._lines.append(_line(record))
-        self._wake.set()
+        self._lines.append(line)
+        if not self._wake.is_set():
+            self._wake.set()
 
     def _write(self) -> None:
         while True:
             self._wake.wait()
+            if not self._ending:
+                time.sleep(GATHER)
             self._wake.clear()
             while self._lines:
                 lines = [self._lines.popleft() for _ in range(min(len(self._lines), 256))]

@@ -5,13 +5,14 @@ It never runs user code and nothing in its event loop waits, so heartbeats go on
 
 import asyncio
 import contextlib
+import math
 import os
 import random
 import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pika
@@ -25,7 +26,9 @@ from longshore.worker.frames import ImportFailed, Ready
 from longshore.worker.parent import memory, processes
 from longshore.worker.parent.consumer import Consumer
 from longshore.worker.parent.dispatch import Dispatch
+from longshore.worker.parent.flow import Flow
 from longshore.worker.parent.health import Health
+from longshore.worker.parent.joblog import JobLog
 from longshore.worker.parent.logs import Log, LogWriter
 from longshore.worker.parent.metrics import Metrics
 from longshore.worker.parent.outcome import Judge, Outcome
@@ -55,7 +58,8 @@ def run(config: WorkerConfig, *, url: str, control: socket.socket, zygote: int) 
         log.error("bad-config", error=parameters)
         code = BAD_CONFIG
     else:
-        code = asyncio.run(_Worker(config, parameters, control, zygote).run())
+        worker = _Worker(config, parameters, control, zygote, put_line=writer.put)
+        code = asyncio.run(worker.run())
     log.info("exit", code=code)
     writer.stop()
     return code
@@ -87,13 +91,16 @@ class _Worker:
         parameters: pika.connection.Parameters,
         control: socket.socket,
         zygote_pid: int,
+        *,
+        put_line: Callable[[str], None],
     ) -> None:
         self._config = config
         self._parameters = parameters
         self._control = control
         self._zygote_pid = zygote_pid
+        self._put_line = put_line
         self._started_at = _now()
-        self._metrics = Metrics()
+        self._metrics = Metrics(slots=config.slots)
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def run(self) -> int:
@@ -125,7 +132,7 @@ class _Worker:
         self._consumer = Consumer(
             self._parameters,
             queue=config.queue,
-            prefetch=config.prefetch,
+            prefetch=config.slots if config.prefetch == "auto" else config.prefetch,
             ack_timeout=config.ack_timeout,
         )
         self._publisher = Publisher(self._parameters)
@@ -186,12 +193,10 @@ class _Worker:
             self._zygote,
             limits=Limits(
                 slots=config.slots,
-                hard=config.hard_limit,
-                soft=config.soft_limit,
                 kill_grace=config.kill_grace,
                 max_jobs=config.max_jobs_per_child,
             ),
-            on_kill=lambda cause: self._metrics.kills.labels(cause.value).inc(),
+            on_kill=lambda cause: self._metrics.kills.update([cause]),
         )
         judge = Judge(
             queue=config.queue,
@@ -207,14 +212,25 @@ class _Worker:
             publisher=self._publisher,
             judge=judge,
             metrics=self._metrics,
+            job_log=JobLog(
+                self._put_line,
+                queue=config.queue,
+                successes=config.log_successes,
+                now=time.time,
+            ),
             hard_limit=config.hard_limit,
+            soft_limit=math.inf if config.soft_limit is None else config.soft_limit,
             new_id=lambda: job_id(now=_now(), entropy=os.urandom(10)),
         )
-        self._consumer.on_loss = self._metrics.reconnects.labels("consume").inc
-        self._publisher.on_loss = self._metrics.reconnects.labels("publish").inc
-        self._metrics.slots.set(config.slots)
+        self._consumer.on_loss = lambda: self._metrics.reconnects.update(["consume"])
+        self._publisher.on_loss = lambda: self._metrics.reconnects.update(["publish"])
+        self._metrics.busy = lambda: pool.busy
         self._reporter = Reporter(lambda: self._report(dispatch, pool), send=self._publisher.report)
-        dispatch.on_change = self._reporter.note_change
+        dispatch.listeners.append(self._reporter.note_change)
+        if config.prefetch == "auto":
+            flow = Flow(dispatch, self._consumer, slots=config.slots)
+            self._start(flow.run())
+            dispatch.listeners.append(flow.note)
         pool.start(dispatch)
         self._start(self._reporter.run())
         if config.memory_limit_per_job is not None:
@@ -222,7 +238,7 @@ class _Worker:
         return dispatch
 
     def _report(self, dispatch: Dispatch, pool: Pool) -> WorkerReport:
-        settled = dispatch.settled
+        settled = self._metrics.jobs
         return WorkerReport(
             queue=self._config.queue,
             worker=_name(),

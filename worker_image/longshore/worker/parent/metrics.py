@@ -1,6 +1,14 @@
-"""Prometheus metrics of one worker, and the counters of its reports."""
+"""Prometheus metrics of one worker: plain numbers, put into words when they are scraped.
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+Not by the reference client: each of its observations takes a microsecond, and it brings a web
+server with it, which is 2.3 MiB and 70 ms of every worker's start.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate
+from typing import Any
 
 from longshore.worker.parent.outcome import Outcome
 from longshore.worker.parent.slot import Kill
@@ -8,47 +16,84 @@ from longshore.worker.parent.slot import Kill
 _SECONDS = (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600)
 
 
-class Metrics:
-    """In a registry of its own: nothing of the process at large leaks in."""
+class Histogram:
+    """Observed seconds by bucket."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.jobs = Counter(
-            "longshore_jobs", "Deliveries by outcome.", ["outcome"], registry=self.registry
-        )
-        self.run_seconds = Histogram(
-            "longshore_job_run_seconds",
-            "From a job's start to its end.",
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self.wait_seconds = Histogram(
-            "longshore_job_wait_seconds",
-            "From a job's first enqueue to the start of its first attempt.",
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self.busy = Gauge(
-            "longshore_busy_slots", "Slots with a running job.", registry=self.registry
-        )
-        self.slots = Gauge("longshore_slots", "Slots of the worker.", registry=self.registry)
-        self.kills = Counter(
-            "longshore_kills", "Children killed by the worker.", ["cause"], registry=self.registry
-        )
-        self.reconnects = Counter(
-            "longshore_reconnects",
-            "Times that a connection or channel was lost.",
-            ["connection"],
-            registry=self.registry,
-        )
+        self._counts = [0] * (len(_SECONDS) + 1)
+        self._sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one."""
+        self._counts[bisect_left(_SECONDS, seconds)] += 1
+        self._sum += seconds
+
+    def lines(self, name: str) -> Iterator[str]:
+        """Its series as they are now."""
+        bounds = (*(str(float(bound)) for bound in _SECONDS), "+Inf")
+        totals = list(accumulate(self._counts))
+        for bound, total in zip(bounds, totals, strict=True):
+            yield f'{name}_bucket{{le="{bound}"}} {float(total)}'
+        yield f"{name}_count {float(totals[-1])}"
+        yield f"{name}_sum {self._sum}"
+
+
+class Metrics:
+    """What the worker counts."""
+
+    def __init__(self, *, slots: int) -> None:
         # Every series is there from the start: a rate over a missing one is nothing, not zero.
-        for outcome in Outcome:
-            self.jobs.labels(outcome.value)
-        for cause in Kill:
-            self.kills.labels(cause.value)
-        for connection in ("consume", "publish"):
-            self.reconnects.labels(connection)
+        self.jobs: Counter[Outcome] = Counter(dict.fromkeys(Outcome, 0))
+        """Deliveries by outcome."""
+
+        self.kills: Counter[Kill] = Counter(dict.fromkeys(Kill, 0))
+        self.reconnects: Counter[str] = Counter({"consume": 0, "publish": 0})
+        self.run_seconds = Histogram()
+        self.wait_seconds = Histogram()
+        self.busy: Callable[[], int] = lambda: 0
+        """Slots with a running job."""
+
+        self._slots = slots
 
     def render(self) -> bytes:
-        """Text exposition."""
-        return generate_latest(self.registry)
+        """Text exposition, version 0.0.4."""
+        return ("\n".join(self._lines()) + "\n").encode()
+
+    def _lines(self) -> Iterator[str]:
+        yield from _counter("longshore_jobs", "Deliveries by outcome.", "outcome", self.jobs)
+        yield from _head("longshore_job_run_seconds", "histogram", "From a job's start to its end.")
+        yield from self.run_seconds.lines("longshore_job_run_seconds")
+        yield from _head(
+            "longshore_job_wait_seconds",
+            "histogram",
+            "From a job's first enqueue to the start of its first attempt.",
+        )
+        yield from self.wait_seconds.lines("longshore_job_wait_seconds")
+        yield from _gauge("longshore_busy_slots", "Slots with a running job.", self.busy())
+        yield from _gauge("longshore_slots", "Slots of the worker.", self._slots)
+        yield from _counter(
+            "longshore_kills", "Children killed by the worker.", "cause", self.kills
+        )
+        yield from _counter(
+            "longshore_reconnects",
+            "Times that a connection or channel was lost.",
+            "connection",
+            self.reconnects,
+        )
+
+
+def _head(name: str, kind: str, meaning: str) -> Iterator[str]:
+    yield f"# HELP {name} {meaning}"
+    yield f"# TYPE {name} {kind}"
+
+
+def _gauge(name: str, meaning: str, value: int) -> Iterator[str]:
+    yield from _head(name, "gauge", meaning)
+    yield f"{name} {float(value)}"
+
+
+def _counter(name: str, meaning: str, label: str, counts: Mapping[Any, int]) -> Iterator[str]:
+    # Labels are words of our own: nothing in them needs escaping.
+    yield from _head(f"{name}_total", "counter", meaning)
+    for value, count in counts.items():
+        yield f'{name}_total{{{label}="{value}"}} {float(count)}'

@@ -50,6 +50,9 @@ class Verdict:
     delay: float | None = None
 
 
+SUCCEEDED = Verdict(outcome=Outcome.SUCCEEDED)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Death:
     """A child died with the job. `error` in words, `output` the end of what it wrote."""
@@ -103,10 +106,10 @@ class Judge:
 
     def after(self, message: Message, ended: Ended, *, original: Mapping[str, Any]) -> Verdict:
         """For a run that its child has reported."""
-        error = ended.error or ended.status.value
+        error = ended.error or str(ended.status)
         match ended.status:
             case Status.SUCCEEDED:
-                return Verdict(outcome=Outcome.SUCCEEDED)
+                return SUCCEEDED
             case Status.SNOOZED:
                 delay = ended.delay or 0.0
                 return self._later(message, delay, outcome=Outcome.SNOOZED, error=error)

@@ -1,6 +1,7 @@
 """What a child's jobs write, from its pipe into the worker's log."""
 
 import os
+from collections.abc import Sequence
 
 from longshore.worker.parent.logs import Log
 from longshore.worker.parent.work import Work
@@ -13,22 +14,35 @@ TAIL = 8192
 
 _PIECE = 65_536
 _MAX_LINE = 8192
+_PIECES_OF_A_FULL_PIPE = 17
+"""A pipe holds 64 KiB; a job may have made it 1 MiB."""
 
 log = Log("longshore.output")
 
 
 class Output:
-    """Reads one child's pipe. What arrives belongs to the job that runs then."""
+    """Reads one child's pipe; `boundary` stands where one job's output ends.
 
-    def __init__(self, descriptor: int) -> None:
+    What a job has written stands before its boundary, and that before its result. More can only
+    come from processes that outlive the job: it is charged to whoever runs then.
+    """
+
+    def __init__(self, descriptor: int, *, boundary: bytes) -> None:
         self._descriptor = descriptor
+        self._boundary = boundary
+        self._ended = 0
+        """Boundaries that have been read before the results of their jobs."""
+
         self._rest = b""
         self._tail = b""
         self._logged = 0
         self._dropped = 0
 
-    def read(self, work: Work | None, *, pieces: int = 4) -> bool:
-        """Log what is there, a bounded amount at a time; False at the end of the pipe."""
+    def read(self, busy: Sequence[Work], *, pieces: int = 4) -> bool:
+        """Log what is there, a bounded amount at a time; False at the end of the pipe.
+
+        `busy` are the child's jobs whose results have not been read, in their order.
+        """
         for _ in range(pieces):
             try:
                 data = os.read(self._descriptor, _PIECE)
@@ -36,16 +50,45 @@ class Output:
                 return True
             if not data:
                 return False
-            self._take(data, work)
+            self._take(data, busy)
+            if len(data) < _PIECE:
+                return True
         return True
 
-    def finish(self, work: Work | None) -> str:
-        """End a job's share: log what waits, and give the end of all it wrote."""
-        # A pipe holds 64 KiB, so what the job wrote before its result is within these pieces;
-        # more can only come from processes that outlive the job.
-        self.read(work, pieces=2)
-        if self._rest:
-            self._log(self._rest, work)
+    def settle(self, busy: Sequence[Work]) -> None:
+        """The first of `busy` has reported its end: all that it wrote is logged now."""
+        for _ in range(_PIECES_OF_A_FULL_PIPE):
+            if self._ended > 0:
+                break
+            self.read(busy, pieces=1)
+        self._ended -= 1
+
+    def finish(self, busy: Sequence[Work]) -> str:
+        """The child is dead: log what waits, and give the end of all that its last job wrote."""
+        self.read(busy, pieces=2)
+        return self._end_share(self._rest, self._owner(busy))
+
+    def _take(self, data: bytes, busy: Sequence[Work]) -> None:
+        *ended, current = (self._rest + data).split(self._boundary)
+        for share in ended:
+            if share or self._logged:
+                self._end_share(share, self._owner(busy))
+            self._ended += 1
+        end = current.rfind(b"\n") + 1
+        if len(current) - end > _MAX_LINE:
+            # All but what could be the beginning of a boundary.
+            end = len(current) - len(self._boundary)
+        self._rest = current[end:]
+        if end:
+            self._log(current[:end], self._owner(busy))
+
+    def _owner(self, busy: Sequence[Work]) -> Work | None:
+        index = max(0, self._ended)
+        return busy[index] if index < len(busy) else None
+
+    def _end_share(self, text: bytes, work: Work | None) -> str:
+        if text:
+            self._log(text, work)
         if self._dropped:
             log.warning("output-dropped", bytes=self._dropped, **_fields(work))
         tail = self._tail.decode("utf-8", "replace")
@@ -53,24 +96,20 @@ class Output:
         self._logged = self._dropped = 0
         return tail
 
-    def _take(self, data: bytes, work: Work | None) -> None:
-        self._tail = (self._tail + data)[-TAIL:]
+    def _log(self, text: bytes, work: Work | None) -> None:
+        self._tail = (self._tail + text)[-TAIL:]
         if self._logged >= MAX_PER_JOB:
-            self._dropped += len(data)
+            self._dropped += len(text)
             return
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > _MAX_LINE:
-            lines.append(self._rest)
-            self._rest = b""
-        for line in lines:
-            self._log(line, work)
-
-    def _log(self, line: bytes, work: Work | None) -> None:
-        if self._logged >= MAX_PER_JOB:
-            self._dropped += len(line) + 1
-            return
-        self._logged += len(line) + 1
-        log.info("output", line=line[:_MAX_LINE].decode("utf-8", "replace"), **_fields(work))
+        fields = _fields(work)
+        for line in text.removesuffix(b"\n").split(b"\n"):
+            if self._logged >= MAX_PER_JOB:
+                self._dropped += len(line) + 1
+                continue
+            shown = line[:_MAX_LINE]
+            self._logged += len(shown) + 1
+            self._dropped += len(line) - len(shown)
+            log.info("output", line=shown.decode("utf-8", "replace"), **fields)
 
 
 def _fields(work: Work | None) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """The children: made, watched, killed, buried and replaced."""
 
 import asyncio
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,9 +9,12 @@ from typing import Protocol
 from longshore.contract.message import DeadReason
 from longshore.worker.frames import Cause, Ended, Progress
 from longshore.worker.parent import processes
+from longshore.worker.parent.clocks import Clocks
+from longshore.worker.parent.flow import STUCK
 from longshore.worker.parent.kill import Killer
 from longshore.worker.parent.logs import Log
 from longshore.worker.parent.outcome import Death
+from longshore.worker.parent.pace import HOLD, Pace
 from longshore.worker.parent.slot import Kill, Slot
 from longshore.worker.parent.work import Work
 from longshore.worker.parent.zygote import Birth, Zygote
@@ -30,8 +34,8 @@ class PoolListener(Protocol):
     def on_ended(self, work: Work, ended: Ended) -> None:
         """The child has reported the end of `work`."""
 
-    def on_death(self, work: Work, death: Death) -> None:
-        """The child died in the middle of `work`, and nothing of it is left."""
+    def on_death(self, work: Work, death: Death, *, seconds: float) -> None:
+        """The child died `seconds` into `work`, and nothing of it is left."""
 
     def on_taken_back(self, works: list[Work]) -> None:
         """These were never begun, or the worker's own end cut them short: nobody is charged."""
@@ -48,8 +52,6 @@ class Limits:
     """Of one queue; seconds, `max_jobs` per child with 0 for no end."""
 
     slots: int
-    hard: float
-    soft: float | None
     kill_grace: float
     max_jobs: int
 
@@ -63,6 +65,14 @@ class Pool:
         self._zygote = zygote
         self._limits = limits
         self._loop = asyncio.get_running_loop()
+        self.pace = Pace()
+        self._clocks = Clocks(
+            self.slots,
+            look=self._on_records,
+            on_soft=self._on_soft_limit,
+            on_hard=self._on_hard_limit,
+            on_held=self._on_held,
+        )
         self._killer = Killer(zygote=zygote.pid, grace=limits.kill_grace, on_kill=on_kill)
         self._statuses: dict[int, asyncio.Future[int]] = {}
         self._burials: set[asyncio.Task[None]] = set()
@@ -84,19 +94,40 @@ class Pool:
         """Slots with a running job."""
         return sum(1 for slot in self.slots if slot.busy)
 
+    def is_stuck(self) -> bool:
+        """Whether every slot has a job that runs for longer than jobs do lately."""
+        latest = self._loop.time() - max(STUCK, 2 * (self.pace.mean or 0.0))
+        return bool(self.slots) and all(slot.busy and slot.since < latest for slot in self.slots)
+
     def hand(self, work: Work) -> bool:
         """Give `work` to the child that holds least; False when none has room."""
-        open_slots = [slot for slot in self.slots if slot.has_room]
-        slot = min(open_slots, key=lambda slot: len(slot.busy), default=None)
+        now = self._loop.time()
+        slot = self._roomiest(now)
         try:
             if slot is None or not slot.hand(work):
                 return False
         except OSError as error:  # no descriptor or memory left for a large body: it waits
             log.warning("hand-over-failed", error=str(error), **work.fields())
             return False
-        if slot.running is work:
-            self._start_clocks(slot, work)
+        if len(slot.busy) == 1:
+            slot.begin(now)
+        self._clocks.note(slot)
         return True
+
+    def _roomiest(self, now: float) -> Slot | None:
+        best, least = None, sys.maxsize
+        for slot in self.slots:
+            held = len(slot.busy)
+            if held < least and self._has_room(slot, now):
+                best, least = slot, held
+        return best
+
+    def _has_room(self, slot: Slot, now: float) -> bool:
+        held = len(slot.busy)
+        if slot.closing or (self._limits.max_jobs and slot.served + held >= self._limits.max_jobs):
+            return False
+        # Nothing is put behind a job that has already taken longer than another may wait.
+        return not held or (held < self.pace.depth and now - slot.since < HOLD)
 
     def take_back(self) -> list[Work]:
         """Everything handed over that no child has begun."""
@@ -109,8 +140,9 @@ class Pool:
                 slot.interrupt(work, cause)
 
     def kill(self, slot: Slot, cause: Kill) -> None:
-        """End a child, with its whole tree."""
+        """End a child, with its whole tree; what waits behind its job goes elsewhere at once."""
         self._killer.kill(slot, cause)
+        self._on_held(slot)
 
     def on_status(self, pid: int, status: int) -> None:
         """A child was reaped, by the zygote or, when that is gone, by us."""
@@ -154,45 +186,46 @@ class Pool:
         self._respawn(barren=True)
 
     def _on_records(self, slot: Slot) -> None:
-        for record in slot.read_records():
+        records = slot.read_records()
+        if not records:
+            return
+        now = self._loop.time()
+        for record in records:
             work = slot.running
             if work is None or work.ticket != record.ticket:
                 continue  # progress of a thread that outlived its job
             if isinstance(record, Progress):
                 self.listener.on_progress(work, record.value)
                 continue
-            slot.cancel_timers()
-            slot.output.finish(work)
+            slot.output.settle(slot.busy)
             slot.busy.popleft()
+            slot.begin(now)
             slot.served += 1
             self._barren = 0
-            if slot.running:
-                self._start_clocks(slot, slot.running)
-            if self._limits.max_jobs and slot.served >= self._limits.max_jobs:
-                slot.closing = True
-                if not slot.busy:
-                    slot.end_input()
+            self.pace.note(record.seconds)
             self.listener.on_ended(work, record)
-        if slot.has_room:
-            self.listener.on_room()
+        if slot.busy:
+            self._clocks.note(slot)
+        elif 0 < self._limits.max_jobs <= slot.served and not slot.closing:
+            slot.end_input()
+        self.listener.on_room()
 
     def _on_output(self, slot: Slot) -> None:
-        if not slot.output.read(slot.running):
+        if not slot.output.read(slot.busy):
             self._loop.remove_reader(slot.output_descriptor)
 
-    def _start_clocks(self, slot: Slot, work: Work) -> None:
-        work.started = now = self._loop.time()
-        slot.timers.append(
-            self._loop.call_at(now + work.hard_limit, self._killer.kill, slot, Kill.HARD_LIMIT)
-        )
-        if self._limits.soft is not None:
-            slot.timers.append(
-                self._loop.call_at(now + self._limits.soft, slot.interrupt, work, Cause.SOFT_LIMIT)
-            )
+    def _on_soft_limit(self, slot: Slot) -> None:
+        slot.interrupt(slot.busy[0], Cause.SOFT_LIMIT)
+
+    def _on_hard_limit(self, slot: Slot) -> None:
+        self.kill(slot, Kill.HARD_LIMIT)
+
+    def _on_held(self, slot: Slot) -> None:
+        if back := slot.take_back():
+            self.listener.on_taken_back(back)
 
     def _on_exit(self, slot: Slot) -> None:
-        slot.closing = True
-        slot.cancel_timers()
+        slot.closing = slot.is_dead = True
         self._loop.remove_reader(slot.pidfd)
         self._on_records(slot)  # all that it has told stands
         self._loop.remove_reader(slot.results)
@@ -208,14 +241,15 @@ class Pool:
         status = await self._statuses[slot.pid]
         del self._statuses[slot.pid]
         work = slot.running
-        tail = slot.output.finish(work)
+        tail = slot.output.finish(slot.busy)
         self._loop.remove_reader(slot.output_descriptor)
         begun = work is not None and slot.has_begun(work)
         slot.close()
         self.slots.remove(slot)
         barren = not (slot.served or begun or slot.killed_for or slot.dismissed)
         if work and begun and slot.killed_for is not Kill.DRAIN:
-            self.listener.on_death(work, _death(slot, status, work, tail))
+            seconds = self._loop.time() - slot.since
+            self.listener.on_death(work, _death(slot, status, tail=tail), seconds=seconds)
         elif work:
             back.insert(0, work)
         if back:
@@ -239,11 +273,11 @@ class Pool:
         self._loop.call_later(delay, self._zygote.fork)
 
 
-def _death(slot: Slot, status: int, work: Work, tail: str) -> Death:
+def _death(slot: Slot, status: int, *, tail: str) -> Death:
     how = processes.describe_exit(status)
     match slot.killed_for:
         case Kill.HARD_LIMIT:
-            error = f"killed: it ran longer than its hard limit of {work.hard_limit:g} s"
+            error = f"killed: it ran longer than its hard limit of {slot.busy[0].hard_limit:g} s"
             return Death(reason=DeadReason.HARD_LIMIT, error=error, output=tail)
         case Kill.MEMORY_LIMIT:
             error = f"killed: its processes used {slot.memory_seen} bytes, more than its limit"

@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Iterator
 from enum import StrEnum
 
 from longshore.worker.frames import (
@@ -20,9 +20,6 @@ from longshore.worker.frames import (
 from longshore.worker.parent.output import Output
 from longshore.worker.parent.work import Work
 from longshore.worker.parent.zygote import Birth
-
-DEPTH = 1
-"""Jobs that a child holds: the running one and those handed to it ahead."""
 
 
 class Kill(StrEnum):
@@ -41,9 +38,15 @@ class Slot:
         self.pidfd = birth.pidfd
         self.results = birth.results
         self.output_descriptor = birth.output
-        self.output = Output(birth.output)
+        self.output = Output(birth.output, boundary=birth.mark.boundary)
         self.busy: deque[Work] = deque()
         """In the order handed over; the first one runs."""
+
+        self.since = 0.0
+        """On the loop's clock: when the first job was handed over, or the one before it ended."""
+
+        self.is_softened = False
+        """The first job was told of its soft limit."""
 
         self.served = 0
         self.killed_for: Kill | None = None
@@ -56,11 +59,10 @@ class Slot:
         self.closing = False
         """Gets no more jobs: dying, or to be replaced."""
 
+        self.is_dead = False
+
         self.memory_seen = 0
         """Bytes at which the memory watchdog killed it."""
-
-        self.timers: list[asyncio.TimerHandle] = []
-        """Limits of the running job."""
 
         self.kill_timer: asyncio.TimerHandle | None = None
         self._near = birth.near
@@ -73,10 +75,22 @@ class Slot:
         """The job whose clocks run."""
         return self.busy[0] if self.busy else None
 
-    @property
-    def has_room(self) -> bool:
-        """Whether it can take one more job."""
-        return not self.closing and len(self.busy) < DEPTH
+    def due(self, hold: float) -> float:
+        """When a clock of the first job strikes: a limit, or `hold` with others behind it."""
+        if not self.busy or self.killed_for or self.is_dead:
+            return math.inf
+        work = self.busy[0]
+        first = work.hard_limit
+        if not self.is_softened and work.soft_limit < first:
+            first = work.soft_limit
+        if len(self.busy) > 1 and hold < first:
+            first = hold
+        return self.since + first
+
+    def begin(self, now: float) -> None:
+        """The clocks of the first job run from here."""
+        self.since = now
+        self.is_softened = False
 
     def hand(self, work: Work) -> bool:
         """Give `work` to the child; False when its socket is full."""
@@ -85,13 +99,13 @@ class Slot:
         self.busy.append(work)
         return True
 
-    def read_records(self) -> Iterator[Ended | Progress]:
+    def read_records(self) -> list[Ended | Progress]:
         """What the child has told since; at most one buffer full."""
         try:
             data = self.results.recv(262_144)
         except (BlockingIOError, ConnectionResetError):
-            return
-        yield from self._reader.feed(data)
+            return []
+        return self._reader.feed(data)
 
     def interrupt(self, work: Work, cause: Cause) -> None:
         """Ask the running job to end soon."""
@@ -129,15 +143,8 @@ class Slot:
         self.closing = self.dismissed = True
         self._near.shutdown(socket.SHUT_WR)
 
-    def cancel_timers(self) -> None:
-        """Stop the running job's clocks."""
-        for timer in self.timers:
-            timer.cancel()
-        self.timers.clear()
-
     def close(self) -> None:
         """Give back every descriptor."""
-        self.cancel_timers()
         if self.kill_timer:
             self.kill_timer.cancel()
         for end in (self._near, self._far, self.results):

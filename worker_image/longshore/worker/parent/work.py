@@ -1,10 +1,11 @@
 """A job on its way through the worker."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
 
 from longshore.contract.message import Message
 from longshore.worker.frames import JobFrame
-from longshore.worker.parent.consumer import Delivery
+from longshore.worker.parent.subscription import Delivery
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -16,8 +17,7 @@ class Work:
     message: Message
     max_attempts: int
     hard_limit: float
-    started: float | None = field(default=None)
-    """On the loop's clock; None while it waits."""
+    soft_limit: float = math.inf
 
     def frame(self) -> JobFrame:
         """The job as its child gets it."""

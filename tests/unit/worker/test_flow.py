@@ -1,0 +1,86 @@
+"""How many jobs a worker holds, as a table and against a stage without broker."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from longshore.worker.parent.flow import MAX_PREFETCH, Flow, Plan, View, plan, prefetch_for
+
+
+@pytest.mark.parametrize(
+    ("mean", "slots", "held"),
+    [
+        (None, 4, 4),
+        (0.0, 2, MAX_PREFETCH),
+        (0.001, 2, MAX_PREFETCH),
+        (0.010, 2, 22),
+        (0.060, 2, 4),
+        (0.101, 2, 2),
+        (60.0, 8, 8),
+        (0.001, 200, 200),
+    ],
+)
+def test_no_job_waits_long(mean: float | None, slots: int, held: int) -> None:
+    assert prefetch_for(mean, slots=slots) == held
+
+
+def view(*, mean: float | None = 0.001, is_stuck: bool = False, taken: int = 0) -> View:
+    return View(mean=mean, is_stuck=is_stuck, taken=taken)
+
+
+@pytest.mark.parametrize(
+    ("seen", "now", "step"),
+    [
+        (view(mean=None), 2, None),
+        (view(), 2, Plan(prefetch=MAX_PREFETCH, gives_back=False)),
+        (view(), MAX_PREFETCH, None),
+        (view(is_stuck=True), MAX_PREFETCH, Plan(prefetch=2, gives_back=True)),
+        (view(mean=5.0), MAX_PREFETCH, Plan(prefetch=2, gives_back=True)),
+        (view(mean=5.0), 2, None),
+        (view(taken=2), 0, None),
+        (view(taken=1), 0, Plan(prefetch=2, gives_back=False)),
+        (view(taken=1), 1, None),
+        (view(taken=0), 1, Plan(prefetch=2, gives_back=False)),
+    ],
+)
+def test_what_is_changed(seen: View, now: int, step: Plan | None) -> None:
+    assert plan(seen, now=now, slots=2) == step
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.held = 1
+        self.seen = view()
+        self.done: list[str | int] = []
+
+    def view(self) -> View:
+        return self.seen
+
+    def give_back_waiting(self) -> None:
+        self.done.append("give back")
+
+    async def pause(self) -> None:
+        self.done.append("pause")
+
+    async def resume(self, prefetch: int) -> None:
+        self.done.append(prefetch)
+
+
+async def test_what_waits_is_given_back_and_nothing_comes_until_a_slot_is_free() -> None:
+    stage = Stage()
+    flow = Flow(stage, stage, slots=2)
+    running = asyncio.ensure_future(flow.run())
+    flow.note()
+    await asyncio.sleep(0.1)
+    assert stage.done == ["pause", MAX_PREFETCH]
+    stage.seen = view(is_stuck=True, taken=2)
+    await asyncio.sleep(0.1)
+    stage.seen = view(taken=2)
+    await asyncio.sleep(0.1)
+    assert stage.done[2:] == ["pause", "give back", 0]
+    stage.seen = view(taken=1)
+    await asyncio.sleep(0.1)
+    assert stage.done[5:] == ["pause", 1]
+    running.cancel()

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from longshore.contract.message import Message
+from longshore.worker.parent.joblog import JobLog
+from longshore.worker.parent.work import Work
+
+
+def work(**message: Any) -> Work:
+    delivery: Any = None
+    return Work(
+        ticket=1,
+        delivery=delivery,
+        message=Message(**{"handler": "h", "body": b"{}", "enqueued_at": 0, **message}),
+        max_attempts=3,
+        hard_limit=1.0,
+    )
+
+
+@pytest.mark.parametrize("name", ["j-1", 'quo"te\\', "new\nline", "räder", "\ud800"])
+def test_a_success_is_one_line_of_json_whatever_its_id(name: str) -> None:
+    lines: list[str] = []
+    told = JobLog(lines.append, queue="ns.q", successes=True, now=lambda: 1_700_000_000.5)
+    told.succeeded(work(id=name, attempt=2), 0.00123)
+    (line,) = lines
+    assert line.endswith("}\n")
+    assert line.count("\n") == 1
+    assert json.loads(line) == {
+        "time": "2023-11-14T22:13:20.500+00:00",
+        "level": "info",
+        "event": "job",
+        "outcome": "succeeded",
+        "queue": "ns.q",
+        "job": name,
+        "handler": "h",
+        "attempt": 2,
+        "seconds": 0.0012,
+    }
+
+
+def test_successes_can_be_kept_quiet() -> None:
+    lines: list[str] = []
+    told = JobLog(lines.append, queue="ns.q", successes=False, now=lambda: 0.0)
+    told.succeeded(work(id="j"), 0.1)
+    assert not lines

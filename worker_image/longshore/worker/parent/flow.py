@@ -1,0 +1,133 @@
+"""`prefetch: auto`: as many jobs in the worker as will start soon, and no more.
+
+A short job is done sooner than the broker sends the next, so it needs others that wait here. A long
+one must have none behind it: they would start elsewhere.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Protocol
+
+MAX_WAIT = 0.1
+"""Seconds that a job may wait in the worker."""
+
+MAX_PREFETCH = 128
+"""Twice as many gain nothing measurable."""
+
+STUCK = 0.05
+"""Seconds that a job runs before it is taken for a long one that holds others up."""
+
+LOOK_INTERVAL = 0.025
+"""Seconds between two looks while jobs are here."""
+
+GROW_INTERVAL = 1.0
+"""Seconds between two changes to more: each costs the time in which no delivery is under way."""
+
+
+def prefetch_for(mean: float | None, *, slots: int) -> int:
+    """Jobs to hold when one takes `mean` seconds; one per slot while that is unknown."""
+    if mean is None:
+        return slots
+    ahead = MAX_PREFETCH if mean * MAX_PREFETCH < MAX_WAIT else int(MAX_WAIT / mean)
+    return max(slots, min(MAX_PREFETCH, slots * (1 + ahead)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What is to be known at one moment."""
+
+    mean: float | None
+    """Seconds that jobs take lately."""
+
+    is_stuck: bool
+    """Jobs wait, and every slot is taken by one that runs for longer than jobs do lately."""
+
+    taken: int
+    """Slots whose jobs belong to a consumer of before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Hold up to `prefetch` jobs; first give back what waits, if `gives_back`."""
+
+    prefetch: int
+    gives_back: bool
+
+
+def plan(view: View, *, now: int, slots: int) -> Plan | None:
+    """What to change where `now` is the prefetch; None for nothing."""
+    wanted = prefetch_for(view.mean, slots=slots)
+    if (view.is_stuck and now) or (wanted <= slots and now > slots):
+        return Plan(prefetch=slots, gives_back=True)
+    if now < slots:
+        return Plan(prefetch=slots, gives_back=False) if slots - view.taken > now else None
+    if wanted >= 2 * now:
+        return Plan(prefetch=wanted, gives_back=False)
+    return None
+
+
+class Holder(Protocol):
+    """Who holds the jobs."""
+
+    @property
+    def held(self) -> int:
+        """Jobs delivered and not yet settled."""
+
+    def view(self) -> View:
+        """How it stands."""
+
+    def give_back_waiting(self) -> None:
+        """Return to the broker what no child has begun."""
+
+
+class Source(Protocol):
+    """Where jobs come from."""
+
+    async def pause(self) -> None:
+        """No more jobs, please."""
+
+    async def resume(self, prefetch: int) -> None:
+        """So many at a time."""
+
+
+class Flow:
+    """Looks while jobs are here, and acts. Begins with one job per slot."""
+
+    def __init__(self, holder: Holder, source: Source, *, slots: int) -> None:
+        self._holder = holder
+        self._source = source
+        self._slots = slots
+        self._prefetch = slots
+        self._busy = asyncio.Event()
+
+    def note(self) -> None:
+        """Jobs have come or gone."""
+        if self._holder.held or self._prefetch < self._slots:
+            self._busy.set()
+        else:
+            self._busy.clear()
+
+    async def run(self) -> None:
+        """Act until cancelled."""
+        loop = asyncio.get_running_loop()
+        changed = loop.time() - GROW_INTERVAL
+        while True:
+            await self._busy.wait()
+            await asyncio.sleep(LOOK_INTERVAL)
+            step = plan(self._holder.view(), now=self._prefetch, slots=self._slots)
+            if step is None or (
+                step.prefetch > self._slots and loop.time() < changed + GROW_INTERVAL
+            ):
+                continue
+            await self._act(step)
+            changed = loop.time()
+
+    async def _act(self, step: Plan) -> None:
+        await self._source.pause()
+        if step.gives_back:
+            self._holder.give_back_waiting()
+        self._prefetch = step.prefetch
+        if step.prefetch <= self._slots:
+            # Jobs of the old consumer do not count against the new one's prefetch.
+            self._prefetch = max(0, self._slots - self._holder.view().taken)
+        await self._source.resume(self._prefetch)

@@ -1,0 +1,195 @@
+"""One consumer on a channel of its own, from its first delivery until the last is settled."""
+
+import asyncio
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pika
+from pika.channel import Channel
+
+from longshore.worker.parent.acks import Ledger
+from longshore.worker.parent.connection import Connection, resolve, words
+from longshore.worker.parent.inbound import Arrival
+
+CANCEL_TIMEOUT = 5.0
+"""Seconds for the answer to a cancellation."""
+
+LONG_SILENCE = 0.3
+SHORT_SILENCE = 0.05
+"""Seconds without a delivery after which none is taken to be under way."""
+
+_MAX_WAITS = 10
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """A job that the broker has given us, until it takes it back."""
+
+    subscription: "Subscription"
+    tag: int
+    properties: pika.BasicProperties
+    body: bytes
+    fault: str | None = None
+    """What cannot be read of its properties."""
+
+    void: str | None = None
+    """Why the broker has taken it back; None while it is ours."""
+
+    @property
+    def original(self) -> Mapping[str, Any]:
+        """AMQP properties as they came."""
+        original: dict[str, Any] = vars(self.properties)
+        return original
+
+
+class Subscription:
+    """Takes deliveries, acks those that are settled; `on_lost` hears why it ended too early.
+
+    Prefetch is a consumer's for life: RabbitMQ applies a new one to new consumers only.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        channel: Channel,
+        *,
+        prefetch: int,
+        on_deliveries: Callable[[list[Delivery]], None],
+        on_lost: Callable[[str], None],
+    ) -> None:
+        self._connection = connection
+        self._channel = channel
+        self._prefetch = prefetch
+        self._on_deliveries = on_deliveries
+        self._on_lost = on_lost
+        self._ledger: Ledger[Delivery] = Ledger()
+        self._acking: asyncio.Handle | None = None
+        self._arrived = 0
+        self._tag = ""
+        self._is_holding = False
+        """Acks wait: each would have the broker send more."""
+
+        self._is_retired = False
+        self._is_closing = False
+        channel.add_on_close_callback(lambda _, error: self._on_end(words(error)))
+        channel.add_on_cancel_callback(
+            lambda _: self._on_end("the broker has cancelled the consumer")
+        )
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its channel is closed, or about to be."""
+        return self._is_closing
+
+    def start(self, queue: str, *, arguments: Mapping[str, Any]) -> asyncio.Future[None]:
+        """Have jobs of `queue` sent; resolved with the broker's answer, if one comes."""
+        started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._connection.listen(self._channel, self._on_arrivals)
+        self._channel.basic_qos(prefetch_count=self._prefetch)
+        self._tag = self._channel.basic_consume(
+            queue,
+            self._on_message,
+            arguments=dict(arguments),
+            callback=lambda _: resolve(started, None),
+        )
+        return started
+
+    def ack(self, delivery: Delivery) -> None:
+        """Settle a delivery that is not void, together with others of the same moment."""
+        if delivery.void is None:
+            self._ledger.settle(delivery.tag)
+            if self._acking is None:
+                self._acking = asyncio.get_running_loop().call_soon(self._send_acks)
+
+    def give_back(self, delivery: Delivery) -> None:
+        """Return a delivery to the head of its queue, uncharged where nack is free."""
+        if delivery.void is None and self._channel.is_open:
+            self._ledger.forget(delivery.tag)
+            self._channel.basic_nack(delivery.tag, requeue=True)
+            self._close_when_done()
+
+    async def retire(self, *, silence: float) -> None:
+        """Take no more deliveries; the channel closes with the last of those that are here.
+
+        Return when none can come any more; `silence` seconds without one are proof enough.
+        """
+        await self._settle_down(silence)
+        if self._channel.is_open:
+            # pika rejects what still arrives now, and a reject counts as a failed delivery.
+            self._channel.basic_reject = functools.partial(self._channel.basic_nack, requeue=True)
+            cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._channel.basic_cancel(self._tag, lambda _: resolve(cancelled, None))
+            await asyncio.wait({cancelled}, timeout=CANCEL_TIMEOUT)
+        self._is_retired = True
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what acks there are."""
+        self._is_holding = False
+        self._send_acks()
+
+    def void(self, cause: str) -> list[Delivery]:
+        """The broker has taken everything back: close the channel; the deliveries that were ours.
+
+        A channel left open after a basic.cancel of the broker's would keep a zombie consumer that
+        swallows jobs (4.3.6).
+        """
+        gone = self._ledger.clear()
+        for delivery in gone:
+            delivery.void = cause
+        self._close()
+        return gone
+
+    async def _settle_down(self, silence: float) -> None:
+        """Hold acks until no delivery is under way.
+
+        What a quorum queue has assigned to a consumer whose cancellation overtakes it is neither
+        delivered nor taken back before the channel closes, and then it counts as a failed delivery
+        (4.0.5, 4.3.6). With acks held the broker stops when the prefetch is used up.
+        """
+        self._is_holding = True
+        for _ in range(_MAX_WAITS):
+            arrived = self._arrived
+            if self._ledger.unacked >= self._prefetch:
+                return
+            await asyncio.sleep(silence)
+            if self._arrived == arrived:
+                return
+
+    def _on_message(
+        self, _channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
+    ) -> None:
+        self._on_arrivals([Arrival(method.delivery_tag, properties, body)])
+
+    def _on_arrivals(self, arrivals: list[Arrival]) -> None:
+        self._arrived += len(arrivals)
+        deliveries = []
+        for each in arrivals:
+            delivery = Delivery(self, each.tag, each.properties, each.body, each.fault)
+            self._ledger.add(each.tag, delivery)
+            deliveries.append(delivery)
+        self._on_deliveries(deliveries)
+
+    def _send_acks(self) -> None:
+        self._acking = None
+        if self._is_holding or not self._channel.is_open:
+            return  # later, or about to be void
+        for tag, multiple in self._ledger.acks():
+            self._channel.basic_ack(tag, multiple)
+        self._close_when_done()
+
+    def _close_when_done(self) -> None:
+        if self._is_retired and not self._ledger.unacked:
+            self._close()
+
+    def _close(self) -> None:
+        self._is_closing = True
+        self._connection.leave(self._channel)
+        if self._channel.is_open:
+            self._channel.close()
+
+    def _on_end(self, cause: str) -> None:
+        if not self._is_closing:
+            self._on_lost(cause)
