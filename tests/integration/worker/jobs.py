@@ -193,6 +193,7 @@ def leave() -> None:
 
 @handler(max_attempts=1)
 def eat(megabytes: int) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     hoard = bytearray(megabytes * 1024 * 1024)
     time.sleep(600)
     del hoard
