@@ -155,6 +155,13 @@ def test_the_soft_limit_cancels_the_task_of_an_async_handler(bench: Bench) -> No
     worker.wait("job", outcome="succeeded")
 
 
+def test_an_async_handler_behind_a_plain_decorator_runs_before_it_succeeds(bench: Bench) -> None:
+    worker = bench.started()
+    bench.enqueue("sleep_async_in_disguise", diary=bench.diary)
+    worker.wait("job", outcome="succeeded")
+    assert bench.lines() == ["woke 1"]
+
+
 def test_a_job_past_its_memory_limit_is_killed_without_grace(bench: Bench) -> None:
     bench.started(memory_limit_per_job=150 * 1024 * 1024, kill_grace="1m")
     bench.enqueue("eat", megabytes=300)
