@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -115,4 +117,23 @@ def test_handlers_that_no_json_object_can_call_are_refused() -> None:
 
     for function in (positional, starred, foreign):
         with pytest.raises(HandlerError, match=r"test_binding.py:\d+"):
+            bind(function)
+
+
+def test_generators_are_refused_because_a_call_runs_none_of_them() -> None:
+    @handler
+    def stepwise() -> Iterator[int]:
+        yield 1
+
+    @handler
+    async def stepwise_async() -> AsyncIterator[int]:
+        yield 1
+
+    @handler
+    @functools.wraps(stepwise)
+    def disguised() -> Iterator[int]:
+        return stepwise()
+
+    for function in (stepwise, stepwise_async, disguised):
+        with pytest.raises(HandlerError, match=r"test_binding.py:\d+: handler 'stepwise.*`yield`"):
             bind(function)

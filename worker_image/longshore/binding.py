@@ -25,9 +25,9 @@ class Binding:
     """A handler with its parameters known. Raises HandlerError when they cannot be filled."""
 
     def __init__(self, spec: HandlerSpec) -> None:
+        _refuse_generators(spec)
         self._function = spec.function
         self.max_attempts = spec.max_attempts
-        self.is_async = inspect.iscoroutinefunction(spec.function)
         parameters = list(inspect.signature(spec.function).parameters.values())
         annotations = _annotations(spec)
         self.takes_job = bool(parameters) and annotations.get(parameters[0].name) is Job
@@ -48,13 +48,25 @@ class Binding:
             raise InvalidArguments(_summary(error)) from None
 
     def call(self, job: Job | None, arguments: dict[str, Any]) -> Any:
-        """Run the handler; for an `async def` one the result is a coroutine.
+        """Run the handler; a result that is awaitable is yet to be awaited.
+
+        A decorator may hide an `async def`, so only the result tells.
 
         `job` is not looked at where the handler does not take it (`takes_job`).
         """
         if self.takes_job:
             return self._function(job, **arguments)
         return self._function(**arguments)
+
+
+def _refuse_generators(spec: HandlerSpec) -> None:
+    # Behind decorators too. A call only makes the generator: the job would succeed without running.
+    function = inspect.unwrap(spec.function)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise HandlerError(
+            f"{spec.place}: handler {spec.name!r} has a `yield`, so a call would run none of it; "
+            "return instead, or consume the generator in a handler without `yield`"
+        )
 
 
 def _annotations(spec: HandlerSpec) -> dict[str, Any]:

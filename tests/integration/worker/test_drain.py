@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,11 @@ def test_a_second_sigterm_kills(bench: Bench) -> None:
     assert worker.stop() == 143
     assert time.monotonic() - began < 5
     wait_for(lambda: bench.ready() == 1)
+    # It was dead before the broker could give it to another worker, so nobody is charged.
+    assert worker.events("job", outcome="returned")
+    second = bench.started()
+    assert bench.wait_lines(2)[1] == "start 1"
+    second.stop(number=signal.SIGKILL)
 
 
 def test_an_idle_worker_ends_at_once(bench: Bench) -> None:
@@ -73,9 +79,11 @@ def test_an_idle_worker_ends_at_once(bench: Bench) -> None:
 
 def test_children_are_replaced_after_so_many_jobs(bench: Bench) -> None:
     worker = bench.started(max_jobs_per_child=2)
-    for _ in range(6):
-        bench.enqueue("write", diary=bench.diary)
+    for number in range(6):
+        bench.enqueue("endure", diary=bench.diary, number=number)
     worker.wait("job", count=6, outcome="succeeded")
+    pids = Counter(line.split()[3] for line in bench.lines() if line.split()[1] == "end")
+    assert list(pids.values()) == [2, 2, 2]
     assert not worker.events("child-died-idle")
     assert worker.stop() == 0
 

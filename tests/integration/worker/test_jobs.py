@@ -155,8 +155,15 @@ def test_the_soft_limit_cancels_the_task_of_an_async_handler(bench: Bench) -> No
     worker.wait("job", outcome="succeeded")
 
 
-def test_a_job_past_its_memory_limit_is_killed(bench: Bench) -> None:
-    bench.started(memory_limit_per_job=150 * 1024 * 1024)
+def test_an_async_handler_behind_a_plain_decorator_runs_before_it_succeeds(bench: Bench) -> None:
+    worker = bench.started()
+    bench.enqueue("sleep_async_in_disguise", diary=bench.diary)
+    worker.wait("job", outcome="succeeded")
+    assert bench.lines() == ["woke 1"]
+
+
+def test_a_job_past_its_memory_limit_is_killed_without_grace(bench: Bench) -> None:
+    bench.started(memory_limit_per_job=150 * 1024 * 1024, kill_grace="1m")
     bench.enqueue("eat", megabytes=300)
     properties, _ = bench.dead()
     assert properties.headers[DEAD_REASON] == "memory-limit"
@@ -234,6 +241,18 @@ def test_bodies_of_any_size_arrive(bench: Bench, size: int) -> None:
     bench.enqueue("measure", diary=bench.diary, data="x" * size)
     worker.wait("job", outcome="succeeded")
     assert bench.lines() == [str(size)]
+
+
+def test_a_header_whose_name_is_no_text_costs_no_connection(bench: Bench) -> None:
+    worker = bench.started()
+    body = json.dumps({"diary": bench.diary}).encode()
+    headers = {b"\xff\xfe": "theirs", ATTEMPT: "many"}
+    bench.publish(body, type="write", content_type="application/json", headers=headers)
+    properties, dead_body = bench.dead()
+    assert dead_body == body
+    assert properties.headers[DEAD_REASON] == "undecodable"
+    assert properties.headers[b"\xff\xfe"] == "theirs"
+    assert not worker.events("consumer-lost")
 
 
 def test_a_job_needs_nothing_but_the_wire_format(bench: Bench) -> None:

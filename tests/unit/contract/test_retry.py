@@ -18,12 +18,6 @@ def test_jitter_lengthens_and_shortens_by_its_share() -> None:
     assert 124.9 < policy.delay_after(1, chance=0.9999) < 125
 
 
-def test_the_last_attempt_is_the_one_that_uses_them_up() -> None:
-    policy = RetryPolicy(max_attempts=3)
-
-    assert [policy.is_last(attempt) for attempt in (1, 2, 3, 4)] == [False, False, True, True]
-
-
 @given(st.integers(min_value=1, max_value=10**6), st.floats(min_value=0, max_value=0.999))
 def test_no_attempt_is_too_high_to_count(attempt: int, chance: float) -> None:
     policy = RetryPolicy(max_delay=3600, jitter=0.5)

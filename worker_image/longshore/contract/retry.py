@@ -14,10 +14,6 @@ class RetryPolicy:
     jitter: float = 0.25
     """Largest share by which a delay is lengthened or shortened, 0 to 1."""
 
-    def is_last(self, attempt: int) -> bool:
-        """Whether no attempt follows `attempt`, which counts from 1."""
-        return attempt >= self.max_attempts
-
     def delay_after(self, attempt: int, *, chance: float) -> float:
         """Seconds between the failure of `attempt` and the next one.
 

@@ -1,15 +1,16 @@
 """A child: runs one job after another and reports how each ended."""
 
 import asyncio
+import inspect
 import os
 import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from longshore.binding import Binding, InvalidArguments, NotAnObject
 from longshore.contract.message import MAX_ERROR, MAX_TRACEBACK
@@ -118,19 +119,19 @@ class _Child:
         binding = self._bindings[frame.handler]
         arguments = binding.arguments(frame.body)
         job = self._job(frame) if binding.takes_job else None
-        if not binding.is_async:
-            binding.call(job, arguments)
+        result = binding.call(job, arguments)
+        if not inspect.isawaitable(result):
             return
         if self._runner is None:
             self._runner = asyncio.Runner()
         try:
-            self._runner.get_loop().run_until_complete(self._await(binding, job, arguments))
+            self._runner.get_loop().run_until_complete(self._await(result))
         except (SystemExit, KeyboardInterrupt):
             self._runner = None  # they leave the loop in the middle of things
             raise
 
-    async def _await(self, binding: Binding, job: Job | None, arguments: dict[str, Any]) -> None:
-        task = asyncio.ensure_future(binding.call(job, arguments))
+    async def _await(self, result: Awaitable[object]) -> None:
+        task = asyncio.ensure_future(result)
         self._interrupts.deliver_to(task)
         try:
             await task

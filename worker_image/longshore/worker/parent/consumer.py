@@ -6,9 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pika
+import pika.exceptions
 
 from longshore.contract.features import Features
-from longshore.worker.parent.connection import Backoff, Connection, Lost, connect, resolve
+from longshore.worker.parent.connection import (
+    Backoff,
+    Connection,
+    Lost,
+    connect,
+    resolve,
+    words,
+)
 from longshore.worker.parent.logs import Log
 from longshore.worker.parent.subscription import (
     LONG_SILENCE,
@@ -51,6 +59,7 @@ class Consumer:
         self._retired: list[Subscription] = []
         """Those that took jobs before; some may still run."""
 
+        self._retirement = asyncio.Lock()
         self._lost: asyncio.Future[str] | None = None
         self._has_ack_timeout = True
         self._is_consuming = False
@@ -90,15 +99,19 @@ class Consumer:
         await self._retire_current(silence=SHORT_SILENCE)
 
     async def _retire_current(self, *, silence: float) -> None:
-        current, self._current = self._current, None
-        if current:
-            self._retired.append(current)
-            await current.retire(silence=silence)
-            self._retired = [each for each in self._retired if not each.is_over]
+        # A drain waits for a pause that is under way: until then jobs may come.
+        async with self._retirement:
+            current, self._current = self._current, None
+            if current:
+                self._retired.append(current)
+                await current.retire(silence=silence)
+                self._retired = [each for each in self._retired if not each.is_over]
 
     async def resume(self, prefetch: int) -> None:
         """Consume anew with `prefetch` beside the jobs that are still here; not at all for 0."""
         self._prefetch = prefetch
+        # A connection made since the pause consumes already.
+        await self._retire_current(silence=SHORT_SILENCE)
         connection, lost = self._connection, self._lost
         if not prefetch or self._draining or not connection or not lost or lost.done():
             return
@@ -131,12 +144,18 @@ class Consumer:
             return await lost
         finally:
             self._is_consuming = False
-            self._void(lost.result() if lost.done() else "the channel is given up")
+            # From here on nothing that this loss was told of touches the channels that follow.
+            resolve(lost, "the channel is given up")
+            self._void(lost.result())
 
     async def _subscribe(
         self, connection: Connection, lost: asyncio.Future[str], *, prefetch: int
     ) -> None:
         channel = await connection.channel()
+        if lost.done() or self._draining:  # in the meantime
+            if channel.is_open:
+                channel.close()
+            return
 
         def lose(cause: str) -> None:
             if not lost.done():
@@ -154,7 +173,10 @@ class Consumer:
         arguments: dict[str, Any] = {}
         if connection.features.ack_timeout_by_consumer and self._has_ack_timeout:
             arguments["x-consumer-timeout"] = round(self._ack_timeout * 1000)
-        started = current.start(self._queue, arguments=arguments)
+        try:
+            started = current.start(self._queue, arguments=arguments)
+        except pika.exceptions.AMQPError as error:  # closed since it was opened
+            raise Lost(words(error)) from None
         lost.add_done_callback(lambda _: resolve(started, None))
         await connection.answer(started)
         if lost.done():

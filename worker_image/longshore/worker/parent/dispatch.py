@@ -57,7 +57,7 @@ class Dispatch:
         self._running: dict[int, Work] = {}
         """By ticket: handed to a child and not yet ended."""
 
-        self._settling: set[asyncio.Task[None]] = set()
+        self._settling: dict[asyncio.Task[None], Delivery] = {}
         self._tickets = itertools.count(1)
         self._loop = asyncio.get_running_loop()
         self._quiet = asyncio.Event()
@@ -110,6 +110,10 @@ class Dispatch:
         except Undecodable as error:
             self._bury_undecodable(delivery, str(error))
             return None
+        # What is not foreseen must not end the connection: the job would return and end the next.
+        except Exception as error:
+            self._bury_undecodable(delivery, f"{type(error).__name__}: {error}")
+            return None
         work = Work(
             ticket=next(self._tickets),
             delivery=delivery,
@@ -139,6 +143,10 @@ class Dispatch:
         for work in self._running.values():
             if id(work.delivery) in gone:
                 self._pool.interrupt(work, Cause.DELIVERY_LOST)
+        for task, delivery in self._settling.items():
+            if delivery.void:
+                # It may wait for a broker that is away for long.
+                task.cancel()
         self._changed()
 
     # From the children
@@ -152,8 +160,13 @@ class Dispatch:
                 waiting.popleft()
                 self._settle(work.delivery, verdict, fields=work.fields())
                 continue
-            if not self._pool.hand(work):
-                break
+            try:
+                if not self._pool.hand(work):
+                    break
+            except (TypeError, ValueError) as error:  # headers that no child can be given
+                waiting.popleft()
+                self._bury_undecodable(work.delivery, f"{type(error).__name__}: {error}")
+                continue
             waiting.popleft()
             self._running[work.ticket] = work
             if work.message.attempt == 1:
@@ -222,7 +235,8 @@ class Dispatch:
             await self._quiet.wait()
 
     def _is_busy(self) -> bool:
-        return bool(self._settling) or any(not w.delivery.void for w in self._running.values())
+        running = (work.delivery for work in self._running.values())
+        return any(not each.void for each in (*self._settling.values(), *running))
 
     def _kill_running(self) -> None:
         for slot in self._pool.slots:
@@ -249,7 +263,7 @@ class Dispatch:
             task = self._loop.create_task(
                 self._publish_and_ack(delivery, publication, verdict=verdict, fields=fields)
             )
-            self._settling.add(task)
+            self._settling[task] = delivery
             task.add_done_callback(self._on_settled)
         else:
             delivery.subscription.ack(delivery)
@@ -263,7 +277,11 @@ class Dispatch:
         verdict: Verdict,
         fields: dict[str, Any],
     ) -> None:
-        await self._publisher.publish(publication, wanted=lambda: delivery.void is None)
+        try:
+            await self._publisher.publish(publication, wanted=lambda: delivery.void is None)
+        except asyncio.CancelledError:
+            if delivery.void is None:
+                raise
         if delivery.void:
             verdict = Verdict(outcome=Outcome.VOID, error=delivery.void)
         else:
@@ -271,7 +289,7 @@ class Dispatch:
         self._tell(verdict, fields)
 
     def _on_settled(self, task: asyncio.Task[None]) -> None:
-        self._settling.discard(task)
+        del self._settling[task]
         if not task.cancelled() and (error := task.exception()):
             # The job stays unacked: it returns when the connection ends.
             log.error("settling-failed", error=repr(error))

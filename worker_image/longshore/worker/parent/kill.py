@@ -62,9 +62,11 @@ class Killer:
 
     def _strike(self, slot: Slot, number: signal.Signals) -> None:
         seen = processes.snapshot()
-        processes.signal_group(slot.pid, number)
+        refused = processes.signal_group(slot.pid, number)
         escaped = processes.tree(slot.pid, seen) - processes.group(slot.pid, seen)
-        processes.signal_each(escaped, number, seen)
+        refused += processes.signal_each(escaped, number, seen)
+        if refused:
+            log.error("signal-refused", pids=sorted(refused), signal=number.name)
 
     def _rest_of(self, slot: Slot) -> set[int]:
         seen = processes.snapshot()

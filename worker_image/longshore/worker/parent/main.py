@@ -10,7 +10,6 @@ import os
 import random
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -25,6 +24,7 @@ from longshore.worker import prctl, termination
 from longshore.worker.frames import ImportFailed, Ready
 from longshore.worker.parent import memory, processes
 from longshore.worker.parent.consumer import Consumer
+from longshore.worker.parent.crash import fail_loudly
 from longshore.worker.parent.dispatch import Dispatch
 from longshore.worker.parent.flow import Flow
 from longshore.worker.parent.health import Health
@@ -41,8 +41,10 @@ DRAINED = 0
 BAD_CONFIG = 2
 IMPORT_FAILED = 3
 ZYGOTE_GONE = 4
-CRASHED = 70
 KILLED = 143
+
+RETURN_TIMEOUT = 1.0
+"""Seconds that the second SIGTERM leaves for giving back the jobs that it has ended."""
 
 log = Log("longshore.worker")
 
@@ -124,6 +126,7 @@ class _Worker:
             log.warning("killed")
             serving.cancel()
             code = self._killed.result()
+            await self._kill()
         await self._stop()
         return code
 
@@ -145,7 +148,7 @@ class _Worker:
         answer = await self._zygotes_answer()
         if not isinstance(answer, Ready):
             return answer
-        dispatch = self._build(answer)
+        dispatch = self._dispatch = self._build(answer)
         self._start(self._consumer.run())
         await self._ending
         log.info("draining", held=dispatch.held, mode=config.on_termination)
@@ -252,6 +255,15 @@ class _Worker:
             dead=settled[Outcome.DEAD],
         )
 
+    async def _kill(self) -> None:
+        """End all jobs while their deliveries are ours: no other worker has one of them yet."""
+        if self._pool:
+            self._dispatch.draining = True
+            await self._pool.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RETURN_TIMEOUT):
+                    await self._dispatch.quiet()
+
     async def _stop(self) -> None:
         """Close in the order of dependence: consumer, children, publisher, zygote."""
         if self._pool:
@@ -267,7 +279,7 @@ class _Worker:
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
-        task.add_done_callback(_fail_loudly)
+        task.add_done_callback(fail_loudly)
         self._tasks.append(task)
 
     def _on_signal(self) -> None:
@@ -286,17 +298,6 @@ class _Worker:
         termination.tell(message)
         if not self._ending.done():
             self._ending.set_result(ZYGOTE_GONE)
-
-
-def _fail_loudly(task: asyncio.Task[Any]) -> None:
-    """A part that dies of a bug takes the worker with it; the broker redelivers its jobs."""
-    if task.cancelled():
-        return
-    with contextlib.suppress(asyncio.InvalidStateError):
-        if error := task.exception():
-            log.error("crashed", error=repr(error))
-            sys.excepthook(type(error), error, error.__traceback__)
-            os._exit(CRASHED)
 
 
 def _now() -> int:

@@ -85,7 +85,7 @@ class Judge:
         properties["headers"] = {
             name: value
             for name, value in (original.get("headers") or {}).items()
-            if not name.startswith(_BROKERS_OWN) and name not in ("CC", "BCC")
+            if not _is_brokers(name)
         }
         return self._dead(properties, body, DeadReason.UNDECODABLE, error)
 
@@ -191,6 +191,11 @@ class Judge:
             body=body,
         )
         return Verdict(outcome=Outcome.DEAD, publication=publication, reason=reason, error=error)
+
+
+def _is_brokers(header: str | bytes) -> bool:
+    # A name that is no UTF-8 is bytes, and somebody's own.
+    return isinstance(header, str) and (header.startswith(_BROKERS_OWN) or header in ("CC", "BCC"))
 
 
 _UNSENDABLE = frozenset({"user_id", "expiration"})

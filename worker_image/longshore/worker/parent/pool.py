@@ -10,6 +10,7 @@ from longshore.contract.message import DeadReason
 from longshore.worker.frames import Cause, Ended, Progress
 from longshore.worker.parent import processes
 from longshore.worker.parent.clocks import Clocks
+from longshore.worker.parent.crash import fail_loudly
 from longshore.worker.parent.flow import STUCK
 from longshore.worker.parent.kill import Killer
 from longshore.worker.parent.logs import Log
@@ -21,6 +22,9 @@ from longshore.worker.parent.zygote import Birth, Zygote
 
 MAX_RESPAWN_DELAY = 30.0
 """Seconds between children when one after another dies without having done anything."""
+
+HAND_RETRY = 1.0
+"""Seconds until a job is handed over again that descriptors or memory were lacking for."""
 
 CLOSE_GRACE = 1.0
 """Seconds that idle children have to end by themselves."""
@@ -76,6 +80,7 @@ class Pool:
         self._killer = Killer(zygote=zygote.pid, grace=limits.kill_grace, on_kill=on_kill)
         self._statuses: dict[int, asyncio.Future[int]] = {}
         self._burials: set[asyncio.Task[None]] = set()
+        self._hand_retry: asyncio.TimerHandle | None = None
         self._barren = 0
         self._ending = False
         self._empty = asyncio.Event()
@@ -108,11 +113,21 @@ class Pool:
                 return False
         except OSError as error:  # no descriptor or memory left for a large body: it waits
             log.warning("hand-over-failed", error=str(error), **work.fields())
+            self._hand_again_soon()
             return False
         if len(slot.busy) == 1:
             slot.begin(now)
         self._clocks.note(slot)
         return True
+
+    def _hand_again_soon(self) -> None:
+        # Where no job runs, nothing else would ever look for room again.
+        if self._hand_retry is None:
+            self._hand_retry = self._loop.call_later(HAND_RETRY, self._hand_again)
+
+    def _hand_again(self) -> None:
+        self._hand_retry = None
+        self.listener.on_room()
 
     def _roomiest(self, now: float) -> Slot | None:
         best, least = None, sys.maxsize
@@ -131,7 +146,16 @@ class Pool:
 
     def take_back(self) -> list[Work]:
         """Everything handed over that no child has begun."""
-        return [work for slot in self.slots for work in slot.take_back()]
+        return [work for slot in self.slots for work in self._take_back(slot)]
+
+    def _take_back(self, slot: Slot) -> list[Work]:
+        first = slot.running
+        back = slot.take_back()
+        if slot.running is not first:
+            # The clocks ran against a job that never began; a later one, which the child
+            # received meanwhile, has its whole time.
+            slot.begin(self._loop.time())
+        return back
 
     def interrupt(self, work: Work, cause: Cause) -> None:
         """Ask `work` to end soon, if it runs."""
@@ -141,7 +165,8 @@ class Pool:
 
     def kill(self, slot: Slot, cause: Kill) -> None:
         """End a child, with its whole tree; what waits behind its job goes elsewhere at once."""
-        self._killer.kill(slot, cause)
+        # A child that eats memory would eat on through its grace, and the kernel then ends all.
+        self._killer.kill(slot, cause, at_once=cause is Kill.MEMORY_LIMIT)
         self._on_held(slot)
 
     def on_status(self, pid: int, status: int) -> None:
@@ -187,6 +212,8 @@ class Pool:
 
     def _on_records(self, slot: Slot) -> None:
         records = slot.read_records()
+        if slot.has_hung_up:  # its end stays readable for good
+            self._loop.remove_reader(slot.results)
         if not records:
             return
         now = self._loop.time()
@@ -221,7 +248,7 @@ class Pool:
         self.kill(slot, Kill.HARD_LIMIT)
 
     def _on_held(self, slot: Slot) -> None:
-        if back := slot.take_back():
+        if back := self._take_back(slot):
             self.listener.on_taken_back(back)
 
     def _on_exit(self, slot: Slot) -> None:
@@ -232,6 +259,7 @@ class Pool:
         burial = self._loop.create_task(self._bury(slot))
         self._burials.add(burial)
         burial.add_done_callback(self._burials.discard)
+        burial.add_done_callback(fail_loudly)
 
     async def _bury(self, slot: Slot) -> None:
         """The order is that of docs/state_machine.md, "Order at the end of a child"."""

@@ -57,21 +57,36 @@ def group(leader: int, processes: Mapping[int, Process]) -> set[int]:
     return {p.pid for p in processes.values() if p.group == leader and p.is_alive}
 
 
-def signal_group(leader: int, number: signal.Signals) -> None:
-    """Signal a group whose leader is not yet reaped, so the id is still its own."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(leader, number)
+def signal_group(leader: int, number: signal.Signals) -> list[int]:
+    """Signal a group whose leader is not yet reaped, so the id is still its own.
+
+    The leader if all of the group is another user's and cannot be signalled.
+    """
+    try:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(leader, number)
+    except PermissionError:
+        return [leader]
+    return []
 
 
 def signal_each(
     pids: Iterable[int], number: signal.Signals, processes: Mapping[int, Process]
-) -> None:
-    """Signal processes of a snapshot, unless an id has gone to somebody else since."""
+) -> list[int]:
+    """Signal processes of a snapshot, unless an id has gone to somebody else since.
+
+    Those of other users, which cannot be signalled.
+    """
+    refused = []
     for pid in pids:
         with contextlib.suppress(ProcessLookupError), _pidfd(pid) as descriptor:
             now = _read(pid)
-            if now and now.started == processes[pid].started:
-                signal.pidfd_send_signal(descriptor, number)
+            try:
+                if now and now.started == processes[pid].started:
+                    signal.pidfd_send_signal(descriptor, number)
+            except PermissionError:
+                refused.append(pid)
+    return refused
 
 
 def reap(on_exit: Callable[[int, int], None]) -> None:

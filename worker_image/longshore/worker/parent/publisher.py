@@ -133,7 +133,9 @@ class Publisher:
         channel = await connection.channel()
 
         def lose(cause: str) -> None:
-            resolve(lost, cause)
+            if lost.done():
+                return  # what is unconfirmed now was sent on a later channel
+            lost.set_result(cause)
             self._open.clear()
             unconfirmed, self._unconfirmed = self._unconfirmed, {}
             for waiting in unconfirmed.values():
@@ -143,8 +145,17 @@ class Publisher:
         lost.add_done_callback(lambda _: resolve(selected, None))
         channel.add_on_close_callback(lambda _, error: lose(words(error)))
         channel.add_on_return_callback(self._on_return)
-        channel.confirm_delivery(self._on_confirm, callback=lambda _: resolve(selected, None))
-        await connection.answer(selected)
+        try:
+            channel.confirm_delivery(self._on_confirm, callback=lambda _: resolve(selected, None))
+            await connection.answer(selected)
+        except (pika.exceptions.AMQPError, Lost) as error:
+            cause = str(error) if isinstance(error, Lost) else words(error)
+            lose(cause)
+            if channel.is_open:
+                channel.close()
+            raise Lost(cause) from None
+        if lost.done():
+            return lost.result()
         self._number = 0
         self._channel = channel
         self._open.set()

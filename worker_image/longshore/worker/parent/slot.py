@@ -17,9 +17,12 @@ from longshore.worker.frames import (
     receive_job,
     send_job,
 )
+from longshore.worker.parent.logs import Log
 from longshore.worker.parent.output import Output
 from longshore.worker.parent.work import Work
 from longshore.worker.parent.zygote import Birth
+
+log = Log("longshore.slot")
 
 
 class Kill(StrEnum):
@@ -60,6 +63,8 @@ class Slot:
         """Gets no more jobs: dying, or to be replaced."""
 
         self.is_dead = False
+        self.has_hung_up = False
+        """Its end of the results is closed: it can report nothing more."""
 
         self.memory_seen = 0
         """Bytes at which the memory watchdog killed it."""
@@ -105,6 +110,9 @@ class Slot:
             data = self.results.recv(262_144)
         except (BlockingIOError, ConnectionResetError):
             return []
+        if not data:
+            self.has_hung_up = True
+            return []
         return self._reader.feed(data)
 
     def interrupt(self, work: Work, cause: Cause) -> None:
@@ -116,7 +124,10 @@ class Slot:
         """Signal the child alone; the pidfd can mean no other process."""
         # No such process: it is dead already, and its end is on its way to us.
         with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, number)
+            try:
+                signal.pidfd_send_signal(self.pidfd, number)
+            except PermissionError:  # the handler has changed its user
+                log.warning("signal-refused", pids=[self.pid], signal=number.name)
 
     def take_back(self) -> list[Work]:
         """Jobs that the child has never received, exactly; they are ours again."""

@@ -185,6 +185,8 @@ class Subscription:
             self._close()
 
     def _close(self) -> None:
+        if self._is_closing:
+            return  # the channel's number may be another's by now
         self._is_closing = True
         self._connection.leave(self._channel)
         if self._channel.is_open:

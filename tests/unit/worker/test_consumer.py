@@ -1,0 +1,94 @@
+"""Channels that close, open and are given up in the wrong moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pika
+import pytest
+
+from longshore.worker.parent import consumer as module
+from longshore.worker.parent.consumer import Consumer
+from longshore.worker.parent.inbound import Arrival
+from longshore.worker.parent.subscription import Delivery
+from tests.unit.worker.channels import FakeChannel, FakeConnection
+
+
+class Stage:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.connection = FakeConnection()
+        self.arrived: list[Delivery] = []
+        self.voided: list[Delivery] = []
+
+        async def connect(*_: Any, **__: Any) -> FakeConnection:
+            return self.connection
+
+        monkeypatch.setattr(module, "connect", connect)
+        self.consumer = Consumer(pika.ConnectionParameters(), queue="q", prefetch=2, ack_timeout=60)
+        self.consumer.on_deliveries = self.arrived.extend
+        self.consumer.on_void = self.voided.extend
+        self.running = asyncio.ensure_future(self.consumer.run())
+
+    def deliver(self, channel: FakeChannel) -> Delivery:
+        arrival = Arrival(1, pika.BasicProperties(), b"{}")
+        self.connection.listeners[channel.channel_number]([arrival])
+        return self.arrived[-1]
+
+
+@pytest.fixture
+async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    stage = Stage(monkeypatch)
+    yield stage
+    stage.running.cancel()
+
+
+async def test_the_late_end_of_an_old_channel_takes_nothing_from_the_new(stage: Stage) -> None:
+    old = await stage.connection.arrive()
+    first = stage.deliver(old)
+    old.end(old, RuntimeError("gone"))
+    new = await stage.connection.arrive()
+    second = stage.deliver(new)
+    old.end(old, RuntimeError("gone at last"))
+    assert stage.voided == [first]
+    assert second.void is None
+    assert new.is_open
+
+
+async def test_a_channel_that_closes_as_it_opens_is_tried_again(stage: Stage) -> None:
+    await stage.connection.arrive(is_broken=True)
+    channel = await stage.connection.arrive()
+    assert channel.consumers == ["q"]
+    assert not stage.running.done()
+
+
+async def test_a_drain_overtakes_a_subscription(stage: Stage) -> None:
+    await asyncio.wait_for(stage.consumer.drain(), 1)
+    late = await stage.connection.arrive()
+    assert not late.consumers
+    assert not late.is_open
+
+
+async def test_a_drain_waits_for_a_pause_that_is_under_way(stage: Stage) -> None:
+    channel = await stage.connection.arrive()
+    pausing = asyncio.ensure_future(stage.consumer.pause())
+    await asyncio.sleep(0)
+    await stage.consumer.drain()
+    assert pausing.done()
+    assert not channel.consumers
+
+
+async def test_a_channel_that_comes_for_a_lost_pause_is_closed(stage: Stage) -> None:
+    first = await stage.connection.arrive()
+    delivery = stage.deliver(first)
+    await stage.consumer.pause()
+    resuming = asyncio.ensure_future(stage.consumer.resume(1))
+    await asyncio.sleep(0.01)
+    first.end(first, RuntimeError("gone"))
+    late = await stage.connection.arrive()
+    await resuming
+    new = await stage.connection.arrive()
+    assert stage.voided == [delivery]
+    assert (late.consumers, new.consumers) == ([], ["q"])
+    assert stage.consumer.is_current(stage.deliver(new))

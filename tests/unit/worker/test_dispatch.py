@@ -1,0 +1,121 @@
+"""Deliveries that nobody foresaw, and a broker that is away."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pika
+import pytest
+
+from longshore.contract.message import DeadReason
+from longshore.contract.retry import RetryPolicy
+from longshore.worker.parent import dispatch as module
+from longshore.worker.parent.dispatch import Dispatch
+from longshore.worker.parent.outcome import Judge, Outcome, Publication, Verdict
+from longshore.worker.parent.subscription import Delivery
+
+
+class Away:
+    """A publisher without broker."""
+
+    def __init__(self) -> None:
+        self.asked: list[Publication] = []
+
+    async def publish(self, publication: Publication, **_: Any) -> bool:
+        self.asked.append(publication)
+        await asyncio.Event().wait()
+        return True
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.publisher = Away()
+        self.told: list[Verdict] = []
+        self.consumer = SimpleNamespace(features=None)
+        self.pool = SimpleNamespace(take_back=list, hand=lambda _: False)
+        parts: Any = {
+            "pool": self.pool,
+            "consumer": self.consumer,
+            "publisher": self.publisher,
+            "metrics": SimpleNamespace(
+                jobs=dict.fromkeys(Outcome, 0),
+                wait_seconds=SimpleNamespace(observe=lambda _: None),
+            ),
+            "job_log": SimpleNamespace(settled=lambda verdict, _: self.told.append(verdict)),
+        }
+        self.dispatch = Dispatch(
+            judge=Judge(
+                queue="q",
+                host="h",
+                retry=RetryPolicy(),
+                handlers={"write": None},
+                now=lambda: 0,
+                chance=lambda: 0.5,
+            ),
+            hard_limit=1.0,
+            soft_limit=1.0,
+            new_id=lambda: "id",
+            **parts,
+        )
+
+
+def delivery(**properties: Any) -> Delivery:
+    subscription: Any = None
+    given = pika.BasicProperties(type="write", content_type="application/json", **properties)
+    return Delivery(subscription, 1, given, b"{}")
+
+
+async def test_what_the_decoder_trips_over_is_undecodable_and_others_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage()
+    handed: list[Any] = []
+    monkeypatch.setattr(stage.pool, "hand", lambda work: handed.append(work) or True)
+    decode = module.decode
+
+    def trip(properties: Any, body: bytes, **options: Any) -> Any:
+        if properties.headers:
+            raise TypeError("startswith")
+        return decode(properties, body, **options)
+
+    monkeypatch.setattr(module, "decode", trip)
+    fine = delivery(message_id="fine")
+    stage.dispatch.on_deliveries([delivery(headers={b"\xff": 1}), fine])
+    await asyncio.sleep(0)
+    (publication,) = stage.publisher.asked
+    headers = publication.properties["headers"]
+    assert headers["longshore-dead-reason"] == DeadReason.UNDECODABLE
+    assert headers[b"\xff"] == 1
+    assert [work.message.id for work in handed] == ["fine"]
+
+
+async def test_a_job_that_no_frame_can_carry_is_undecodable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage()
+
+    def hand(_: Any) -> bool:
+        raise TypeError("keys must be str")
+
+    monkeypatch.setattr(stage.pool, "hand", hand)
+    stage.dispatch.on_deliveries([delivery()])
+    await asyncio.sleep(0)
+    assert len(stage.publisher.asked) == 1
+    assert stage.dispatch.held == 1
+
+
+async def test_a_drain_does_not_wait_for_what_the_broker_has_taken_back() -> None:
+    stage = Stage()
+    lost = delivery(headers={"longshore-attempt": "many"})
+    stage.dispatch.on_deliveries([lost])
+    await asyncio.sleep(0)
+    assert stage.publisher.asked
+    lost.void = "connection lost"
+    stage.dispatch.on_void([lost])
+    stage.dispatch.start_draining(requeue=False)
+    await asyncio.wait_for(stage.dispatch.quiet(), 0.1)
+    await asyncio.sleep(0)
+    assert stage.dispatch.held == 0
+    assert [verdict.outcome for verdict in stage.told] == [Outcome.VOID]

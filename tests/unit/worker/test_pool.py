@@ -1,0 +1,133 @@
+"""The pool over sockets without processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from longshore.worker.parent import crash, processes
+from longshore.worker.parent import pool as module
+from longshore.worker.parent.kill import Killer
+from longshore.worker.parent.pool import Limits, Pool
+from longshore.worker.parent.slot import Kill
+from tests.unit.worker.test_slot import Child, work
+
+
+class Zygote:
+    pid = 0
+
+    def fork(self) -> None:
+        pass
+
+
+class Listener:
+    rooms = 0
+
+    def on_room(self) -> None:
+        self.rooms += 1
+
+    def on_taken_back(self, works: list[Any]) -> None:
+        pass
+
+
+@pytest.fixture
+def child() -> Iterator[Child]:
+    child = Child()
+    yield child
+    child.close()
+
+
+def pool_of(child: Child) -> Pool:
+    zygote: Any = Zygote()
+    listener: Any = Listener()
+    limits = Limits(slots=1, kill_grace=60.0, max_jobs=0)
+    pool = Pool(zygote, limits=limits, on_kill=lambda _: None)
+    pool.start(listener)
+    pool.slots.append(child.slot)
+    return pool
+
+
+async def test_a_job_behind_one_that_is_taken_back_has_its_whole_time(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, slot = pool_of(child), child.slot
+    first, second = work(1), work(2)
+    for each in (first, second):
+        slot.hand(each)
+    slot.begin(asyncio.get_running_loop().time() - 0.9)
+
+    def take_back() -> list[Any]:  # while the parent takes the first, the child gets the second
+        slot.busy.popleft()
+        return [first]
+
+    monkeypatch.setattr(slot, "take_back", take_back)
+    assert pool.take_back() == [first]
+    assert slot.due(60.0) > asyncio.get_running_loop().time() + 0.9
+
+
+async def test_a_job_that_nothing_was_left_for_is_handed_over_again(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HAND_RETRY", 0.01)
+    pool = pool_of(child)
+
+    def hand(_: Any) -> bool:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(child.slot, "hand", hand)
+    assert not pool.hand(work(1))
+    assert not pool.hand(work(1))
+    await asyncio.sleep(0.05)
+    assert pool.listener.rooms == 1  # type: ignore[attr-defined]
+
+
+async def test_a_child_that_hangs_up_is_not_listened_to(child: Child) -> None:
+    pool, slot = pool_of(child), child.slot
+    loop = asyncio.get_running_loop()
+    loop.add_reader(slot.results, pool._on_records, slot)
+    child.results.close()
+    await asyncio.sleep(0.01)
+    assert not loop.remove_reader(slot.results)
+
+
+async def test_only_the_memory_limit_kills_at_once(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[signal.Signals] = []
+    monkeypatch.setattr(Killer, "_strike", lambda _self, _slot, number: sent.append(number))
+    pool = pool_of(child)
+    pool.kill(child.slot, Kill.HARD_LIMIT)
+    pool.kill(child.slot, Kill.MEMORY_LIMIT)
+    assert sent == [signal.SIGTERM, signal.SIGKILL]
+
+
+async def test_a_burial_that_fails_ends_the_worker(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes: list[int] = []
+
+    async def fail(*_: Any) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(crash.os, "_exit", codes.append)
+    monkeypatch.setattr(crash.sys, "excepthook", lambda *_: None)
+    monkeypatch.setattr(Killer, "clean_up_after", fail)
+    pool_of(child)._on_exit(child.slot)
+    await asyncio.sleep(0.01)
+    assert codes == [crash.CRASHED]
+
+
+def test_processes_of_another_user_are_named_not_fatal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "killpg", refuse)
+    monkeypatch.setattr(signal, "pidfd_send_signal", refuse)
+    own = os.getpid()
+    assert processes.signal_group(own, signal.SIGTERM) == [own]
+    assert processes.signal_each([own], signal.SIGTERM, processes.snapshot()) == [own]
