@@ -23,8 +23,8 @@ WHEEL_SOURCES = (
     "pyproject.toml",
     "README.md",
     "worker_image/longshore",
+    "worker_image/longshore_worker.py",
     "operator/longshore_operator",
-    "crds",
 )
 
 

@@ -29,6 +29,10 @@ OPTIONS = frozenset({"delay", "priority", "expires_in", "headers"})
 """Names that `Client.enqueue` takes for itself."""
 
 _MAX_SHORT_STRING = 255
+_MAX_HEADERS = 32 * 1024
+"""Bytes once encoded. All headers share one frame, 128 KiB by default, with Longshore's own: those
+of a dead letter tell an error and a traceback too."""
+
 _RESERVED_HEADERS = ("longshore-", "x-")
 
 
@@ -179,6 +183,9 @@ def _headers(headers: Mapping[str, Any]) -> Mapping[str, Any]:
             raise InvalidJob(
                 f"header {name!r} has a value that AMQP cannot carry: {error}"
             ) from None
+    size = sum(len(piece) for piece in BasicProperties(headers=dict(headers)).encode())
+    if size > _MAX_HEADERS:
+        raise InvalidJob(f"headers have {size} bytes encoded; {_MAX_HEADERS} are the most")
     return headers
 
 

@@ -104,6 +104,20 @@ def test_as_process_1_it_reaps_orphans_and_obeys_sigterm(bench: Bench) -> None:
     assert worker.exit_code() == 0
 
 
+@pytest.mark.parametrize("after", [0.1, 0.2])
+def test_process_1_obeys_a_sigterm_that_comes_while_it_starts(bench: Bench, after: float) -> None:
+    unshare = shutil.which("unshare")
+    if not unshare or os.geteuid():
+        pytest.skip("needs root and unshare(1) for a process id namespace")
+    arguments = [unshare, "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable]
+    worker = bench.start(command=[*arguments, "-m", "longshore_worker"])
+    children = Path(f"/proc/{worker.process.pid}/task/{worker.process.pid}/children")
+    inner = int(wait_for(children.read_text).split()[0])
+    time.sleep(after)
+    os.kill(inner, signal.SIGTERM)
+    assert worker.exit_code(deadline=8) == 0
+
+
 def _zombies_below(pid: int) -> list[str]:
     listing = subprocess.run(
         ["ps", "-eo", "pid,ppid,stat,comm"], capture_output=True, text=True, check=True

@@ -162,6 +162,13 @@ def test_an_async_handler_behind_a_plain_decorator_runs_before_it_succeeds(bench
     assert bench.lines() == ["woke 1"]
 
 
+def test_a_pool_that_jobs_share_keeps_its_own_processes(bench: Bench) -> None:
+    worker = bench.started()
+    for _ in range(20):
+        bench.enqueue("compute_in_a_pool")
+    worker.wait("job", count=20, outcome="succeeded")
+
+
 def test_a_job_past_its_memory_limit_is_killed_without_grace(bench: Bench) -> None:
     bench.started(memory_limit_per_job=150 * 1024 * 1024, kill_grace="1m")
     bench.enqueue("eat", megabytes=300)

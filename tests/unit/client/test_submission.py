@@ -90,6 +90,7 @@ def test_jobs_without_arguments_have_an_empty_object() -> None:
         ({"headers": {"longshore-attempt": 9}}, ["'longshore-attempt'"]),
         ({"headers": {"x-death": 9}}, ["'x-death'"]),
         ({"headers": {"when": object()}}, ["'when'", "AMQP"]),
+        ({"headers": {"a": "x" * 20_000, "b": "x" * 20_000}}, ["headers", "32768"]),
         ({"handler": ""}, ["handler ''"]),
         ({"handler": "x" * 256}, ["255 bytes"]),
         ({"handler": print}, ["print", "@handler"]),

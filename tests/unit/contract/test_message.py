@@ -103,6 +103,25 @@ def test_a_dead_letter_keeps_the_end_of_a_long_traceback() -> None:
     assert headers["longshore-traceback"].endswith("ValueError: the cause")
 
 
+@pytest.mark.parametrize("text", ["caf\udce9.mov", "é" * 20_000, "x" + "é" * 20_000 + "x"])
+def test_whatever_an_error_says_fits_the_headers_of_its_dead_letter(text: str) -> None:
+    headers = dead_headers(
+        reason=DeadReason.MAX_ATTEMPTS,
+        error=text,
+        traceback=text,
+        died_at=NOW,
+        host="pod-1",
+        queue="media.transcode",
+    )
+
+    assert 0 < len(headers["longshore-error"].encode()) <= message.MAX_ERROR
+    assert 0 < len(headers["longshore-traceback"].encode()) <= message.MAX_TRACEBACK
+
+
+def test_a_header_whose_name_is_no_text_is_not_carried_along() -> None:
+    assert read(headers={b"caf\xe9": 1, "tenant": "a"}).headers == {"tenant": "a"}
+
+
 def test_ids_are_uuids_of_version_7_that_sort_by_time() -> None:
     early = message.job_id(now=NOW, entropy=b"\xff" * 10)
     late = message.job_id(now=NOW + 1, entropy=b"\x00" * 10)

@@ -31,7 +31,7 @@ DELIVERY_COUNT = "x-delivery-count"
 
 MAX_ERROR = 1024
 MAX_TRACEBACK = 16_384
-"""Characters kept in headers: all headers must fit one frame, 128 KiB by default."""
+"""Bytes kept in headers: all headers must fit one frame, 128 KiB by default."""
 
 
 class DeadReason(StrEnum):
@@ -144,15 +144,20 @@ def dead_headers(
     """Headers that a dead letter carries beside those of its job; `died_at` in ms."""
     headers = {
         DEAD_REASON: str(reason),
-        ERROR: error[:MAX_ERROR],
+        ERROR: _encodable(error)[:MAX_ERROR].decode(errors="ignore"),
         DIED_AT: died_at,
         HOST: host,
         QUEUE: queue,
     }
     if traceback:
         # The end of a traceback names the error; its beginning is the way there.
-        headers[TRACEBACK] = traceback[-MAX_TRACEBACK:]
+        headers[TRACEBACK] = _encodable(traceback)[-MAX_TRACEBACK:].decode(errors="ignore")
     return headers
+
+
+def _encodable(text: str) -> bytes:
+    # A file's name that is no UTF-8 reaches errors as lone surrogates, which AMQP cannot carry.
+    return text.encode("utf-8", "backslashreplace")
 
 
 def job_id(*, now: int, entropy: bytes) -> str:
@@ -178,7 +183,11 @@ def _integer(headers: Mapping[str, Any], name: str, *, least: int) -> int | None
 _OWN = frozenset({ATTEMPT, ENQUEUED_AT, EXPIRES_AT, TRACEPARENT})
 
 
-def _is_foreign(name: str) -> bool:
+def _is_foreign(name: str | bytes) -> bool:
+    if isinstance(name, bytes):
+        return (
+            False  # AMQP clients give a name that is no UTF-8 as bytes; no handler could ask for it
+        )
     # Brokers write x-… headers at each hop. Sent again they mislead: RabbitMQ reads a republished
     # x-death as a dead-letter cycle before 4.0.1. CC would route the next attempt elsewhere too.
     return name not in _OWN and name not in ("CC", "BCC") and not name.startswith("x-")

@@ -19,6 +19,7 @@ from longshore.handler import Job
 from longshore.worker import prctl
 from longshore.worker.child import capture
 from longshore.worker.child.interrupt import Interrupts
+from longshore.worker.child.orphans import Orphans
 from longshore.worker.frames import (
     Ended,
     JobFrame,
@@ -75,6 +76,7 @@ class _Child:
         self._bindings = bindings
         self._queue = queue
         self._interrupts = Interrupts(mark)
+        self._orphans = Orphans()
         self._runner: asyncio.Runner | None = None
         self._pid = os.getpid()
         self._sending = threading.Lock()
@@ -90,7 +92,7 @@ class _Child:
                 os._exit(0)  # the handler forked, and its child came back through our stack
             capture.flush()
             os.write(self._output, self._boundary)
-            _bury_orphans()
+            self._orphans.bury(now=time.monotonic())
             with self._sending:  # a thread of an earlier job may tell progress now
                 self._results.sendall(encode_record(ended))
 
@@ -223,12 +225,3 @@ def _ending_of(error: BaseException) -> _Ending:
 
 def _trace(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]
-
-
-def _bury_orphans() -> None:
-    """Reap what jobs left to us as subreaper and what has ended by now."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass
