@@ -122,6 +122,13 @@ def test_a_header_whose_name_is_no_text_is_not_carried_along() -> None:
     assert read(headers={b"caf\xe9": 1, "tenant": "a"}).headers == {"tenant": "a"}
 
 
+def test_a_dead_letter_drops_headers_that_leave_no_room_for_its_own() -> None:
+    headers = {"tenant": "a", "huge": "x" * 120_000, message.ATTEMPT: 3}
+
+    assert message.carried(headers) == {"tenant": "a", message.ATTEMPT: 3}
+    assert message.carried({"tenant": "a"}) == {"tenant": "a"}
+
+
 def test_ids_are_uuids_of_version_7_that_sort_by_time() -> None:
     early = message.job_id(now=NOW, entropy=b"\xff" * 10)
     late = message.job_id(now=NOW + 1, entropy=b"\x00" * 10)

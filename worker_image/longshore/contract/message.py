@@ -33,6 +33,10 @@ MAX_ERROR = 1024
 MAX_TRACEBACK = 16_384
 """Bytes kept in headers: all headers must fit one frame, 128 KiB by default."""
 
+MAX_CARRIED = 32_768
+"""Bytes, as Python writes them, of a job's headers that its dead letter keeps. Encoded they are
+three times as many at the worst, which leaves room for the dead letter's own."""
+
 
 class DeadReason(StrEnum):
     """Why a job went to the dead-letter queue."""
@@ -158,6 +162,17 @@ def dead_headers(
 def _encodable(text: str) -> bytes:
     # A file's name that is no UTF-8 reaches errors as lone surrogates, which AMQP cannot carry.
     return text.encode("utf-8", "backslashreplace")
+
+
+def carried(headers: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Those of a job's headers that its dead letter keeps: all, or the smallest that fit."""
+    kept, left = {}, MAX_CARRIED
+    for name, value in sorted(headers.items(), key=lambda header: len(repr(header))):
+        left -= len(repr((name, value)).encode())
+        if left < 0:
+            break
+        kept[name] = value
+    return kept
 
 
 def job_id(*, now: int, entropy: bytes) -> str:

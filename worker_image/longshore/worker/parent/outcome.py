@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from longshore.contract.delays import MAX_DELAY, route
-from longshore.contract.message import DeadReason, Message, dead_headers
+from longshore.contract.message import DeadReason, Message, carried, dead_headers
 from longshore.contract.names import DEAD_EXCHANGE
 from longshore.contract.retry import RetryPolicy
 from longshore.worker.frames import Ended, Status
@@ -187,7 +187,7 @@ class Judge:
         publication = Publication(
             exchange=DEAD_EXCHANGE,
             key=self.queue,
-            properties={**properties, "headers": {**properties["headers"], **why}},
+            properties={**properties, "headers": carried(properties["headers"]) | why},
             body=body,
         )
         return Verdict(outcome=Outcome.DEAD, publication=publication, reason=reason, error=error)
