@@ -35,10 +35,10 @@ class TaskQueues:
     def connect(cls, *, context: str | None) -> Self:
         """Where kubectl would go; inside a pod, this cluster. Raises ClickException."""
         try:
-            config.load_kube_config(context=context)  # type: ignore[no-untyped-call]
+            config.load_kube_config(context=context)
         except (config.ConfigException, OSError) as outside:
             try:
-                config.load_incluster_config()  # type: ignore[no-untyped-call]
+                config.load_incluster_config()
             except config.ConfigException:
                 raise click.ClickException(f"no cluster: {outside}") from None
         return cls(api=client.CustomObjectsApi(), default_namespace=_namespace_of(context))
@@ -146,7 +146,7 @@ def _number(value: int | None) -> str:
 
 def _namespace_of(context: str | None) -> str:
     try:
-        contexts, active = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
+        contexts, active = config.list_kube_config_contexts()
     except (config.ConfigException, OSError):
         return _OWN_NAMESPACE.read_text() if _OWN_NAMESPACE.exists() else "default"
     chosen = next((each for each in contexts if each["name"] == context), active)

@@ -113,7 +113,7 @@ def test_handlers_that_no_json_object_can_call_are_refused() -> None:
     def starred(*many: int) -> None: ...
 
     @handler
-    def foreign(a: socket.socket) -> None: ...  # noqa: F821
+    def foreign(a: socket.socket) -> None: ...  # noqa: F821 - a name that is not there is the test
 
     for function in (positional, starred, foreign):
         with pytest.raises(HandlerError, match=r"test_binding.py:\d+"):

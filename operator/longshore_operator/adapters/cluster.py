@@ -45,14 +45,14 @@ class Cluster:
     async def connect(cls, *, now: Callable[[], str]) -> "Cluster":
         """With the pod's service account, or outside a cluster with the kubeconfig."""
         try:
-            config.load_incluster_config()  # type: ignore[no-untyped-call]
+            config.load_incluster_config()
         except config.ConfigException:
-            await config.load_kube_config()  # type: ignore[no-untyped-call]
+            await config.load_kube_config()
         return cls(client.ApiClient(), now=now)
 
     async def close(self) -> None:
         """Give its connections back."""
-        await self._api.close()  # type: ignore[no-untyped-call]
+        await self._api.close()
 
     async def secret(self, *, namespace: str, name: str) -> Secret | None:
         """A Secret; None when there is none."""
@@ -178,7 +178,7 @@ class Cluster:
         what = f"{method} {path}"
         try:
             response = await self._api.call_api(*request, _request_timeout=TIMEOUT)
-            content = await response.read()  # type: ignore[no-untyped-call]
+            content = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             text = f"{what}: {error or type(error).__name__}"
             raise Transient(text, reason="KubernetesUnreachable") from error

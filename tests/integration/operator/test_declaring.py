@@ -35,9 +35,9 @@ def tenants(session: Session) -> Tenants:
 @pytest.fixture
 def counting(session: Session) -> Iterator[Counting]:
     counting = Counting(session.link.management)
-    session.link.management = counting  # type: ignore[misc]
+    session.link.management = counting
     yield counting
-    session.link.management = counting.inner  # type: ignore[misc]
+    session.link.management = counting.inner
 
 
 async def test_a_second_reconcile_writes_nothing(tenants: Tenants, counting: Counting) -> None:
@@ -222,4 +222,4 @@ async def ready(tenants: Tenants, queue: str) -> int | None:
 
 
 async def _is(value: object, wanted: object) -> bool:
-    return await value == wanted  # type: ignore[misc,no-any-return]
+    return await value == wanted

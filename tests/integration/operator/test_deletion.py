@@ -44,7 +44,7 @@ async def delete(
 ) -> None:
     deletion = Deletion(
         world=World(),
-        brokers=brokers or OneBroker(tenants.session),  # type: ignore[arg-type]
+        brokers=brokers or OneBroker(tenants.session),
         cluster=tenants.kubernetes,
         records=records or Records(now=lambda: 0),
         clock=lambda: clock,

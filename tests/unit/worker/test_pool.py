@@ -83,7 +83,7 @@ async def test_a_job_that_nothing_was_left_for_is_handed_over_again(
     assert not pool.hand(work(1))
     assert not pool.hand(work(1))
     await asyncio.sleep(0.05)
-    assert pool.listener.rooms == 1  # type: ignore[attr-defined]
+    assert pool.listener.rooms == 1
 
 
 async def test_a_child_that_hangs_up_is_not_listened_to(child: Child) -> None:

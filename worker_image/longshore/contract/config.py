@@ -10,13 +10,6 @@ from longshore.contract.retry import RetryPolicy
 from longshore.contract.timing import HEARTBEAT
 
 
-class Isolation(StrEnum):
-    """What stands between one job and the next."""
-
-    WARM = "Warm"
-    """A child process runs one job after another."""
-
-
 class OnTermination(StrEnum):
     """What a worker does with its running jobs when its pod is asked to end."""
 
@@ -46,7 +39,6 @@ class WorkerConfig(BaseModel):
     """Jobs held unacked. `auto`: one per slot, and more while jobs are so short that none waits
     100 ms here; what would is given back."""
 
-    isolation: Isolation = Isolation.WARM
     max_jobs_per_child: int = Field(default=0, ge=0)
     """Replace a child after so many jobs; 0 means never."""
 

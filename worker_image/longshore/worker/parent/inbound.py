@@ -61,7 +61,7 @@ def leave(connection: Any, *, channel: int) -> None:
         connection.assemblies[channel] = (assembly, _drop)
 
 
-class DirectConnection(AsyncioConnection):  # type: ignore[misc]
+class DirectConnection(AsyncioConnection):  # type: ignore[misc]  # pika has no types
     """pika's connection, with deliveries of some channels taken out of the stream."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
