@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from longshore import submission
-from longshore.contract.names import AMQP_URL_ENV
+from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV
 from longshore.errors import InvalidAddress
 from longshore.publisher import Publisher
 from longshore.submission import Handler, Span
@@ -33,14 +33,16 @@ class Client:
         url: str,
         *,
         timeout: Span = DEFAULT_TIMEOUT,
+        authority: str | None = None,
         now: Callable[[], float] = time.time,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         """`url` is `amqp://user:password@host:port/vhost`, or `amqps://…` for TLS.
 
-        Raises InvalidAddress.
+        `authority` is the certificate authority to trust with TLS, in PEM form; the system's are
+        when it is absent. Raises InvalidAddress.
         """
-        self._publisher = Publisher(url)
+        self._publisher = Publisher(url, authority=authority)
         self._timeout = submission.seconds("timeout", timeout)
         self._now = now
         self._entropy = entropy
@@ -49,13 +51,16 @@ class Client:
     def from_env(
         cls, environment: Mapping[str, str] = os.environ, *, timeout: Span = DEFAULT_TIMEOUT
     ) -> Self:
-        """A Client for the address in `LONGSHORE_AMQP_URL`, a key of each producer's Secret."""
+        """A Client for the address in `LONGSHORE_AMQP_URL`, a key of each producer's Secret.
+
+        With TLS, `LONGSHORE_AMQP_CA` is the certificate authority, a key of the same Secret.
+        """
         url = environment.get(AMQP_URL_ENV)
         if not url:
             raise InvalidAddress(
                 f"{AMQP_URL_ENV} is not set; take it from the Secret NAME-producer of a TaskQueue"
             )
-        return cls(url, timeout=timeout)
+        return cls(url, timeout=timeout, authority=environment.get(AMQP_CA_ENV))
 
     def enqueue(
         self,

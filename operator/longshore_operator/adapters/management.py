@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import httpx
 
+from longshore_operator.adapters import tls
 from longshore_operator.core.credentials import Address
 from longshore_operator.core.inventory import Inventory
 from longshore_operator.core.permissions import Permissions, User
@@ -20,12 +21,16 @@ class Management:
     """One vhost, seen by its administrator."""
 
     def __init__(self, address: Address) -> None:
+        self._address = address
         self._vhost = address.vhost
         self._me = address.username
         self._client = httpx.AsyncClient(
             base_url=f"{address.management_url}/api/",
             auth=(address.username, address.password),
             timeout=TIMEOUT,
+            verify=tls.context(address.tls),
+            # A proxy of the environment would hear the administrator's password.
+            trust_env=False,
             limits=httpx.Limits(max_connections=8),
         )
 
@@ -37,9 +42,29 @@ class Management:
         """RabbitMQ's version."""
         return str((await self._get("overview", "?disable_stats=true"))["rabbitmq_version"])
 
+    async def ensure_administrator(self) -> None:
+        """Raises Invalid where our user may read but not make users, which takes this tag."""
+        tags = (await self._get("whoami"))["tags"]
+        if "administrator" not in tags:
+            raise Invalid(
+                f"user {self._me!r} is no administrator of RabbitMQ at {self._client.base_url} "
+                f"(its tags: {', '.join(tags) or 'none'}); give it the tag administrator, or name "
+                "another Secret in spec.secretRef",
+                reason="NotAdministrator",
+            )
+
     async def ensure_vhost(self) -> None:
-        """Make the vhost if it is missing, with all rights in it for the administrator."""
+        """See that the vhost is there, with all rights in it for the administrator.
+
+        Raises Invalid where it is missing and must not be made.
+        """
         if not await self._exists("vhosts", self._vhost):
+            if not self._address.create_vhost:
+                raise Invalid(
+                    f"RabbitMQ has no virtual host {self._vhost!r} and spec.createVhost is false; "
+                    "make it, or name another in spec.vhost of a new Broker",
+                    reason="VhostNotFound",
+                )
             await self._write("PUT", "vhosts", self._vhost, body={})
         if not await self._exists("permissions", self._vhost, self._me):
             everything = {"configure": ".*", "write": ".*", "read": ".*"}
@@ -165,9 +190,10 @@ class Management:
         except RuntimeError as error:
             raise Transient("the session was closed meanwhile", reason="Connecting") from error
         except httpx.TransportError as error:
-            raise Transient(
-                f"{self._client.base_url}: {error or type(error).__name__}", reason="Unreachable"
-            ) from error
+            where = str(self._client.base_url)
+            found = tls.trouble(error, address=self._address, where=where)
+            text = f"{where}: {error or type(error).__name__}"
+            raise found or Transient(text, reason="Unreachable") from error
         if response.status_code == httpx.codes.UNAUTHORIZED:
             raise Transient(
                 f"RabbitMQ at {self._client.base_url} refuses user {self._me!r} or its password",

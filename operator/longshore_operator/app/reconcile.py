@@ -3,7 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from longshore.contract.names import AMQP_URL_ENV, QUEUE_ENV, producer_name, worker_name
+from longshore.contract.names import (
+    AMQP_CA_ENV,
+    AMQP_URL_ENV,
+    QUEUE_ENV,
+    producer_name,
+    worker_name,
+)
 from longshore.contract.timing import Timeouts
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
 from longshore_operator.app.broker import Session
@@ -65,6 +71,8 @@ async def admit(
             AMQP_URL_ENV: session.address.amqp_url(username=wanted.name, password=password),
             QUEUE_ENV: owner.queue,
         }
+        if session.address.authority:
+            data[AMQP_CA_ENV] = session.address.authority
         if not contains(secret, data):
             await cluster.apply_secret(
                 {

@@ -3,7 +3,14 @@
 Field descriptions are what `kubectl explain` shows.
 """
 
-from longshore_operator.api.v1alpha1.broker import Broker, BrokerFeatures, BrokerSpec, BrokerStatus
+from longshore_operator.api.v1alpha1.broker import (
+    Broker,
+    BrokerFeatures,
+    BrokerSpec,
+    BrokerStatus,
+    LabelSelector,
+    SecretReference,
+)
 from longshore_operator.api.v1alpha1.condition import Condition
 from longshore_operator.api.v1alpha1.task_queue import (
     DeadLetter,
@@ -36,9 +43,11 @@ __all__ = [
     "DeletionPolicy",
     "DerivedTimeouts",
     "Jobs",
+    "LabelSelector",
     "Scaling",
     "ScalingPolicy",
     "ScalingStatus",
+    "SecretReference",
     "TaskQueue",
     "TaskQueueSpec",
     "TaskQueueStatus",
