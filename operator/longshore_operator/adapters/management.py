@@ -8,7 +8,7 @@ import httpx
 
 from longshore_operator.adapters import tls
 from longshore_operator.core.credentials import Address
-from longshore_operator.core.inventory import Inventory
+from longshore_operator.core.inventory import Inventory, QueueState
 from longshore_operator.core.permissions import Permissions, User
 from longshore_operator.core.topology import Binding, Exchange, Policy, Queue, Topology
 from longshore_operator.errors import Invalid, Transient
@@ -86,6 +86,7 @@ class Management:
             queues={item["name"]: _queue(item) for item in queues},
             bindings={_binding(item) for item in bindings},
             policies={item["name"]: _policy(item) for item in policies},
+            states={item["name"]: _state(item) for item in queues},
             password_hashes={item["name"]: item.get("password_hash", "") for item in users},
             permissions={item["user"]: _permissions(item) for item in permissions},
         )
@@ -231,6 +232,17 @@ def _queue(item: Mapping[str, Any]) -> Queue:
     return Queue(name=item["name"], arguments=arguments)
 
 
+def _state(item: Mapping[str, Any]) -> QueueState:
+    return QueueState(
+        type=item.get("type", "classic"),
+        is_durable=bool(item.get("durable")) and not item.get("exclusive"),
+        is_auto_deleted=bool(item.get("auto_delete")),
+        arguments=dict(item.get("arguments", {})),
+        policy=item.get("policy") or None,
+        messages=item.get("messages", 0),
+    )
+
+
 def _binding(item: Mapping[str, Any]) -> Binding:
     return Binding(
         source=item["source"],
@@ -250,13 +262,14 @@ def _policy(item: Mapping[str, Any]) -> Policy:
         pattern=item["pattern"],
         priority=item["priority"],
         definition=item["definition"],
+        apply_to=item["apply-to"],
     )
 
 
 def _policy_body(policy: Policy) -> dict[str, Any]:
     return {
         "pattern": policy.pattern,
-        "apply-to": "quorum_queues",
+        "apply-to": policy.apply_to,
         "priority": policy.priority,
         "definition": dict(policy.definition),
     }

@@ -13,8 +13,9 @@ from longshore_operator.core.inventory import Inventory
 from longshore_operator.core.permissions import User
 from longshore_operator.core.topology import Binding, Topology
 
-INVENTORY_AGE = 10.0
-"""Seconds for which a bulk reading is trusted; so long may a change by hand go unseen."""
+INVENTORY_AGE = 8.0
+"""Seconds for which a bulk reading is trusted; so long may a change by hand go unseen, and within
+10 s it is repaired."""
 
 MAX_FAILED_PATROLS = 2
 """Patrols that may fail in a row before the session is opened anew."""

@@ -11,7 +11,7 @@ from longshore_operator.api.v1alpha1 import BrokerSpec, BrokerStatus, SecretRefe
 from longshore_operator.app.broker import Link, Session
 from longshore_operator.app.cluster import Cluster
 from longshore_operator.app.objects import BrokerObject
-from longshore_operator.app.reconcile import declare
+from longshore_operator.app.reconcile import declare, refuse_foreign_policies
 from longshore_operator.app.world import World
 from longshore_operator.core.credentials import Address, address
 from longshore_operator.core.pods import Trouble
@@ -148,6 +148,7 @@ class Brokers:
                 link=link,
                 clock=self.clock,
             )
+            await refuse_foreign_policies(vhost_topology(), session=session, known=None)
             await declare(vhost_topology(), session=session)
             await link.listen()
         except BaseException:

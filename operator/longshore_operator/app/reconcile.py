@@ -18,7 +18,7 @@ from longshore_operator.core.credentials import password_in
 from longshore_operator.core.overlay import contains
 from longshore_operator.core.permissions import ROLES, Role, user
 from longshore_operator.core.topology import Topology
-from longshore_operator.core.workload import Owner, deployment
+from longshore_operator.core.workload import ROTATION_ANNOTATION, Owner, deployment
 from longshore_operator.errors import Invalid
 
 OPERATOR = "longshore"
@@ -33,39 +33,79 @@ _SECRET_NAMES: Mapping[Role, Callable[[str], str]] = {
 }
 
 
-async def declare(topology: Topology, *, session: Session) -> None:
-    """Make RabbitMQ's objects what `topology` says; writes nothing where they are."""
+async def declare(topology: Topology, *, session: Session) -> Topology:
+    """Make RabbitMQ's objects what `topology` says; what was written, nothing where they are."""
     inventory = await session.inventory()
     missing = inventory.missing(topology)
     if missing == Topology():
-        return
+        return missing
+    if foreign := inventory.foreign_queues(missing):
+        raise Invalid(
+            f"{'; '.join(foreign)} was made by somebody else and is left alone; delete or rename "
+            "it, or take it over by spec.queue.name of a new TaskQueue",
+            reason="QueueDiffers",
+        )
     try:
         await session.management.apply(missing)
     except BaseException:
         session.doubt()
         raise
     inventory.add(missing)
+    return missing
+
+
+async def refuse_foreign_policies(
+    topology: Topology, *, session: Session, known: Topology | None
+) -> None:
+    """Raises Invalid where the name of one of our policies is that of somebody else's.
+
+    `known` was declared by us before, so that what differs there now is a change, and repaired.
+    """
+    ours = {policy.name for policy in known.policies} if known else set()
+    taken = [
+        name for name in (await session.inventory()).foreign_policies(topology) if name not in ours
+    ]
+    if taken:
+        raise Invalid(
+            f"policy {taken[0]!r} is there already, for other queues: somebody else uses the name; "
+            "rename that policy, Longshore does not overwrite it",
+            reason="PolicyNameTaken",
+        )
 
 
 async def admit(
-    owner: Owner, *, session: Session, cluster: Cluster, new_password: Callable[[], str]
-) -> None:
+    owner: Owner,
+    *,
+    session: Session,
+    cluster: Cluster,
+    new_password: Callable[[], str],
+    source: str | None = None,
+    rotation: str = "",
+) -> list[str]:
     """Give the TaskQueue its worker and producer users, and their credentials as Secrets.
 
-    A password is made once; it stays as long as the Secret does.
+    A password is made once; it stays as long as the Secret does, and as `rotation`, which the
+    Secret remembers, is the same. Returns the users that were written.
     """
     inventory = await session.inventory()
+    written = []
     for role in ROLES:
         name = _SECRET_NAMES[role](owner.name)
         found = await cluster.secret(namespace=owner.namespace, name=name)
         if found and not owner.owns(found.metadata):
             raise _not_ours("Secret", name, owner=owner)
         secret = found.data if found else {}
-        password = password_in(secret.get(AMQP_URL_ENV, "")) or new_password()
-        wanted = user(vhost=session.address.vhost, queue=owner.queue, role=role)
+        rotated = (
+            (found.metadata.get("annotations") or {}).get(ROTATION_ANNOTATION) if found else None
+        )
+        password = password_in(secret.get(AMQP_URL_ENV, ""))
+        if password is None or (rotation and rotated != rotation):
+            password = new_password()
+        wanted = user(vhost=session.address.vhost, queue=owner.queue, role=role, source=source)
         if not inventory.has_user(wanted, password=password):
             await session.management.put_user(wanted, password=password)
             session.doubt()
+            written.append(wanted.name)
         # The Secret follows its user: a pod that reads it can connect.
         data = {
             AMQP_URL_ENV: session.address.amqp_url(username=wanted.name, password=password),
@@ -73,16 +113,20 @@ async def admit(
         }
         if session.address.authority:
             data[AMQP_CA_ENV] = session.address.authority
-        if not contains(secret, data):
+        if not contains(secret, data) or (rotation and rotated != rotation):
+            metadata = owner.metadata(name)
+            if rotation:
+                metadata["annotations"] = {ROTATION_ANNOTATION: rotation}
             await cluster.apply_secret(
                 {
                     "apiVersion": "v1",
                     "kind": "Secret",
-                    "metadata": owner.metadata(name),
+                    "metadata": metadata,
                     "type": "Opaque",
                     "stringData": data,
                 }
             )
+    return written
 
 
 async def deploy(
@@ -92,6 +136,7 @@ async def deploy(
     timeouts: Timeouts,
     session: Session,
     cluster: Cluster,
+    rotation: str = "",
 ) -> None:
     """Make the workers' Deployment what the spec says, and leave their number to the scaler."""
     wanted = deployment(
@@ -100,6 +145,7 @@ async def deploy(
         timeouts=timeouts,
         heartbeat=session.spec.heartbeat,
         broker=str(session.address),
+        rotation=rotation,
     )
     name = wanted["metadata"]["name"]
     live = await cluster.deployment(namespace=owner.namespace, name=name)

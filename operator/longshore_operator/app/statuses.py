@@ -74,6 +74,8 @@ class Statuses:
             broker_version=session.link.version if session else None,
             topology=record.topology,
             workload=record.workload,
+            policy=record.policy,
+            shortcomings=record.shortcomings,
             is_declared=session is not None
             and record.is_reconciled(generation=task_queue.generation, session=session),
             pods=self.world.pods(key),
@@ -102,7 +104,7 @@ class Statuses:
                 before=task_queue.status.conditions,
                 now=now,
             ),
-            queue=queue,
+            queue=task_queue.source,
             dead_queue=dead_queue_name(queue),
             timeouts=derived_timeouts(record.timeouts)
             if record.timeouts

@@ -25,6 +25,13 @@ class World:
     deployments: Mapping[Key, Collection[DeploymentObject]] = field(default_factory=dict)
     all_pods: Mapping[Key, Collection[Pod]] = field(default_factory=dict)
 
+    namespaces: Mapping[str, Collection[Mapping[str, str]]] = field(default_factory=dict)
+    """Their labels."""
+
+    def namespace_labels(self, name: str) -> Mapping[str, str] | None:
+        """Labels of one namespace."""
+        return _only(self.namespaces.get(name))
+
     def task_queues(self) -> Iterator[tuple[Key, TaskQueueObject]]:
         """Every TaskQueue."""
         for key in list(self.queues):

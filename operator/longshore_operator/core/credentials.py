@@ -35,7 +35,12 @@ class Address:
     create_vhost: bool = True
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}/{self.vhost}"
+        where = f"{self.host}:{self.port}/{self.vhost}"
+        if self.tls is None:
+            return where
+        # Whoever connects must know of a new authority too.
+        digest = hashlib.sha256((self.tls.authority or "").encode()).hexdigest()
+        return f"{where} tls {digest[:8]}"
 
     @property
     def authority(self) -> str | None:

@@ -40,8 +40,11 @@ def user_name(*, vhost: str, queue: str, role: Role) -> str:
     return f"{vhost}.{queue}.{role}"
 
 
-def user(*, vhost: str, queue: str, role: Role) -> User:
-    """The user of `role` for `queue`. It may publish to every queue of the queue's namespace."""
+def user(*, vhost: str, queue: str, role: Role, source: str | None = None) -> User:
+    """The user of `role` for `queue`. It may publish to every queue of the queue's namespace.
+
+    `source` is the queue that workers take jobs from, where it has another name.
+    """
     namespace = re.escape(queue.partition(".")[0])
     own = _exactly(queue)
     topics = [
@@ -55,7 +58,7 @@ def user(*, vhost: str, queue: str, role: Role) -> User:
         permissions=Permissions(
             configure="^$",
             write=f"^({'|'.join(re.escape(exchange) for exchange, _ in topics)})$",
-            read=own if role == "worker" else "^$",
+            read=_exactly(source or queue) if role == "worker" else "^$",
         ),
         topics=tuple(topics),
     )

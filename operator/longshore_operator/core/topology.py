@@ -3,6 +3,7 @@
 What can never change on a live queue is in its arguments; all that can is in policies.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,11 +20,12 @@ from longshore.contract.names import (
     ending_with,
 )
 from longshore.contract.timing import Timeouts
-from longshore_operator.api.v1alpha1 import DeadLetter, TaskQueueSpec
+from longshore_operator.api.v1alpha1 import DeadLetter, Overflow, QueueType, TaskQueueSpec
+from longshore_operator.api.v1alpha1 import Queue as QueueSpec
 
-DELIVERY_LIMIT = 100
-"""Deliveries after which RabbitMQ itself gives up on a job. A backstop: workers count attempts, and
-lost deliveries with them, and `retry.maxAttempts` is 100 at most."""
+DEFAULT_POLICY = "longshore.jobs"
+DEFAULT_DEAD_POLICY = "longshore.dead"
+DELAY_POLICY = "longshore.delay"
 
 LOST_RETENTION = 7 * 24 * 3600.0
 """Seconds that a delayed job is kept whose queue is gone."""
@@ -59,13 +61,14 @@ class Binding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """Settings for the quorum queues whose name matches `pattern`. The highest priority wins whole:
+    """Settings for the queues whose name matches `pattern`. The highest priority wins whole:
     policies do not merge."""
 
     name: str
     pattern: str
     priority: int
     definition: Mapping[str, Any]
+    apply_to: str = "quorum_queues"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,16 +102,27 @@ def vhost_topology() -> Topology:
         ),
         policies=(
             Policy(
-                name="longshore.jobs",
+                name=DEFAULT_POLICY,
                 pattern=rf"^{_LABEL}\.{_LABEL}$",
                 priority=_DEFAULT_PRIORITY,
                 definition=_JOBS,
             ),
             Policy(
-                name="longshore.dead",
+                name=DEFAULT_DEAD_POLICY,
                 pattern=rf"^{_LABEL}\.{_LABEL}\.dead$",
                 priority=_DEFAULT_PRIORITY,
                 definition=_dead_definition(DeadLetter()),
+            ),
+            Policy(
+                # Says again what the queues' arguments say, so that no policy for `.*` of somebody
+                # else's adds a limit of its own.
+                name=DELAY_POLICY,
+                pattern=r"^longshore\.delay\.",
+                priority=_OWN_PRIORITY,
+                definition={
+                    "dead-letter-strategy": "at-least-once",
+                    "overflow": "reject-publish",
+                },
             ),
             Policy(
                 name=LOST,
@@ -123,35 +137,67 @@ def vhost_topology() -> Topology:
 def task_queue_topology(
     *, queue: str, spec: TaskQueueSpec, timeouts: Timeouts, features: Features
 ) -> Topology:
-    """What one TaskQueue needs beside what it shares with the others."""
-    dead = dead_queue_name(queue)
+    """What one TaskQueue needs beside what it shares with the others.
+
+    `queue` is its own name, by which jobs are addressed; `spec.queue.name` may say that another
+    queue, which is there already, holds them.
+    """
+    dead, source = dead_queue_name(queue), spec.queue.name or queue
+    jobs = _jobs_definition(queue, spec, timeouts=timeouts, features=features)
     own = (
+        _own_policy(source, jobs, key=queue, default=_JOBS, spec=spec),
         _own_policy(
-            queue, _jobs_definition(spec, timeouts=timeouts, features=features), default=_JOBS
-        ),
-        _own_policy(
-            dead, _dead_definition(spec.dead_letter), default=_dead_definition(DeadLetter())
+            dead,
+            _dead_definition(spec.dead_letter),
+            key=dead,
+            default=_dead_definition(DeadLetter()),
         ),
     )
     return Topology(
-        queues=(Queue(name=queue), Queue(name=dead)),
-        bindings=(*entry_bindings(queue), dead_binding(queue)),
+        queues=(*([] if spec.queue.name else [Queue(name=queue)]), Queue(name=dead)),
+        bindings=(*entry_bindings(queue, source=source), dead_binding(queue)),
         policies=tuple(policy for policy in own if isinstance(policy, Policy)),
         absent_policies=tuple(policy for policy in own if isinstance(policy, str)),
     )
 
 
-def entry_bindings(queue: str) -> tuple[Binding, ...]:
-    """The ways into a job queue. Without them it is closed to new jobs."""
+def in_words(topology: Topology) -> str:
+    """Its objects, for people."""
+    return ", ".join(
+        (
+            *(f"exchange {exchange.name}" for exchange in topology.exchanges),
+            *(f"queue {queue.name}" for queue in topology.queues),
+            *(f"binding {each.source} to {each.destination}" for each in topology.bindings),
+            *(f"policy {policy.name}" for policy in topology.policies),
+            *(f"policy {name}, which should not be" for name in topology.absent_policies),
+        )
+    )
+
+
+def entry_bindings(queue: str, *, source: str | None = None) -> tuple[Binding, ...]:
+    """The ways into the queue `source` that holds the jobs addressed to `queue`, its own name if
+    None. Without them it is closed to new jobs."""
+    holder = source or queue
     return (
-        Binding(source=JOBS_EXCHANGE, key=queue, destination=queue),
-        Binding(source=DUE_EXCHANGE, key=ending_with(queue), destination=queue),
+        Binding(source=JOBS_EXCHANGE, key=queue, destination=holder),
+        Binding(source=DUE_EXCHANGE, key=ending_with(queue), destination=holder),
     )
 
 
 def dead_binding(queue: str) -> Binding:
     """The way of dead letters; the broker's own carry delay bits before the name."""
     return Binding(source=DEAD_EXCHANGE, key=ending_with(queue), destination=dead_queue_name(queue))
+
+
+def policies_in_force(topology: Topology, *, queue: str, source: str) -> dict[str, str]:
+    """The policy that each queue of a TaskQueue should be under, by queue."""
+    own = {policy.name for policy in topology.policies}
+    dead = dead_queue_name(queue)
+    wanted = {source: (queue, DEFAULT_POLICY), dead: (dead, DEFAULT_DEAD_POLICY)}
+    return {
+        each: name if (name := own_policy_name(key)) in own else default
+        for each, (key, default) in wanted.items()
+    }
 
 
 def own_policy_name(queue: str) -> str:
@@ -169,21 +215,32 @@ _JOBS = {
     "dead-letter-exchange": DEAD_EXCHANGE,
     "dead-letter-strategy": "at-least-once",
     "overflow": "reject-publish",
-    "delivery-limit": DELIVERY_LIMIT,
+    "delivery-limit": QueueSpec().delivery_limit,
 }
 
 
 def _jobs_definition(
-    spec: TaskQueueSpec, *, timeouts: Timeouts, features: Features
+    queue: str, spec: TaskQueueSpec, *, timeouts: Timeouts, features: Features
 ) -> dict[str, Any]:
-    definition: dict[str, Any] = dict(_JOBS)
+    definition: dict[str, Any] = dict(_JOBS) | {"delivery-limit": spec.queue.delivery_limit}
+    if spec.queue.overflow is Overflow.DROP_HEAD:
+        definition |= {"overflow": "drop-head", "dead-letter-strategy": "at-most-once"}
     if spec.queue.max_length is not None:
         definition["max-length"] = spec.queue.max_length
     if spec.queue.max_age is not None:
         definition["message-ttl"] = _milliseconds(spec.queue.max_age)
     if not features.ack_timeout_by_consumer:
         definition["consumer-timeout"] = _milliseconds(timeouts.ack_timeout)
+    if spec.queue.name:
+        # Its jobs may have come by any way, under any key.
+        definition["dead-letter-routing-key"] = queue
+    if spec.queue.type is QueueType.CLASSIC:
+        # A policy with a key that the type does not know is passed over whole.
+        definition = {key: each for key, each in definition.items() if key not in _QUORUM_ONLY}
     return definition
+
+
+_QUORUM_ONLY = frozenset({"dead-letter-strategy", "delivery-limit"})
 
 
 def _dead_definition(spec: DeadLetter) -> dict[str, Any]:
@@ -194,21 +251,24 @@ def _dead_definition(spec: DeadLetter) -> dict[str, Any]:
 
 
 def _own_policy(
-    queue: str, definition: dict[str, Any], *, default: Mapping[str, Any]
+    queue: str,
+    definition: dict[str, Any],
+    *,
+    key: str,
+    default: Mapping[str, Any],
+    spec: TaskQueueSpec | None = None,
 ) -> Policy | str:
     """A policy for this queue alone, or only its name where the default does."""
     if definition == default:
-        return own_policy_name(queue)
+        return own_policy_name(key)
+    is_classic = spec is not None and spec.queue.type is QueueType.CLASSIC
     return Policy(
-        name=own_policy_name(queue),
-        pattern=_exactly(queue),
+        name=own_policy_name(key),
+        pattern=f"^{re.escape(queue)}$",
         priority=_OWN_PRIORITY,
         definition=definition,
+        apply_to="classic_queues" if is_classic else "quorum_queues",
     )
-
-
-def _exactly(queue: str) -> str:
-    return "^" + queue.replace(".", r"\.") + "$"
 
 
 def _level_queue(level: int) -> Queue:

@@ -179,8 +179,11 @@ async def test_a_queue_made_by_somebody_else_is_refused_and_left_alone(tenants: 
     connection.close()
     tenants.session.doubt()
 
-    with pytest.raises(Invalid, match="x-queue-type"):
+    with pytest.raises(Invalid, match=r"media\.transcode \(classic, .*somebody else") as refused:
         await tenants.reconcile(made())
+
+    assert refused.value.reason == "QueueDiffers"
+    assert await ready(tenants, "media.transcode") == 0
 
 
 async def test_what_was_deleted_by_hand_is_seen_as_missing(tenants: Tenants) -> None:

@@ -59,7 +59,7 @@ def test_the_ladder_ends_where_a_job_without_a_queue_is_kept_and_blocks_nobody()
         ("media.transcode", ["longshore.jobs"]),
         ("media.transcode.dead", ["longshore.dead"]),
         ("a-b.c-d", ["longshore.jobs"]),
-        ("longshore.delay.27", []),
+        ("longshore.delay.27", ["longshore.delay"]),
         ("longshore.lost", ["longshore.jobs", "longshore.lost"]),
         ("amq.gen-Xy1", []),
         ("somebody_elses", []),

@@ -23,7 +23,10 @@ class WorkerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     queue: str
-    """`NAMESPACE.NAME`."""
+    """`NAMESPACE.NAME`, by which jobs are addressed and reports are known."""
+
+    source: str | None = None
+    """The queue in RabbitMQ that holds the jobs, where it has another name."""
 
     handlers: tuple[str, ...] = Field(min_length=1)
     """Modules to import; each registers handlers with `@handler`."""

@@ -50,20 +50,83 @@ class BrokerReference(Resource):
     )
 
 
+class QueueType(StrEnum):
+    """What kind of queue RabbitMQ keeps the jobs in."""
+
+    QUORUM = "Quorum"
+    CLASSIC = "Classic"
+
+
+class Overflow(StrEnum):
+    """What gives way when a queue is full."""
+
+    REJECT_PUBLISH = "RejectPublish"
+    DROP_HEAD = "DropHead"
+
+
 class Queue(Resource):
     """The job queue in RabbitMQ."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            {
+                "rule": "has(self.name) == has(oldSelf.name) && "
+                "(!has(self.name) || self.name == oldSelf.name)",
+                "message": "queue.name cannot be changed: jobs would stay behind in the old queue; "
+                "make a new TaskQueue for the other queue and delete this one",
+            },
+            {
+                "rule": "self.type != 'Classic' || has(self.name)",
+                "message": "queue.type Classic is for a queue that is there already: name it in "
+                "queue.name, or leave the type out",
+            },
+            {
+                "rule": "!has(self.overflow) || self.overflow != 'DropHead' || has(self.maxLength)",
+                "message": "queue.overflow DropHead needs queue.maxLength: without it the queue is "
+                "never full",
+            },
+        )
+    )
+
+    name: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        pattern="^[!-~]([ -~]*[!-~])?$",
+        description="A queue that is there already, taken over as it is, e.g. one that another "
+        "library declared. Default: a queue NAMESPACE.NAME of Longshore's own. Cannot be changed.",
+    )
+    type: QueueType = Field(
+        default=QueueType.QUORUM,
+        description="`Quorum`, or for a queue taken over also `Classic`. Cannot be changed.",
+        json_schema_extra=immutable(
+            "RabbitMQ cannot turn a queue into one of another type: make a new TaskQueue and move "
+            "producers, then delete this one once it is empty"
+        ),
+    )
     max_length: int | None = Field(
         default=None,
         ge=1,
         le=100_000_000,
-        description="Most jobs that wait in the queue; further ones are refused to their producer. "
+        description="Most jobs that wait in the queue; `overflow` says what happens then. "
         "Unlimited when absent.",
+    )
+    overflow: Overflow = Field(
+        default=Overflow.REJECT_PUBLISH,
+        description="`RejectPublish`: a full queue refuses jobs, and their producer hears of it. "
+        "`DropHead`: the oldest jobs become dead letters, which RabbitMQ does not promise to keep.",
     )
     max_age: Duration | None = Field(
         default=None,
         description="Longest time that a job waits to be started; after it, it becomes a dead "
         "letter. Unlimited when absent.",
+    )
+    delivery_limit: int = Field(
+        default=100,
+        ge=1,
+        le=1_000_000,
+        description="Times that RabbitMQ returns a job to the queue before it makes it a dead "
+        "letter by itself. A backstop: workers count attempts, lost ones too.",
     )
 
 
@@ -262,6 +325,17 @@ class Scaling(Resource):
 class TaskQueueSpec(Resource):
     """What the user wants."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            {
+                "rule": "self.queue.deliveryLimit >= self.retry.maxAttempts",
+                "messageExpression": "'queue.deliveryLimit (' + string(self.queue.deliveryLimit) + "
+                "') must not be below retry.maxAttempts (' + string(self.retry.maxAttempts) + "
+                "'): RabbitMQ would give up on jobs before the workers do'",
+            }
+        )
+    )
+
     broker: BrokerReference = Field(
         default=BrokerReference(), description="The Broker that holds the queue."
     )
@@ -283,8 +357,9 @@ class TaskQueueSpec(Resource):
     deletion_policy: DeletionPolicy = Field(
         default=DeletionPolicy.RETAIN_IF_NOT_EMPTY,
         description="What happens to the queues in RabbitMQ when the TaskQueue is deleted. "
-        "`RetainIfNotEmpty`: each is deleted if it holds no job. `Retain`: both stay. `Delete`: "
-        "both are deleted with all that is in them.",
+        "`RetainIfNotEmpty`: each is deleted if it holds no job; one that was taken over by "
+        "`queue.name` stays. `Retain`: both stay. `Delete`: both are deleted with all that is in "
+        "them, also one that was taken over.",
     )
 
 

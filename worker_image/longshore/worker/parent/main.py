@@ -135,7 +135,7 @@ class _Worker:
         config = self._config
         self._consumer = Consumer(
             self._parameters,
-            queue=config.queue,
+            queue=config.source or config.queue,
             prefetch=config.slots if config.prefetch == "auto" else config.prefetch,
             ack_timeout=config.ack_timeout,
         )
