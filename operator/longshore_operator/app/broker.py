@@ -13,7 +13,7 @@ from longshore_operator.core.inventory import Inventory
 from longshore_operator.core.permissions import User
 from longshore_operator.core.topology import Binding, Topology
 
-INVENTORY_AGE = 8.0
+INVENTORY_AGE = 6.0
 """Seconds for which a bulk reading is trusted; so long may a change by hand go unseen, and within
 10 s it is repaired."""
 
