@@ -21,6 +21,13 @@ BAD = {
         {"deletionPolicy": "Whatever"},
         ["spec.deletionPolicy", "RetainIfNotEmpty"],
     ),
+    "classic_of_its_own": ({"queue": {"type": "Classic"}}, ["queue.type Classic", "queue.name"]),
+    "drop_head_of_no_end": ({"queue": {"overflow": "DropHead"}}, ["DropHead", "queue.maxLength"]),
+    "deliveries_below_attempts": (
+        {"queue": {"deliveryLimit": 3}, "retry": {"maxAttempts": 4}},
+        ["queue.deliveryLimit (3)", "retry.maxAttempts (4)"],
+    ),
+    "odd_queue_name": ({"queue": {"name": "a\nb"}}, ["spec.queue.name"]),
     "negative_attempts": ({"retry": {"maxAttempts": 0}}, ["spec.retry.maxAttempts"]),
 }
 
@@ -61,3 +68,30 @@ def test_the_shortest_manifest_is_complete(server: Tenant) -> None:
 
     assert (spec["scaling"]["min"], spec["scaling"]["max"]) == (0, 10)
     assert spec["retry"]["maxAttempts"] == 5
+
+
+CHANGED = {
+    "type": (
+        {"queue": {"name": "orders", "type": "Classic"}},
+        {"queue": {"name": "orders", "type": "Quorum"}},
+        ["spec.queue.type", "cannot be changed", "make a new TaskQueue"],
+    ),
+    "name": (
+        {"queue": {"name": "orders"}},
+        {"queue": {"name": "invoices"}},
+        ["spec.queue", "queue.name cannot be changed", "make a new TaskQueue"],
+    ),
+    "name added": ({}, {"queue": {"name": "orders"}}, ["queue.name cannot be changed"]),
+    "name removed": ({"queue": {"name": "orders"}}, {}, ["queue.name cannot be changed"]),
+}
+
+
+@pytest.mark.parametrize("case", CHANGED)
+def test_what_cannot_change_is_refused_with_advice(tenant: Tenant, case: str) -> None:
+    before, after, words = CHANGED[case]
+    tenant.apply(broker={"name": "nowhere"}, **before)
+
+    with pytest.raises(CommandFailed) as refused:
+        tenant.apply(broker={"name": "nowhere"}, **after)
+
+    assert [word for word in words if word not in str(refused.value)] == []

@@ -1,6 +1,7 @@
 """Sessions with Brokers: apart from each other, opened anew when they must be."""
 
 import asyncio
+import gc
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,7 +15,7 @@ from longshore_operator.app.brokers import Brokers
 from longshore_operator.core import credentials
 from longshore_operator.core.credentials import Address
 from longshore_operator.core.permissions import user
-from longshore_operator.errors import Invalid, OperatorError, Transient
+from longshore_operator.errors import Invalid, Transient
 from tests.integration.operator.brokers import SECRET, keeping, outcome, registered
 from tests.integration.operator.fakes import Kubernetes
 from tests.integration.operator.operating import Operating
@@ -198,17 +199,24 @@ async def test_several_brokers_of_different_versions_serve_at_once(
                 await client.delete(f"/api/vhosts/{vhost}")
 
 
+# httpx leaves the sockets of calls that are under way to the collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_session_closed_under_a_call_is_a_passing_trouble(session: Session) -> None:
     calls = [asyncio.ensure_future(session.management.inventory()) for _ in range(4)]
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
     await session.link.close()
 
     results = await asyncio.gather(*calls, return_exceptions=True)
+    kinds = {type(each) for each in results if isinstance(each, Exception)}
     with pytest.raises(Transient) as closed:
         await session.management.jobs_in("media.transcode")
 
     assert closed.value.reason == "Connecting"
-    assert all(isinstance(each, OperatorError) for each in results if isinstance(each, Exception))
+    assert kinds <= {Transient}
+    del calls, results
+    for _ in range(3):
+        gc.collect()
+        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("kind", ["Secret", "Deployment"])

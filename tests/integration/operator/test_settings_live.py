@@ -83,16 +83,29 @@ async def test_overflow_lets_the_oldest_give_way(operating: Operating) -> None:
         assert oldest == b"2"
 
 
-async def test_max_age_makes_waiting_jobs_dead_letters(operating: Operating) -> None:
+async def test_max_age_holds_for_jobs_that_come_after_the_change(operating: Operating) -> None:
+    """A quorum queue notes a job's end when it comes, and looks at its head only."""
     await change(operating, queue={"maxAge": "100ms"})
 
+    with channel(operating) as one:
+        one.basic_publish(JOBS_EXCHANGE, QUEUE, b"late", JSON_JOB, mandatory=True)
+        for number in range(3):
+            _, _, body = one.basic_get(QUEUE, auto_ack=True)
+            assert body == b"%d" % number, "what was there before keeps its age"
     await depth(operating, QUEUE, 0)
-    await depth(operating, DEAD, 6)
+    await depth(operating, DEAD, 4)
 
 
-async def test_retention_of_dead_letters(operating: Operating) -> None:
+async def test_retention_holds_for_dead_letters_that_come_after_the_change(
+    operating: Operating,
+) -> None:
     await change(operating, deadLetter={"retention": "100ms"})
 
+    with channel(operating) as one:
+        one.basic_publish(DEAD_EXCHANGE, QUEUE, b"late", JSON_JOB, mandatory=True)
+        for number in range(3):
+            _, _, body = one.basic_get(DEAD, auto_ack=True)
+            assert body == b"%d" % number
     await depth(operating, DEAD, 0)
     await depth(operating, QUEUE, 3)
 
