@@ -39,12 +39,15 @@ def refuse_taken(task_queue: TaskQueueObject, *, world: World) -> None:
 
 def rival(task_queue: TaskQueueObject, *, world: World) -> TaskQueueObject | None:
     """The older TaskQueue that claims a queue of this one."""
+    if task_queue.spec is None:
+        return None
     mine, age = _claims(task_queue), _age(task_queue)
+    adopts = task_queue.spec.queue.name is not None
     for _, other in world.task_queues():
+        if other.spec is None or not (adopts or other.spec.queue.name):
+            continue  # two queues of their own never have one name
         if (
-            other.spec is not None
-            and task_queue.spec is not None
-            and other.spec.broker.name == task_queue.spec.broker.name
+            other.spec.broker.name == task_queue.spec.broker.name
             and other.owner.uid != task_queue.owner.uid
             and _age(other) < age
             and mine & _claims(other)
