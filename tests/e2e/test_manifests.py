@@ -25,7 +25,7 @@ BAD = {
     "drop_head_of_no_end": ({"queue": {"overflow": "DropHead"}}, ["DropHead", "queue.maxLength"]),
     "deliveries_below_attempts": (
         {"queue": {"deliveryLimit": 3}, "retry": {"maxAttempts": 4}},
-        ["queue.deliveryLimit (3)", "retry.maxAttempts (4)"],
+        ["queue.deliveryLimit", "retry.maxAttempts"],
     ),
     "odd_queue_name": ({"queue": {"name": "a\nb"}}, ["spec.queue.name"]),
     "negative_attempts": ({"retry": {"maxAttempts": 0}}, ["spec.retry.maxAttempts"]),

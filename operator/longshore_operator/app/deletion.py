@@ -142,17 +142,19 @@ class Deletion:
         if (other := rival(task_queue, world=self.world)) is not None:
             owner = other.owner
             return f"queue {task_queue.source} is TaskQueue {owner.namespace}/{owner.name}'s"
-        name = task_queue.source
-        found = (await session.inventory()).queues.get(name)
-        if name == task_queue.owner.queue and found not in (None, Queue(name=name)):
+        session.doubt()
+        inventory, name = await session.inventory(), task_queue.source
+        if task_queue.spec and task_queue.spec.queue.name:
+            # Only our bindings show that it was ever taken over: the wish to may have been refused.
+            if not inventory.bindings & set(entry_bindings(task_queue.owner.queue, source=name)):
+                return f"queue {name} was not taken over and stays"
+        elif inventory.queues.get(name) not in (None, Queue(name=name)):
             return f"queue {name} was made by somebody else and stays"
         return None
 
     async def _remove(self, task_queue: TaskQueueObject, *, session: Session) -> None:
         queue, source, management = task_queue.owner.queue, task_queue.source, session.management
-        for binding in entry_bindings(queue, source=source):
-            await management.unbind(binding)
-        await management.delete_queue(source)
+        await management.delete_queue(source)  # its bindings go with it
         await management.delete_policy(own_policy_name(queue))
 
     async def _remove_dead(self, task_queue: TaskQueueObject, *, session: Session) -> None:

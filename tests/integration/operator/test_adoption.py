@@ -158,6 +158,37 @@ async def test_it_stays_when_its_task_queue_goes(operating: Operating) -> None:
     assert operating.kubernetes.events == ["QueueRetained"]
 
 
+@pytest.mark.parametrize("name", ["billing.invoice", "orders"])
+async def test_deleting_a_task_queue_that_never_had_the_queue_does_not_touch_it(
+    operating: Operating, name: str
+) -> None:
+    """Else a tenant could have another's queue deleted by naming it."""
+    operating.declare(name, queue_type="quorum")
+    wish = made(deletionPolicy="Delete", queue={"name": name, "type": "Classic"})
+    await operating.refused(wish)
+
+    await delete(operating, wish)
+
+    found = await operating.session.link.depths.read([name])
+    assert found[name] == Depth(ready=0, consumers=0)
+    assert operating.kubernetes.messages == [f"queue {name} was not taken over and stays"]
+
+
+async def test_delete_takes_it_away_with_its_jobs(operating: Operating) -> None:
+    operating.declare("celery")
+    task_queue = made(
+        deletionPolicy="Delete", queue={"name": "celery", "type": "Classic", "maxLength": 5}
+    )
+    await operating.ready(task_queue)
+    publish(operating, task_queue)
+
+    await delete(operating, task_queue)
+
+    after = await operating.session.management.inventory()
+    assert "celery" not in after.queues
+    assert not [name for name in after.policies if name.startswith("longshore.own.")]
+
+
 async def test_deleting_the_second_of_one_queue_does_not_touch_it(operating: Operating) -> None:
     operating.declare("celery")
     first = made("first", queue={"name": "celery", "type": "Classic"})

@@ -329,9 +329,8 @@ class TaskQueueSpec(Resource):
         json_schema_extra=rules(
             {
                 "rule": "self.queue.deliveryLimit >= self.retry.maxAttempts",
-                "messageExpression": "'queue.deliveryLimit (' + string(self.queue.deliveryLimit) + "
-                "') must not be below retry.maxAttempts (' + string(self.retry.maxAttempts) + "
-                "'): RabbitMQ would give up on jobs before the workers do'",
+                "message": "queue.deliveryLimit must not be below retry.maxAttempts: RabbitMQ "
+                "would give up on jobs before the workers do",
             }
         )
     )
