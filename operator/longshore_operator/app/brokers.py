@@ -15,7 +15,13 @@ from longshore_operator.app.reconcile import declare, refuse_foreign_policies
 from longshore_operator.app.world import World
 from longshore_operator.core.credentials import Address, address
 from longshore_operator.core.pods import Trouble
-from longshore_operator.core.status import broker_condition, broker_features, merge_patch, stamped
+from longshore_operator.core.status import (
+    broker_condition,
+    broker_features,
+    merge_patch,
+    policy_condition,
+    stamped,
+)
 from longshore_operator.core.topology import vhost_topology
 from longshore_operator.errors import OperatorError, Transient
 
@@ -196,7 +202,10 @@ class Brokers:
         return BrokerStatus(
             observed_generation=broker.generation,
             conditions=stamped(
-                [broker_condition(trouble, version=version)],
+                [
+                    broker_condition(trouble, version=version),
+                    *([policy_condition(session.policy)] if session else []),
+                ],
                 generation=broker.generation,
                 before=before.conditions,
                 now=self.now(),

@@ -17,11 +17,12 @@ from longshore_operator.core.adoption import shortcomings
 from longshore_operator.core.inventory import Inventory
 from longshore_operator.core.permissions import ROLES, user
 from longshore_operator.core.pods import Trouble
-from longshore_operator.core.status import foreign_policy
+from longshore_operator.core.status import foreign_policy, foreign_shared_policy
 from longshore_operator.core.topology import (
     Topology,
     in_words,
     policies_in_force,
+    shared_policies_in_force,
     task_queue_topology,
     vhost_topology,
 )
@@ -204,6 +205,9 @@ class Reconciler:
         began = self.clock()
         inventory = await session.inventory()
         await self._tend_vhost(name, session)
+        session.policy = foreign_shared_policy(
+            inventory.winning_policies(shared_policies_in_force())
+        )
         for key, task_queue in self.world.task_queues():
             record = self.records.of(key, task_queue)
             if record.session is not session or record.wanted is None or record.is_busy:

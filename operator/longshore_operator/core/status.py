@@ -45,7 +45,8 @@ def conditions(
 ) -> tuple[Condition, ...]:
     """All conditions of a TaskQueue; `now` is RFC 3339 and marks those that changed."""
     parts = (_broker(facts), _queue(facts), _workers(facts), _scaling(facts))
-    more = (*_policy(facts), *_guarantees(facts))
+    is_declared = facts.is_declared and not facts.topology and not facts.broker
+    more = (*([policy_condition(facts.policy)] if is_declared else []), *_guarantees(facts))
     return stamped((_ready(parts), *parts, *more), generation=generation, before=before, now=now)
 
 
@@ -56,6 +57,15 @@ def broker_condition(trouble: Trouble | None, *, version: str | None) -> _State:
     return _State(
         type="Ready", status="True", reason="Connected", message=f"RabbitMQ {version} answers"
     )
+
+
+def policy_condition(trouble: Trouble | None) -> _State:
+    """The `PolicyInForce` condition of a TaskQueue or Broker whose queues are declared."""
+    kind = "PolicyInForce"
+    if trouble:
+        return _State(type=kind, status="False", reason=trouble.reason, message=trouble.message)
+    message = "no policy of somebody else's takes the place of ours"
+    return _State(type=kind, status="True", reason="InForce", message=message)
 
 
 def stamped(
@@ -90,6 +100,19 @@ def foreign_policy(winning: Mapping[str, str], *, features: Features) -> Trouble
         reason="ForeignPolicy",
         message=f"somebody else's {which} is in force instead of Longshore's: {lost} are no longer "
         "as the spec says; lower its priority, or have its pattern leave the queue out",
+    )
+
+
+def foreign_shared_policy(winning: Mapping[str, str]) -> Trouble | None:
+    """What it means that queues which all TaskQueues share are under policies that are not ours."""
+    if not winning:
+        return None
+    which = ", ".join(sorted({repr(policy) for policy in winning.values()}))
+    return Trouble(
+        reason="ForeignPolicy",
+        message=f"somebody else's policy {which} is in force for {len(winning)} queues that hold "
+        "delayed jobs: they may be lost or come too early; lower its priority, or have its pattern "
+        "leave longshore.* out",
     )
 
 
@@ -155,18 +178,6 @@ def _queue(facts: Facts) -> _State:
     return _State(
         type=kind, status="Unknown", reason="Pending", message="not declared yet for this spec"
     )
-
-
-def _policy(facts: Facts) -> tuple[_State, ...]:
-    """Nothing while the queues are not declared."""
-    if not facts.is_declared or facts.topology or facts.broker:
-        return ()
-    kind = "PolicyInForce"
-    if facts.policy:
-        reason, message = facts.policy.reason, facts.policy.message
-        return (_State(type=kind, status="False", reason=reason, message=message),)
-    message = "no policy of somebody else's takes the place of ours"
-    return (_State(type=kind, status="True", reason="InForce", message=message),)
 
 
 def _guarantees(facts: Facts) -> tuple[_State, ...]:

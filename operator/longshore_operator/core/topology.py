@@ -161,6 +161,11 @@ def task_queue_topology(
     )
 
 
+def shared_policies_in_force() -> dict[str, str]:
+    """The policy that each queue which all TaskQueues share should be under, by queue."""
+    return {level_name(level): DELAY_POLICY for level in range(LEVELS)} | {LOST: LOST}
+
+
 def in_words(topology: Topology) -> str:
     """Its objects, for people."""
     return ", ".join(

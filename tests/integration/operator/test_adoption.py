@@ -12,6 +12,7 @@ from longshore.contract.names import JOBS_EXCHANGE
 from longshore_operator.app.broker import Depth, Session
 from longshore_operator.app.deletion import Deletion
 from longshore_operator.app.objects import TaskQueueObject
+from longshore_operator.core.topology import Topology
 from longshore_operator.core.workload import worker_config
 from tests.integration.operator.operating import OneBroker, Operating
 from tests.integration.operator.task_queues import Tenants, made, until
@@ -57,7 +58,7 @@ async def test_a_classic_queue_of_celerys_takes_jobs_and_keeps_its_arguments(
         assert (await operating.refused(task_queue)).reason == "QueueReserved"
         return
 
-    await operating.ready(task_queue)
+    record = await operating.ready(task_queue)
     publish(operating, task_queue)
 
     found = await operating.session.link.depths.read([name])
@@ -65,6 +66,8 @@ async def test_a_classic_queue_of_celerys_takes_jobs_and_keeps_its_arguments(
     after = await operating.session.management.inventory()
     assert after.queues[name] == before
     assert "media.transcode" not in after.queues
+    assert record.wanted
+    assert after.missing(record.wanted) == Topology(), "nothing is written the second time"
 
 
 async def test_a_worker_takes_jobs_from_it(operating: Operating, tmp_path: Path) -> None:

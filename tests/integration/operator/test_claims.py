@@ -91,6 +91,22 @@ async def test_a_foreign_policy_that_wins_is_named_and_left_alone(operating: Ope
     await until(gone, within=30)
 
 
+async def test_a_foreign_policy_over_the_delays_is_the_brokers_trouble(
+    operating: Operating,
+) -> None:
+    vhost = operating.session.address.vhost
+    foreign = {"pattern": "delay", "priority": 9999, "apply-to": "queues"}
+    await operating.put("policies", vhost, "theirs", **foreign, definition={"max-length": 7})
+
+    async def seen() -> bool:
+        return operating.session.policy is not None
+
+    await until(seen, within=30)
+    assert operating.session.policy
+    assert operating.session.policy.reason == "ForeignPolicy"
+    assert "'theirs'" in operating.session.policy.message
+
+
 async def test_a_policy_for_everything_does_not_touch_the_delays(operating: Operating) -> None:
     vhost = operating.session.address.vhost
     foreign = {"pattern": ".*", "priority": 1, "apply-to": "queues"}
