@@ -10,7 +10,8 @@ from longshore_operator.adapters import tls
 from longshore_operator.core.credentials import Address
 from longshore_operator.core.inventory import Inventory, QueueState
 from longshore_operator.core.permissions import Permissions, User
-from longshore_operator.core.topology import Binding, Exchange, Policy, Queue, Topology
+from longshore_operator.core.policies import Policy
+from longshore_operator.core.topology import Binding, Exchange, Queue, Topology
 from longshore_operator.errors import Invalid, Transient
 
 TIMEOUT = 20.0
@@ -197,7 +198,8 @@ class Management:
             raise found or Transient(text, reason="Unreachable") from error
         if response.status_code == httpx.codes.UNAUTHORIZED:
             raise Transient(
-                f"RabbitMQ at {self._client.base_url} refuses user {self._me!r} or its password",
+                f"RabbitMQ at {self._client.base_url} refuses user {self._me!r}: no such user, "
+                "another password, or no tag that lets it use the management API",
                 reason="AuthenticationFailed",
             )
         return response

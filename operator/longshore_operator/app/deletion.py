@@ -15,7 +15,8 @@ from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.record import Record, Records
 from longshore_operator.app.world import Key, World
 from longshore_operator.core.permissions import ROLES, user_name
-from longshore_operator.core.topology import Queue, Topology, entry_bindings, own_policy_name
+from longshore_operator.core.policies import own_policy_name
+from longshore_operator.core.topology import Queue, Topology, entry_bindings
 from longshore_operator.core.workload import timeouts
 from longshore_operator.errors import OperatorError, Transient
 

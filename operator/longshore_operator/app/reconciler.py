@@ -17,12 +17,11 @@ from longshore_operator.core.adoption import shortcomings
 from longshore_operator.core.inventory import Inventory
 from longshore_operator.core.permissions import ROLES, user
 from longshore_operator.core.pods import Trouble
+from longshore_operator.core.policies import policies_in_force, shared_policies_in_force
 from longshore_operator.core.status import foreign_policy, foreign_shared_policy
 from longshore_operator.core.topology import (
     Topology,
     in_words,
-    policies_in_force,
-    shared_policies_in_force,
     task_queue_topology,
     vhost_topology,
 )
@@ -218,7 +217,7 @@ class Reconciler:
                 record.is_doubted = True
                 continue
             expected = policies_in_force(
-                record.wanted, queue=task_queue.owner.queue, source=task_queue.source
+                record.wanted.policies, queue=task_queue.owner.queue, source=task_queue.source
             )
             record.policy = foreign_policy(
                 inventory.winning_policies(expected), features=session.features

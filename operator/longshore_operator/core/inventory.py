@@ -7,7 +7,8 @@ from typing import Any
 from longshore.contract.delays import LEVELS, level_name
 from longshore_operator.core.credentials import is_password
 from longshore_operator.core.permissions import Permissions, User
-from longshore_operator.core.topology import Binding, Exchange, Policy, Queue, Topology
+from longshore_operator.core.policies import Policy
+from longshore_operator.core.topology import Binding, Exchange, Queue, Topology
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,3 +66,13 @@ def test_nobody_configures_anything(role: Role) -> None:
     someone = user(vhost="longshore", queue="media.transcode", role=role)
 
     assert not re.search(someone.permissions.configure, "media.transcode")
+
+
+def test_a_worker_may_read_the_queue_that_was_taken_over_and_no_other() -> None:
+    """Its name is taken literally."""
+    one = user(vhost="longshore", queue="media.transcode", role="worker", source="a.b|c")
+
+    assert re.search(one.permissions.read, "a.b|c")
+    assert not re.search(one.permissions.read, "a.b")
+    assert not re.search(one.permissions.read, "media.transcode")
+    assert dict(one.topics)[DEAD_EXCHANGE] == r"^media\.transcode$"

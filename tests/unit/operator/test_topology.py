@@ -5,11 +5,10 @@ import pytest
 
 from longshore.contract.features import Features
 from longshore.contract.names import DUE_EXCHANGE, JOBS_EXCHANGE, LOST
+from longshore_operator.core.policies import Policy, policies_in_force
 from longshore_operator.core.topology import (
-    Policy,
     Topology,
     entry_bindings,
-    policies_in_force,
     task_queue_topology,
     vhost_topology,
 )
@@ -156,7 +155,7 @@ def test_a_classic_queues_policy_has_only_keys_that_it_knows() -> None:
 def test_the_policies_that_should_be_in_force() -> None:
     found = topology(queue={"maxLength": 5})
 
-    assert policies_in_force(found, queue="media.transcode", source="media.transcode") == {
+    assert policies_in_force(found.policies, queue="media.transcode", source="media.transcode") == {
         "media.transcode": "longshore.own.media.transcode",
         "media.transcode.dead": "longshore.dead",
     }

@@ -12,14 +12,11 @@ from longshore_operator.api.v1alpha1.broker import (
     SecretReference,
 )
 from longshore_operator.api.v1alpha1.condition import Condition
+from longshore_operator.api.v1alpha1.queue import DeadLetter, Overflow, Queue, QueueType
 from longshore_operator.api.v1alpha1.task_queue import (
-    DeadLetter,
     DeletionPolicy,
     DerivedTimeouts,
     Jobs,
-    Overflow,
-    Queue,
-    QueueType,
     Scaling,
     ScalingPolicy,
     ScalingStatus,
