@@ -214,7 +214,7 @@ async def test_wrong_credentials_and_no_broker_are_told_apart(session: Session) 
         await connect(no_amqp, heartbeat=30.0)
 
     assert refused.value.reason == "AuthenticationFailed"
-    assert away.value.reason == "Unreachable"
+    assert away.value.reason == "ManagementUnreachable"
     assert half.value.reason == "Unreachable"
     assert "AMQP at 127.0.0.1:9" in str(half.value)
 
