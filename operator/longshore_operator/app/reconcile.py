@@ -103,8 +103,13 @@ async def admit(
             password = new_password()
         wanted = user(vhost=session.address.vhost, queue=owner.queue, role=role, source=source)
         if not inventory.has_user(wanted, password=password):
-            await session.management.put_user(wanted, password=password)
-            session.doubt()
+            try:
+                await session.management.put_user(wanted, password=password)
+            except BaseException:
+                session.doubt()
+                raise
+            # Not read anew: with a thousand TaskQueues each would read all the others.
+            inventory.add_user(wanted, password=password)
             written.append(wanted.name)
         # The Secret follows its user: a pod that reads it can connect.
         data = {

@@ -146,6 +146,7 @@ class Reconciler:
             users = [f"user {name}" for name in written]
             await self._tell_drift(owner, [in_words(repaired), *users])
         record.topology, record.wanted = None, topology
+        _judge(record, task_queue, session=session, inventory=await session.inventory())
         try:
             await deploy(
                 owner,
@@ -204,9 +205,9 @@ class Reconciler:
         began = self.clock()
         inventory = await session.inventory()
         await self._tend_vhost(name, session)
-        session.policy = foreign_shared_policy(
-            inventory.winning_policies(shared_policies_in_force())
-        )
+        if inventory.knows_policies:
+            winning = inventory.winning_policies(shared_policies_in_force())
+            session.policy = foreign_shared_policy(winning)
         for key, task_queue in self.world.task_queues():
             record = self.records.of(key, task_queue)
             if record.session is not session or record.wanted is None or record.is_busy:
@@ -216,13 +217,7 @@ class Reconciler:
             if not _is_intact(task_queue, record.wanted, session=session, inventory=inventory):
                 record.is_doubted = True
                 continue
-            expected = policies_in_force(
-                record.wanted.policies, queue=task_queue.owner.queue, source=task_queue.source
-            )
-            record.policy = foreign_policy(
-                inventory.winning_policies(expected), features=session.features
-            )
-            record.shortcomings = _shortcomings(task_queue, session=session, inventory=inventory)
+            _judge(record, task_queue, session=session, inventory=inventory)
 
     async def _tend_vhost(self, name: str, session: Session) -> None:
         repaired = await declare(vhost_topology(), session=session)
@@ -258,10 +253,15 @@ def _is_intact(
     )
 
 
-def _shortcomings(
-    task_queue: TaskQueueObject, *, session: Session, inventory: Inventory
-) -> tuple[str, ...] | None:
-    state = inventory.states.get(task_queue.source)
-    if state is None or task_queue.spec is None or task_queue.spec.queue.name is None:
-        return None
-    return shortcomings(task_queue.source, state, features=session.features)
+def _judge(
+    record: Record, task_queue: TaskQueueObject, *, session: Session, inventory: Inventory
+) -> None:
+    """Note what others do to the queues, and what these cannot do."""
+    source, features = task_queue.source, session.features
+    if record.wanted is not None and inventory.knows_policies:
+        policies = record.wanted.policies
+        expected = policies_in_force(policies, queue=task_queue.owner.queue, source=source)
+        record.policy = foreign_policy(inventory.winning_policies(expected), features=features)
+    state = inventory.states.get(source)
+    if state is not None and task_queue.spec is not None and task_queue.spec.queue.name:
+        record.shortcomings = shortcomings(source, state, features=features)

@@ -156,6 +156,11 @@ def password_in(amqp_url: str) -> str | None:
     return None if password is None else unquote(password)
 
 
+def password_hash(password: str, *, salt: bytes = bytes(4)) -> str:
+    """The hash that RabbitMQ keeps of a password, salted with 4 bytes."""
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+
+
 def is_password(password: str, *, password_hash: str) -> bool:
     """Whether RabbitMQ's salted SHA-256 hash is that of `password`."""
     try:

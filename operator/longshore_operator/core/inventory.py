@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from longshore.contract.delays import LEVELS, level_name
-from longshore_operator.core.credentials import is_password
+from longshore_operator.core.credentials import is_password, password_hash
 from longshore_operator.core.permissions import Permissions, User
 from longshore_operator.core.policies import Policy
 from longshore_operator.core.topology import Binding, Exchange, Queue, Topology
@@ -42,6 +42,9 @@ class Inventory:
     states: dict[str, QueueState] = field(default_factory=dict)
     """By queue. Only what was read, nothing that was written since."""
 
+    knows_policies: bool = True
+    """Whether `states` still tell which policies are in force: none was written since."""
+
     def missing(self, wanted: Topology) -> Topology:
         """The part of `wanted` that must be written."""
         return Topology(
@@ -73,7 +76,10 @@ class Inventory:
         ]
 
     def winning_policies(self, expected: Mapping[str, str]) -> dict[str, str]:
-        """Queues that are not under the policy that is expected for them, with the one that is."""
+        """Queues that are not under the policy that is expected for them, with the one that is.
+
+        Means something only while `knows_policies`.
+        """
         return {
             queue: state.policy
             for queue, policy in expected.items()
@@ -100,6 +106,14 @@ class Inventory:
         self.policies |= {policy.name: policy for policy in written.policies}
         for name in written.absent_policies:
             self.policies.pop(name, None)
+        if written.policies or written.absent_policies:
+            self.knows_policies = False
+
+    def add_user(self, user: User, *, password: str) -> None:
+        """Note a user that was written."""
+        self.password_hashes[user.name] = password_hash(password)
+        self.permissions[user.name] = user.permissions
+        self.topics[user.name] = dict(user.topics)
 
     def has_user(self, user: User, *, password: str) -> bool:
         """Whether `user` is there, with exactly its rights and with this password."""
