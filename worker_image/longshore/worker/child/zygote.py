@@ -18,18 +18,18 @@ from longshore.binding import Binding
 from longshore.handler import discover
 from longshore.worker import prctl
 from longshore.worker.child import capture, run
-from longshore.worker.frames import (
+from longshore.worker.control import (
     Fork,
     Forked,
     ForkFailed,
     ImportFailed,
-    Mark,
     Ready,
     Reap,
     Reaped,
     receive_control,
     send_control,
 )
+from longshore.worker.frames import Mark
 
 
 def main(control: socket.socket, modules: Sequence[str], *, queue: str, parent: int) -> NoReturn:
@@ -111,7 +111,7 @@ def _fork(control: socket.socket, bindings: dict[str, Binding], *, queue: str) -
                 zygote=zygote,
             )
         pidfd = os.pidfd_open(pid)
-        send_control(control, Forked(pid=pid), descriptors=[*theirs, pidfd])
+        send_control(control, Forked(pid=pid), passed=[*theirs, pidfd])
         os.close(pidfd)
     for end in (near, far, results, results_far):
         end.close()

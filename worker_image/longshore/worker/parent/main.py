@@ -21,7 +21,7 @@ from longshore.contract.message import job_id
 from longshore.contract.names import AMQP_URL_ENV, POD_NAME_ENV
 from longshore.contract.reports import WorkerReport
 from longshore.worker import prctl, termination
-from longshore.worker.frames import ImportFailed, Ready
+from longshore.worker.control import ImportFailed, Ready
 from longshore.worker.parent import memory, processes
 from longshore.worker.parent.consumer import Consumer
 from longshore.worker.parent.crash import fail_loudly

@@ -7,20 +7,20 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from longshore.worker.frames import (
+from longshore.worker.control import (
     CHILD_DESCRIPTORS,
     Control,
     Fork,
     Forked,
     ForkFailed,
     ImportFailed,
-    Mark,
     Ready,
     Reap,
     Reaped,
     receive_control,
     send_control,
 )
+from longshore.worker.frames import Mark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
