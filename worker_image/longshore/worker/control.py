@@ -13,6 +13,9 @@ class Ready:
     """The handlers' modules are imported: wire names with their max attempts."""
 
     handlers: Mapping[str, int | None]
+    serves_any: bool = False
+    """Jobs of whatever handler are run, by a command."""
+
     threads: int = 1
     """Threads that run after the imports; more than one makes forking unsafe."""
 
@@ -24,6 +27,13 @@ class ImportFailed:
     module: str
     error: str
     traceback: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandUnusable:
+    """The command cannot be run; the zygote ends."""
+
+    error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +74,11 @@ class Reaped:
     status: int
 
 
-Control = Ready | ImportFailed | Fork | Forked | ForkFailed | Reap | Reaped
+Control = Ready | ImportFailed | CommandUnusable | Fork | Forked | ForkFailed | Reap | Reaped
 
 _CONTROLS: dict[str, type[Control]] = {
-    kind.__name__: kind for kind in (Ready, ImportFailed, Fork, Forked, ForkFailed, Reap, Reaped)
+    kind.__name__: kind
+    for kind in (Ready, ImportFailed, CommandUnusable, Fork, Forked, ForkFailed, Reap, Reaped)
 }
 
 
