@@ -198,7 +198,7 @@ def test_any_other_exit_code_is_a_failure_that_ends_with_what_was_written_last(
     assert properties.headers[ATTEMPT] == 3
     assert properties.headers[ERROR] == "CommandFailed: exited with code 3"
     assert properties.headers[TRACEBACK] == "hello\nno such codec: h266\n"
-    assert len(worker.events("output", job=job, line="no such codec: h266")) == 3
+    worker.wait("output", count=3, job=job, line="no such codec: h266")
     assert {line["attempt"] for line in worker.events("output", job=job)} == {1, 2, 3}
 
 
