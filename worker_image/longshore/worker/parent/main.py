@@ -20,13 +20,14 @@ from longshore.contract.config import OnTermination, WorkerConfig
 from longshore.contract.message import job_id
 from longshore.contract.names import AMQP_URL_ENV, POD_NAME_ENV
 from longshore.contract.reports import WorkerReport
+from longshore.contract.timing import most_held
 from longshore.worker import prctl, termination
 from longshore.worker.control import CommandUnusable, ImportFailed, Ready
 from longshore.worker.parent import memory, processes
 from longshore.worker.parent.consumer import Consumer
 from longshore.worker.parent.crash import fail_loudly
 from longshore.worker.parent.dispatch import Dispatch
-from longshore.worker.parent.flow import Flow
+from longshore.worker.parent.flow import Bounds, Flow
 from longshore.worker.parent.health import Health
 from longshore.worker.parent.joblog import JobLog
 from longshore.worker.parent.logs import Log, LogWriter
@@ -236,7 +237,14 @@ class _Worker:
         self._reporter = Reporter(lambda: self._report(dispatch, pool), send=self._publisher.report)
         dispatch.listeners.append(self._reporter.note_change)
         if config.prefetch == "auto":
-            flow = Flow(dispatch, self._consumer, slots=config.slots)
+            most = most_held(
+                hard_limit=config.hard_limit,
+                kill_grace=config.kill_grace,
+                slots=config.slots,
+                ack_timeout=config.ack_timeout,
+            )
+            bounds = Bounds(slots=config.slots, most=most)
+            flow = Flow(dispatch, self._consumer, bounds=bounds)
             self._start(flow.run())
             dispatch.listeners.append(flow.note)
         pool.start(dispatch)

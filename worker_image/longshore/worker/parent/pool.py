@@ -101,6 +101,8 @@ class Pool:
 
     def is_stuck(self) -> bool:
         """Whether every slot has a job that runs for longer than jobs do lately."""
+        if len(self.slots) < self._limits.slots and not self._barren:
+            return False  # a child is on its way
         latest = self._loop.time() - max(STUCK, 2 * (self.pace.mean or 0.0))
         return bool(self.slots) and all(slot.busy and slot.since < latest for slot in self.slots)
 
@@ -232,7 +234,9 @@ class Pool:
             slot.begin(now)
             slot.served += 1
             self._barren = 0
-            self.pace.note(record.seconds)
+            # Where each job needs a new child, that takes most of the time: nothing waits here.
+            if self._limits.max_jobs != 1:
+                self.pace.note(record.seconds)
             self.listener.on_ended(work, ended)
         if slot.busy:
             self._clocks.note(slot)
