@@ -7,17 +7,18 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NoReturn
+from typing import Any, NoReturn, Protocol
 
-from longshore.binding import Binding, InvalidArguments, NotAnObject
+from longshore.binding import InvalidArguments, NotAnObject
 from longshore.contract.message import MAX_ERROR, MAX_TRACEBACK
 from longshore.errors import Discard, Interrupted, Retry, Snooze, SoftTimeLimit
 from longshore.handler import Job
 from longshore.worker import prctl
 from longshore.worker.child import capture
+from longshore.worker.child.command import CommandFailed
 from longshore.worker.child.interrupt import Interrupts
 from longshore.worker.child.orphans import Orphans
 from longshore.worker.frames import (
@@ -37,6 +38,27 @@ MAX_PROGRESS = 4096
 """Bytes of one progress record."""
 
 
+class Program(Protocol):
+    """Runs the jobs of one handler."""
+
+    @property
+    def takes_job(self) -> bool:
+        """Whether `call` looks at the job."""
+
+    def arguments(self, body: bytes) -> Any:
+        """What `call` wants of the body. Raises NotAnObject or InvalidArguments."""
+
+    def call(self, job: Any, arguments: Any) -> Any:
+        """Run the job; a result that is awaitable is yet to be awaited."""
+
+
+class Programs(Protocol):
+    """What there is to run jobs, by the handler's wire name."""
+
+    def __getitem__(self, handler: str, /) -> Program:
+        """Never asked for a handler that is not served."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:
     """A child's ends of what it shares with the parent; `output` and `mark` are descriptors."""
@@ -47,7 +69,7 @@ class Ends:
     mark: int
 
 
-def main(ends: Ends, bindings: Mapping[str, Binding], *, queue: str, zygote: int) -> NoReturn:
+def main(ends: Ends, programs: Programs, *, queue: str, zygote: int) -> NoReturn:
     """Run jobs until the parent closes its end."""
     code = 1
     try:
@@ -57,7 +79,7 @@ def main(ends: Ends, bindings: Mapping[str, Binding], *, queue: str, zygote: int
         capture.redirect(ends.output)
         mark = Mark(ends.mark)
         os.close(ends.mark)
-        _Child(ends, mark, bindings, queue).serve()
+        _Child(ends, mark, programs, queue).serve()
         code = 0
     except BaseException:  # nothing may return into the zygote's stack
         traceback.print_exc()
@@ -67,13 +89,13 @@ def main(ends: Ends, bindings: Mapping[str, Binding], *, queue: str, zygote: int
 
 
 class _Child:
-    def __init__(self, ends: Ends, mark: Mark, bindings: Mapping[str, Binding], queue: str) -> None:
+    def __init__(self, ends: Ends, mark: Mark, programs: Programs, queue: str) -> None:
         self._jobs = ends.jobs
         self._results = ends.results
         self._output = ends.output
         self._mark = mark
         self._boundary = mark.boundary
-        self._bindings = bindings
+        self._programs = programs
         self._queue = queue
         self._interrupts = Interrupts(mark)
         self._orphans = Orphans()
@@ -118,10 +140,10 @@ class _Child:
         )
 
     def _call(self, frame: JobFrame) -> None:
-        binding = self._bindings[frame.handler]
-        arguments = binding.arguments(frame.body)
-        job = self._job(frame) if binding.takes_job else None
-        result = binding.call(job, arguments)
+        program = self._programs[frame.handler]
+        arguments = program.arguments(frame.body)
+        job = self._job(frame) if program.takes_job else None
+        result = program.call(job, arguments)
         if not inspect.isawaitable(result):
             return
         if self._runner is None:
@@ -223,5 +245,7 @@ def _ending_of(error: BaseException) -> _Ending:
             return _Ending(Status.FAILED, said, _trace(error))
 
 
-def _trace(error: BaseException) -> str:
+def _trace(error: BaseException) -> str | None:
+    if isinstance(error, CommandFailed):
+        return None  # our own stack says nothing; the parent has what the command wrote
     return "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]

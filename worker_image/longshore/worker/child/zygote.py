@@ -15,47 +15,67 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from longshore.binding import Binding
+from longshore.contract.config import WorkerConfig
+from longshore.errors import HandlerError
 from longshore.handler import discover
 from longshore.worker import prctl
 from longshore.worker.child import capture, run
-from longshore.worker.frames import (
+from longshore.worker.child.command import Commands
+from longshore.worker.control import (
+    CommandUnusable,
     Fork,
     Forked,
     ForkFailed,
     ImportFailed,
-    Mark,
     Ready,
     Reap,
     Reaped,
     receive_control,
     send_control,
 )
+from longshore.worker.frames import Mark
 
 
-def main(control: socket.socket, modules: Sequence[str], *, queue: str, parent: int) -> NoReturn:
+def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoReturn:
     """Be the zygote until the parent closes `control` or dies."""
     prctl.die_with(parent)
     os.setpgid(0, 0)  # Ctrl-C in a terminal is the parent's business
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
-    bindings = _import_handlers(control, modules)
+    programs, ready = _programs(control, config)
     capture.flush()  # else each child would say once more what the imports have printed
     # Moves everything out of the collector's sight: its headers stay shared with the children.
     gc.collect()
     gc.freeze()
-    handlers = {name: binding.max_attempts for name, binding in bindings.items()}
-    send_control(control, Ready(handlers=handlers, threads=threading.active_count()))
+    send_control(control, ready)
     while received := receive_control(control):
         match received[0]:
             case Fork():
-                _fork(control, bindings, queue=queue)
+                _fork(control, programs, queue=config.queue)
             case Reap(pid=pid):
                 _, status = os.waitpid(pid, 0)
                 send_control(control, Reaped(pid=pid, status=status))
             case other:
                 raise AssertionError(f"the parent never sends {other!r}")
     os._exit(0)
+
+
+def _programs(control: socket.socket, config: WorkerConfig) -> tuple[run.Programs, Ready]:
+    """What runs jobs, and what the parent is told of it."""
+    if config.command:
+        return _find_command(control, config.command), Ready(handlers={}, serves_any=True)
+    bindings = _import_handlers(control, config.handlers)
+    handlers = {name: binding.max_attempts for name, binding in bindings.items()}
+    return bindings, Ready(handlers=handlers, threads=threading.active_count())
+
+
+def _find_command(control: socket.socket, words: Sequence[str]) -> Commands:
+    try:
+        return Commands(words)
+    except HandlerError as error:
+        send_control(control, CommandUnusable(error=str(error)[-_MAX_ERROR:]))
+        os._exit(1)
 
 
 def _import_handlers(control: socket.socket, modules: Sequence[str]) -> dict[str, Binding]:
@@ -87,7 +107,7 @@ _MAX_ERROR = 2048
 _MAX_TRACEBACK = 8192
 
 
-def _fork(control: socket.socket, bindings: dict[str, Binding], *, queue: str) -> None:
+def _fork(control: socket.socket, programs: run.Programs, *, queue: str) -> None:
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     results, results_far = socket.socketpair()
     output, output_far = os.pipe()
@@ -106,12 +126,12 @@ def _fork(control: socket.socket, bindings: dict[str, Binding], *, queue: str) -
             os.close(output)
             run.main(
                 run.Ends(jobs=far, results=results_far, output=output_far, mark=mark),
-                bindings,
+                programs,
                 queue=queue,
                 zygote=zygote,
             )
         pidfd = os.pidfd_open(pid)
-        send_control(control, Forked(pid=pid), descriptors=[*theirs, pidfd])
+        send_control(control, Forked(pid=pid), passed=[*theirs, pidfd])
         os.close(pidfd)
     for end in (near, far, results, results_far):
         end.close()

@@ -74,6 +74,8 @@ class Judge:
 
     now: Callable[[], int]
     chance: Callable[[], float]
+    serves_any: bool = False
+    """No handler is unknown."""
 
     def max_attempts(self, handler: str) -> int:
         """Attempts that a job of `handler` gets."""
@@ -91,7 +93,7 @@ class Judge:
 
     def before(self, message: Message) -> Verdict | None:
         """For a job that must not be run at all; None when it may."""
-        if message.handler not in self.handlers:
+        if not self.serves_any and message.handler not in self.handlers:
             known = ", ".join(sorted(self.handlers)) or "none"
             error = f"no handler is named {message.handler!r}; this worker serves: {known}"
             return self._bury(message, DeadReason.UNKNOWN_HANDLER, error)
