@@ -107,6 +107,7 @@ def worker_config(
             max_delay=spec.retry.max_delay,
             factor=spec.retry.factor,
             jitter=spec.retry.jitter,
+            max_age=spec.retry.max_age,
         ),
         heartbeat=heartbeat,
         http_port=HTTP_PORT,

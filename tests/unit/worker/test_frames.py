@@ -25,6 +25,7 @@ from longshore.worker.frames import (
     send_control,
     send_job,
 )
+from longshore.worker.limits import HandlerLimits
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -136,7 +137,13 @@ def test_a_mark_is_seen_by_both_sides() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        Ready(handlers={"a": None, "b": 3}, threads=2),
+        Ready(
+            handlers={
+                "a": HandlerLimits(max_attempts=1, hard_limit=2.5),
+                "b": HandlerLimits(max_attempts=3, hard_limit=9, soft_limit=7, max_age=3600.0),
+            },
+            threads=2,
+        ),
         ImportFailed(module="m", error="e" * 2048, traceback="t" * 8192),
         Fork(),
     ],

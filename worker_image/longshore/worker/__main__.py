@@ -46,7 +46,7 @@ def main() -> int:
         near.close()
         from longshore.worker.child.zygote import main as be_zygote
 
-        be_zygote(far, config.handlers, queue=config.queue, parent=parent)
+        be_zygote(far, config, parent=parent)
     far.close()
     from longshore.worker.parent.main import run
 

@@ -19,6 +19,8 @@ from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from longshore.worker.limits import HandlerLimits
+
 INLINE_LIMIT = 100_000
 """Bytes of a job that travel in the message. One SEQPACKET message takes 212,960 at most; what is
 larger goes into a memfd of which only the descriptor travels."""
@@ -138,6 +140,12 @@ class Status(StrEnum):
     FAILED = "failed"
     SNOOZED = "snoozed"
     DISCARDED = "discarded"
+    NOT_RETRYABLE = "not-retryable"
+    """`retry_when` said no."""
+
+    EXPECTED = "expected"
+    """The exception is one of `throws`."""
+
     INTERRUPTED = "interrupted"
     """Draining or DeliveryLost was let through."""
 
@@ -290,9 +298,9 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """The handlers' modules are imported: wire names with their max attempts."""
+    """The handlers' modules are imported: wire names with what their jobs may take."""
 
-    handlers: Mapping[str, int | None]
+    handlers: Mapping[str, HandlerLimits]
     threads: int = 1
     """Threads that run after the imports; more than one makes forking unsafe."""
 
@@ -368,6 +376,10 @@ def receive_control(end: socket.socket, *, flags: int = 0) -> tuple[Control, lis
     if not encoded:
         return None
     kind, fields = json.loads(encoded)
+    if kind == Ready.__name__:
+        fields["handlers"] = {
+            name: HandlerLimits(**limits) for name, limits in fields["handlers"].items()
+        }
     return _CONTROLS[kind](**fields), descriptors
 
 

@@ -90,7 +90,13 @@ class Retry(Resource):
                 "rule": "duration(self.initialDelay) <= duration(self.maxDelay)",
                 "messageExpression": "'retry.initialDelay (' + self.initialDelay + ') must not "
                 "exceed retry.maxDelay (' + self.maxDelay + ')'",
-            }
+            },
+            {
+                "rule": "!has(self.maxAge) || duration(self.initialDelay) < duration(self.maxAge)",
+                "messageExpression": "'retry.initialDelay (' + self.initialDelay + ') must be "
+                "shorter than retry.maxAge (' + self.maxAge + '), or nothing is ever tried again; "
+                "for that, set retry.maxAttempts to 1'",
+            },
         )
     )
 
@@ -109,6 +115,11 @@ class Retry(Resource):
         ge=0,
         le=1,
         description="Largest share by which a wait is lengthened or shortened at random.",
+    )
+    max_age: Duration | None = Field(
+        default=None,
+        description="Time since its first enqueue after which a job is not run again: instead of "
+        "an attempt later than that, it becomes a dead letter. Unlimited when absent.",
     )
 
 
@@ -336,6 +347,13 @@ class ScalingStatus(Resource):
     )
 
 
+class Priorities(StrEnum):
+    """How RabbitMQ orders jobs of different priority."""
+
+    STRICT = "Strict"
+    TWO_CLASSES = "TwoClasses"
+
+
 class TaskQueueStatus(Resource):
     """What the operator sees."""
 
@@ -346,6 +364,11 @@ class TaskQueueStatus(Resource):
     )
     dead_queue: str | None = Field(
         default=None, max_length=255, description="The dead-letter queue's name in RabbitMQ."
+    )
+    priorities: Priorities | None = Field(
+        default=None,
+        description="How RabbitMQ orders jobs. `Strict`: by all priorities from 0 to 31, from "
+        "RabbitMQ 4.3 on. `TwoClasses`: those above 4 get two turns for each one of the others.",
     )
     timeouts: DerivedTimeouts | None = Field(
         default=None, description="Every timeout that follows from spec.timeLimit."

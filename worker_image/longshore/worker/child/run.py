@@ -10,12 +10,12 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from longshore.binding import Binding, InvalidArguments, NotAnObject
 from longshore.contract.message import MAX_ERROR, MAX_TRACEBACK
 from longshore.errors import Discard, Interrupted, Retry, Snooze, SoftTimeLimit
-from longshore.handler import Job
+from longshore.handler import HandlerSpec, Job
 from longshore.worker import prctl
 from longshore.worker.child import capture
 from longshore.worker.child.interrupt import Interrupts
@@ -66,6 +66,17 @@ def main(ends: Ends, bindings: Mapping[str, Binding], *, queue: str, zygote: int
         os._exit(code)
 
 
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    status: Status
+    error: str | None = None
+    traceback: str | None = None
+    delay: float | None = None
+
+
+_SUCCEEDED = _Ending(Status.SUCCEEDED)
+
+
 class _Child:
     def __init__(self, ends: Ends, mark: Mark, bindings: Mapping[str, Binding], queue: str) -> None:
         self._jobs = ends.jobs
@@ -101,13 +112,13 @@ class _Child:
         ending = _SUCCEEDED
         try:
             with self._interrupts.user_code():
-                self._call(frame)
+                ending = self._call(frame)
         except NotAnObject as error:
             ending = _Ending(Status.UNDECODABLE, str(error))
         except InvalidArguments as error:
             ending = _Ending(Status.INVALID_ARGUMENTS, str(error))
         except BaseException as error:  # a handler may raise anything
-            ending = _ending_of(error)
+            ending = _failed(error)
         return Ended(
             ticket=frame.ticket,
             status=ending.status,
@@ -117,10 +128,17 @@ class _Child:
             delay=ending.delay,
         )
 
-    def _call(self, frame: JobFrame) -> None:
+    def _call(self, frame: JobFrame) -> _Ending:
         binding = self._bindings[frame.handler]
         arguments = binding.arguments(frame.body)
         job = self._job(frame) if binding.takes_job else None
+        try:
+            self._invoke(binding, job, arguments)
+        except Exception as error:
+            return _ending_of(error, binding.spec)
+        return _SUCCEEDED
+
+    def _invoke(self, binding: Binding, job: Job | None, arguments: dict[str, Any]) -> None:
         result = binding.call(job, arguments)
         if not inspect.isawaitable(result):
             return
@@ -192,35 +210,47 @@ class _Child:
         return report
 
 
-@dataclass(frozen=True, slots=True)
-class _Ending:
-    status: Status
-    error: str | None = None
-    traceback: str | None = None
-    delay: float | None = None
-
-
-_SUCCEEDED = _Ending(Status.SUCCEEDED)
-
-
 class _Cancelled(Exception):
     """A task that was cancelled by its own handler, not by us."""
 
 
-def _ending_of(error: BaseException) -> _Ending:
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    said = said[:MAX_ERROR]
+def _ending_of(error: Exception, handler: HandlerSpec) -> _Ending:
+    """What an exception means; runs user code, `retry_when`."""
     match error:
         case Snooze(delay=delay):
-            return _Ending(Status.SNOOZED, said, delay=delay)
+            return _Ending(Status.SNOOZED, _said(error), delay=delay)
         case Discard():
-            return _Ending(Status.DISCARDED, said, _trace(error))
+            return _Ending(Status.DISCARDED, _said(error), _trace(error))
         case Retry(after=after):
-            return _Ending(Status.FAILED, said, _trace(error), after)
-        case Interrupted() if not isinstance(error, SoftTimeLimit):
-            return _Ending(Status.INTERRUPTED, said)
-        case _:
-            return _Ending(Status.FAILED, said, _trace(error))
+            return _Ending(Status.FAILED, _said(error), _trace(error), after)
+    if isinstance(error, handler.throws):
+        return _Ending(Status.EXPECTED, _said(error))
+    try:
+        if _is_retryable(error, handler):
+            return _failed(error)
+    except Exception as its_own:
+        said = f"{_said(error)[: MAX_ERROR // 2]}; retry_when failed: {_said(its_own)}"
+        return _Ending(Status.FAILED, said[:MAX_ERROR], _trace(its_own))
+    return _Ending(Status.NOT_RETRYABLE, _said(error), _trace(error))
+
+
+def _is_retryable(error: Exception, handler: HandlerSpec) -> bool:
+    answer = handler.retry_when is None or handler.retry_when(error)
+    # A forgotten `return` must not end jobs for good.
+    if not isinstance(answer, bool):
+        raise TypeError(f"it returned {answer!r}; it must return True or False")
+    return answer
+
+
+def _failed(error: BaseException) -> _Ending:
+    if isinstance(error, Interrupted) and not isinstance(error, SoftTimeLimit):
+        return _Ending(Status.INTERRUPTED, _said(error))
+    return _Ending(Status.FAILED, _said(error), _trace(error))
+
+
+def _said(error: BaseException) -> str:
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return said[:MAX_ERROR]
 
 
 def _trace(error: BaseException) -> str:

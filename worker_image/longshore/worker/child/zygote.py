@@ -11,10 +11,10 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
 from typing import NoReturn
 
 from longshore.binding import Binding
+from longshore.contract.config import WorkerConfig
 from longshore.handler import discover
 from longshore.worker import prctl
 from longshore.worker.child import capture, run
@@ -30,26 +30,26 @@ from longshore.worker.frames import (
     receive_control,
     send_control,
 )
+from longshore.worker.limits import HandlerLimits, limits_of
 
 
-def main(control: socket.socket, modules: Sequence[str], *, queue: str, parent: int) -> NoReturn:
+def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoReturn:
     """Be the zygote until the parent closes `control` or dies."""
     prctl.die_with(parent)
     os.setpgid(0, 0)  # Ctrl-C in a terminal is the parent's business
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
-    bindings = _import_handlers(control, modules)
+    bindings, limits = _import_handlers(control, config)
     capture.flush()  # else each child would say once more what the imports have printed
     # Moves everything out of the collector's sight: its headers stay shared with the children.
     gc.collect()
     gc.freeze()
-    handlers = {name: binding.max_attempts for name, binding in bindings.items()}
-    send_control(control, Ready(handlers=handlers, threads=threading.active_count()))
+    send_control(control, Ready(handlers=limits, threads=threading.active_count()))
     while received := receive_control(control):
         match received[0]:
             case Fork():
-                _fork(control, bindings, queue=queue)
+                _fork(control, bindings, queue=config.queue)
             case Reap(pid=pid):
                 _, status = os.waitpid(pid, 0)
                 send_control(control, Reaped(pid=pid, status=status))
@@ -58,17 +58,22 @@ def main(control: socket.socket, modules: Sequence[str], *, queue: str, parent: 
     os._exit(0)
 
 
-def _import_handlers(control: socket.socket, modules: Sequence[str]) -> dict[str, Binding]:
+def _import_handlers(
+    control: socket.socket, config: WorkerConfig
+) -> tuple[dict[str, Binding], dict[str, HandlerLimits]]:
     bindings: dict[str, Binding] = {}
+    limits: dict[str, HandlerLimits] = {}
     module = ""
     # `python -m` looks into the working directory; a console script does not.
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        for module in modules:
+        for module in config.handlers:
             discover([module])
-        specs = discover(modules)
-        bindings = {name: Binding(spec) for name, spec in specs.items()}
+        for name, spec in discover(config.handlers).items():
+            module = spec.function.__module__
+            bindings[name] = Binding(spec)
+            limits[name] = limits_of(spec, config)
     except BaseException as error:  # SystemExit at import must be told too
         lines = traceback.format_exception(error)
         send_control(
@@ -80,7 +85,7 @@ def _import_handlers(control: socket.socket, modules: Sequence[str]) -> dict[str
             ),
         )
         os._exit(1)
-    return bindings
+    return bindings, limits
 
 
 _MAX_ERROR = 2048

@@ -5,7 +5,6 @@ It never runs user code and nothing in its event loop waits, so heartbeats go on
 
 import asyncio
 import contextlib
-import math
 import os
 import random
 import signal
@@ -221,8 +220,6 @@ class _Worker:
                 successes=config.log_successes,
                 now=time.time,
             ),
-            hard_limit=config.hard_limit,
-            soft_limit=math.inf if config.soft_limit is None else config.soft_limit,
             new_id=lambda: job_id(now=_now(), entropy=os.urandom(10)),
         )
         self._consumer.on_loss = lambda: self._metrics.reconnects.update(["consume"])
