@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar, overload
 
 from longshore.contract.durations import parse_duration
-from longshore.errors import DuplicateHandler
+from longshore.errors import Discard, DuplicateHandler, Interrupted, Retry, Snooze, SoftTimeLimit
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -60,6 +60,9 @@ class Job:
     """The job that runs, for a handler whose first parameter is annotated `Job`."""
 
     id: str
+    handler: str
+    """Wire name of its handler."""
+
     attempt: int
     """Counts from 1."""
 
@@ -75,8 +78,9 @@ class Job:
     headers: Mapping[str, Any] = field(default_factory=dict)
     """Headers of the producer's own."""
 
-    _report: Callable[[object], None] = field(repr=False, compare=False)
-    _is_lost: Callable[[], bool] = field(repr=False, compare=False)
+    _throws: tuple[type[Exception], ...] = field(default=(), repr=False, compare=False)
+    _report: Callable[[object], None] = field(default=lambda _: None, repr=False, compare=False)
+    _is_lost: Callable[[], bool] = field(default=lambda: False, repr=False, compare=False)
 
     def progress(self, value: object) -> None:
         """Tell how far the job is: anything that JSON can say.
@@ -89,6 +93,16 @@ class Job:
     def delivery_lost(self) -> bool:
         """Whether the broker has given the job to somebody else: stop, the outcome is void."""
         return self._is_lost()
+
+    def expects(self, error: BaseException) -> bool:
+        """Whether this way to end was announced, so that nobody need be alarmed.
+
+        True for `Retry`, `Snooze`, `Discard`, what the handler `throws`, and a run that the worker
+        cuts short for reasons of its own; False for any other failure.
+        """
+        if isinstance(error, Interrupted):
+            return not isinstance(error, SoftTimeLimit)
+        return isinstance(error, (Retry, Snooze, Discard, *self._throws))
 
     @property
     def seconds_left(self) -> float:

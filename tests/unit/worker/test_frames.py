@@ -144,7 +144,7 @@ def test_a_mark_is_seen_by_both_sides() -> None:
             },
             threads=2,
         ),
-        ImportFailed(module="m", error="e" * 2048, traceback="t" * 8192),
+        ImportFailed(what="handlers from m", error="e" * 2048, traceback="t" * 8192),
         Fork(),
     ],
     ids=lambda message: type(message).__name__,

@@ -28,6 +28,9 @@ class WorkerConfig(BaseModel):
     handlers: tuple[str, ...] = Field(min_length=1)
     """Modules to import; each registers handlers with `@handler`."""
 
+    middleware: tuple[str, ...] = ()
+    """Installed middleware to put around every job, by entry point, the outermost first."""
+
     hard_limit: Seconds
     soft_limit: Seconds | None = None
     kill_grace: Seconds = 5.0

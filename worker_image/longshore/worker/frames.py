@@ -307,9 +307,11 @@ class Ready:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportFailed:
-    """The handlers' modules cannot be served; the zygote ends."""
+    """The handlers' modules or the middleware cannot be served; the zygote ends."""
 
-    module: str
+    what: str
+    """`handlers from MODULE` or `middleware NAME`."""
+
     error: str
     traceback: str
 

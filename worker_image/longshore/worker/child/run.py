@@ -14,10 +14,18 @@ from typing import Any, NoReturn
 
 from longshore.binding import Binding, InvalidArguments, NotAnObject
 from longshore.contract.message import MAX_ERROR, MAX_TRACEBACK
-from longshore.errors import Discard, Interrupted, Retry, Snooze, SoftTimeLimit
+from longshore.errors import (
+    Discard,
+    Interrupted,
+    MiddlewareError,
+    Retry,
+    Snooze,
+    SoftTimeLimit,
+)
 from longshore.handler import HandlerSpec, Job
 from longshore.worker import prctl
 from longshore.worker.child import capture
+from longshore.worker.child.chain import Chain
 from longshore.worker.child.interrupt import Interrupts
 from longshore.worker.child.orphans import Orphans
 from longshore.worker.frames import (
@@ -47,7 +55,14 @@ class Ends:
     mark: int
 
 
-def main(ends: Ends, bindings: Mapping[str, Binding], *, queue: str, zygote: int) -> NoReturn:
+def main(
+    ends: Ends,
+    bindings: Mapping[str, Binding],
+    chain: Chain | None,
+    *,
+    queue: str,
+    zygote: int,
+) -> NoReturn:
     """Run jobs until the parent closes its end."""
     code = 1
     try:
@@ -57,7 +72,9 @@ def main(ends: Ends, bindings: Mapping[str, Binding], *, queue: str, zygote: int
         capture.redirect(ends.output)
         mark = Mark(ends.mark)
         os.close(ends.mark)
-        _Child(ends, mark, bindings, queue).serve()
+        _Child(ends, mark, bindings, chain, queue).serve()
+        if chain:
+            chain.close()
         code = 0
     except BaseException:  # nothing may return into the zygote's stack
         traceback.print_exc()
@@ -78,13 +95,21 @@ _SUCCEEDED = _Ending(Status.SUCCEEDED)
 
 
 class _Child:
-    def __init__(self, ends: Ends, mark: Mark, bindings: Mapping[str, Binding], queue: str) -> None:
+    def __init__(
+        self,
+        ends: Ends,
+        mark: Mark,
+        bindings: Mapping[str, Binding],
+        chain: Chain | None,
+        queue: str,
+    ) -> None:
         self._jobs = ends.jobs
         self._results = ends.results
         self._output = ends.output
         self._mark = mark
         self._boundary = mark.boundary
         self._bindings = bindings
+        self._chain = chain
         self._queue = queue
         self._interrupts = Interrupts(mark)
         self._orphans = Orphans()
@@ -131,9 +156,13 @@ class _Child:
     def _call(self, frame: JobFrame) -> _Ending:
         binding = self._bindings[frame.handler]
         arguments = binding.arguments(frame.body)
-        job = self._job(frame) if binding.takes_job else None
         try:
-            self._invoke(binding, job, arguments)
+            if self._chain is None:
+                job = self._job(frame, binding) if binding.takes_job else None
+                self._invoke(binding, job, arguments)
+            else:
+                job = self._job(frame, binding)
+                self._chain.run(job, lambda: self._invoke(binding, job, arguments))
         except Exception as error:
             return _ending_of(error, binding.spec)
         return _SUCCEEDED
@@ -167,9 +196,10 @@ class _Child:
                 leftover.cancel()
             await asyncio.gather(*rest, return_exceptions=True)
 
-    def _job(self, frame: JobFrame) -> Job:
+    def _job(self, frame: JobFrame, binding: Binding) -> Job:
         return Job(
             id=frame.id,
+            handler=frame.handler,
             attempt=frame.attempt,
             max_attempts=frame.max_attempts,
             queue=self._queue,
@@ -177,6 +207,7 @@ class _Child:
             deadline=datetime.now(UTC) + timedelta(seconds=frame.hard_limit),
             traceparent=frame.traceparent,
             headers=frame.headers,
+            _throws=binding.spec.throws,
             _report=self._progress_of(frame.ticket),
             _is_lost=lambda: self._mark.is_lost(frame.ticket),
         )
@@ -223,6 +254,8 @@ def _ending_of(error: Exception, handler: HandlerSpec) -> _Ending:
             return _Ending(Status.DISCARDED, _said(error), _trace(error))
         case Retry(after=after):
             return _Ending(Status.FAILED, _said(error), _trace(error), after)
+        case MiddlewareError():  # the handler's options are about its own failures
+            return _failed(error)
     if isinstance(error, handler.throws):
         return _Ending(Status.EXPECTED, _said(error))
     try:

@@ -16,8 +16,11 @@ from typing import NoReturn
 from longshore.binding import Binding
 from longshore.contract.config import WorkerConfig
 from longshore.handler import discover
+from longshore.middleware import Named, load
+from longshore.middleware import discover as discover_middleware
 from longshore.worker import prctl
 from longshore.worker.child import capture, run
+from longshore.worker.child.chain import Chain
 from longshore.worker.frames import (
     Fork,
     Forked,
@@ -40,7 +43,7 @@ def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoRetu
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
-    bindings, limits = _import_handlers(control, config)
+    bindings, limits, chain = _import_all(control, config)
     capture.flush()  # else each child would say once more what the imports have printed
     # Moves everything out of the collector's sight: its headers stay shared with the children.
     gc.collect()
@@ -49,7 +52,7 @@ def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoRetu
     while received := receive_control(control):
         match received[0]:
             case Fork():
-                _fork(control, bindings, queue=config.queue)
+                _fork(control, bindings, chain, queue=config.queue)
             case Reap(pid=pid):
                 _, status = os.waitpid(pid, 0)
                 send_control(control, Reaped(pid=pid, status=status))
@@ -58,41 +61,50 @@ def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoRetu
     os._exit(0)
 
 
-def _import_handlers(
+def _import_all(
     control: socket.socket, config: WorkerConfig
-) -> tuple[dict[str, Binding], dict[str, HandlerLimits]]:
+) -> tuple[dict[str, Binding], dict[str, HandlerLimits], Chain | None]:
     bindings: dict[str, Binding] = {}
     limits: dict[str, HandlerLimits] = {}
-    module = ""
+    middleware: list[Named] = []
+    what = ""
     # `python -m` looks into the working directory; a console script does not.
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
         for module in config.handlers:
+            what = f"handlers from {module}"
             discover([module])
         for name, spec in discover(config.handlers).items():
-            module = spec.function.__module__
+            what = f"handlers from {spec.function.__module__}"
             bindings[name] = Binding(spec)
             limits[name] = limits_of(spec, config)
+        # Later than the handlers: libraries that these have set up are not set up again.
+        for name in config.middleware:
+            what = f"middleware {name}"
+            middleware.append(load(name))
+        middleware += discover_middleware(config.handlers)
     except BaseException as error:  # SystemExit at import must be told too
         lines = traceback.format_exception(error)
         send_control(
             control,
             ImportFailed(
-                module=module,
+                what=what,
                 error="".join(traceback.format_exception_only(error)).strip()[-_MAX_ERROR:],
                 traceback="".join(lines)[-_MAX_TRACEBACK:],
             ),
         )
         os._exit(1)
-    return bindings, limits
+    return bindings, limits, Chain(middleware) if middleware else None
 
 
 _MAX_ERROR = 2048
 _MAX_TRACEBACK = 8192
 
 
-def _fork(control: socket.socket, bindings: dict[str, Binding], *, queue: str) -> None:
+def _fork(
+    control: socket.socket, bindings: dict[str, Binding], chain: Chain | None, *, queue: str
+) -> None:
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     results, results_far = socket.socketpair()
     output, output_far = os.pipe()
@@ -112,6 +124,7 @@ def _fork(control: socket.socket, bindings: dict[str, Binding], *, queue: str) -
             run.main(
                 run.Ends(jobs=far, results=results_far, output=output_far, mark=mark),
                 bindings,
+                chain,
                 queue=queue,
                 zygote=zygote,
             )

@@ -171,13 +171,10 @@ class _Worker:
                     log.warning("threads-at-import", threads=answer.threads)
                 return answer
             case ImportFailed() as failed:
-                termination.tell(
-                    f"cannot import handlers from {failed.module}: {failed.error}\n"
-                    f"{failed.traceback}"
-                )
+                termination.tell(f"cannot import {failed.what}: {failed.error}\n{failed.traceback}")
                 log.error(
                     "import-failed",
-                    module=failed.module,
+                    what=failed.what,
                     error=failed.error,
                     traceback=failed.traceback,
                 )
