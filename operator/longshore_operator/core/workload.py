@@ -92,6 +92,7 @@ def worker_config(
     return WorkerConfig(
         queue=queue,
         handlers=tuple(spec.worker.handlers),
+        middleware=tuple(spec.worker.middleware),
         hard_limit=timeouts.hard_limit,
         soft_limit=timeouts.soft_limit,
         kill_grace=spec.time_limit.kill_grace,

@@ -141,6 +141,27 @@ def test_middleware_may_decide_before_the_handler(bench: Bench, decision: str, r
     assert bench.lines() == []
 
 
+def test_middleware_may_put_a_job_off_without_charging_an_attempt(bench: Bench) -> None:
+    write(
+        bench,
+        "patient",
+        """
+        @middleware
+        @contextlib.contextmanager
+        def wait(job: Job):
+            if not os.path.exists(DIARY):
+                note(f"snoozed {job.attempt}")
+                raise Snooze(1)
+            note(f"begun {job.attempt}")
+            yield
+        """,
+    )
+    worker = bench.started(handlers=["patient"])
+    bench.enqueue("work")
+    worker.wait("job", outcome="succeeded")
+    assert bench.lines() == ["snoozed 1", "begun 1", "work for nobody"]
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [

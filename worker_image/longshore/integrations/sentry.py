@@ -32,7 +32,7 @@ def middleware(job: Job) -> Iterator[None]:
         scope.set_tag("longshore.job", job.id)
         scope.set_tag("longshore.handler", job.handler)
         scope.set_tag("longshore.queue", job.queue)
-        scope.set_tag("longshore.attempt", job.attempt)
+        scope.set_tag("longshore.attempt", str(job.attempt))
         try:
             yield
         except BaseException as error:  # a soft limit is none of Exception

@@ -198,6 +198,17 @@ class Worker(Resource):
         max_length=64,
         description="Python modules that register handlers, e.g. `media.jobs`.",
     )
+    middleware: list[
+        Annotated[
+            str, Field(max_length=64, pattern=r"^[A-Za-z0-9_]([-._A-Za-z0-9]*[A-Za-z0-9_])?$")
+        ]
+    ] = Field(
+        default=[],
+        max_length=16,
+        description="Middleware around every job, the outermost first: entry points of the group "
+        "`longshore.middleware` in packages of the image, e.g. `sentry` or `opentelemetry`.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
     slots: int = Field(
         default=1, ge=1, le=256, description="Jobs that one worker runs at the same time."
     )
