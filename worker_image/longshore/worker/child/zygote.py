@@ -11,18 +11,19 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
 from typing import NoReturn
 
 from longshore.binding import Binding
 from longshore.contract.config import WorkerConfig
-from longshore.errors import HandlerError
+from longshore.errors import HandlerError, MiddlewareError
 from longshore.handler import discover
+from longshore.middleware import Named, load
+from longshore.middleware import discover as discover_middleware
 from longshore.worker import prctl
 from longshore.worker.child import capture, run
+from longshore.worker.child.chain import Chain
 from longshore.worker.child.command import Commands
 from longshore.worker.control import (
-    CommandUnusable,
     Fork,
     Forked,
     ForkFailed,
@@ -34,6 +35,7 @@ from longshore.worker.control import (
     send_control,
 )
 from longshore.worker.frames import Mark
+from longshore.worker.limits import HandlerLimits, limits_of, limits_of_queue
 
 
 def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoReturn:
@@ -43,7 +45,7 @@ def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoRetu
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
-    programs, ready = _programs(control, config)
+    programs, chain, ready = _load(control, config)
     capture.flush()  # else each child would say once more what the imports have printed
     # Moves everything out of the collector's sight: its headers stay shared with the children.
     gc.collect()
@@ -52,7 +54,7 @@ def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoRetu
     while received := receive_control(control):
         match received[0]:
             case Fork():
-                _fork(control, programs, queue=config.queue)
+                _fork(control, programs, chain, queue=config.queue)
             case Reap(pid=pid):
                 _, status = os.waitpid(pid, 0)
                 send_control(control, Reaped(pid=pid, status=status))
@@ -61,53 +63,63 @@ def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoRetu
     os._exit(0)
 
 
-def _programs(control: socket.socket, config: WorkerConfig) -> tuple[run.Programs, Ready]:
-    """What runs jobs, and what the parent is told of it."""
-    if config.command:
-        return _find_command(control, config.command), Ready(handlers={}, serves_any=True)
-    bindings = _import_handlers(control, config.handlers)
-    handlers = {name: binding.max_attempts for name, binding in bindings.items()}
-    return bindings, Ready(handlers=handlers, threads=threading.active_count())
-
-
-def _find_command(control: socket.socket, words: Sequence[str]) -> Commands:
-    try:
-        return Commands(words)
-    except HandlerError as error:
-        send_control(control, CommandUnusable(error=str(error)[-_MAX_ERROR:]))
-        os._exit(1)
-
-
-def _import_handlers(control: socket.socket, modules: Sequence[str]) -> dict[str, Binding]:
+def _load(control: socket.socket, config: WorkerConfig) -> tuple[run.Programs, Chain | None, Ready]:
+    """What runs jobs, what stands around them, and what the parent is told of it."""
     bindings: dict[str, Binding] = {}
-    module = ""
+    command: Commands | None = None
+    limits: dict[str, HandlerLimits] = {}
+    middleware: list[Named] = []
+    what = ""
     # `python -m` looks into the working directory; a console script does not.
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        for module in modules:
-            discover([module])
-        specs = discover(modules)
-        bindings = {name: Binding(spec) for name, spec in specs.items()}
+        if config.command:
+            what = "run the command"
+            command = Commands(config.command)
+        else:
+            for module in config.handlers:
+                what = f"import handlers from {module}"
+                discover([module])
+            for name, spec in discover(config.handlers).items():
+                what = f"import handlers from {spec.function.__module__}"
+                bindings[name] = Binding(spec)
+                limits[name] = limits_of(spec, config)
+        # Later than the handlers: libraries that these have set up are not set up again.
+        for name in config.middleware:
+            what = f"load middleware {name}"
+            middleware.append(load(name))
+        middleware += discover_middleware(config.handlers)
     except BaseException as error:  # SystemExit at import must be told too
-        lines = traceback.format_exception(error)
+        is_ours = isinstance(
+            error, HandlerError | MiddlewareError
+        )  # it says all that there is to say
+        said = str(error) if is_ours else "".join(traceback.format_exception_only(error)).strip()
+        lines = [] if is_ours else traceback.format_exception(error)
         send_control(
             control,
             ImportFailed(
-                module=module,
-                error="".join(traceback.format_exception_only(error)).strip()[-_MAX_ERROR:],
+                what=what,
+                error=said[-_MAX_ERROR:],
                 traceback="".join(lines)[-_MAX_TRACEBACK:],
             ),
         )
         os._exit(1)
-    return bindings
+    ready = Ready(
+        handlers=limits,
+        others=limits_of_queue(config) if command else None,
+        threads=threading.active_count(),
+    )
+    return command or bindings, Chain(middleware) if middleware else None, ready
 
 
 _MAX_ERROR = 2048
 _MAX_TRACEBACK = 8192
 
 
-def _fork(control: socket.socket, programs: run.Programs, *, queue: str) -> None:
+def _fork(
+    control: socket.socket, programs: run.Programs, chain: Chain | None, *, queue: str
+) -> None:
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     results, results_far = socket.socketpair()
     output, output_far = os.pipe()
@@ -127,6 +139,7 @@ def _fork(control: socket.socket, programs: run.Programs, *, queue: str) -> None
             run.main(
                 run.Ends(jobs=far, results=results_far, output=output_far, mark=mark),
                 programs,
+                chain,
                 queue=queue,
                 zygote=zygote,
             )
