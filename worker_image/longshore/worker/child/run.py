@@ -94,6 +94,21 @@ class _Ending:
 _SUCCEEDED = _Ending(Status.SUCCEEDED)
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """What a run has raised, and what the handler's options say of it."""
+
+    error: BaseException
+    is_expected: bool = False
+    """It is one of `throws`."""
+
+    is_final: bool = False
+    """`retry_when` said no."""
+
+    complaint: Exception | None = None
+    """What is wrong with `retry_when` itself."""
+
+
 class _Child:
     def __init__(
         self,
@@ -137,13 +152,15 @@ class _Child:
         ending = _SUCCEEDED
         try:
             with self._interrupts.user_code():
-                ending = self._call(frame)
+                failure = self._call(frame)
+            if failure:
+                ending = _ending_of(failure)
         except NotAnObject as error:
             ending = _Ending(Status.UNDECODABLE, str(error))
         except InvalidArguments as error:
             ending = _Ending(Status.INVALID_ARGUMENTS, str(error))
         except BaseException as error:  # a handler may raise anything
-            ending = _failed(error)
+            ending = _ending_of(_Failure(error))
         return Ended(
             ticket=frame.ticket,
             status=ending.status,
@@ -153,7 +170,7 @@ class _Child:
             delay=ending.delay,
         )
 
-    def _call(self, frame: JobFrame) -> _Ending:
+    def _call(self, frame: JobFrame) -> _Failure | None:
         binding = self._bindings[frame.handler]
         arguments = binding.arguments(frame.body)
         try:
@@ -164,8 +181,8 @@ class _Child:
                 job = self._job(frame, binding)
                 self._chain.run(job, lambda: self._invoke(binding, job, arguments))
         except Exception as error:
-            return _ending_of(error, binding.spec)
-        return _SUCCEEDED
+            return _judged(error, binding.spec)
+        return None
 
     def _invoke(self, binding: Binding, job: Job | None, arguments: dict[str, Any]) -> None:
         result = binding.call(job, arguments)
@@ -245,8 +262,29 @@ class _Cancelled(Exception):
     """A task that was cancelled by its own handler, not by us."""
 
 
-def _ending_of(error: Exception, handler: HandlerSpec) -> _Ending:
-    """What an exception means; runs user code, `retry_when`."""
+def _judged(error: Exception, handler: HandlerSpec) -> _Failure:
+    """What the handler's options make of its exception; runs user code, `retry_when`."""
+    # They are about the handler's own failures, so not about middleware's.
+    if isinstance(error, (Retry, Snooze, Discard, MiddlewareError)):
+        return _Failure(error)
+    if isinstance(error, handler.throws):
+        return _Failure(error, is_expected=True)
+    try:
+        return _Failure(error, is_final=not _is_retryable(error, handler))
+    except Exception as its_own:
+        return _Failure(error, complaint=its_own)
+
+
+def _is_retryable(error: Exception, handler: HandlerSpec) -> bool:
+    answer = handler.retry_when is None or handler.retry_when(error)
+    # A forgotten `return` must not end jobs for good.
+    if not isinstance(answer, bool):
+        raise TypeError(f"it returned {answer!r}, not True or False")
+    return answer
+
+
+def _ending_of(failure: _Failure) -> _Ending:
+    error, complaint = failure.error, failure.complaint
     match error:
         case Snooze(delay=delay):
             return _Ending(Status.SNOOZED, _said(error), delay=delay)
@@ -254,30 +292,15 @@ def _ending_of(error: Exception, handler: HandlerSpec) -> _Ending:
             return _Ending(Status.DISCARDED, _said(error), _trace(error))
         case Retry(after=after):
             return _Ending(Status.FAILED, _said(error), _trace(error), after)
-        case MiddlewareError():  # the handler's options are about its own failures
-            return _failed(error)
-    if isinstance(error, handler.throws):
+        case Interrupted() if not isinstance(error, SoftTimeLimit):
+            return _Ending(Status.INTERRUPTED, _said(error))
+    if failure.is_expected:
         return _Ending(Status.EXPECTED, _said(error))
-    try:
-        if _is_retryable(error, handler):
-            return _failed(error)
-    except Exception as its_own:
-        said = f"{_said(error)[: MAX_ERROR // 2]}; retry_when failed: {_said(its_own)}"
-        return _Ending(Status.FAILED, said[:MAX_ERROR], _trace(its_own))
-    return _Ending(Status.NOT_RETRYABLE, _said(error), _trace(error))
-
-
-def _is_retryable(error: Exception, handler: HandlerSpec) -> bool:
-    answer = handler.retry_when is None or handler.retry_when(error)
-    # A forgotten `return` must not end jobs for good.
-    if not isinstance(answer, bool):
-        raise TypeError(f"it returned {answer!r}; it must return True or False")
-    return answer
-
-
-def _failed(error: BaseException) -> _Ending:
-    if isinstance(error, Interrupted) and not isinstance(error, SoftTimeLimit):
-        return _Ending(Status.INTERRUPTED, _said(error))
+    if failure.is_final:
+        return _Ending(Status.NOT_RETRYABLE, _said(error), _trace(error))
+    if complaint:
+        said = f"{_said(error)[: MAX_ERROR // 2]}; retry_when failed: {_said(complaint)}"
+        return _Ending(Status.FAILED, said[:MAX_ERROR], _trace(complaint))
     return _Ending(Status.FAILED, _said(error), _trace(error))
 
 
