@@ -79,7 +79,7 @@ def timeouts(spec: TaskQueueSpec, *, features: Features) -> Timeouts:
         soft_limit=spec.time_limit.soft,
         kill_grace=spec.time_limit.kill_grace,
         slots=spec.worker.slots,
-        prefetch=None,
+        prefetch=None if spec.worker.prefetch == "auto" else spec.worker.prefetch,
         requeue_on_termination=spec.on_termination is OnTermination.REQUEUE,
         features=features,
     )
@@ -91,14 +91,16 @@ def worker_config(
     """What a worker is told."""
     return WorkerConfig(
         queue=queue,
+        isolation=spec.worker.isolation,
         handlers=tuple(spec.worker.handlers),
         middleware=tuple(spec.worker.middleware),
+        command=tuple(spec.worker.command),
         hard_limit=timeouts.hard_limit,
         soft_limit=timeouts.soft_limit,
         kill_grace=spec.time_limit.kill_grace,
         ack_timeout=timeouts.ack_timeout,
         slots=spec.worker.slots,
-        prefetch=timeouts.prefetch,
+        prefetch=spec.worker.prefetch,
         max_jobs_per_child=spec.worker.max_jobs_per_child,
         memory_limit_per_job=spec.worker.memory_limit_per_job,
         on_termination=spec.on_termination,

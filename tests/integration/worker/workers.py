@@ -144,13 +144,14 @@ class Bench:
         *,
         env: dict[str, str] | None = None,
         command: Sequence[str] = (sys.executable, "-m", "longshore.worker"),
+        job_command: Sequence[str] = (),
         **config: Any,
     ) -> Worker:
-        """A worker; it may not consume yet."""
+        """A worker; it may not consume yet. With `job_command`, that runs its jobs."""
         number = len(self.workers)
         settings = {
             "queue": self.queue,
-            "handlers": ["jobs"],
+            **_what_runs(job_command),
             "hard_limit": "30s",
             "kill_grace": "200ms",
             "ack_timeout": "10m",
@@ -235,6 +236,12 @@ class Bench:
         for worker in self.workers:
             left += _gone_soon(worker)
         return left
+
+
+def _what_runs(job_command: Sequence[str]) -> dict[str, Any]:
+    if job_command:
+        return {"isolation": "Exec", "command": [*job_command]}
+    return {"handlers": ["jobs"]}
 
 
 def _gone_soon(worker: Worker) -> list[int]:

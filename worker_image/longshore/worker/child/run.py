@@ -7,12 +7,12 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
-from longshore.binding import Binding, InvalidArguments, NotAnObject
+from longshore.binding import InvalidArguments, NotAnObject
 from longshore.contract.message import MAX_ERROR, MAX_TRACEBACK
 from longshore.errors import (
     Discard,
@@ -22,10 +22,11 @@ from longshore.errors import (
     Snooze,
     SoftTimeLimit,
 )
-from longshore.handler import HandlerSpec, Job
+from longshore.handler import Job
 from longshore.worker import prctl
 from longshore.worker.child import capture
 from longshore.worker.child.chain import Chain
+from longshore.worker.child.command import CommandFailed
 from longshore.worker.child.interrupt import Interrupts
 from longshore.worker.child.orphans import Orphans
 from longshore.worker.frames import (
@@ -45,6 +46,35 @@ MAX_PROGRESS = 4096
 """Bytes of one progress record."""
 
 
+class Program(Protocol):
+    """Runs the jobs of one handler."""
+
+    @property
+    def takes_job(self) -> bool:
+        """Whether `call` looks at the job."""
+
+    @property
+    def throws(self) -> tuple[type[Exception], ...]:
+        """Failures that are expected, and final."""
+
+    @property
+    def retry_when(self) -> Callable[[Exception], bool] | None:
+        """Whether a job that failed with this exception is tried again."""
+
+    def arguments(self, body: bytes) -> Any:
+        """What `call` wants of the body. Raises NotAnObject or InvalidArguments."""
+
+    def call(self, job: Any, arguments: Any) -> Any:
+        """Run the job; a result that is awaitable is yet to be awaited."""
+
+
+class Programs(Protocol):
+    """What there is to run jobs, by the handler's wire name."""
+
+    def __getitem__(self, handler: str, /) -> Program:
+        """Never asked for a handler that is not served."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:
     """A child's ends of what it shares with the parent; `output` and `mark` are descriptors."""
@@ -56,12 +86,7 @@ class Ends:
 
 
 def main(
-    ends: Ends,
-    bindings: Mapping[str, Binding],
-    chain: Chain | None,
-    *,
-    queue: str,
-    zygote: int,
+    ends: Ends, programs: Programs, chain: Chain | None, *, queue: str, zygote: int
 ) -> NoReturn:
     """Run jobs until the parent closes its end."""
     code = 1
@@ -72,7 +97,7 @@ def main(
         capture.redirect(ends.output)
         mark = Mark(ends.mark)
         os.close(ends.mark)
-        _Child(ends, mark, bindings, chain, queue).serve()
+        _Child(ends, mark, programs, chain, queue).serve()
         if chain:
             chain.close()
         code = 0
@@ -111,19 +136,14 @@ class _Failure:
 
 class _Child:
     def __init__(
-        self,
-        ends: Ends,
-        mark: Mark,
-        bindings: Mapping[str, Binding],
-        chain: Chain | None,
-        queue: str,
+        self, ends: Ends, mark: Mark, programs: Programs, chain: Chain | None, queue: str
     ) -> None:
         self._jobs = ends.jobs
         self._results = ends.results
         self._output = ends.output
         self._mark = mark
         self._boundary = mark.boundary
-        self._bindings = bindings
+        self._programs = programs
         self._chain = chain
         self._queue = queue
         self._interrupts = Interrupts(mark)
@@ -171,21 +191,21 @@ class _Child:
         )
 
     def _call(self, frame: JobFrame) -> _Failure | None:
-        binding = self._bindings[frame.handler]
-        arguments = binding.arguments(frame.body)
+        program = self._programs[frame.handler]
+        arguments = program.arguments(frame.body)
         try:
             if self._chain is None:
-                job = self._job(frame, binding) if binding.takes_job else None
-                self._invoke(binding, job, arguments)
+                job = self._job(frame, program) if program.takes_job else None
+                self._invoke(program, job, arguments)
             else:
-                job = self._job(frame, binding)
-                self._chain.run(job, lambda: self._invoke(binding, job, arguments))
+                job = self._job(frame, program)
+                self._chain.run(job, lambda: self._invoke(program, job, arguments))
         except Exception as error:
-            return _judged(error, binding.spec)
+            return _judged(error, program)
         return None
 
-    def _invoke(self, binding: Binding, job: Job | None, arguments: dict[str, Any]) -> None:
-        result = binding.call(job, arguments)
+    def _invoke(self, program: Program, job: Job | None, arguments: Any) -> None:
+        result = program.call(job, arguments)
         if not inspect.isawaitable(result):
             return
         if self._runner is None:
@@ -213,7 +233,7 @@ class _Child:
                 leftover.cancel()
             await asyncio.gather(*rest, return_exceptions=True)
 
-    def _job(self, frame: JobFrame, binding: Binding) -> Job:
+    def _job(self, frame: JobFrame, program: Program) -> Job:
         return Job(
             id=frame.id,
             handler=frame.handler,
@@ -224,7 +244,7 @@ class _Child:
             deadline=datetime.now(UTC) + timedelta(seconds=frame.hard_limit),
             traceparent=frame.traceparent,
             headers=frame.headers,
-            _throws=binding.spec.throws,
+            _throws=program.throws,
             _report=self._progress_of(frame.ticket),
             _is_lost=lambda: self._mark.is_lost(frame.ticket),
         )
@@ -262,21 +282,21 @@ class _Cancelled(Exception):
     """A task that was cancelled by its own handler, not by us."""
 
 
-def _judged(error: Exception, handler: HandlerSpec) -> _Failure:
+def _judged(error: Exception, program: Program) -> _Failure:
     """What the handler's options make of its exception; runs user code, `retry_when`."""
     # They are about the handler's own failures, so not about middleware's.
     if isinstance(error, (Retry, Snooze, Discard, MiddlewareError)):
         return _Failure(error)
-    if isinstance(error, handler.throws):
+    if isinstance(error, program.throws):
         return _Failure(error, is_expected=True)
     try:
-        return _Failure(error, is_final=not _is_retryable(error, handler))
+        return _Failure(error, is_final=not _is_retryable(error, program))
     except Exception as its_own:
         return _Failure(error, complaint=its_own)
 
 
-def _is_retryable(error: Exception, handler: HandlerSpec) -> bool:
-    answer = handler.retry_when is None or handler.retry_when(error)
+def _is_retryable(error: Exception, program: Program) -> bool:
+    answer = program.retry_when is None or program.retry_when(error)
     # A forgotten `return` must not end jobs for good.
     if not isinstance(answer, bool):
         raise TypeError(f"it returned {answer!r}, not True or False")
@@ -309,5 +329,7 @@ def _said(error: BaseException) -> str:
     return said[:MAX_ERROR]
 
 
-def _trace(error: BaseException) -> str:
+def _trace(error: BaseException) -> str | None:
+    if isinstance(error, CommandFailed):
+        return None  # our own stack says nothing; the parent has what the command wrote
     return "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]

@@ -70,6 +70,11 @@ class Consumer:
         """Whether the broker sends us jobs."""
         return self._is_consuming and not self._draining
 
+    @property
+    def prefetch(self) -> int:
+        """Jobs that the broker may send us unacked, beside those of before; 0 while paused for."""
+        return self._prefetch
+
     def is_current(self, delivery: Delivery) -> bool:
         """Whether it counts against the prefetch that is in force."""
         return delivery.subscription is self._current
@@ -139,7 +144,8 @@ class Consumer:
         self._lost = lost
         try:
             # A new connection has none of the jobs that a pause had waited for.
-            await self._subscribe(connection, lost, prefetch=self._prefetch or self._least)
+            self._prefetch = self._prefetch or self._least
+            await self._subscribe(connection, lost, prefetch=self._prefetch)
             self._is_consuming = True
             return await lost
         finally:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from longshore.contract.message import DeadReason
-from longshore.worker.frames import Cause, Ended, Progress
-from longshore.worker.parent import processes
+from longshore.worker.exits import describe_exit
+from longshore.worker.frames import Cause, Ended, Progress, Status
 from longshore.worker.parent.clocks import Clocks
 from longshore.worker.parent.crash import fail_loudly
 from longshore.worker.parent.flow import STUCK
@@ -101,6 +101,8 @@ class Pool:
 
     def is_stuck(self) -> bool:
         """Whether every slot has a job that runs for longer than jobs do lately."""
+        if len(self.slots) < self._limits.slots and not self._barren:
+            return False  # a child is on its way
         latest = self._loop.time() - max(STUCK, 2 * (self.pace.mean or 0.0))
         return bool(self.slots) and all(slot.busy and slot.since < latest for slot in self.slots)
 
@@ -224,13 +226,18 @@ class Pool:
             if isinstance(record, Progress):
                 self.listener.on_progress(work, record.value)
                 continue
-            slot.output.settle(slot.busy)
+            tail = slot.output.settle(slot.busy)
+            ended = record
+            if record.status is Status.FAILED and record.traceback is None:
+                ended = record._replace(traceback=tail or None)
             slot.busy.popleft()
             slot.begin(now)
             slot.served += 1
             self._barren = 0
-            self.pace.note(record.seconds)
-            self.listener.on_ended(work, record)
+            # Where each job needs a new child, that takes most of the time: nothing waits here.
+            if self._limits.max_jobs != 1:
+                self.pace.note(record.seconds)
+            self.listener.on_ended(work, ended)
         if slot.busy:
             self._clocks.note(slot)
         elif 0 < self._limits.max_jobs <= slot.served and not slot.closing:
@@ -283,9 +290,7 @@ class Pool:
         if back:
             self.listener.on_taken_back(back)
         if barren:
-            log.error(
-                "child-died-idle", pid=slot.pid, exit=processes.describe_exit(status), output=tail
-            )
+            log.error("child-died-idle", pid=slot.pid, exit=describe_exit(status), output=tail)
         self._respawn(barren=barren)
 
     def _respawn(self, *, barren: bool) -> None:
@@ -302,7 +307,7 @@ class Pool:
 
 
 def _death(slot: Slot, status: int, *, tail: str) -> Death:
-    how = processes.describe_exit(status)
+    how = describe_exit(status)
     match slot.killed_for:
         case Kill.HARD_LIMIT:
             error = f"killed: it ran longer than its hard limit of {slot.busy[0].hard_limit:g} s"
