@@ -92,6 +92,7 @@ def test_a_name_that_is_not_installed_tells_what_is() -> None:
         (KeyError(), True),
         (LookupError(), False),
         (SystemExit(), False),
+        (MiddlewareError(), False),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -15,7 +15,15 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar, overload
 
 from longshore.contract.durations import parse_duration
-from longshore.errors import Discard, DuplicateHandler, Interrupted, Retry, Snooze, SoftTimeLimit
+from longshore.errors import (
+    Discard,
+    DuplicateHandler,
+    Interrupted,
+    MiddlewareError,
+    Retry,
+    Snooze,
+    SoftTimeLimit,
+)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -102,6 +110,8 @@ class Job:
         """
         if isinstance(error, Interrupted):
             return not isinstance(error, SoftTimeLimit)
+        if isinstance(error, MiddlewareError):
+            return False
         return isinstance(error, (Retry, Snooze, Discard, *self._throws))
 
     @property

@@ -358,6 +358,26 @@ def test_middleware_that_cannot_be_had_is_one_clear_error(
     worker = bench.start(middleware=["one", name])
     assert worker.exit_code() == 3
     message = worker.termination.read_text().splitlines()[0]
-    assert message.startswith(f"cannot load middleware {name}: ")
+    assert message.startswith(f"cannot import middleware {name}: ")
     for part in said:
         assert part in message
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_installed_middleware_surrounds_commands_too(bench: Bench, code: int) -> None:
+    install(bench.directory, "plugins", {"one": "plugins:one"}, PLUGINS)
+    worker = bench.started(job_command=["sh", "-c", f"exit {code}"], middleware=["one"])
+    bench.enqueue("anything")
+    worker.wait("job", outcome="retried" if code else "succeeded")
+    # One process per job: it is closed at once.
+    bench.wait_lines(2 if code else 3)
+    assert bench.lines() == ["one in", *([] if code else ["one out"]), "one closed"]
+
+
+def test_each_job_of_its_own_process_has_its_middleware(bench: Bench) -> None:
+    write(bench, "layered", LAYERS)
+    worker = bench.started(handlers=["layered"], isolation="Fork")
+    bench.enqueue("work")
+    bench.enqueue("work_async")
+    worker.wait("job", outcome="succeeded", count=2)
+    assert bench.lines().count("work for ada") == 2

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,9 +19,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.trace import TracerProvider
 
 from longshore import Client
-from longshore.contract.message import DEAD_REASON
+from longshore.contract.message import DEAD_REASON, ERROR
 from longshore.integrations.opentelemetry import trace_headers
-from tests.integration.worker.workers import Bench, wait_for
+from tests.integration.worker.workers import Bench, Worker, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -126,6 +128,13 @@ def reporting(bench: Bench) -> Bench:
     return bench
 
 
+def started(bench: Bench, **settings: Any) -> Worker:
+    """A worker that consumes; Sentry's integrations take their time to import."""
+    worker = bench.start(**settings)
+    worker.wait("consuming", deadline=90)
+    return worker
+
+
 def sentry(collector: Collector) -> dict[str, Any]:
     """Settings of a worker that reports to it."""
     return {
@@ -152,7 +161,7 @@ def tracing(collector: Collector, *, delay: int) -> dict[str, Any]:
 def test_sentry_gets_an_event_for_each_failed_attempt(
     reporting: Bench, collector: Collector
 ) -> None:
-    reporting.started(**sentry(collector))
+    started(reporting, **sentry(collector))
     job = reporting.enqueue("fail")
     reporting.dead()
     events = sorted(collector.events(), key=lambda event: event["tags"]["longshore.attempt"])
@@ -174,7 +183,7 @@ def test_sentry_gets_an_event_for_each_failed_attempt(
 def test_sentry_hears_only_of_failures_that_nobody_announced(
     reporting: Bench, collector: Collector
 ) -> None:
-    worker = reporting.started(**sentry(collector))
+    worker = started(reporting, **sentry(collector))
     reporting.enqueue("well")
     for how in ("expected", "discard", "retry"):
         reporting.enqueue("announce", how=how)
@@ -185,7 +194,7 @@ def test_sentry_hears_only_of_failures_that_nobody_announced(
 
 
 def test_sentry_hears_of_a_soft_limit(reporting: Bench, collector: Collector) -> None:
-    reporting.started(**sentry(collector))
+    started(reporting, **sentry(collector))
     reporting.enqueue("dawdle")
     reporting.dead()
     (event,) = collector.events()
@@ -195,7 +204,7 @@ def test_sentry_hears_of_a_soft_limit(reporting: Bench, collector: Collector) ->
 def test_an_event_is_sent_before_its_process_can_be_killed(
     reporting: Bench, collector: Collector
 ) -> None:
-    reporting.started(**sentry(collector))
+    started(reporting, **sentry(collector))
     reporting.enqueue("fail_and_die")
     properties, _ = reporting.dead()
     assert properties.headers[DEAD_REASON] == "worker-lost"
@@ -217,7 +226,7 @@ def test_sentry_reaches_out_of_children_whose_zygote_has_sent_events_too(
         "sentry_sdk.flush(5)\n"
     )
     settings["handlers"] = ["early", "reporting"]
-    worker = reporting.started(**settings, slots=2, prefetch=2)
+    worker = started(reporting, **settings, slots=2, prefetch=2)
     for _ in range(4):
         reporting.enqueue("fail_async")
     worker.wait("job", handler="fail_async", count=4)
@@ -263,7 +272,7 @@ def test_a_trace_goes_from_the_producer_into_the_handler(
     reporting: Bench, collector: Collector, handler: str
 ) -> None:
     (reporting.directory / "reporting.py").write_text(HANDLERS + SEEN)
-    reporting.started(**tracing(collector, delay=100))
+    started(reporting, **tracing(collector, delay=100))
     with producing(reporting) as (client, parent):
         job = client.enqueue(
             reporting.queue, handler, headers={"baggage": "k=v"}, diary=reporting.diary
@@ -291,7 +300,7 @@ def test_a_trace_goes_from_the_producer_into_the_handler(
 
 
 def test_each_attempt_has_a_span_with_its_exception(reporting: Bench, collector: Collector) -> None:
-    worker = reporting.started(**tracing(collector, delay=100))
+    worker = started(reporting, **tracing(collector, delay=100))
     with producing(reporting) as (client, parent):
         client.enqueue(reporting.queue, "fail")
     reporting.dead()
@@ -308,7 +317,7 @@ def test_each_attempt_has_a_span_with_its_exception(reporting: Bench, collector:
 
 
 def test_what_was_announced_is_no_error_of_its_span(reporting: Bench, collector: Collector) -> None:
-    reporting.started(**tracing(collector, delay=100))
+    started(reporting, **tracing(collector, delay=100))
     reporting.enqueue("announce", how="expected")
     (span,) = wait_for(collector.spans)
     ended = {each.key: each.value.string_value for each in span.attributes}["longshore.ended_by"]
@@ -318,7 +327,7 @@ def test_what_was_announced_is_no_error_of_its_span(reporting: Bench, collector:
 def test_spans_that_wait_for_their_batch_are_sent_when_the_worker_ends(
     reporting: Bench, collector: Collector
 ) -> None:
-    worker = reporting.started(**tracing(collector, delay=600_000), slots=2, prefetch=2)
+    worker = started(reporting, **tracing(collector, delay=600_000), slots=2, prefetch=2)
     for _ in range(10):
         reporting.enqueue("well")
     worker.wait("job", outcome="succeeded", count=10)
@@ -343,10 +352,45 @@ provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
 trace.set_tracer_provider(provider)
 """
     (reporting.directory / "reporting.py").write_text(HANDLERS + own)
-    worker = reporting.started(**tracing(collector, delay=100), slots=2, prefetch=2)
+    worker = started(reporting, **tracing(collector, delay=100), slots=2, prefetch=2)
     for _ in range(4):
         reporting.enqueue("well")
     worker.wait("job", outcome="succeeded", count=4)
     wait_for(lambda: len(collector.spans()) == 4)
     assert b"theirs" in collector.posts[0][1]
     assert worker.events("threads-at-import")
+
+
+@pytest.fixture
+def deaf() -> Iterator[Collector]:
+    """Takes connections and never answers."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield Collector(server.getsockname()[1])
+
+
+def test_a_collector_that_never_answers_holds_up_neither_jobs_nor_the_workers_end(
+    reporting: Bench, deaf: Collector
+) -> None:
+    worker = started(reporting, **tracing(deaf, delay=50), slots=2, prefetch=2)
+    for _ in range(10):
+        reporting.enqueue("well")
+    worker.wait("job", outcome="succeeded", count=10)
+    asked = time.monotonic()
+    assert worker.stop() == 0
+    # Half of what its exporter would wait for.
+    assert time.monotonic() - asked < 5
+
+
+def test_a_sentry_that_never_answers_costs_a_failed_attempt_its_flush_and_no_more(
+    reporting: Bench, deaf: Collector
+) -> None:
+    worker = started(reporting, **sentry(deaf))
+    reporting.enqueue("fail")
+    reporting.enqueue("well")
+    properties, _ = reporting.dead()
+    assert properties.headers[DEAD_REASON] == "max-attempts"
+    assert properties.headers[ERROR] == "ValueError: attempt 2"
+    worker.wait("job", handler="well", outcome="succeeded")
+    assert all(event["seconds"] < 5 for event in worker.events("job", handler="fail"))

@@ -55,11 +55,11 @@ class Program(Protocol):
 
     @property
     def throws(self) -> tuple[type[Exception], ...]:
-        """Expected failures."""
+        """Failures that are expected, and final."""
 
     @property
     def retry_when(self) -> Callable[[Exception], bool] | None:
-        """Whether another attempt may help; None is always."""
+        """Whether a job that failed with this exception is tried again."""
 
     def arguments(self, body: bytes) -> Any:
         """What `call` wants of the body. Raises NotAnObject or InvalidArguments."""
@@ -119,6 +119,21 @@ class _Ending:
 _SUCCEEDED = _Ending(Status.SUCCEEDED)
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """What a run has raised, and what the handler's options say of it."""
+
+    error: BaseException
+    is_expected: bool = False
+    """It is one of `throws`."""
+
+    is_final: bool = False
+    """`retry_when` said no."""
+
+    complaint: Exception | None = None
+    """What is wrong with `retry_when` itself."""
+
+
 class _Child:
     def __init__(
         self, ends: Ends, mark: Mark, programs: Programs, chain: Chain | None, queue: str
@@ -157,13 +172,15 @@ class _Child:
         ending = _SUCCEEDED
         try:
             with self._interrupts.user_code():
-                ending = self._call(frame)
+                failure = self._call(frame)
+            if failure:
+                ending = _ending_of(failure)
         except NotAnObject as error:
             ending = _Ending(Status.UNDECODABLE, str(error))
         except InvalidArguments as error:
             ending = _Ending(Status.INVALID_ARGUMENTS, str(error))
         except BaseException as error:  # a handler may raise anything
-            ending = _failed(error)
+            ending = _ending_of(_Failure(error))
         return Ended(
             ticket=frame.ticket,
             status=ending.status,
@@ -173,7 +190,7 @@ class _Child:
             delay=ending.delay,
         )
 
-    def _call(self, frame: JobFrame) -> _Ending:
+    def _call(self, frame: JobFrame) -> _Failure | None:
         program = self._programs[frame.handler]
         arguments = program.arguments(frame.body)
         try:
@@ -184,8 +201,8 @@ class _Child:
                 job = self._job(frame, program)
                 self._chain.run(job, lambda: self._invoke(program, job, arguments))
         except Exception as error:
-            return _ending_of(error, program)
-        return _SUCCEEDED
+            return _judged(error, program)
+        return None
 
     def _invoke(self, program: Program, job: Job | None, arguments: Any) -> None:
         result = program.call(job, arguments)
@@ -265,8 +282,29 @@ class _Cancelled(Exception):
     """A task that was cancelled by its own handler, not by us."""
 
 
-def _ending_of(error: Exception, program: Program) -> _Ending:
-    """What an exception means; runs user code, `retry_when`."""
+def _judged(error: Exception, program: Program) -> _Failure:
+    """What the handler's options make of its exception; runs user code, `retry_when`."""
+    # They are about the handler's own failures, so not about middleware's.
+    if isinstance(error, (Retry, Snooze, Discard, MiddlewareError)):
+        return _Failure(error)
+    if isinstance(error, program.throws):
+        return _Failure(error, is_expected=True)
+    try:
+        return _Failure(error, is_final=not _is_retryable(error, program))
+    except Exception as its_own:
+        return _Failure(error, complaint=its_own)
+
+
+def _is_retryable(error: Exception, program: Program) -> bool:
+    answer = program.retry_when is None or program.retry_when(error)
+    # A forgotten `return` must not end jobs for good.
+    if not isinstance(answer, bool):
+        raise TypeError(f"it returned {answer!r}, not True or False")
+    return answer
+
+
+def _ending_of(failure: _Failure) -> _Ending:
+    error, complaint = failure.error, failure.complaint
     match error:
         case Snooze(delay=delay):
             return _Ending(Status.SNOOZED, _said(error), delay=delay)
@@ -274,30 +312,15 @@ def _ending_of(error: Exception, program: Program) -> _Ending:
             return _Ending(Status.DISCARDED, _said(error), _trace(error))
         case Retry(after=after):
             return _Ending(Status.FAILED, _said(error), _trace(error), after)
-        case MiddlewareError():  # the handler's options are about its own failures
-            return _failed(error)
-    if isinstance(error, program.throws):
+        case Interrupted() if not isinstance(error, SoftTimeLimit):
+            return _Ending(Status.INTERRUPTED, _said(error))
+    if failure.is_expected:
         return _Ending(Status.EXPECTED, _said(error))
-    try:
-        if _is_retryable(error, program):
-            return _failed(error)
-    except Exception as its_own:
-        said = f"{_said(error)[: MAX_ERROR // 2]}; retry_when failed: {_said(its_own)}"
-        return _Ending(Status.FAILED, said[:MAX_ERROR], _trace(its_own))
-    return _Ending(Status.NOT_RETRYABLE, _said(error), _trace(error))
-
-
-def _is_retryable(error: Exception, program: Program) -> bool:
-    answer = program.retry_when is None or program.retry_when(error)
-    # A forgotten `return` must not end jobs for good.
-    if not isinstance(answer, bool):
-        raise TypeError(f"it returned {answer!r}; it must return True or False")
-    return answer
-
-
-def _failed(error: BaseException) -> _Ending:
-    if isinstance(error, Interrupted) and not isinstance(error, SoftTimeLimit):
-        return _Ending(Status.INTERRUPTED, _said(error))
+    if failure.is_final:
+        return _Ending(Status.NOT_RETRYABLE, _said(error), _trace(error))
+    if complaint:
+        said = f"{_said(error)[: MAX_ERROR // 2]}; retry_when failed: {_said(complaint)}"
+        return _Ending(Status.FAILED, said[:MAX_ERROR], _trace(complaint))
     return _Ending(Status.FAILED, _said(error), _trace(error))
 
 
