@@ -4,6 +4,7 @@ It stays single-threaded and runs no job, so a fork costs about a millisecond an
 that somebody holds.
 """
 
+import contextlib
 import gc
 import os
 import signal
@@ -23,6 +24,7 @@ from longshore.worker.child import capture, run
 from longshore.worker.child.command import Commands
 from longshore.worker.control import (
     CommandUnusable,
+    Control,
     Fork,
     Forked,
     ForkFailed,
@@ -49,16 +51,21 @@ def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoRetu
     gc.collect()
     gc.freeze()
     send_control(control, ready)
-    while received := receive_control(control):
-        match received[0]:
-            case Fork():
-                _fork(control, programs, queue=config.queue)
-            case Reap(pid=pid):
-                _, status = os.waitpid(pid, 0)
-                send_control(control, Reaped(pid=pid, status=status))
-            case other:
-                raise AssertionError(f"the parent never sends {other!r}")
+    with contextlib.suppress(ConnectionError):  # the parent may close while we answer
+        while received := receive_control(control):
+            _serve(control, received[0], programs, queue=config.queue)
     os._exit(0)
+
+
+def _serve(control: socket.socket, message: Control, programs: run.Programs, *, queue: str) -> None:
+    match message:
+        case Fork():
+            _fork(control, programs, queue=queue)
+        case Reap(pid=pid):
+            _, status = os.waitpid(pid, 0)
+            send_control(control, Reaped(pid=pid, status=status))
+        case other:
+            raise AssertionError(f"the parent never sends {other!r}")
 
 
 def _programs(control: socket.socket, config: WorkerConfig) -> tuple[run.Programs, Ready]:
