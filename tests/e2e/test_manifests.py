@@ -50,6 +50,11 @@ BAD = {
         {"deletionPolicy": "Whatever"},
         ["spec.deletionPolicy", "RetainIfNotEmpty"],
     ),
+    "max_age_before_any_retry": (
+        {"retry": {"initialDelay": "10s", "maxAge": "10s"}},
+        ["spec.retry", "initialDelay (10s)", "maxAge (10s)", "maxAttempts to 1"],
+    ),
+    "middleware_twice": ({"worker": {"middleware": ["a", "a"]}}, ["spec.worker.middleware", "a"]),
     "negative_attempts": ({"retry": {"maxAttempts": 0}}, ["spec.retry.maxAttempts"]),
 }
 

@@ -42,8 +42,13 @@ def test_another_broker_makes_new_pods() -> None:
 def test_the_worker_reads_the_configuration_that_the_operator_renders() -> None:
     task_queue = spec(
         timeLimit={"hard": "90s", "soft": "80s"},
-        worker=worker(slots=3, memoryLimitPerJob="512Mi", maxJobsPerChild=7),
-        retry={"maxAttempts": 2, "initialDelay": "250ms"},
+        worker=worker(
+            slots=3,
+            memoryLimitPerJob="512Mi",
+            maxJobsPerChild=7,
+            middleware=["sentry", "opentelemetry"],
+        ),
+        retry={"maxAttempts": 2, "initialDelay": "250ms", "maxAge": "1h"},
         onTermination="Requeue",
     )
     env = {variable["name"]: variable for variable in container(task_queue)["env"]}
@@ -55,6 +60,8 @@ def test_the_worker_reads_the_configuration_that_the_operator_renders() -> None:
     assert (config.slots, config.prefetch, config.max_jobs_per_child) == (3, "auto", 7)
     assert config.memory_limit_per_job == 512 * 1024**2
     assert (config.retry.max_attempts, config.retry.initial_delay) == (2, 0.25)
+    assert config.retry.max_age == 3600.0
+    assert config.middleware == ("sentry", "opentelemetry")
     assert config.on_termination == "Requeue"
     assert env[POD_NAME_ENV]["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
 

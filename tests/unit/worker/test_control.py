@@ -14,6 +14,7 @@ from longshore.worker.control import (
     receive_control,
     send_control,
 )
+from longshore.worker.limits import HandlerLimits
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -28,8 +29,15 @@ def pair() -> Iterator[Pair]:
 @pytest.mark.parametrize(
     "message",
     [
-        Ready(handlers={"a": None, "b": 3}, threads=2),
-        ImportFailed(module="m", error="e" * 2048, traceback="t" * 8192),
+        Ready(
+            handlers={
+                "a": HandlerLimits(max_attempts=1, hard_limit=2.5),
+                "b": HandlerLimits(max_attempts=3, hard_limit=9, soft_limit=7, max_age=3600.0),
+            },
+            threads=2,
+        ),
+        Ready(handlers={}, others=HandlerLimits(max_attempts=5, hard_limit=60)),
+        ImportFailed(what="handlers from m", error="e" * 2048, traceback="t" * 8192),
         Fork(),
     ],
     ids=lambda message: type(message).__name__,

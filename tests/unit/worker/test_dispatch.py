@@ -11,6 +11,7 @@ import pytest
 
 from longshore.contract.message import DeadReason
 from longshore.contract.retry import RetryPolicy
+from longshore.worker.limits import HandlerLimits
 from longshore.worker.parent import dispatch as module
 from longshore.worker.parent.dispatch import Dispatch
 from longshore.worker.parent.outcome import Judge, Outcome, Publication, Verdict
@@ -50,12 +51,10 @@ class Stage:
                 queue="q",
                 host="h",
                 retry=RetryPolicy(),
-                handlers={"write": None},
+                handlers={"write": HandlerLimits(max_attempts=5, hard_limit=1.0)},
                 now=lambda: 0,
                 chance=lambda: 0.5,
             ),
-            hard_limit=1.0,
-            soft_limit=1.0,
             new_id=lambda: "id",
             **parts,
         )

@@ -45,6 +45,9 @@ class WorkerConfig(BaseModel):
     command: tuple[str, ...] = ()
     """With `Exec`: the program that runs each job, and its arguments."""
 
+    middleware: tuple[str, ...] = ()
+    """Installed middleware to put around every job, by entry point, the outermost first."""
+
     hard_limit: Seconds
     soft_limit: Seconds | None = None
     kill_grace: Seconds = 5.0

@@ -42,7 +42,11 @@ class DeadReason(StrEnum):
     """Why a job went to the dead-letter queue."""
 
     MAX_ATTEMPTS = "max-attempts"
+    MAX_AGE = "max-age"
     DISCARDED = "discarded"
+    NOT_RETRYABLE = "not-retryable"
+    """The handler's `retry_when` said no, or its `throws` has the exception."""
+
     HARD_LIMIT = "hard-limit"
     MEMORY_LIMIT = "memory-limit"
     WORKER_LOST = "worker-lost"

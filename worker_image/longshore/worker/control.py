@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from longshore.worker import descriptors
+from longshore.worker.limits import HandlerLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """The handlers' modules are imported: wire names with their max attempts."""
+    """The handlers' modules are imported: wire names with what their jobs may take."""
 
-    handlers: Mapping[str, int | None]
-    serves_any: bool = False
-    """Jobs of whatever handler are run, by a command."""
+    handlers: Mapping[str, HandlerLimits]
+    others: HandlerLimits | None = None
+    """For jobs of any other handler; None where there is nothing to run them."""
 
     threads: int = 1
     """Threads that run after the imports; more than one makes forking unsafe."""
@@ -22,18 +23,13 @@ class Ready:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportFailed:
-    """The handlers' modules cannot be served; the zygote ends."""
+    """The handlers' modules, the command or the middleware cannot be served; the zygote ends."""
 
-    module: str
+    what: str
+    """`import handlers from MODULE`, `run the command` or `load middleware NAME`."""
+
     error: str
     traceback: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandUnusable:
-    """The command cannot be run; the zygote ends."""
-
-    error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +70,10 @@ class Reaped:
     status: int
 
 
-Control = Ready | ImportFailed | CommandUnusable | Fork | Forked | ForkFailed | Reap | Reaped
+Control = Ready | ImportFailed | Fork | Forked | ForkFailed | Reap | Reaped
 
 _CONTROLS: dict[str, type[Control]] = {
-    kind.__name__: kind
-    for kind in (Ready, ImportFailed, CommandUnusable, Fork, Forked, ForkFailed, Reap, Reaped)
+    kind.__name__: kind for kind in (Ready, ImportFailed, Fork, Forked, ForkFailed, Reap, Reaped)
 }
 
 
@@ -102,4 +97,9 @@ def receive_control(end: socket.socket, *, flags: int = 0) -> tuple[Control, lis
     if not encoded:
         return None
     kind, fields = json.loads(encoded)
+    if kind == Ready.__name__:
+        fields["handlers"] = {
+            name: HandlerLimits(**limits) for name, limits in fields["handlers"].items()
+        }
+        fields["others"] = fields["others"] and HandlerLimits(**fields["others"])
     return _CONTROLS[kind](**fields), passed

@@ -138,6 +138,12 @@ class Status(StrEnum):
     FAILED = "failed"
     SNOOZED = "snoozed"
     DISCARDED = "discarded"
+    NOT_RETRYABLE = "not-retryable"
+    """`retry_when` said no."""
+
+    EXPECTED = "expected"
+    """The exception is one of `throws`."""
+
     INTERRUPTED = "interrupted"
     """Draining or DeliveryLost was let through."""
 

@@ -91,7 +91,13 @@ class Retry(Resource):
                 "rule": "duration(self.initialDelay) <= duration(self.maxDelay)",
                 "messageExpression": "'retry.initialDelay (' + self.initialDelay + ') must not "
                 "exceed retry.maxDelay (' + self.maxDelay + ')'",
-            }
+            },
+            {
+                "rule": "!has(self.maxAge) || duration(self.initialDelay) < duration(self.maxAge)",
+                "messageExpression": "'retry.initialDelay (' + self.initialDelay + ') must be "
+                "shorter than retry.maxAge (' + self.maxAge + '), or nothing is ever tried again; "
+                "for that, set retry.maxAttempts to 1'",
+            },
         )
     )
 
@@ -110,6 +116,11 @@ class Retry(Resource):
         ge=0,
         le=1,
         description="Largest share by which a wait is lengthened or shortened at random.",
+    )
+    max_age: Duration | None = Field(
+        default=None,
+        description="Time since its first enqueue after which a job is not run again: instead of "
+        "an attempt later than that, it becomes a dead letter. Unlimited when absent.",
     )
 
 
@@ -233,6 +244,17 @@ class Worker(Resource):
         description="With `isolation: Exec`: the program that runs each job, in any language, and "
         "its arguments. It reads the job as JSON from its standard input; exit code 0 says done, "
         "75 asks for another attempt, any other is a failure.",
+    )
+    middleware: list[
+        Annotated[
+            str, Field(max_length=64, pattern=r"^[A-Za-z0-9_]([-._A-Za-z0-9]*[A-Za-z0-9_])?$")
+        ]
+    ] = Field(
+        default=[],
+        max_length=16,
+        description="Middleware around every job, the outermost first: entry points of the group "
+        "`longshore.middleware` in packages of the image, e.g. `sentry` or `opentelemetry`.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
     )
     slots: int = Field(
         default=1, ge=1, le=256, description="Jobs that one worker runs at the same time."
@@ -393,6 +415,13 @@ class ScalingStatus(Resource):
     )
 
 
+class Priorities(StrEnum):
+    """How RabbitMQ orders jobs of different priority."""
+
+    STRICT = "Strict"
+    TWO_CLASSES = "TwoClasses"
+
+
 class TaskQueueStatus(Resource):
     """What the operator sees."""
 
@@ -403,6 +432,11 @@ class TaskQueueStatus(Resource):
     )
     dead_queue: str | None = Field(
         default=None, max_length=255, description="The dead-letter queue's name in RabbitMQ."
+    )
+    priorities: Priorities | None = Field(
+        default=None,
+        description="How RabbitMQ orders jobs. `Strict`: by all priorities from 0 to 31, from "
+        "RabbitMQ 4.3 on. `TwoClasses`: those above 4 get two turns for each one of the others.",
     )
     timeouts: DerivedTimeouts | None = Field(
         default=None, description="Every timeout that follows from spec.timeLimit."

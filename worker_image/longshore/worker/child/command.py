@@ -68,6 +68,8 @@ class Command:
     """Runs one job of `handler`, as `longshore.binding.Binding` does."""
 
     takes_job: ClassVar[bool] = True
+    throws: ClassVar[tuple[type[Exception], ...]] = ()
+    retry_when: ClassVar[None] = None
     program: str
     words: tuple[str, ...]
     handler: str

@@ -14,10 +14,18 @@ from typing import Any, NoReturn, Protocol
 
 from longshore.binding import InvalidArguments, NotAnObject
 from longshore.contract.message import MAX_ERROR, MAX_TRACEBACK
-from longshore.errors import Discard, Interrupted, Retry, Snooze, SoftTimeLimit
+from longshore.errors import (
+    Discard,
+    Interrupted,
+    MiddlewareError,
+    Retry,
+    Snooze,
+    SoftTimeLimit,
+)
 from longshore.handler import Job
 from longshore.worker import prctl
 from longshore.worker.child import capture
+from longshore.worker.child.chain import Chain
 from longshore.worker.child.command import CommandFailed
 from longshore.worker.child.interrupt import Interrupts
 from longshore.worker.child.orphans import Orphans
@@ -45,6 +53,14 @@ class Program(Protocol):
     def takes_job(self) -> bool:
         """Whether `call` looks at the job."""
 
+    @property
+    def throws(self) -> tuple[type[Exception], ...]:
+        """Expected failures."""
+
+    @property
+    def retry_when(self) -> Callable[[Exception], bool] | None:
+        """Whether another attempt may help; None is always."""
+
     def arguments(self, body: bytes) -> Any:
         """What `call` wants of the body. Raises NotAnObject or InvalidArguments."""
 
@@ -69,7 +85,9 @@ class Ends:
     mark: int
 
 
-def main(ends: Ends, programs: Programs, *, queue: str, zygote: int) -> NoReturn:
+def main(
+    ends: Ends, programs: Programs, chain: Chain | None, *, queue: str, zygote: int
+) -> NoReturn:
     """Run jobs until the parent closes its end."""
     code = 1
     try:
@@ -79,7 +97,9 @@ def main(ends: Ends, programs: Programs, *, queue: str, zygote: int) -> NoReturn
         capture.redirect(ends.output)
         mark = Mark(ends.mark)
         os.close(ends.mark)
-        _Child(ends, mark, programs, queue).serve()
+        _Child(ends, mark, programs, chain, queue).serve()
+        if chain:
+            chain.close()
         code = 0
     except BaseException:  # nothing may return into the zygote's stack
         traceback.print_exc()
@@ -88,14 +108,28 @@ def main(ends: Ends, programs: Programs, *, queue: str, zygote: int) -> NoReturn
         os._exit(code)
 
 
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    status: Status
+    error: str | None = None
+    traceback: str | None = None
+    delay: float | None = None
+
+
+_SUCCEEDED = _Ending(Status.SUCCEEDED)
+
+
 class _Child:
-    def __init__(self, ends: Ends, mark: Mark, programs: Programs, queue: str) -> None:
+    def __init__(
+        self, ends: Ends, mark: Mark, programs: Programs, chain: Chain | None, queue: str
+    ) -> None:
         self._jobs = ends.jobs
         self._results = ends.results
         self._output = ends.output
         self._mark = mark
         self._boundary = mark.boundary
         self._programs = programs
+        self._chain = chain
         self._queue = queue
         self._interrupts = Interrupts(mark)
         self._orphans = Orphans()
@@ -123,13 +157,13 @@ class _Child:
         ending = _SUCCEEDED
         try:
             with self._interrupts.user_code():
-                self._call(frame)
+                ending = self._call(frame)
         except NotAnObject as error:
             ending = _Ending(Status.UNDECODABLE, str(error))
         except InvalidArguments as error:
             ending = _Ending(Status.INVALID_ARGUMENTS, str(error))
         except BaseException as error:  # a handler may raise anything
-            ending = _ending_of(error)
+            ending = _failed(error)
         return Ended(
             ticket=frame.ticket,
             status=ending.status,
@@ -139,10 +173,21 @@ class _Child:
             delay=ending.delay,
         )
 
-    def _call(self, frame: JobFrame) -> None:
+    def _call(self, frame: JobFrame) -> _Ending:
         program = self._programs[frame.handler]
         arguments = program.arguments(frame.body)
-        job = self._job(frame) if program.takes_job else None
+        try:
+            if self._chain is None:
+                job = self._job(frame, program) if program.takes_job else None
+                self._invoke(program, job, arguments)
+            else:
+                job = self._job(frame, program)
+                self._chain.run(job, lambda: self._invoke(program, job, arguments))
+        except Exception as error:
+            return _ending_of(error, program)
+        return _SUCCEEDED
+
+    def _invoke(self, program: Program, job: Job | None, arguments: Any) -> None:
         result = program.call(job, arguments)
         if not inspect.isawaitable(result):
             return
@@ -171,9 +216,10 @@ class _Child:
                 leftover.cancel()
             await asyncio.gather(*rest, return_exceptions=True)
 
-    def _job(self, frame: JobFrame) -> Job:
+    def _job(self, frame: JobFrame, program: Program) -> Job:
         return Job(
             id=frame.id,
+            handler=frame.handler,
             attempt=frame.attempt,
             max_attempts=frame.max_attempts,
             queue=self._queue,
@@ -181,6 +227,7 @@ class _Child:
             deadline=datetime.now(UTC) + timedelta(seconds=frame.hard_limit),
             traceparent=frame.traceparent,
             headers=frame.headers,
+            _throws=program.throws,
             _report=self._progress_of(frame.ticket),
             _is_lost=lambda: self._mark.is_lost(frame.ticket),
         )
@@ -214,35 +261,49 @@ class _Child:
         return report
 
 
-@dataclass(frozen=True, slots=True)
-class _Ending:
-    status: Status
-    error: str | None = None
-    traceback: str | None = None
-    delay: float | None = None
-
-
-_SUCCEEDED = _Ending(Status.SUCCEEDED)
-
-
 class _Cancelled(Exception):
     """A task that was cancelled by its own handler, not by us."""
 
 
-def _ending_of(error: BaseException) -> _Ending:
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    said = said[:MAX_ERROR]
+def _ending_of(error: Exception, program: Program) -> _Ending:
+    """What an exception means; runs user code, `retry_when`."""
     match error:
         case Snooze(delay=delay):
-            return _Ending(Status.SNOOZED, said, delay=delay)
+            return _Ending(Status.SNOOZED, _said(error), delay=delay)
         case Discard():
-            return _Ending(Status.DISCARDED, said, _trace(error))
+            return _Ending(Status.DISCARDED, _said(error), _trace(error))
         case Retry(after=after):
-            return _Ending(Status.FAILED, said, _trace(error), after)
-        case Interrupted() if not isinstance(error, SoftTimeLimit):
-            return _Ending(Status.INTERRUPTED, said)
-        case _:
-            return _Ending(Status.FAILED, said, _trace(error))
+            return _Ending(Status.FAILED, _said(error), _trace(error), after)
+        case MiddlewareError():  # the handler's options are about its own failures
+            return _failed(error)
+    if isinstance(error, program.throws):
+        return _Ending(Status.EXPECTED, _said(error))
+    try:
+        if _is_retryable(error, program):
+            return _failed(error)
+    except Exception as its_own:
+        said = f"{_said(error)[: MAX_ERROR // 2]}; retry_when failed: {_said(its_own)}"
+        return _Ending(Status.FAILED, said[:MAX_ERROR], _trace(its_own))
+    return _Ending(Status.NOT_RETRYABLE, _said(error), _trace(error))
+
+
+def _is_retryable(error: Exception, program: Program) -> bool:
+    answer = program.retry_when is None or program.retry_when(error)
+    # A forgotten `return` must not end jobs for good.
+    if not isinstance(answer, bool):
+        raise TypeError(f"it returned {answer!r}; it must return True or False")
+    return answer
+
+
+def _failed(error: BaseException) -> _Ending:
+    if isinstance(error, Interrupted) and not isinstance(error, SoftTimeLimit):
+        return _Ending(Status.INTERRUPTED, _said(error))
+    return _Ending(Status.FAILED, _said(error), _trace(error))
+
+
+def _said(error: BaseException) -> str:
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return said[:MAX_ERROR]
 
 
 def _trace(error: BaseException) -> str | None:

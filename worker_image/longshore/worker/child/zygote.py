@@ -12,18 +12,19 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
 from typing import NoReturn
 
 from longshore.binding import Binding
 from longshore.contract.config import WorkerConfig
-from longshore.errors import HandlerError
+from longshore.errors import HandlerError, MiddlewareError
 from longshore.handler import discover
+from longshore.middleware import Named, load
+from longshore.middleware import discover as discover_middleware
 from longshore.worker import prctl
 from longshore.worker.child import capture, run
+from longshore.worker.child.chain import Chain
 from longshore.worker.child.command import Commands
 from longshore.worker.control import (
-    CommandUnusable,
     Control,
     Fork,
     Forked,
@@ -36,6 +37,7 @@ from longshore.worker.control import (
     send_control,
 )
 from longshore.worker.frames import Mark
+from longshore.worker.limits import HandlerLimits, limits_of, limits_of_queue
 
 
 def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoReturn:
@@ -45,7 +47,7 @@ def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoRetu
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
-    programs, ready = _programs(control, config)
+    programs, chain, ready = _load(control, config)
     capture.flush()  # else each child would say once more what the imports have printed
     # Moves everything out of the collector's sight: its headers stay shared with the children.
     gc.collect()
@@ -53,14 +55,21 @@ def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoRetu
     send_control(control, ready)
     with contextlib.suppress(ConnectionError):  # the parent may close while we answer
         while received := receive_control(control):
-            _serve(control, received[0], programs, queue=config.queue)
+            _serve(control, received[0], programs, chain, queue=config.queue)
     os._exit(0)
 
 
-def _serve(control: socket.socket, message: Control, programs: run.Programs, *, queue: str) -> None:
+def _serve(
+    control: socket.socket,
+    message: Control,
+    programs: run.Programs,
+    chain: Chain | None,
+    *,
+    queue: str,
+) -> None:
     match message:
         case Fork():
-            _fork(control, programs, queue=queue)
+            _fork(control, programs, chain, queue=queue)
         case Reap(pid=pid):
             _, status = os.waitpid(pid, 0)
             send_control(control, Reaped(pid=pid, status=status))
@@ -68,53 +77,63 @@ def _serve(control: socket.socket, message: Control, programs: run.Programs, *, 
             raise AssertionError(f"the parent never sends {other!r}")
 
 
-def _programs(control: socket.socket, config: WorkerConfig) -> tuple[run.Programs, Ready]:
-    """What runs jobs, and what the parent is told of it."""
-    if config.command:
-        return _find_command(control, config.command), Ready(handlers={}, serves_any=True)
-    bindings = _import_handlers(control, config.handlers)
-    handlers = {name: binding.max_attempts for name, binding in bindings.items()}
-    return bindings, Ready(handlers=handlers, threads=threading.active_count())
-
-
-def _find_command(control: socket.socket, words: Sequence[str]) -> Commands:
-    try:
-        return Commands(words)
-    except HandlerError as error:
-        send_control(control, CommandUnusable(error=str(error)[-_MAX_ERROR:]))
-        os._exit(1)
-
-
-def _import_handlers(control: socket.socket, modules: Sequence[str]) -> dict[str, Binding]:
+def _load(control: socket.socket, config: WorkerConfig) -> tuple[run.Programs, Chain | None, Ready]:
+    """What runs jobs, what stands around them, and what the parent is told of it."""
     bindings: dict[str, Binding] = {}
-    module = ""
+    command: Commands | None = None
+    limits: dict[str, HandlerLimits] = {}
+    middleware: list[Named] = []
+    what = ""
     # `python -m` looks into the working directory; a console script does not.
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        for module in modules:
-            discover([module])
-        specs = discover(modules)
-        bindings = {name: Binding(spec) for name, spec in specs.items()}
+        if config.command:
+            what = "run the command"
+            command = Commands(config.command)
+        else:
+            for module in config.handlers:
+                what = f"import handlers from {module}"
+                discover([module])
+            for name, spec in discover(config.handlers).items():
+                what = f"import handlers from {spec.function.__module__}"
+                bindings[name] = Binding(spec)
+                limits[name] = limits_of(spec, config)
+        # Later than the handlers: libraries that these have set up are not set up again.
+        for name in config.middleware:
+            what = f"load middleware {name}"
+            middleware.append(load(name))
+        middleware += discover_middleware(config.handlers)
     except BaseException as error:  # SystemExit at import must be told too
-        lines = traceback.format_exception(error)
+        is_ours = isinstance(
+            error, HandlerError | MiddlewareError
+        )  # it says all that there is to say
+        said = str(error) if is_ours else "".join(traceback.format_exception_only(error)).strip()
+        lines = [] if is_ours else traceback.format_exception(error)
         send_control(
             control,
             ImportFailed(
-                module=module,
-                error="".join(traceback.format_exception_only(error)).strip()[-_MAX_ERROR:],
+                what=what,
+                error=said[-_MAX_ERROR:],
                 traceback="".join(lines)[-_MAX_TRACEBACK:],
             ),
         )
         os._exit(1)
-    return bindings
+    ready = Ready(
+        handlers=limits,
+        others=limits_of_queue(config) if command else None,
+        threads=threading.active_count(),
+    )
+    return command or bindings, Chain(middleware) if middleware else None, ready
 
 
 _MAX_ERROR = 2048
 _MAX_TRACEBACK = 8192
 
 
-def _fork(control: socket.socket, programs: run.Programs, *, queue: str) -> None:
+def _fork(
+    control: socket.socket, programs: run.Programs, chain: Chain | None, *, queue: str
+) -> None:
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     results, results_far = socket.socketpair()
     output, output_far = os.pipe()
@@ -134,6 +153,7 @@ def _fork(control: socket.socket, programs: run.Programs, *, queue: str) -> None
             run.main(
                 run.Ends(jobs=far, results=results_far, output=output_far, mark=mark),
                 programs,
+                chain,
                 queue=queue,
                 zygote=zygote,
             )

@@ -36,8 +36,6 @@ class Dispatch:
         judge: Judge,
         metrics: Metrics,
         job_log: JobLog,
-        hard_limit: float,
-        soft_limit: float,
         new_id: Callable[[], str],
     ) -> None:
         self.draining = False
@@ -50,8 +48,6 @@ class Dispatch:
         self._judge = judge
         self._metrics = metrics
         self._job_log = job_log
-        self._hard_limit = hard_limit
-        self._soft_limit = soft_limit
         self._new_id = new_id
         self._waiting: deque[Work] = deque()
         self._running: dict[int, Work] = {}
@@ -114,13 +110,14 @@ class Dispatch:
         except Exception as error:
             self._bury_undecodable(delivery, f"{type(error).__name__}: {error}")
             return None
+        limits = self._judge.limits(message.handler)
         work = Work(
             ticket=next(self._tickets),
             delivery=delivery,
             message=message,
-            max_attempts=self._judge.max_attempts(message.handler),
-            hard_limit=self._hard_limit,
-            soft_limit=self._soft_limit,
+            max_attempts=limits.max_attempts,
+            hard_limit=limits.hard_limit,
+            soft_limit=limits.soft_limit,
         )
         verdict = None if self.draining else self._judge.before(message)
         if verdict:

@@ -5,7 +5,6 @@ It never runs user code and nothing in its event loop waits, so heartbeats go on
 
 import asyncio
 import contextlib
-import math
 import os
 import random
 import signal
@@ -22,7 +21,7 @@ from longshore.contract.names import AMQP_URL_ENV, POD_NAME_ENV
 from longshore.contract.reports import WorkerReport
 from longshore.contract.timing import most_held
 from longshore.worker import prctl, termination
-from longshore.worker.control import CommandUnusable, ImportFailed, Ready
+from longshore.worker.control import ImportFailed, Ready
 from longshore.worker.parent import memory, processes
 from longshore.worker.parent.consumer import Consumer
 from longshore.worker.parent.crash import fail_loudly
@@ -168,25 +167,21 @@ class _Worker:
             return self._ending.result()
         match ready.result():
             case Ready() as answer:
-                log.info("imported", handlers=sorted(answer.handlers), any=answer.serves_any)
+                log.info(
+                    "imported", handlers=sorted(answer.handlers), any=answer.others is not None
+                )
                 if answer.threads > 1:
                     log.warning("threads-at-import", threads=answer.threads)
                 return answer
             case ImportFailed() as failed:
-                termination.tell(
-                    f"cannot import handlers from {failed.module}: {failed.error}\n"
-                    f"{failed.traceback}"
-                )
+                told = f"cannot {failed.what}: {failed.error}\n{failed.traceback}".strip()
+                termination.tell(told)
                 log.error(
                     "import-failed",
-                    module=failed.module,
+                    what=failed.what,
                     error=failed.error,
                     traceback=failed.traceback,
                 )
-                return IMPORT_FAILED
-            case CommandUnusable(error=error):
-                termination.tell(f"cannot run the command: {error}")
-                log.error("command-unusable", error=error, command=self._config.command)
                 return IMPORT_FAILED
             case None:
                 message = "the process that imports the handlers died: "
@@ -211,7 +206,7 @@ class _Worker:
             host=_name(),
             retry=config.retry,
             handlers=ready.handlers,
-            serves_any=ready.serves_any,
+            others=ready.others,
             now=_now,
             chance=random.random,
         )
@@ -227,8 +222,6 @@ class _Worker:
                 successes=config.log_successes,
                 now=time.time,
             ),
-            hard_limit=config.hard_limit,
-            soft_limit=math.inf if config.soft_limit is None else config.soft_limit,
             new_id=lambda: job_id(now=_now(), entropy=os.urandom(10)),
         )
         self._consumer.on_loss = lambda: self._metrics.reconnects.update(["consume"])
