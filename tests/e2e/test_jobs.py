@@ -106,7 +106,7 @@ def test_a_failed_job_ends_in_the_dead_letter_queue_with_its_story(tenant: Tenan
 
 
 def test_a_command_runs_jobs_as_handlers_do(tenant: Tenant) -> None:
-    script = 'grep -q \'"source": "s3://\' || { echo "no source" >&2; exit 3; }'
+    script = 'grep -q s3://in/1.mov || { echo "no source" >&2; exit 3; }'
     command = {"isolation": "Exec", "command": ["sh", "-c", script]}
     tenant.apply(worker={"handlers": None, **command})
     tenant.wait_for_condition("Ready", "True")
