@@ -60,9 +60,8 @@ def catch_the_limit_and_go_on(diary: str) -> None:
 @handler
 def ignore_the_loss(job: Job, diary: str, seconds: float) -> None:
     """Takes its time, at first, whatever it is told."""
-    first = not Path(diary).exists()
+    end = time.monotonic() + (0 if os.access(diary, os.F_OK) else seconds)
     note(diary, f"start {job.attempt}")
-    end = time.monotonic() + (seconds if first else 0)
     while (left := end - time.monotonic()) > 0:
         try:
             time.sleep(left)
@@ -73,9 +72,8 @@ def ignore_the_loss(job: Job, diary: str, seconds: float) -> None:
 
 @handler
 async def ignore_the_loss_async(job: Job, diary: str, seconds: float) -> None:
-    first = not Path(diary).exists()
+    end = time.monotonic() + (0 if os.access(diary, os.F_OK) else seconds)
     note(diary, f"start {job.attempt}")
-    end = time.monotonic() + (seconds if first else 0)
     while (left := end - time.monotonic()) > 0:
         try:
             await asyncio.sleep(left)
