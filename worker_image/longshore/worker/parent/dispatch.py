@@ -202,7 +202,12 @@ class Dispatch:
         del self._running[work.ticket]
         self._metrics.run_seconds.observe(seconds)
         verdict = self._judge.after_death(work.message, death)
-        fields = {**work.fields(), "seconds": round(seconds, 4), "death": death.reason}
+        fields = {
+            **work.fields(),
+            "seconds": round(seconds, 4),
+            "death": death.reason,
+            "pid": death.pid,
+        }
         self._settle(work.delivery, verdict, fields=fields)
 
     def on_taken_back(self, works: list[Work]) -> None:

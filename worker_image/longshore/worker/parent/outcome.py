@@ -62,11 +62,13 @@ SUCCEEDED = Verdict(outcome=Outcome.SUCCEEDED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Death:
-    """A child died with the job. `error` in words, `output` the end of what it wrote."""
+    """A child died with the job. `error` in words, `output` the end of what it wrote, `pid` its
+    process."""
 
     reason: DeadReason
     error: str
     output: str = ""
+    pid: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
