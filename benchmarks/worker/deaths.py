@@ -22,7 +22,7 @@ import signal
 import struct
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,7 +135,9 @@ def measure(broker: Broker, scale: float) -> Deaths:
     return charge(broker, jobs=round(JOBS * scale), chance=random.Random(7))
 
 
-def charge(broker: Broker, *, jobs: int, chance: random.Random) -> Deaths:
+def charge(
+    broker: Broker, *, jobs: int, chance: random.Random, between_kills: float = BETWEEN_KILLS
+) -> Deaths:
     """Have `jobs` jobs done while children are killed; hold what was charged against the truth."""
     settings = product.config(slots=SLOTS, prefetch=PREFETCH).model_copy(
         update={
@@ -148,7 +150,13 @@ def charge(broker: Broker, *, jobs: int, chance: random.Random) -> Deaths:
         with product.running(broker, settings, variables={TRUTH_ENV: name}) as worker:
             began = time.monotonic()
             _enqueue(worker, jobs, chance)
-            killed = _kill_until_done(worker, truth, jobs=jobs, chance=chance)
+            killed = _kill_until_done(
+                worker,
+                truth,
+                jobs=jobs,
+                pauses=lambda: chance.expovariate(1 / between_kills),
+                chance=chance,
+            )
             seconds = time.monotonic() - began
             worker.session.stop()
             worker.vhost.await_consumers(product.QUEUE, count=0, seconds=STALL)
@@ -240,14 +248,19 @@ def _enqueue(worker: product.Running, jobs: int, chance: random.Random) -> None:
 
 
 def _kill_until_done(
-    worker: product.Running, truth: Path, *, jobs: int, chance: random.Random
+    worker: product.Running,
+    truth: Path,
+    *,
+    jobs: int,
+    pauses: Callable[[], float],
+    chance: random.Random,
 ) -> list[tuple[int, Run | None]]:
     """The processes killed, each with the run that it was in."""
     (zygote,) = _children(worker.session.pid)
     killed: list[tuple[int, Run | None]] = []
     left, changed, look = jobs, time.monotonic(), 0.0
     while left:
-        time.sleep(chance.expovariate(1 / BETWEEN_KILLS))
+        time.sleep(pauses())
         if victims := _children(zygote):
             pid = chance.choice(victims)
             with suppress(OSError):  # it is gone
