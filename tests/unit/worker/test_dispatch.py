@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -135,12 +134,12 @@ async def test_an_outcome_that_cannot_be_sent_becomes_a_dead_letter(
             raise struct.error("int too large to convert")
         return True
 
-    acked: list[Delivery] = []
+    acked = asyncio.Event()
     monkeypatch.setattr(stage.publisher, "publish", publish)
     theirs = delivery(headers={"longshore-attempt": "many", "theirs": 10**30}, message_id="m-1")
-    theirs.subscription = SimpleNamespace(ack=acked.append)
+    theirs.subscription = SimpleNamespace(ack=lambda _: acked.set())
     stage.dispatch.on_deliveries([theirs])
-    await asyncio.wait_for(_until(lambda: acked), 1)
+    await asyncio.wait_for(acked.wait(), 1)
     _, sent = asked
     assert sent.properties["message_id"] == "m-1"
     assert sent.properties["headers"]["longshore-dead-reason"] == DeadReason.UNDECODABLE
@@ -158,8 +157,3 @@ async def test_what_arrives_while_the_consumer_still_stands_is_returned_when_it_
     stage.dispatch.on_deliveries([delivery()])
     await asyncio.sleep(0)
     assert len(stage.publisher.asked) == 2
-
-
-async def _until(what: Callable[[], object]) -> None:
-    while not what():
-        await asyncio.sleep(0)
