@@ -323,11 +323,12 @@ def _death(slot: Slot, status: int, *, tail: str) -> Death:
     how = describe_exit(status)
     match slot.killed_for:
         case Kill.HARD_LIMIT:
+            reason = DeadReason.HARD_LIMIT
             error = f"killed: it ran longer than its hard limit of {slot.busy[0].hard_limit:g} s"
-            return Death(reason=DeadReason.HARD_LIMIT, error=error, output=tail)
         case Kill.MEMORY_LIMIT:
+            reason = DeadReason.MEMORY_LIMIT
             error = f"killed: its processes used {slot.memory_seen} bytes, more than its limit"
-            return Death(reason=DeadReason.MEMORY_LIMIT, error=error, output=tail)
         case _:
+            reason = DeadReason.WORKER_LOST
             error = f"its process {how} before the handler ended"
-            return Death(reason=DeadReason.WORKER_LOST, error=error, output=tail)
+    return Death(reason=reason, error=error, output=tail, pid=slot.pid)
