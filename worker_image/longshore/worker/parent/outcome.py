@@ -75,17 +75,14 @@ class Judge:
     handlers: Mapping[str, HandlerLimits]
     """By wire name."""
 
-    others: HandlerLimits
-    """For jobs of any other handler."""
-
     now: Callable[[], int]
     chance: Callable[[], float]
-    serves_any: bool = False
-    """No handler is unknown."""
+    others: HandlerLimits | None = None
+    """For every other handler; None where those are unknown here."""
 
     def limits(self, handler: str) -> HandlerLimits:
         """What a job of `handler` may take, whether it is served here or not."""
-        return self.handlers.get(handler, self.others)
+        return self.handlers.get(handler) or self.others or _UNSERVED
 
     def undecodable(self, original: Mapping[str, Any], body: bytes, *, error: str) -> Verdict:
         """For a delivery that is not a job: it stays as it came, bytes and properties."""
@@ -99,7 +96,7 @@ class Judge:
 
     def before(self, message: Message) -> Verdict | None:
         """For a job that must not be run at all; None when it may."""
-        if not self.serves_any and message.handler not in self.handlers:
+        if self.others is None and message.handler not in self.handlers:
             known = ", ".join(sorted(self.handlers)) or "none"
             error = f"no handler is named {message.handler!r}; this worker serves: {known}"
             return self._bury(message, DeadReason.UNKNOWN_HANDLER, error)
@@ -225,6 +222,9 @@ def _is_brokers(header: str | bytes) -> bool:
     # A name that is no UTF-8 is bytes, and somebody's own.
     return isinstance(header, str) and (header.startswith(_BROKERS_OWN) or header in ("CC", "BCC"))
 
+
+_UNSERVED = HandlerLimits(max_attempts=1, hard_limit=0.0)
+"""Nothing runs by it: such a job is only buried or given back."""
 
 _UNSENDABLE = frozenset({"user_id", "expiration"})
 """The broker refuses another user's `user_id`; an `expiration` would end the dead letter too."""

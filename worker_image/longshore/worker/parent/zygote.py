@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from longshore.worker.control import (
     CHILD_DESCRIPTORS,
-    CommandUnusable,
     Control,
     Fork,
     Forked,
@@ -23,7 +22,7 @@ from longshore.worker.control import (
 )
 from longshore.worker.frames import Mark
 
-Answer = Ready | ImportFailed | CommandUnusable
+Answer = Ready | ImportFailed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +100,7 @@ class Zygote:
             self.on_gone()
             return
         match received:
-            case ((Ready() | ImportFailed() | CommandUnusable()) as answer, _):
+            case ((Ready() | ImportFailed()) as answer, _):
                 self._ready.set_result(answer)
             case (Forked(pid=pid), descriptors):
                 self.on_birth(_birth(pid, descriptors))
