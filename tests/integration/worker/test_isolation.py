@@ -17,7 +17,7 @@ pytestmark = pytest.mark.integration
 HOARD = """
 from longshore import handler
 from jobs import note
-import os, subprocess
+import os, subprocess, time
 
 seen = []
 
@@ -25,6 +25,12 @@ seen = []
 def hoard(diary: str, number: int) -> None:
     seen.append(number)
     note(diary, f"{number} {os.getpid()} {len(seen)}")
+
+@handler
+def overlap(diary: str) -> None:
+    note(diary, "start")
+    time.sleep(0.05)
+    note(diary, "end")
 
 @handler
 def leave_behind(diary: str) -> None:
@@ -60,6 +66,17 @@ def test_each_forked_job_has_a_process_of_its_own(bench: Bench, forked: Worker) 
     assert set(seen) == {"1"}
     assert forked.stop() == 0
     assert not forked.events("job", outcome="retried")
+
+
+def test_no_more_forked_jobs_run_at_once_than_there_are_slots(bench: Bench, forked: Worker) -> None:
+    for _ in range(30):
+        bench.enqueue("overlap", diary=bench.diary)
+    forked.wait("job", count=30, outcome="succeeded")
+    running = most = 0
+    for line in bench.lines():
+        running += 1 if line == "start" else -1
+        most = max(most, running)
+    assert most == 2
 
 
 def test_what_a_forked_job_leaves_behind_goes_with_its_process(

@@ -358,7 +358,7 @@ def test_middleware_that_cannot_be_had_is_one_clear_error(
     worker = bench.start(middleware=["one", name])
     assert worker.exit_code() == 3
     message = worker.termination.read_text().splitlines()[0]
-    assert message.startswith(f"cannot load middleware {name}: ")
+    assert message.startswith(f"cannot import middleware {name}: ")
     for part in said:
         assert part in message
 

@@ -36,7 +36,6 @@ def pair() -> Iterator[Pair]:
             },
             threads=2,
         ),
-        Ready(handlers={}, others=HandlerLimits(max_attempts=5, hard_limit=60)),
         ImportFailed(what="handlers from m", error="e" * 2048, traceback="t" * 8192),
         Fork(),
     ],

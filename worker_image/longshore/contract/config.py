@@ -24,7 +24,7 @@ class Isolation(StrEnum):
     """A process runs one job after another."""
 
     FORK = "Fork"
-    """Each job gets a fresh process, in which the handlers' modules are imported already."""
+    """Each job gets a fresh process, forked ahead, with the handlers' modules imported already."""
 
     EXEC = "Exec"
     """Each job is one run of a command, in whatever language."""

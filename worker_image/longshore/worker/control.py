@@ -14,8 +14,8 @@ class Ready:
     """The handlers' modules are imported: wire names with what their jobs may take."""
 
     handlers: Mapping[str, HandlerLimits]
-    others: HandlerLimits | None = None
-    """For jobs of any other handler; None where there is nothing to run them."""
+    serves_any: bool = False
+    """Jobs of whatever handler are run, by a command."""
 
     threads: int = 1
     """Threads that run after the imports; more than one makes forking unsafe."""
@@ -23,13 +23,20 @@ class Ready:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportFailed:
-    """The handlers' modules, the command or the middleware cannot be served; the zygote ends."""
+    """The handlers' modules or the middleware cannot be served; the zygote ends."""
 
     what: str
-    """`import handlers from MODULE`, `run the command` or `load middleware NAME`."""
+    """`handlers from MODULE` or `middleware NAME`."""
 
     error: str
     traceback: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandUnusable:
+    """The command cannot be run; the zygote ends."""
+
+    error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +77,11 @@ class Reaped:
     status: int
 
 
-Control = Ready | ImportFailed | Fork | Forked | ForkFailed | Reap | Reaped
+Control = Ready | ImportFailed | CommandUnusable | Fork | Forked | ForkFailed | Reap | Reaped
 
 _CONTROLS: dict[str, type[Control]] = {
-    kind.__name__: kind for kind in (Ready, ImportFailed, Fork, Forked, ForkFailed, Reap, Reaped)
+    kind.__name__: kind
+    for kind in (Ready, ImportFailed, CommandUnusable, Fork, Forked, ForkFailed, Reap, Reaped)
 }
 
 
@@ -101,5 +109,4 @@ def receive_control(end: socket.socket, *, flags: int = 0) -> tuple[Control, lis
         fields["handlers"] = {
             name: HandlerLimits(**limits) for name, limits in fields["handlers"].items()
         }
-        fields["others"] = fields["others"] and HandlerLimits(**fields["others"])
     return _CONTROLS[kind](**fields), passed

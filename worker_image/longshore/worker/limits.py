@@ -33,23 +33,11 @@ def limits_of(spec: HandlerSpec, config: WorkerConfig) -> HandlerLimits:
             f"{spec.place}: handler {spec.name!r} has soft_limit {format_duration(soft)}, "
             f"which must be shorter than its hard limit, {format_duration(hard)}"
         )
-    queues = limits_of_queue(config)
     return HandlerLimits(
         max_attempts=spec.max_attempts or queues.max_attempts,
         hard_limit=hard,
         soft_limit=soft if soft < hard else math.inf,
         max_age=queues.max_age if spec.max_age is None else spec.max_age,
-    )
-
-
-def limits_of_queue(config: WorkerConfig) -> HandlerLimits:
-    """What the queue says for handlers that say nothing themselves."""
-    retry = config.retry
-    return HandlerLimits(
-        max_attempts=retry.max_attempts,
-        hard_limit=config.hard_limit,
-        soft_limit=math.inf if config.soft_limit is None else config.soft_limit,
-        max_age=math.inf if retry.max_age is None else retry.max_age,
     )
 
 

@@ -46,11 +46,10 @@ class Commands:
         program = shutil.which(words[0])
         if program is None:
             raise HandlerError(_not_found(words[0]))
-        self._program = program
-        self._words = tuple(words)
+        self._command = Command(program=program, words=tuple(words))
 
     def __getitem__(self, handler: str) -> "Command":
-        return Command(program=self._program, words=self._words, handler=handler)
+        return self._command
 
 
 def _not_found(program: str) -> str:
@@ -65,14 +64,13 @@ def _not_found(program: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """Runs one job of `handler`, as `longshore.binding.Binding` does."""
+    """Runs one job, as `longshore.binding.Binding` does."""
 
     takes_job: ClassVar[bool] = True
     throws: ClassVar[tuple[type[Exception], ...]] = ()
     retry_when: ClassVar[None] = None
     program: str
     words: tuple[str, ...]
-    handler: str
 
     def arguments(self, body: bytes) -> bytes:
         """`body` itself: numbers reach the command as they were written. Raises NotAnObject."""
@@ -105,11 +103,11 @@ class Command:
     def _start(self, job: Job, arguments: bytes) -> int:
         # It would write this process's stack into the job's output.
         faulthandler.unregister(signal.SIGTERM)
-        with _input(_document(job, self.handler, arguments)) as stdin:
+        with _input(_document(job, arguments)) as stdin:
             return os.posix_spawn(
                 self.program,
                 self.words,
-                {**os.environ, **_environment(job, self.handler)},
+                {**os.environ, **_environment(job)},
                 file_actions=[(os.POSIX_SPAWN_DUP2, stdin, 0)],
                 setsigmask=(),
                 setsigdef=(signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ),
@@ -142,10 +140,10 @@ def _bury(pid: int) -> int:
     return os.waitpid(pid, 0)[1]
 
 
-def _document(job: Job, handler: str, arguments: bytes) -> tuple[bytes, ...]:
+def _document(job: Job, arguments: bytes) -> tuple[bytes, ...]:
     head = {
         "id": job.id,
-        "handler": handler,
+        "handler": job.handler,
         "attempt": job.attempt,
         "maxAttempts": job.max_attempts,
         "queue": job.queue,
@@ -163,10 +161,10 @@ def _text(value: object) -> str:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
-def _environment(job: Job, handler: str) -> dict[str, str]:
+def _environment(job: Job) -> dict[str, str]:
     values = {
         "LONGSHORE_JOB_ID": job.id,
-        "LONGSHORE_JOB_HANDLER": handler,
+        "LONGSHORE_JOB_HANDLER": job.handler,
         "LONGSHORE_JOB_ATTEMPT": str(job.attempt),
         "LONGSHORE_JOB_MAX_ATTEMPTS": str(job.max_attempts),
         "LONGSHORE_JOB_ENQUEUED_AT": _time(job.enqueued_at),

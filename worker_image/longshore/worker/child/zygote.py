@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from longshore.binding import Binding
 from longshore.contract.config import WorkerConfig
-from longshore.errors import HandlerError, MiddlewareError
+from longshore.errors import HandlerError
 from longshore.handler import discover
 from longshore.middleware import Named, load
 from longshore.middleware import discover as discover_middleware
@@ -24,6 +24,7 @@ from longshore.worker.child import capture, run
 from longshore.worker.child.chain import Chain
 from longshore.worker.child.command import Commands
 from longshore.worker.control import (
+    CommandUnusable,
     Fork,
     Forked,
     ForkFailed,
@@ -35,7 +36,7 @@ from longshore.worker.control import (
     send_control,
 )
 from longshore.worker.frames import Mark
-from longshore.worker.limits import HandlerLimits, limits_of, limits_of_queue
+from longshore.worker.limits import HandlerLimits, limits_of
 
 
 def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoReturn:
@@ -45,11 +46,14 @@ def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoRetu
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
-    programs, chain, ready = _load(control, config)
+    programs, limits = _programs(control, config)
+    chain = _chain(control, config)
     capture.flush()  # else each child would say once more what the imports have printed
     # Moves everything out of the collector's sight: its headers stay shared with the children.
     gc.collect()
     gc.freeze()
+    threads = threading.active_count()
+    ready = Ready(handlers=limits, serves_any=bool(config.command), threads=threads)
     send_control(control, ready)
     while received := receive_control(control):
         match received[0]:
@@ -63,10 +67,27 @@ def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoRetu
     os._exit(0)
 
 
-def _load(control: socket.socket, config: WorkerConfig) -> tuple[run.Programs, Chain | None, Ready]:
-    """What runs jobs, what stands around them, and what the parent is told of it."""
+def _programs(
+    control: socket.socket, config: WorkerConfig
+) -> tuple[run.Programs, dict[str, HandlerLimits]]:
+    """What runs jobs, and within which limits."""
+    if config.command:
+        return _find_command(control, config.command), {}
+    return _import_handlers(control, config)
+
+
+def _find_command(control: socket.socket, words: Sequence[str]) -> Commands:
+    try:
+        return Commands(words)
+    except HandlerError as error:
+        send_control(control, CommandUnusable(error=str(error)[-_MAX_ERROR:]))
+        os._exit(1)
+
+
+def _import_handlers(
+    control: socket.socket, config: WorkerConfig
+) -> tuple[dict[str, Binding], dict[str, HandlerLimits]]:
     bindings: dict[str, Binding] = {}
-    command: Commands | None = None
     limits: dict[str, HandlerLimits] = {}
     middleware: list[Named] = []
     what = ""
@@ -74,43 +95,44 @@ def _load(control: socket.socket, config: WorkerConfig) -> tuple[run.Programs, C
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        if config.command:
-            what = "run the command"
-            command = Commands(config.command)
-        else:
-            for module in config.handlers:
-                what = f"import handlers from {module}"
-                discover([module])
-            for name, spec in discover(config.handlers).items():
-                what = f"import handlers from {spec.function.__module__}"
-                bindings[name] = Binding(spec)
-                limits[name] = limits_of(spec, config)
-        # Later than the handlers: libraries that these have set up are not set up again.
-        for name in config.middleware:
-            what = f"load middleware {name}"
-            middleware.append(load(name))
-        middleware += discover_middleware(config.handlers)
+        for module in config.handlers:
+            discover([module])
+        for name, spec in discover(config.handlers).items():
+            module = spec.function.__module__
+            bindings[name] = Binding(spec)
+            limits[name] = limits_of(spec, config)
     except BaseException as error:  # SystemExit at import must be told too
-        is_ours = isinstance(
-            error, HandlerError | MiddlewareError
-        )  # it says all that there is to say
-        said = str(error) if is_ours else "".join(traceback.format_exception_only(error)).strip()
-        lines = [] if is_ours else traceback.format_exception(error)
-        send_control(
-            control,
-            ImportFailed(
-                what=what,
-                error=said[-_MAX_ERROR:],
-                traceback="".join(lines)[-_MAX_TRACEBACK:],
-            ),
-        )
-        os._exit(1)
-    ready = Ready(
-        handlers=limits,
-        others=limits_of_queue(config) if command else None,
-        threads=threading.active_count(),
+        _give_up(control, f"handlers from {module}", error)
+    return bindings, limits
+
+
+def _chain(control: socket.socket, config: WorkerConfig) -> Chain | None:
+    """What surrounds jobs.
+
+    Loaded later than the handlers: a library that these have set up is not set up again.
+    """
+    middleware: list[Named] = []
+    name = ""
+    try:
+        for name in config.middleware:
+            middleware.append(load(name))
+    except BaseException as error:
+        _give_up(control, f"middleware {name}", error)
+    middleware += discover_middleware(config.handlers)
+    return Chain(middleware) if middleware else None
+
+
+def _give_up(control: socket.socket, what: str, error: BaseException) -> NoReturn:
+    lines = traceback.format_exception(error)
+    send_control(
+        control,
+        ImportFailed(
+            what=what,
+            error="".join(traceback.format_exception_only(error)).strip()[-_MAX_ERROR:],
+            traceback="".join(lines)[-_MAX_TRACEBACK:],
+        ),
     )
-    return command or bindings, Chain(middleware) if middleware else None, ready
+    os._exit(1)
 
 
 _MAX_ERROR = 2048

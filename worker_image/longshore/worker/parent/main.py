@@ -21,7 +21,8 @@ from longshore.contract.names import AMQP_URL_ENV, POD_NAME_ENV
 from longshore.contract.reports import WorkerReport
 from longshore.contract.timing import most_held
 from longshore.worker import prctl, termination
-from longshore.worker.control import ImportFailed, Ready
+from longshore.worker.control import CommandUnusable, ImportFailed, Ready
+from longshore.worker.limits import limits_of_queue
 from longshore.worker.parent import memory, processes
 from longshore.worker.parent.consumer import Consumer
 from longshore.worker.parent.crash import fail_loudly
@@ -167,21 +168,22 @@ class _Worker:
             return self._ending.result()
         match ready.result():
             case Ready() as answer:
-                log.info(
-                    "imported", handlers=sorted(answer.handlers), any=answer.others is not None
-                )
+                log.info("imported", handlers=sorted(answer.handlers), any=answer.serves_any)
                 if answer.threads > 1:
                     log.warning("threads-at-import", threads=answer.threads)
                 return answer
             case ImportFailed() as failed:
-                told = f"cannot {failed.what}: {failed.error}\n{failed.traceback}".strip()
-                termination.tell(told)
+                termination.tell(f"cannot import {failed.what}: {failed.error}\n{failed.traceback}")
                 log.error(
                     "import-failed",
                     what=failed.what,
                     error=failed.error,
                     traceback=failed.traceback,
                 )
+                return IMPORT_FAILED
+            case CommandUnusable(error=error):
+                termination.tell(f"cannot run the command: {error}")
+                log.error("command-unusable", error=error, command=self._config.command)
                 return IMPORT_FAILED
             case None:
                 message = "the process that imports the handlers died: "
@@ -206,7 +208,8 @@ class _Worker:
             host=_name(),
             retry=config.retry,
             handlers=ready.handlers,
-            others=ready.others,
+            others=limits_of_queue(config),
+            serves_any=ready.serves_any,
             now=_now,
             chance=random.random,
         )

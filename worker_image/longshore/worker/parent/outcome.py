@@ -9,7 +9,14 @@ from enum import StrEnum
 from typing import Any
 
 from longshore.contract.delays import MAX_DELAY, route
-from longshore.contract.message import DeadReason, Message, carried, dead_headers
+from longshore.contract.message import (
+    MAX_TRACEBACK,
+    UNDECODABLE_HEADERS,
+    DeadReason,
+    Message,
+    carried,
+    dead_headers,
+)
 from longshore.contract.names import DEAD_EXCHANGE
 from longshore.contract.retry import RetryPolicy
 from longshore.worker.frames import Ended, Status
@@ -58,11 +65,13 @@ SUCCEEDED = Verdict(outcome=Outcome.SUCCEEDED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Death:
-    """A child died with the job. `error` in words, `output` the end of what it wrote."""
+    """A child died with the job. `error` in words, `output` the end of what it wrote, `pid` its
+    process."""
 
     reason: DeadReason
     error: str
     output: str = ""
+    pid: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +86,12 @@ class Judge:
 
     now: Callable[[], int]
     chance: Callable[[], float]
-    others: HandlerLimits | None = None
-    """For every other handler; None where those are unknown here."""
+    serves_any: bool = False
+    """No handler is unknown."""
 
     def limits(self, handler: str) -> HandlerLimits:
         """What a job of `handler` may take, whether it is served here or not."""
-        return self.handlers.get(handler) or self.others or _UNSERVED
+        return self.handlers.get(handler, self.others)
 
     def undecodable(self, original: Mapping[str, Any], body: bytes, *, error: str) -> Verdict:
         """For a delivery that is not a job: it stays as it came, bytes and properties."""
@@ -94,9 +103,19 @@ class Judge:
         }
         return self._dead(properties, body, DeadReason.UNDECODABLE, error)
 
+    def unsendable(self, original: Mapping[str, Any], body: bytes, *, error: str) -> Verdict:
+        """For a job whose headers could be read and cannot be written again, or fill a frame.
+
+        A double of 1e30 is an integer too large for AMQP once pika has read it.
+        """
+        text = repr(original.get("headers")).encode("utf-8", "backslashreplace")
+        headers = {UNDECODABLE_HEADERS: text[:MAX_TRACEBACK]}
+        why = f"its headers cannot be sent on: {error}"
+        return self.undecodable({**original, "headers": headers}, body, error=why)
+
     def before(self, message: Message) -> Verdict | None:
         """For a job that must not be run at all; None when it may."""
-        if self.others is None and message.handler not in self.handlers:
+        if not self.serves_any and message.handler not in self.handlers:
             known = ", ".join(sorted(self.handlers)) or "none"
             error = f"no handler is named {message.handler!r}; this worker serves: {known}"
             return self._bury(message, DeadReason.UNKNOWN_HANDLER, error)
