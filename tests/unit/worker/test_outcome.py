@@ -32,6 +32,7 @@ JUDGE = Judge(
         "once": HandlerLimits(max_attempts=1, hard_limit=60.0),
         "brief": HandlerLimits(max_attempts=3, hard_limit=60.0, max_age=30.0),
     },
+    others=HandlerLimits(max_attempts=3, hard_limit=60.0),
     now=lambda: NOW,
     chance=lambda: 0.5,
 )

@@ -19,6 +19,16 @@ class HandlerLimits:
     max_age: float = math.inf
 
 
+def limits_of_queue(config: WorkerConfig) -> HandlerLimits:
+    """What the queue says of every job."""
+    return HandlerLimits(
+        max_attempts=config.retry.max_attempts,
+        hard_limit=config.hard_limit,
+        soft_limit=math.inf if config.soft_limit is None else config.soft_limit,
+        max_age=math.inf if config.retry.max_age is None else config.retry.max_age,
+    )
+
+
 def limits_of(spec: HandlerSpec, config: WorkerConfig) -> HandlerLimits:
     """What `spec` asks for, and where it asks for nothing, what its queue says.
 
@@ -26,9 +36,10 @@ def limits_of(spec: HandlerSpec, config: WorkerConfig) -> HandlerLimits:
     grace are derived from the queue's limits. A queue's soft limit that is not below a handler's
     own hard limit is not in force.
     """
-    hard = _within(spec, "hard_limit", spec.hard_limit, "timeLimit.hard", config.hard_limit)
-    soft = _within(spec, "soft_limit", spec.soft_limit, "timeLimit.soft", config.soft_limit)
-    if spec.soft_limit is not None and spec.soft_limit >= hard:
+    queues = limits_of_queue(config)
+    hard = _within(spec, "hard_limit", spec.hard_limit, "timeLimit.hard", queues.hard_limit)
+    soft = _within(spec, "soft_limit", spec.soft_limit, "timeLimit.soft", queues.soft_limit)
+    if spec.soft_limit is not None and soft >= hard:
         raise HandlerError(
             f"{spec.place}: handler {spec.name!r} has soft_limit {format_duration(soft)}, "
             f"which must be shorter than its hard limit, {format_duration(hard)}"
@@ -41,10 +52,7 @@ def limits_of(spec: HandlerSpec, config: WorkerConfig) -> HandlerLimits:
     )
 
 
-def _within(
-    spec: HandlerSpec, option: str, own: float | None, field: str, queues: float | None
-) -> float:
-    most = math.inf if queues is None else queues
+def _within(spec: HandlerSpec, option: str, own: float | None, field: str, most: float) -> float:
     if own is None:
         return most
     if own > most:

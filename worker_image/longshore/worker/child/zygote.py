@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from typing import NoReturn
 
 from longshore.binding import Binding
@@ -89,8 +90,7 @@ def _import_handlers(
 ) -> tuple[dict[str, Binding], dict[str, HandlerLimits]]:
     bindings: dict[str, Binding] = {}
     limits: dict[str, HandlerLimits] = {}
-    middleware: list[Named] = []
-    what = ""
+    module = ""
     # `python -m` looks into the working directory; a console script does not.
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())

@@ -84,6 +84,9 @@ class Judge:
     handlers: Mapping[str, HandlerLimits]
     """By wire name."""
 
+    others: HandlerLimits
+    """For jobs of any other handler."""
+
     now: Callable[[], int]
     chance: Callable[[], float]
     serves_any: bool = False
@@ -241,9 +244,6 @@ def _is_brokers(header: str | bytes) -> bool:
     # A name that is no UTF-8 is bytes, and somebody's own.
     return isinstance(header, str) and (header.startswith(_BROKERS_OWN) or header in ("CC", "BCC"))
 
-
-_UNSERVED = HandlerLimits(max_attempts=1, hard_limit=0.0)
-"""Nothing runs by it: such a job is only buried or given back."""
 
 _UNSENDABLE = frozenset({"user_id", "expiration"})
 """The broker refuses another user's `user_id`; an `expiration` would end the dead letter too."""
