@@ -13,7 +13,7 @@ def may_publish(role: Role, exchange: str, key: str) -> bool:
     topics = dict(someone.topics)
     return bool(
         re.search(someone.permissions.write, exchange)
-        and (exchange not in topics or re.search(topics[exchange], key))
+        and (exchange not in topics or re.search(topics[exchange].write, key))
     )
 
 
