@@ -8,7 +8,7 @@ from longshore_operator.app.broker import Session
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.world import Key
 from longshore_operator.core.pods import Trouble
-from longshore_operator.core.scaling import Decision, Idleness
+from longshore_operator.core.scaling import Decision, Memory
 from longshore_operator.core.tally import Tally
 from longshore_operator.core.topology import Topology
 
@@ -40,7 +40,7 @@ class Record:
     stuck_since: float | None = None
     """When its deletion met trouble first."""
 
-    idleness: Idleness | None = None
+    memory: Memory | None = None
     decision: Decision | None = None
     ready: int | None = None
     dead: int | None = None

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from longshore.contract.names import dead_queue_name, worker_name
 from longshore.contract.reports import WorkerReport
@@ -102,7 +102,7 @@ class Scaler:
         session = self.brokers.session(spec.broker.name) if spec else None
         if spec is None or session is None:
             # Nothing can be known, so nothing is decided.
-            record.decision = record.idleness = record.ready = None
+            record.decision = record.memory = record.ready = None
         else:
             reports = session.link.fleet.reports(task_queue.owner.queue)
             record.tally = record.tally.counted(reports.values())
@@ -156,17 +156,21 @@ class Scaler:
             slots=spec.worker.slots,
             observation=Observation(
                 ready=record.ready,
-                workers=tuple(
-                    _worker(pod, reports.get(pod.name))
-                    for pod in self.world.pods(key)
-                    if not pod.ending
+                workers=_as_if_cordoned(
+                    tuple(
+                        _worker(pod, reports.get(pod.name))
+                        for pod in self.world.pods(key)
+                        if not pod.ending
+                    ),
+                    asked=record.decision.cordon if record.decision else (),
                 ),
                 replicas=deployment.replicas if deployment else None,
+                finished=record.tally.succeeded + record.tally.failed,
             ),
-            idleness=record.idleness,
+            memory=record.memory,
             now=self.clock(),
         )
-        record.idleness = record.decision.idleness
+        record.memory = record.decision.memory
 
     async def _scale(self, key: Key, record: Record) -> None:
         deployment, decision = self.world.deployment(key), record.decision
@@ -207,3 +211,10 @@ def _worker(pod: Pod, report: WorkerReport | None) -> Worker:
         held=max(report.held, report.busy),
         settled=report.succeeded + report.failed + report.dead,
     )
+
+
+def _as_if_cordoned(workers: tuple[Worker, ...], *, asked: tuple[str, ...]) -> tuple[Worker, ...]:
+    """Until workers can be cordoned: none goes before all are idle, so any may be the one."""
+    if any(worker.state in ("busy", "unknown") for worker in workers):
+        return workers
+    return tuple(replace(worker, cordoned=worker.name in asked) for worker in workers)

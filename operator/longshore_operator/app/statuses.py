@@ -118,7 +118,7 @@ class Statuses:
                 current=facts.replicas,
                 ready=sum(pod.ready for pod in facts.pods if not pod.ending),
             ),
-            scaling=_scaling(task_queue, record, now=now),
+            scaling=_scaling(task_queue, record, current=facts.replicas, now=now),
         )
 
 
@@ -129,13 +129,16 @@ def _running(pods: Iterable[Pod], reports: Mapping[str, WorkerReport]) -> int | 
     return sum(report.held for report in reports.values())
 
 
-def _scaling(task_queue: TaskQueueObject, record: Record, *, now: str) -> ScalingStatus | None:
+def _scaling(
+    task_queue: TaskQueueObject, record: Record, *, current: int | None, now: str
+) -> ScalingStatus | None:
     decision, before = record.decision, task_queue.status.scaling
     if decision is None:
         return before
-    is_same = before is not None and before.wanted == decision.replicas
+    is_same = before is not None and before.wanted == decision.wanted
     return ScalingStatus(
-        wanted=decision.replicas,
+        wanted=decision.wanted,
+        current=current,
         why=list(decision.why),
         since=before.since if before and is_same else now,
     )

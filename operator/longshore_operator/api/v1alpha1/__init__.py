@@ -5,14 +5,12 @@ Field descriptions are what `kubectl explain` shows.
 
 from longshore_operator.api.v1alpha1.broker import Broker, BrokerFeatures, BrokerSpec, BrokerStatus
 from longshore_operator.api.v1alpha1.condition import Condition
+from longshore_operator.api.v1alpha1.scaling import Budget, Scaling, ScalingStatus, Schedule
 from longshore_operator.api.v1alpha1.task_queue import (
     DeadLetter,
     DeletionPolicy,
     DerivedTimeouts,
     Jobs,
-    Scaling,
-    ScalingPolicy,
-    ScalingStatus,
     TaskQueue,
     TaskQueueSpec,
     TaskQueueStatus,
@@ -31,14 +29,15 @@ __all__ = [
     "BrokerFeatures",
     "BrokerSpec",
     "BrokerStatus",
+    "Budget",
     "Condition",
     "DeadLetter",
     "DeletionPolicy",
     "DerivedTimeouts",
     "Jobs",
     "Scaling",
-    "ScalingPolicy",
     "ScalingStatus",
+    "Schedule",
     "TaskQueue",
     "TaskQueueSpec",
     "TaskQueueStatus",
