@@ -20,6 +20,7 @@ from longshore_operator.app.reconciler import Reconciler
 from longshore_operator.app.record import Records
 from longshore_operator.app.scaler import Scaler
 from longshore_operator.app.statuses import Statuses
+from longshore_operator.app.workers import Workers
 from longshore_operator.app.world import World
 from longshore_operator.core.workload import TASK_QUEUE_LABEL
 from longshore_operator.settings import Settings
@@ -59,6 +60,7 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         brokers=brokers,
         cluster=cluster,
         records=records,
+        workers=Workers(cluster=cluster, new_id=lambda: secrets.token_hex(6)),
         statuses=Statuses(world=world, brokers=brokers, cluster=cluster, now=_now),
         clock=time.monotonic,
         interval=settings.tick,

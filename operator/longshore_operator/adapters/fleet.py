@@ -1,19 +1,24 @@
-"""What workers report, gathered from RabbitMQ."""
+"""What workers report and what they are told, over RabbitMQ."""
 
 import logging
 from collections.abc import Callable
 from typing import Any
 
+import pika
 from pydantic import ValidationError
 
-from longshore.contract.names import REPORTS_EXCHANGE
+from longshore.contract.names import ORDERS_EXCHANGE, REPORTS_EXCHANGE, orders_key
+from longshore.contract.orders import Order
 from longshore.contract.reports import STALE_AFTER, WorkerReport
-from longshore_operator.adapters.amqp import Connection
+from longshore_operator.adapters.amqp import Channel, Connection
 
 logger = logging.getLogger(__name__)
 
 FORGET_AFTER = 10 * STALE_AFTER
 """Seconds after which a silent worker is forgotten."""
+
+_LIFE = "10000"
+"""Milliseconds after which an order that was not taken is void."""
 
 
 class Fleet:
@@ -21,10 +26,16 @@ class Fleet:
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
+        self._orders: Channel | None = None
         self._reports: dict[str, dict[str, tuple[float, WorkerReport]]] = {}
 
-    async def listen(self, connection: Connection) -> None:
-        """Take reports from now on."""
+    async def listen(self, connection: Connection, *, orders: Connection) -> None:
+        """Take reports from now on, and give orders over a connection of their own.
+
+        A broker that is short of memory stops reading from connections that publish; depths are
+        asked for over the other one.
+        """
+        self._orders = await orders.channel()
         channel = await connection.channel()
         # Exclusive, so classic and gone with the connection: reports are worth nothing later.
         declared = await channel.call(channel.raw.queue_declare, queue="", exclusive=True)
@@ -42,6 +53,17 @@ class Fleet:
             for worker, (at, report) in self._reports.get(queue, {}).items()
             if at >= oldest
         }
+
+    def order(self, order: Order, *, queue: str, worker: str) -> None:
+        """Tell one worker. Nobody hears whether it arrives but by that worker's reports."""
+        if self._orders is None or not self._orders.is_open:
+            return
+        self._orders.raw.basic_publish(
+            ORDERS_EXCHANGE,
+            orders_key(queue=queue, worker=worker),
+            order.model_dump_json().encode(),
+            pika.BasicProperties(content_type="application/json", expiration=_LIFE),
+        )
 
     def forget_silent(self) -> None:
         """Drop workers that have not been heard of for long."""

@@ -24,8 +24,22 @@ class Cluster(Protocol):
         """Server-side apply. A body without `replicas` leaves them to the scaler."""
         ...
 
-    async def scale(self, *, namespace: str, name: str, replicas: int) -> None:
-        """Set `replicas` of a Deployment and own that field from then on."""
+    async def scale(self, *, namespace: str, name: str, replicas: int) -> int:
+        """Set `replicas` of a Deployment and own that field from then on; its generation then."""
+        ...
+
+    async def shrink(self, *, namespace: str, name: str, before: int, to: int) -> int:
+        """The same, but only if they are `before` and the Deployment does not change meanwhile."""
+        ...
+
+    async def has_pod(self, *, namespace: str, name: str, uid: str) -> bool:
+        """Whether this very pod is there."""
+        ...
+
+    async def annotate_pod(
+        self, *, namespace: str, name: str, uid: str, annotations: Mapping[str, str | None]
+    ) -> None:
+        """Set annotations of this very pod; None removes. A pod that is gone is Transient."""
         ...
 
     async def patch_task_queue_status(

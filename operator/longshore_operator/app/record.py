@@ -7,10 +7,20 @@ from longshore.contract.timing import Timeouts
 from longshore_operator.app.broker import Session
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.world import Key
+from longshore_operator.core.cordons import Cordons
 from longshore_operator.core.pods import Trouble
+from longshore_operator.core.recent import Recent
 from longshore_operator.core.scaling import Decision, Memory
 from longshore_operator.core.tally import Tally
 from longshore_operator.core.topology import Topology
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A number of workers that was set, and the generation that this gave the Deployment."""
+
+    replicas: int
+    generation: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,6 +51,12 @@ class Record:
     """When its deletion met trouble first."""
 
     memory: Memory | None = None
+    recent: Recent = field(default_factory=lambda: Recent(since=0))
+    cordons: Cordons = field(default_factory=Cordons)
+    leaving: dict[str, float] = field(default_factory=dict)
+    """Workers that Kubernetes was asked to end, and when; those that do not end yet."""
+
+    asked: Asked | None = None
     decision: Decision | None = None
     ready: int | None = None
     dead: int | None = None
@@ -72,7 +88,10 @@ class Records:
                 failed=status.failed if status else 0,
             )
             record = Record(
-                uid=task_queue.owner.uid, tally=tally, dead=status.dead if status else None
+                uid=task_queue.owner.uid,
+                tally=tally,
+                recent=Recent(since=tally.since),
+                dead=status.dead if status else None,
             )
             self._records[key] = record
         return record

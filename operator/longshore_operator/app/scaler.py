@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from longshore.contract.names import dead_queue_name, worker_name
+from longshore.contract.names import dead_queue_name
 from longshore.contract.reports import WorkerReport
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
 from longshore_operator.app.broker import Depth, Missing
@@ -14,9 +14,9 @@ from longshore_operator.app.cluster import Cluster
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.record import Record, Records
 from longshore_operator.app.statuses import Statuses
+from longshore_operator.app.workers import Sight, Workers, without_shrink
 from longshore_operator.app.world import Key, World
-from longshore_operator.core.pods import Pod
-from longshore_operator.core.scaling import Observation, Worker, decide
+from longshore_operator.core.scaling import Observation, decide
 from longshore_operator.errors import OperatorError
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ class Scaler:
     brokers: Brokers
     cluster: Cluster
     records: Records
+    workers: Workers
     statuses: Statuses
     clock: Callable[[], float]
     interval: float
@@ -98,22 +99,30 @@ class Scaler:
     ) -> None:
         """One TaskQueue: count, decide, scale, say so."""
         record, spec = self.records.of(key, task_queue), task_queue.spec
-        reports: Mapping[str, WorkerReport] = {}
+        sight = Sight(
+            key=key,
+            deployment=self.world.deployment(key),
+            pods=self.world.pods(key),
+            reports={},
+            now=self.clock(),
+        )
         session = self.brokers.session(spec.broker.name) if spec else None
         if spec is None or session is None:
             # Nothing can be known, so nothing is decided.
             record.decision = record.memory = record.ready = None
         else:
-            reports = session.link.fleet.reports(task_queue.owner.queue)
-            record.tally = record.tally.counted(reports.values())
-            self._count(record, task_queue, reports=reports, depths=depths[spec.broker.name])
+            fleet, queue = session.link.fleet, task_queue.owner.queue
+            sight = replace(sight, reports=fleet.reports(queue))
+            record.tally = record.tally.counted(sight.reports.values())
+            record.recent = record.recent.learned(sight.reports, sight.pods, now=sight.now)
+            self._count(record, task_queue, reports=sight.reports, depths=depths[spec.broker.name])
             if record.is_declared():
-                self._decide(key, spec, record=record, reports=reports)
+                self._decide(spec, record=record, sight=sight)
+                self.workers.order(sight, record, fleet=fleet, queue=queue)
         try:
             async with self._writers:
-                if record.decision is not None:
-                    await self._scale(key, record)
-                await self.statuses.write(key, task_queue, record=record, reports=reports)
+                await self.workers.scale(sight, record)
+                await self.statuses.write(key, task_queue, record=record, reports=sight.reports)
         except OperatorError as error:
             # The next tick is the retry.
             logger.warning(
@@ -140,55 +149,28 @@ class Scaler:
         if isinstance(dead, Depth):
             record.dead = dead.ready
 
-    def _decide(
-        self,
-        key: Key,
-        spec: TaskQueueSpec,
-        *,
-        record: Record,
-        reports: Mapping[str, WorkerReport],
-    ) -> None:
-        deployment = self.world.deployment(key)
-        if deployment is None and self.clock() - record.reconciled_at > self.interval:
+    def _decide(self, spec: TaskQueueSpec, *, record: Record, sight: Sight) -> None:
+        if sight.deployment is None and self.clock() - record.reconciled_at > self.interval:
             self._doubt(record)
-        record.decision = decide(
+        workers = self.workers.observed(sight, record, epoch=self.records.now() / 1000)
+        decision = decide(
             spec.scaling,
             slots=spec.worker.slots,
             observation=Observation(
                 ready=record.ready,
-                workers=_as_if_cordoned(
-                    tuple(
-                        _worker(pod, reports.get(pod.name))
-                        for pod in self.world.pods(key)
-                        if not pod.ending
-                    ),
-                    asked=record.decision.cordon if record.decision else (),
-                ),
-                replicas=deployment.replicas if deployment else None,
-                finished=record.tally.succeeded + record.tally.failed,
+                workers=workers,
+                replicas=self.workers.replicas(sight, record),
+                service=record.recent.service,
+                startup=record.recent.startup,
+                finished=record.recent.finished,
             ),
             memory=record.memory,
-            now=self.clock(),
+            now=sight.now,
         )
-        record.memory = record.decision.memory
-
-    async def _scale(self, key: Key, record: Record) -> None:
-        deployment, decision = self.world.deployment(key), record.decision
-        if deployment is None or decision is None or decision.replicas is None:
-            return
-        if decision.replicas != deployment.replicas:
-            logger.info(
-                "scaled",
-                extra={
-                    "task_queue": f"{key[0]}/{key[1]}",
-                    "from": deployment.replicas,
-                    "to": decision.replicas,
-                    "why": "; ".join(decision.why),
-                },
-            )
-            await self.cluster.scale(
-                namespace=key[0], name=worker_name(key[1]), replicas=decision.replicas
-            )
+        if sight.deployment is not None and sight.deployment.is_rolling:
+            why = "a rollout is under way, in which Kubernetes chooses who goes: nobody else does"
+            decision = without_shrink(decision, workers, why=why)
+        record.decision, record.memory = decision, decision.memory
 
     def _is_declared(self, key: Key, task_queue: TaskQueueObject) -> bool:
         return self.records.of(key, task_queue).is_declared()
@@ -199,22 +181,3 @@ class Scaler:
             if record.session is not None:
                 record.session.doubt()
             self.wake_reconciler()
-
-
-def _worker(pod: Pod, report: WorkerReport | None) -> Worker:
-    # A worker's own word first: Kubernetes may not have noticed yet that it runs.
-    if report is None:
-        return Worker(name=pod.name, state="unknown" if pod.running else "starting")
-    return Worker(
-        name=pod.name,
-        state="busy" if report.busy or report.held else "idle",
-        held=max(report.held, report.busy),
-        settled=report.succeeded + report.failed + report.dead,
-    )
-
-
-def _as_if_cordoned(workers: tuple[Worker, ...], *, asked: tuple[str, ...]) -> tuple[Worker, ...]:
-    """Until workers can be cordoned: none goes before all are idle, so any may be the one."""
-    if any(worker.state in ("busy", "unknown") for worker in workers):
-        return workers
-    return tuple(replace(worker, cordoned=worker.name in asked) for worker in workers)

@@ -148,7 +148,7 @@ def deployment(
 def _pod_template(
     owner: Owner, *, spec: TaskQueueSpec, timeouts: Timeouts, config: WorkerConfig
 ) -> dict[str, Any]:
-    annotations = {} if timeouts.evictable else dict(_NOT_EVICTABLE)
+    annotations = {} if timeouts.evictable else dict(NOT_EVICTABLE)
     return {
         "metadata": {"labels": owner.labels()}
         | ({"annotations": annotations} if annotations else {}),
@@ -166,7 +166,7 @@ def _pod_template(
     }
 
 
-_NOT_EVICTABLE = {
+NOT_EVICTABLE = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
     "karpenter.sh/do-not-disrupt": "true",
 }

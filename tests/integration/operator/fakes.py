@@ -39,12 +39,13 @@ class Kubernetes:
         parts = {part: live[part] | body[part] for part in ("metadata", "spec")}
         self.deployments[_key(body)] = {**body, **parts}
 
-    async def scale(self, *, namespace: str, name: str, replicas: int) -> None:
+    async def scale(self, *, namespace: str, name: str, replicas: int) -> int:
         self.writes.append(f"scale {name} to {replicas}")
         live = self.deployments[namespace, name]
         live["spec"]["replicas"] = replicas
         owned = {"manager": "longshore-scaler", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
         live["metadata"]["managedFields"] = [owned]
+        return 1
 
     async def patch_task_queue_status(
         self, *, namespace: str, name: str, patch: Mapping[str, Any]
