@@ -13,9 +13,12 @@ from longshore_operator import handlers
 from longshore_operator.adapters.cluster import Cluster
 from longshore_operator.adapters.rabbitmq import connect
 from longshore_operator.api.v1alpha1 import GROUP
+from longshore_operator.app.autoscalers import Autoscalers
 from longshore_operator.app.brokers import Brokers
+from longshore_operator.app.census import Census
 from longshore_operator.app.deletion import Deletion
 from longshore_operator.app.objects import FINALIZER
+from longshore_operator.app.protection import Protection
 from longshore_operator.app.reconciler import Reconciler
 from longshore_operator.app.record import Records
 from longshore_operator.app.scaler import Scaler
@@ -58,8 +61,9 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
     scaler = Scaler(
         world=world,
         brokers=brokers,
-        cluster=cluster,
         records=records,
+        census=Census(world=world, cluster=cluster),
+        protection=Protection(world=world, cluster=cluster),
         workers=Workers(cluster=cluster, new_id=lambda: secrets.token_hex(6)),
         statuses=Statuses(world=world, brokers=brokers, cluster=cluster, now=_now),
         clock=time.monotonic,
@@ -75,11 +79,13 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         wake=reconciler.wake,
         is_alive=lambda: time.monotonic() - scaler.last_tick < settings.liveness_after,
     )
+    autoscalers = Autoscalers(world=world, cluster=cluster, namespace=settings.namespace)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with asyncio.TaskGroup() as group:
-        loops = [group.create_task(part.run()) for part in (scaler, reconciler, brokers)]
+        parts = (scaler, reconciler, brokers, autoscalers)
+        loops = [group.create_task(part.run()) for part in parts]
         await _watch(settings, wiring=wiring, stop=stop)
         for loop in loops:
             loop.cancel()

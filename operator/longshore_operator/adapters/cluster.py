@@ -109,6 +109,14 @@ class Cluster:
         found = await self._read(_pod(namespace, name))
         return found is not None and found["metadata"]["uid"] == uid
 
+    async def autoscalers(self, *, namespace: str | None) -> list[Mapping[str, Any]]:
+        """All HorizontalPodAutoscalers, of one namespace or of the cluster."""
+        where = f"/namespaces/{namespace}" if namespace else ""
+        found: list[Mapping[str, Any]] = (
+            await self._send("GET", f"/apis/autoscaling/v2{where}/horizontalpodautoscalers")
+        )["items"]
+        return found
+
     async def annotate_pod(
         self, *, namespace: str, name: str, uid: str, annotations: Mapping[str, str | None]
     ) -> None:

@@ -36,6 +36,10 @@ class Cluster(Protocol):
         """Whether this very pod is there."""
         ...
 
+    async def autoscalers(self, *, namespace: str | None) -> list[Mapping[str, Any]]:
+        """All HorizontalPodAutoscalers, of one namespace or of the cluster."""
+        ...
+
     async def annotate_pod(
         self, *, namespace: str, name: str, uid: str, annotations: Mapping[str, str | None]
     ) -> None:

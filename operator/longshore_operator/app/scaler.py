@@ -10,11 +10,12 @@ from longshore.contract.reports import WorkerReport
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
 from longshore_operator.app.broker import Depth, Missing
 from longshore_operator.app.brokers import Brokers
-from longshore_operator.app.cluster import Cluster
+from longshore_operator.app.census import Census
 from longshore_operator.app.objects import TaskQueueObject
+from longshore_operator.app.protection import Protection
 from longshore_operator.app.record import Record, Records
 from longshore_operator.app.statuses import Statuses
-from longshore_operator.app.workers import Sight, Workers, without_shrink
+from longshore_operator.app.workers import Sight, Workers, held, without_shrink
 from longshore_operator.app.world import Key, World
 from longshore_operator.core.scaling import Observation, decide
 from longshore_operator.errors import OperatorError
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 DEAD_EVERY = 3
 """Ticks between looks at one dead-letter queue; nothing is decided by them."""
+
+FORGET_EVERY = 60
+"""Ticks between two looks for pods of which nothing need be remembered any more."""
 
 WRITERS = 16
 """Calls to Kubernetes at the same time."""
@@ -36,9 +40,10 @@ class Scaler:
 
     world: World
     brokers: Brokers
-    cluster: Cluster
     records: Records
     workers: Workers
+    protection: Protection
+    census: Census
     statuses: Statuses
     clock: Callable[[], float]
     interval: float
@@ -65,6 +70,9 @@ class Scaler:
         present = dict(self.world.task_queues())
         self.records.keep_only(set(present))
         pending = {key for key, queue in present.items() if not self._is_declared(key, queue)}
+        if self._ticks % FORGET_EVERY == 0:
+            self.census.forget()
+            self.protection.forget()
         depths = await self._read_depths(present)
         async with asyncio.TaskGroup() as group:
             for key, task_queue in present.items():
@@ -122,6 +130,11 @@ class Scaler:
         try:
             async with self._writers:
                 await self.workers.scale(sight, record)
+                if spec is not None and session is not None:
+                    await self.census.look(sight)
+                    await self.protection.keep(
+                        sight, spec, evictable=record.timeouts is None or record.timeouts.evictable
+                    )
                 await self.statuses.write(key, task_queue, record=record, reports=sight.reports)
         except OperatorError as error:
             # The next tick is the retry.
@@ -167,7 +180,13 @@ class Scaler:
             memory=record.memory,
             now=sight.now,
         )
-        if sight.deployment is not None and sight.deployment.is_rolling:
+        if other := self.world.autoscalers.get(sight.key):
+            why = (
+                f"HorizontalPodAutoscaler {other} sets the number of these workers: delete it, and "
+                "the KEDA ScaledObject that made it; until then Longshore leaves them alone"
+            )
+            decision = held(decision, workers, reason="ForeignAutoscaler", why=why)
+        elif sight.deployment is not None and sight.deployment.is_rolling:
             why = "a rollout is under way, in which Kubernetes chooses who goes: nobody else does"
             decision = without_shrink(decision, workers, why=why)
         record.decision, record.memory = decision, decision.memory

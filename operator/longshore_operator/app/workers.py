@@ -223,3 +223,16 @@ def without_shrink(decision: Decision, workers: Iterable[Worker], *, why: str) -
         uncordon=tuple(worker.name for worker in workers if worker.cordoned),
         why=(*decision.why, why),
     )
+
+
+def held(decision: Decision, workers: Iterable[Worker], *, reason: str, why: str) -> Decision:
+    """`decision` but that nothing is done, for a reason; `reason` is one word."""
+    return replace(
+        decision,
+        replicas=None,
+        holds=reason,
+        cordon=(),
+        remove=(),
+        uncordon=tuple(worker.name for worker in workers if worker.cordoned),
+        why=(*decision.why, why),
+    )

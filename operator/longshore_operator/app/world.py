@@ -28,6 +28,9 @@ class World:
     """Uids of pods that the watch has not seen go: after an interruption too long for the API
     server's memory, kopf lists anew and keeps what is no longer there (1.45)."""
 
+    autoscalers: Mapping[Key, str] = field(default_factory=dict)
+    """HorizontalPodAutoscalers of others that set the number of a TaskQueue's workers, by name."""
+
     def task_queues(self) -> Iterator[tuple[Key, TaskQueueObject]]:
         """Every TaskQueue."""
         for key in list(self.queues):

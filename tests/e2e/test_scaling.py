@@ -1,0 +1,112 @@
+"""Workers are taken away one by one, and never one that has a job."""
+
+from dev import release
+from dev.errors import CommandFailed
+from dev.kube import Kube, wait_for
+from tests.e2e.tenant import Tenant
+
+QUICK = {
+    "policy": "backlog",
+    "min": 0,
+    "max": 3,
+    "idleGrace": "2s",
+    "steadyFor": "2s",
+    "minLife": "0s",
+}
+RABBITMQ = f"{release.BROKER_SERVICE}-0"
+
+
+def log_of(tenant: Tenant, pod: str) -> str:
+    try:
+        return tenant.kube.kubectl("logs", pod, f"--namespace={tenant.namespace}")
+    except CommandFailed:
+        return ""
+
+
+def staying(tenant: Tenant) -> set[str]:
+    """Names of the pods that were not asked to end."""
+    pods = [pod["metadata"] for pod in tenant.pods()]
+    return {pod["name"] for pod in pods if "deletionTimestamp" not in pod}
+
+
+def holding(tenant: Tenant, *, count: int) -> set[str]:
+    """The pods that run a job, once they are so many."""
+
+    def look() -> set[str] | None:
+        found = {pod for pod in staying(tenant) if _is_holding(log_of(tenant, pod))}
+        return found if len(found) == count else None
+
+    return wait_for(f"{count} workers are busy", look, seconds=60)
+
+
+def _is_holding(log: str) -> bool:
+    return log.count('"holding"') > log.count('"held"')
+
+
+def wait_for_pods(tenant: Tenant, names: set[str], *, seconds: float = 60) -> None:
+    wait_for(f"only {names} stay", lambda: staying(tenant) == names, seconds=seconds)
+
+
+def test_the_idle_one_of_two_workers_goes_and_the_busy_one_ends_its_job(tenant: Tenant) -> None:
+    tenant.apply(scaling=QUICK)
+    tenant.wait_for_condition("QueueDeclared", "True")
+    with tenant.client() as client:
+        client.enqueue(tenant.queue(), "hold", seconds=3)
+        client.enqueue(tenant.queue(), "hold", seconds=25)
+        holding(tenant, count=2)
+        busy = holding(tenant, count=1)
+
+        wait_for_pods(tenant, busy)
+
+        assert tenant.replicas() == 1
+        assert tenant.jobs()["running"] == 1
+    wait_for("both jobs are done", lambda: tenant.jobs().get("succeeded") == 2, seconds=60)
+    assert tenant.jobs()["failed"] == tenant.jobs()["dead"] == 0
+    wait_for_pods(tenant, set())
+    assert tenant.replicas() == 0
+
+
+def test_a_worker_on_its_way_out_works_again_when_it_is_needed(tenant: Tenant) -> None:
+    """One worker may go in a minute: of two that are cordoned, the second waits for its turn."""
+    tenant.apply(scaling={**QUICK, "maxShrinkage": 1})
+    tenant.wait_for_condition("QueueDeclared", "True")
+    with tenant.client() as client:
+        for seconds in (3, 3, 40):
+            client.enqueue(tenant.queue(), "hold", seconds=seconds)
+        before = holding(tenant, count=3)
+        wait_for("one worker is gone", lambda: len(staying(tenant)) == 2, seconds=60)
+        cordoned = wait_for(
+            "the second idle one is cordoned",
+            lambda: [pod for pod in staying(tenant) if '"cordoned"' in log_of(tenant, pod)],
+        )
+
+        job_id = client.enqueue(tenant.queue(), "note", text="after all")
+
+        wait_for("it works again", lambda: job_id in log_of(tenant, cordoned[0]), seconds=30)
+        assert staying(tenant) < before
+    wait_for("all jobs are done", lambda: tenant.jobs().get("succeeded") == 4, seconds=90)
+    assert tenant.jobs()["failed"] == 0
+
+
+def test_while_the_broker_is_away_nobody_comes_or_goes(tenant: Tenant, kube: Kube) -> None:
+    tenant.apply(scaling={**QUICK, "max": 2})
+    tenant.wait_for_condition("QueueDeclared", "True")
+    with tenant.client() as client:
+        for _ in range(4):
+            client.enqueue(tenant.queue(), "hold", seconds=20)
+        before = holding(tenant, count=2)
+    rabbitmq = ("exec", RABBITMQ, f"--namespace={release.NAMESPACE}", "--", "rabbitmqctl")
+
+    kube.kubectl(*rabbitmq, "suspend_listeners")
+    try:
+        kube.kubectl(*rabbitmq, "close_all_connections", "gone for a while")
+        tenant.wait_for_condition("ScalingActive", "False", reason="BrokerUnreachable")
+        assert tenant.replicas() == 2
+        assert staying(tenant) == before
+    finally:
+        kube.kubectl(*rabbitmq, "resume_listeners")
+
+    tenant.wait_for_condition("ScalingActive", "True", seconds=30)
+    assert tenant.replicas() == 2
+    wait_for("the queue is empty", lambda: tenant.depth() == 0, seconds=120)
+    wait_for("all workers are gone", lambda: tenant.replicas() == 0, seconds=90)
