@@ -11,6 +11,7 @@ import kopf
 
 from longshore_operator import handlers
 from longshore_operator.adapters.cluster import Cluster
+from longshore_operator.adapters.http import serve
 from longshore_operator.adapters.rabbitmq import connect
 from longshore_operator.api.v1alpha1 import GROUP
 from longshore_operator.app.autoscalers import Autoscalers
@@ -24,7 +25,8 @@ from longshore_operator.app.record import Records
 from longshore_operator.app.scaler import Scaler
 from longshore_operator.app.statuses import Statuses
 from longshore_operator.app.workers import Workers
-from longshore_operator.app.world import World
+from longshore_operator.app.world import Key, World
+from longshore_operator.core.history import Hour
 from longshore_operator.core.workload import TASK_QUEUE_LABEL
 from longshore_operator.settings import Settings
 
@@ -84,11 +86,20 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with asyncio.TaskGroup() as group:
+        shown = await serve(
+            lambda namespace, name: _hour(records, (namespace, name)), port=settings.http_port
+        )
         parts = (scaler, reconciler, brokers, autoscalers)
         loops = [group.create_task(part.run()) for part in parts]
         await _watch(settings, wiring=wiring, stop=stop)
         for loop in loops:
             loop.cancel()
+        await shown.cleanup()
+
+
+def _hour(records: Records, key: Key) -> Hour | None:
+    record = records.known(key)
+    return Hour(moments=record.history.moments) if record else None
 
 
 async def _watch(settings: Settings, *, wiring: handlers.Wiring, stop: asyncio.Event) -> None:

@@ -27,15 +27,13 @@ class Autoscalers:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        while not self.world.is_complete:
-            await asyncio.sleep(0.5)
         while True:
             try:
                 await self.look()
             except OperatorError as error:
                 # What was known stays: an HPA doesn't go because nobody can be asked.
                 logger.warning("autoscalers_unknown", extra={"why": str(error)})
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(LOOK_EVERY if self.world.is_complete else 0.5)
 
     async def look(self) -> None:
         """See which TaskQueues have one. Raises Transient or Invalid."""

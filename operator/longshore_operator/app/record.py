@@ -8,6 +8,7 @@ from longshore_operator.app.broker import Session
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.world import Key
 from longshore_operator.core.cordons import Cordons
+from longshore_operator.core.history import History
 from longshore_operator.core.pods import Trouble
 from longshore_operator.core.recent import Recent
 from longshore_operator.core.scaling import Decision, Memory
@@ -52,6 +53,7 @@ class Record:
 
     memory: Memory | None = None
     recent: Recent = field(default_factory=lambda: Recent(since=0))
+    history: History = field(default_factory=History)
     cordons: Cordons = field(default_factory=Cordons)
     leaving: dict[str, float] = field(default_factory=dict)
     """Workers that Kubernetes was asked to end, and when; those that do not end yet."""
@@ -95,6 +97,10 @@ class Records:
             )
             self._records[key] = record
         return record
+
+    def known(self, key: Key) -> Record | None:
+        """The record of a TaskQueue by its name alone, if there is one."""
+        return self._records.get(key)
 
     def keep_only(self, keys: set[Key]) -> None:
         """Forget all others."""

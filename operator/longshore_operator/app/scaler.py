@@ -122,8 +122,15 @@ class Scaler:
             fleet, queue = session.link.fleet, task_queue.owner.queue
             sight = replace(sight, reports=fleet.reports(queue))
             record.tally = record.tally.counted(sight.reports.values())
+            heard = record.recent.seen
             record.recent = record.recent.learned(sight.reports, sight.pods, now=sight.now)
             self._count(record, task_queue, reports=sight.reports, depths=depths[spec.broker.name])
+            record.history = record.history.noted(
+                epoch=self.records.now() / 1000,
+                backlog=record.ready,
+                workers=self.workers.replicas(sight, record),
+                wait=_longest_wait(sight.reports, before=heard),
+            )
             if record.is_declared():
                 self._decide(spec, record=record, sight=sight)
                 self.workers.order(sight, record, fleet=fleet, queue=queue)
@@ -200,3 +207,19 @@ class Scaler:
             if record.session is not None:
                 record.session.doubt()
             self.wake_reconciler()
+
+
+def _longest_wait(
+    reports: Mapping[str, WorkerReport], *, before: Mapping[str, WorkerReport]
+) -> float | None:
+    """Seconds that a job had waited which began since the reports of `before`."""
+    return max(
+        (
+            report.wait
+            for name, report in reports.items()
+            if report.wait is not None
+            and before.get(name) != report
+            and (report.busy or report.ran)
+        ),
+        default=None,
+    )
