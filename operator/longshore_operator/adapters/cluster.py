@@ -69,6 +69,11 @@ class Cluster:
         """Server-side apply of a Secret."""
         await self._apply(_path(body, "/api/v1", "secrets"), body, manager=OPERATOR)
 
+    async def apply_disruption_budget(self, body: Mapping[str, Any]) -> None:
+        """Server-side apply of a PodDisruptionBudget."""
+        path = _path(body, "/apis/policy/v1", "poddisruptionbudgets")
+        await self._apply(path, body, manager=OPERATOR)
+
     async def deployment(self, *, namespace: str, name: str) -> Mapping[str, Any] | None:
         """A Deployment; None when there is none."""
         return await self._read(_deployment(namespace, name))

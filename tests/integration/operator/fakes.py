@@ -16,6 +16,7 @@ class Kubernetes:
     secrets: dict[Key, dict[str, str]] = field(default_factory=dict)
     labels: dict[Key, dict[str, str]] = field(default_factory=dict)
     deployments: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    budgets: dict[Key, dict[str, Any]] = field(default_factory=dict)
     statuses: list[Mapping[str, Any]] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     writes: list[str] = field(default_factory=list)
@@ -29,6 +30,9 @@ class Kubernetes:
         self.writes.append(f"secret {body['metadata']['name']}")
         self.secrets[_key(body)] = dict(body["stringData"])
         self.labels[_key(body)] = body["metadata"]["labels"]
+
+    async def apply_disruption_budget(self, body: Mapping[str, Any]) -> None:
+        self.budgets[_key(body)] = dict(body["spec"])
 
     async def deployment(self, *, namespace: str, name: str) -> Mapping[str, Any] | None:
         return self.deployments.get((namespace, name))
