@@ -1,14 +1,15 @@
 """What one decision leaves to the next. It may be lost at any time; it is learned anew."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from longshore_operator.core.scaling.observation import Observation
 
 ARRIVALS_OVER = 60.0
 """Seconds over which the rate of arrivals is averaged, exponentially."""
 
-MINUTE = 60.0
+Counts = tuple[tuple[float, int], ...]
+"""Numbers and when they were true, in seconds of the caller's clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,69 +17,92 @@ class Memory:
     """Times are seconds of the caller's clock."""
 
     at: float
+    """When it was."""
+
     finished: int
     work: int | None
-    """Jobs that waited or were held at the last look; None when that was unknown."""
+    """Jobs that waited or were held; None when that was unknown."""
 
     rate: float
     """Jobs that arrive in a second."""
 
     idle_since: float | None = None
-    peaks: tuple[tuple[float, int], ...] = ()
+    peaks: Counts = ()
     """When how many workers were wanted: only those that no later one exceeds, so the first is the
     most of the window."""
 
-    growth: tuple[tuple[float, int], ...] = ()
-    """Workers added in the last minute: when and how many."""
+    added: Counts = ()
+    """Workers added in the last minute. Kept only where `maxGrowth` limits them."""
 
-    shrinkage: tuple[tuple[float, int], ...] = ()
-    """Workers taken away in the last minute."""
+    removed: Counts = ()
 
 
-def remembered(
+def recalled(
     before: Memory | None, *, observation: Observation, service: float, now: float
 ) -> Memory:
-    """What is known now, with the last decision's memory in it. `service` is what a job takes."""
+    """What is known now. `service` is what a job takes."""
+    held = observation.held
     finished = observation.settled if observation.finished is None else observation.finished
-    work = None if observation.ready is None else observation.ready + observation.held
-    idle = work == 0 and all(worker.state in ("idle", "starting") for worker in observation.workers)
+    work = None if observation.ready is None else observation.ready + held
     if before is None:
+        # As many jobs come as end, until more is known.
         return Memory(
             at=now,
             finished=finished,
             work=work,
-            # As many jobs come as end, until more is known.
-            rate=observation.held / service,
-            idle_since=now if idle else None,
+            rate=held / service,
+            idle_since=now if _is_idle(observation, work) else None,
         )
-    # Jobs that came and went between two looks are work too.
-    same = idle and before.idle_since is not None and finished == before.finished
-    return replace(
-        before,
+    since = before.idle_since
+    if not _is_idle(observation, work):
+        since = None
+    elif since is None or finished != before.finished:
+        since = now  # jobs that came and went between two looks are work too
+    return Memory(
         at=now,
         finished=finished,
         work=work,
         rate=_rate(before, finished=finished, work=work, now=now),
-        idle_since=(before.idle_since if same else now) if idle else None,
+        idle_since=since,
+        peaks=before.peaks,
+        added=before.added,
+        removed=before.removed,
     )
 
 
-def peaked(memory: Memory, *, wanted: int, replicas: int, window: float) -> Memory:
-    """With one more number that was wanted. The first time, that are `replicas` if they are more:
-    an operator that has just started doesn't know why they are there."""
-    if not memory.peaks and replicas > wanted:
-        return replace(memory, peaks=((memory.at, replicas),))
-    since = memory.at - window
-    kept = [peak for peak in memory.peaks if peak[0] > since and peak[1] > wanted]
-    return replace(memory, peaks=(*kept, (memory.at, wanted)))
+def with_peak(memory: Memory, *, wanted: int, replicas: int, window: float) -> Memory:
+    """With one more number that is wanted now.
+
+    At first that are `replicas` if they are more: an operator that has just started doesn't know
+    why they are there.
+    """
+    if memory.peaks:
+        since = memory.at - window
+        kept = [peak for peak in memory.peaks if peak[0] > since and peak[1] > wanted]
+        peaks = (*kept, (memory.at, wanted))
+    else:
+        peaks = ((memory.at, max(wanted, replicas)),)
+    return Memory(
+        at=memory.at,
+        finished=memory.finished,
+        work=memory.work,
+        rate=memory.rate,
+        idle_since=memory.idle_since,
+        peaks=peaks,
+        added=memory.added,
+        removed=memory.removed,
+    )
 
 
-def changed(
-    changes: tuple[tuple[float, int], ...], *, by: int, now: float
-) -> tuple[tuple[float, int], ...]:
-    """The changes of the last minute, with this one."""
-    kept = tuple(change for change in changes if change[0] > now - MINUTE)
-    return (*kept, (now, by)) if by else kept
+def lately(changes: Counts, *, now: float) -> Counts:
+    """Those of the last minute."""
+    return tuple([change for change in changes if change[0] > now - 60])
+
+
+def _is_idle(observation: Observation, work: int | None) -> bool:
+    if work != 0:
+        return False
+    return all(worker.state in ("idle", "starting") for worker in observation.workers)
 
 
 def _rate(before: Memory, *, finished: int, work: int | None, now: float) -> float:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from longshore_operator.api.v1alpha1 import Scaling
+from longshore_operator.core.scaling.observation import Observation
 
 PRIOR_STARTUP = 10.0
 """Seconds that a worker takes to start, until one was seen to: schedule, pull nothing, import."""
@@ -72,10 +73,12 @@ def queue_wait(situation: Situation, /) -> Wanted:
     ending = held * horizon / service
     missing = ready + coming - ending
     wanted_slots = held + missing / free_slot
+    # 1e-6: what binary fractions add to a whole number is no worker.
+    workers = math.ceil(wanted_slots / situation.slots - 1e-6)
     if ready or held:
-        wanted_slots = max(wanted_slots, 1.0)
-    # 1e-6: what binary fractions add to a whole number is no slot.
-    workers = max(0, math.ceil(wanted_slots / situation.slots - 1e-6))
+        workers = max(workers, 1)
+    elif wanted_slots < situation.slots / 2:
+        workers = 0  # half a worker that only a forecast wants
     return Wanted(
         workers,
         (
@@ -112,6 +115,24 @@ def fixed(situation: Situation, /) -> Wanted:
     count = situation.scaling.max
     return Wanted(count, (f"policy fixed wants scaling.max = {count}",))
 
+
+def service_of(scaling: Scaling, observation: Observation) -> float:
+    """Seconds that a job takes. The guess is `maxQueueWait`: for jobs of that length there is
+    neither a worker for each job nor one for all."""
+    measured, guess = observation.service, scaling.max_queue_wait
+    if measured is None or measured.count <= 0:
+        return guess
+    weight = measured.count / (measured.count + TRUSTED)
+    return max(0.001, measured.mean * weight + guess * (1 - weight))
+
+
+def startup_of(observation: Observation) -> float:
+    """Seconds that a worker takes to start."""
+    return PRIOR_STARTUP if observation.startup is None else observation.startup
+
+
+TRUSTED = 3
+"""Jobs whose measured times count as much as the guess."""
 
 BUILT_IN: Mapping[str, Policy] = MappingProxyType(
     {"queueWait": queue_wait, "backlog": backlog, "fixed": fixed}
