@@ -162,7 +162,12 @@ class Scaler:
         if isinstance(jobs, Missing) or isinstance(dead, Missing):
             self._doubt(record)
         record.ready = jobs.ready if isinstance(jobs, Depth) else None
-        consuming = any(not report.draining for report in reports.values())
+        consuming = any(
+            not report.draining
+            and report.cordon is None
+            and report.worker not in record.cordons.ordered
+            for report in reports.values()
+        )
         if jobs == Depth(ready=0, consumers=0) and consuming:
             # A quorum queue without a leader answers so, and without any error.
             record.ready = None
