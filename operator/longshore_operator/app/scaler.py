@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from longshore.contract.names import dead_queue_name
@@ -161,16 +161,7 @@ class Scaler:
         jobs, dead = depths.get(queue), depths.get(dead_queue_name(queue))
         if isinstance(jobs, Missing) or isinstance(dead, Missing):
             self._doubt(record)
-        record.ready = jobs.ready if isinstance(jobs, Depth) else None
-        consuming = any(
-            not report.draining
-            and report.cordon is None
-            and report.worker not in record.cordons.ordered
-            for report in reports.values()
-        )
-        if jobs == Depth(ready=0, consumers=0) and consuming:
-            # A quorum queue without a leader answers so, and without any error.
-            record.ready = None
+        record.ready = waiting(jobs, reports=reports, cordoned=record.cordons.ordered)
         if isinstance(dead, Depth):
             record.dead = dead.ready
 
@@ -212,6 +203,25 @@ class Scaler:
             if record.session is not None:
                 record.session.doubt()
             self.wake_reconciler()
+
+
+def waiting(
+    depth: Depth | Missing | None,
+    *,
+    reports: Mapping[str, WorkerReport],
+    cordoned: Collection[str],
+) -> int | None:
+    """Jobs that wait in the queue; None is unknown. `cordoned` are workers that were told so."""
+    if not isinstance(depth, Depth):
+        return None
+    consuming = any(
+        not report.draining and report.cordon is None and report.worker not in cordoned
+        for report in reports.values()
+    )
+    if depth == Depth(ready=0, consumers=0) and consuming:
+        # A quorum queue without a leader answers so, and without any error.
+        return None
+    return depth.ready
 
 
 def _longest_wait(
