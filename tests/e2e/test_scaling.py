@@ -99,7 +99,7 @@ def test_while_the_broker_is_away_nobody_comes_or_goes(tenant: Tenant, kube: Kub
 
     kube.kubectl(*rabbitmq, "suspend_listeners")
     try:
-        kube.kubectl(*rabbitmq, "close_all_connections", "gone for a while")
+        kube.kubectl(*rabbitmq, "close_all_connections", "--global", "gone")
         tenant.wait_for_condition("ScalingActive", "False", reason="BrokerUnreachable")
         assert tenant.replicas() == 2
         assert staying(tenant) == before
