@@ -155,6 +155,22 @@ def test_orders_may_come_twice_or_be_nonsense(bench: Bench) -> None:
     assert len(worker.events("uncordoned")) == 1
 
 
+def test_a_busy_worker_with_many_short_jobs_stops_and_goes_on(bench: Bench) -> None:
+    _, operator = started(bench, prefetch="auto", slots=2)
+    for _ in range(1500):
+        bench.enqueue("nothing")
+    operator.hears(lambda report: report.succeeded > 50)
+
+    for number in range(3):
+        operator.order("cordon", str(number))
+        done = operator.hears(lambda report: report.cordon is not None and not report.held)
+        operator.order("uncordon", str(number))
+        operator.hears(lambda report, before=done: report.succeeded >= before.succeeded)
+
+    last = operator.hears(lambda report: report.succeeded == 1500)
+    assert last.ran == 1500
+
+
 def test_a_cordoned_worker_drains(bench: Bench) -> None:
     worker, operator = started(bench)
     operator.order("cordon", "one")

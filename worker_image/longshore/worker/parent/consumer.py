@@ -176,7 +176,9 @@ class Consumer:
         if self._is_shut:
             return
         channel = await connection.channel()
-        if lost.done() or self._is_shut:  # in the meantime
+        # In the meantime: also another may have been faster, and a second consumer that nobody
+        # retires would go on taking jobs.
+        if lost.done() or self._is_shut or self._current:
             if channel.is_open:
                 channel.close()
             return
