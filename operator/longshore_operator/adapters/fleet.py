@@ -26,8 +26,13 @@ class Fleet:
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._orders: Channel | None = None
+        self._channels: tuple[Channel, ...] = ()
         self._reports: dict[str, dict[str, tuple[float, WorkerReport]]] = {}
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether reports or orders get lost: their exchange or queue was deleted, say."""
+        return any(not channel.is_open for channel in self._channels)
 
     async def listen(self, connection: Connection, *, orders: Connection) -> None:
         """Take reports from now on, and give orders over a connection of their own.
@@ -35,15 +40,16 @@ class Fleet:
         A broker that is short of memory stops reading from connections that publish; depths are
         asked for over the other one.
         """
-        self._orders = await orders.channel()
-        channel = await connection.channel()
+        channel, self._orders = await connection.channel(), await orders.channel()
         # Exclusive, so classic and gone with the connection: reports are worth nothing later.
         declared = await channel.call(channel.raw.queue_declare, queue="", exclusive=True)
         queue = declared.method.queue
         await channel.call(
             channel.raw.queue_bind, queue=queue, exchange=REPORTS_EXCHANGE, routing_key="#"
         )
+        channel.raw.add_on_cancel_callback(lambda _: channel.close())
         channel.raw.basic_consume(queue=queue, on_message_callback=self._take, auto_ack=True)
+        self._channels = (channel, self._orders)
 
     def reports(self, queue: str) -> dict[str, WorkerReport]:
         """Reports of the workers of `queue`, by worker, that are not too old to be true."""
@@ -56,7 +62,7 @@ class Fleet:
 
     def order(self, order: Order, *, queue: str, worker: str) -> None:
         """Tell one worker. Nobody hears whether it arrives but by that worker's reports."""
-        if self._orders is None or not self._orders.is_open:
+        if not self._channels or self.is_cut_off:
             return
         self._orders.raw.basic_publish(
             ORDERS_EXCHANGE,

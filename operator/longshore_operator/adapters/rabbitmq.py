@@ -26,7 +26,7 @@ class RabbitMQ:
     @property
     def is_lost(self) -> bool:
         """Whether it must be opened anew."""
-        return self._connection.is_lost or self._orders.is_lost
+        return self._connection.is_lost or self._orders.is_lost or self.fleet.is_cut_off
 
     async def listen(self) -> None:
         """Take worker reports and give orders; their exchanges must be there."""

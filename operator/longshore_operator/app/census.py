@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from longshore_operator.app.cluster import Cluster
 from longshore_operator.app.workers import Sight
 from longshore_operator.app.world import World
+from longshore_operator.core.pods import Pod
 
 logger = logging.getLogger(__name__)
 
@@ -21,29 +22,49 @@ AT_ONCE = 8
 
 
 @dataclass(slots=True, kw_only=True)
+class _Silence:
+    first: float
+    asked: float
+
+
+@dataclass(slots=True, kw_only=True)
 class Census:
     """Asks about silent pods."""
 
     world: World
     cluster: Cluster
-    _silent: dict[str, float] = field(default_factory=dict)
-    """Uids, with the time when each was first found silent or last asked about."""
+    _silent: dict[str, _Silence] = field(default_factory=dict)
+    """By uid."""
 
-    async def look(self, sight: Sight) -> None:
-        """Have pods that do not exist forgotten. Raises Transient."""
-        asked = 0
+    async def look(self, sight: Sight) -> tuple[str, ...]:
+        """Have pods that do not exist forgotten; names of ready workers that say nothing.
+
+        Raises Transient.
+        """
+        asked, silent = 0, []
         for pod in sight.pods:
             if pod.name in sight.reports:
                 self._silent.pop(pod.uid, None)
                 continue
-            since = self._silent.setdefault(pod.uid, sight.now)
-            if sight.now - since < SILENT_FOR or asked == AT_ONCE:
+            since = self._silent.setdefault(pod.uid, _Silence(first=sight.now, asked=sight.now))
+            if sight.now - since.first < SILENT_FOR:
                 continue
-            asked += 1
-            self._silent[pod.uid] = sight.now
-            if not await self.cluster.has_pod(namespace=sight.key[0], name=pod.name, uid=pod.uid):
-                logger.warning("pod_gone_unseen", extra={"pod": pod.name, "uid": pod.uid})
-                self.world.gone.add(pod.uid)
+            if sight.now - since.asked >= SILENT_FOR and asked < AT_ONCE:
+                asked += 1
+                since.asked = sight.now
+                if not await self._is_there(sight, pod):
+                    continue
+            # One that is not ready may only be slow to import its handlers.
+            if pod.ready and not pod.ending:
+                silent.append(pod.name)
+        return tuple(silent)
+
+    async def _is_there(self, sight: Sight, pod: Pod) -> bool:
+        if await self.cluster.has_pod(namespace=sight.key[0], name=pod.name, uid=pod.uid):
+            return True
+        logger.warning("pod_gone_unseen", extra={"pod": pod.name, "uid": pod.uid})
+        self.world.gone.add(pod.uid)
+        return False
 
     def forget(self) -> None:
         """Drop what is remembered of pods that the watch shows no more."""

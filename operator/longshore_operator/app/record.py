@@ -59,6 +59,9 @@ class Record:
     """Workers that Kubernetes was asked to end, and when; those that do not end yet."""
 
     asked: Asked | None = None
+    silent: tuple[str, ...] = ()
+    """Ready workers that have said nothing for a while."""
+
     decision: Decision | None = None
     ready: int | None = None
     dead: int | None = None

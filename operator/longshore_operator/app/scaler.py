@@ -138,7 +138,7 @@ class Scaler:
             async with self._writers:
                 await self.workers.scale(sight, record)
                 if spec is not None and session is not None:
-                    await self.census.look(sight)
+                    record.silent = await self.census.look(sight)
                     await self.protection.keep(
                         sight, spec, evictable=record.timeouts is None or record.timeouts.evictable
                     )

@@ -21,6 +21,7 @@ from longshore_operator.app.world import Key, World
 from longshore_operator.core.pods import Pod, Trouble
 from longshore_operator.core.status import (
     PASSING,
+    TOLD,
     Facts,
     conditions,
     derived_timeouts,
@@ -79,6 +80,7 @@ class Statuses:
             pods=self.world.pods(key),
             replicas=deployment.replicas if deployment else None,
             decision=record.decision,
+            silent=record.silent,
         )
 
     def _session(self, task_queue: TaskQueueObject) -> Session | None:
@@ -161,7 +163,7 @@ def _is_news(before: Condition | None, *, now: Condition) -> bool:
     if now.type == "Ready":
         return now.status == "True" and (before is None or before.status != "True")
     return (
-        now.type != "ScalingActive"
+        (now.type != "ScalingActive" or now.reason in TOLD)
         and now.status == "False"
         and now.reason not in PASSING
         and (before is None or before.reason != now.reason)

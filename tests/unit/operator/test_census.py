@@ -27,6 +27,18 @@ async def test_a_silent_pod_that_kubernetes_does_not_know_is_forgotten() -> None
     assert [pod.name for pod in shown.pods(KEY)] == ["real", "speaking"]
 
 
+async def test_ready_workers_that_say_nothing_are_named() -> None:
+    shown = world(pod("silent"), pod("starting", ready=False), pod("going", ending=True))
+    census = Census(
+        world=shown, cluster=Kubernetes(pods={"uid-silent", "uid-starting", "uid-going"})
+    )
+
+    assert await census.look(sight(shown, now=0.0)) == ()
+    for now in (SILENT_FOR, SILENT_FOR + 1):
+        assert await census.look(sight(shown, now=now)) == ("silent",)
+    assert await census.look(sight(shown, now=SILENT_FOR + 2, reporting=("silent",))) == ()
+
+
 async def test_nothing_is_kept_of_pods_that_the_watch_shows_no_more() -> None:
     shown = world(pod("phantom"))
     census = Census(world=shown, cluster=Kubernetes())
