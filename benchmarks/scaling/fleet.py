@@ -52,7 +52,7 @@ class Pod:
 class Controller(Protocol):
     """Who asks for pods and ends them."""
 
-    def next_look(self, now: float) -> float:
+    def next_look(self, _now: float, /) -> float:
         """When it looks next; it is called after every look, and at 0."""
 
     def look(self, fleet: "Fleet", now: float) -> None:

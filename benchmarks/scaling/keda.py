@@ -56,7 +56,7 @@ class Keda:
         self._poll_at = self.chance.uniform(0, self.setting.poll)
         self._sync_at = self.chance.uniform(0, SYNC)
 
-    def next_look(self, now: float) -> float:
+    def next_look(self, _now: float) -> float:
         """The sooner of the two loops."""
         return min(self._poll_at, self._sync_at)
 

@@ -27,6 +27,7 @@ class Longshore:
 
     scaling: Scaling
     phase: float
+    _is_begun: bool = False
     _memory: Memory | None = None
     _seen: tuple[Worker, ...] = ()
     _known: tuple[Worker, ...] = ()
@@ -37,7 +38,8 @@ class Longshore:
 
     def next_look(self, now: float) -> float:
         """Every second; later only when `_sleep` says so."""
-        if now == 0.0:
+        if not self._is_begun:
+            self._is_begun = True
             return self.phase
         if self._wake > now:
             wake, self._wake = self._wake, 0.0

@@ -58,7 +58,7 @@ def diurnal(chance: Random) -> Trace:
 
 
 def heavy(chance: Random) -> Trace:
-    """0.2 jobs/s for 12 h; most take half a minute, a few 2 h (Pareto, α = 1.5, mean 60 s)."""
+    """0.2 jobs/s for 12 h; most take half a minute, a few 2 h (Pareto, shape 1.5, mean 60 s)."""
     duration = 12 * 3600.0
     arrivals = tuple(_poisson(chance, rate=0.2, until=duration))
     service = tuple(min(7200.0, 20.0 * chance.paretovariate(1.5)) for _ in arrivals)

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from longshore_operator.api.v1alpha1 import Scaling
 from longshore_operator.core.scaling.memory import Counts, Memory
 
-GRACE_PER_STARTUP = 4.0
-"""To keep a worker for that long costs what starting it anew does, a few times over."""
+GRACE_PER_STARTUP = 5.0
+"""For each second of start-up beyond the first: to keep a worker for that long costs what starting
+it anew does, a few times over."""
 
-LEAST_GRACE = 5.0
-"""Seconds; where workers start at once, jobs still come seconds apart."""
+GRACE_PER_WAIT = 0.5
+"""Of `maxQueueWait`: where starting is quick, jobs still come some time apart."""
 
 Lines = tuple[str, ...]
 
@@ -77,7 +78,7 @@ def idle_grace(scaling: Scaling, *, startup: float) -> float:
     """Seconds without any work after which workers go."""
     if scaling.idle_grace is not None:
         return scaling.idle_grace
-    return max(GRACE_PER_STARTUP * startup, LEAST_GRACE)
+    return max(GRACE_PER_STARTUP * (startup - 1), GRACE_PER_WAIT * scaling.max_queue_wait)
 
 
 def slowed(change: int, *, name: str, most: int | None, lately: Counts) -> tuple[int, Lines]:

@@ -17,8 +17,8 @@ from longshore_operator.core.scaling.observation import Observation
 PRIOR_STARTUP = 10.0
 """Seconds that a worker takes to start, until one was seen to: schedule, pull nothing, import."""
 
-LOOK = 1.0
-"""Seconds that pass until a job is noticed: one look a second, and the call to Kubernetes."""
+REACTION = 2.0
+"""Seconds until a job is noticed, and until Kubernetes has noticed that a worker is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +73,8 @@ def queue_wait(situation: Situation, /) -> Wanted:
     ending = held * horizon / service
     missing = ready + coming - ending
     wanted_slots = held + missing / free_slot
-    # 1e-6: what binary fractions add to a whole number is no worker.
-    workers = math.ceil(wanted_slots / situation.slots - 1e-6)
-    if ready or held:
-        workers = max(workers, 1)
-    elif wanted_slots < situation.slots / 2:
-        workers = 0  # half a worker that only a forecast wants
+    # Rounded: half a worker is soon made up for, and part of it is a forecast.
+    workers = max(math.floor(wanted_slots / situation.slots + 0.5), int(ready + held > 0))
     return Wanted(
         workers,
         (
@@ -94,7 +90,7 @@ def horizon_of(situation: Situation) -> float:
     longest = situation.scaling.max_queue_wait
     # Where starting takes all of it, no number of workers is in time; half of it keeps the number
     # sane for the jobs that come later.
-    return max(longest - situation.startup - LOOK, longest / 2)
+    return max(longest - situation.startup - REACTION, longest / 2)
 
 
 def backlog(situation: Situation, /) -> Wanted:
