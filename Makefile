@@ -85,7 +85,7 @@ crds: venv ## write crds/ and the CRD chart from the models
 
 .PHONY: pins
 pins: venv ## pin all dependencies anew, with hashes and no addresses
-	for pin in "worker" "operator --extra operator" "dev --extra operator --group dev"; do \
+	for pin in "worker" "operator --extra operator" "dev --extra operator --extra sentry --extra opentelemetry --group dev"; do \
 	  set -- $$pin; name=$$1; shift; \
 	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --no-header --no-annotate --no-emit-find-links pyproject.toml $$@ -o requirements/$$name.txt; \

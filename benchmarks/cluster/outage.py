@@ -31,6 +31,7 @@ def measure(kube: Kube, *, seconds: float, tell: Callable[[str], None]) -> Outag
     rabbitmq = ("exec", f"{release.BROKER_SERVICE}-0", f"-n={release.NAMESPACE}", "--")
     with stage(kube, "outage") as here:
         here.apply(policy="backlog", max=WORKERS)
+        here.wait_until_declared()
         with here.client() as client:
             for _ in range(40):
                 client.enqueue(here.queue, "work", seconds=4)

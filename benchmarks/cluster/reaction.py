@@ -18,6 +18,7 @@ def measure(
     with stage(kube, "reaction") as here:
         scaling = {"policy": "backlog", "max": at_once, "minLife": "0s", "idleGrace": "0s"}
         here.apply(pod=NOWHERE, **scaling, steadyFor="0s")
+        here.wait_until_declared()
         found = list[float]()
         with here.client() as client:
             for number in range(samples):

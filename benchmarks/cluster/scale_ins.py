@@ -41,6 +41,7 @@ def measure(
     began = time.monotonic()
     with stage(kube, "scale-ins") as here:
         here.apply(**QUICK)
+        here.wait_until_declared()
         enqueued = list[str]()
         with here.client() as client:
             while here.seen.shrunk < wanted and time.monotonic() - began < seconds:

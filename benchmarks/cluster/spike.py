@@ -34,6 +34,7 @@ def measure(kube: Kube, *, chance: Random, tell: Callable[[str], None]) -> Spike
     """One spike, with the default policy."""
     with stage(kube, "spike") as here:
         here.apply(max=WORKERS, maxQueueWait=MAX_QUEUE_WAIT)
+        here.wait_until_declared()
         published = dict[str, float]()
         with here.client() as client:
             time.sleep(2 + chance.uniform(0.0, 1.0))

@@ -6,11 +6,12 @@ Run as a module: our client sends one job, as the peers' clients do.
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks.worker.broker import Broker, QueueType, Vhost
@@ -110,12 +111,15 @@ def declare(vhost: Vhost, *, queue_type: QueueType) -> None:
 
 
 @contextmanager
-def running(broker: Broker, settings: WorkerConfig) -> Iterator[Running]:
+def running(
+    broker: Broker, settings: WorkerConfig, *, variables: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Running]:
     """A worker on a quorum queue in a vhost of its own, from the moment it consumes."""
     with broker.vhost() as vhost, TemporaryDirectory() as name, Client(vhost.url) as client:
         declare(vhost, queue_type=QueueType.QUORUM)
         diary = Path(name) / "diary"
         variables = {
+            **variables,
             **environment(vhost.url, settings),
             DIARY_ENV: str(diary),
             "PYTHONPATH": str(ROOT),

@@ -26,6 +26,7 @@ from longshore_operator.core.status import (
     conditions,
     derived_timeouts,
     merge_patch,
+    priorities,
 )
 
 
@@ -95,7 +96,8 @@ class Statuses:
         reports: Mapping[str, WorkerReport],
     ) -> TaskQueueStatus:
         now, queue = self.now(), task_queue.owner.queue
-        knows = self._session(task_queue) is not None
+        session = self._session(task_queue)
+        knows = session is not None
         return TaskQueueStatus(
             observed_generation=task_queue.generation,
             conditions=conditions(
@@ -106,6 +108,7 @@ class Statuses:
             ),
             queue=queue,
             dead_queue=dead_queue_name(queue),
+            priorities=priorities(session.features) if session else task_queue.status.priorities,
             timeouts=derived_timeouts(record.timeouts)
             if record.timeouts
             else task_queue.status.timeouts,

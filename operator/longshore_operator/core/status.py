@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from longshore.contract.features import Features
 from longshore.contract.timing import Timeouts
-from longshore_operator.api.v1alpha1 import BrokerFeatures, Condition, DerivedTimeouts
+from longshore_operator.api.v1alpha1 import BrokerFeatures, Condition, DerivedTimeouts, Priorities
 from longshore_operator.core.pods import Pod, Trouble
 from longshore_operator.core.scaling import Decision
 
@@ -96,6 +96,11 @@ def broker_features(features: Features) -> BrokerFeatures:
         nack_is_free=features.nack_is_free,
         strict_priorities=features.strict_priorities,
     )
+
+
+def priorities(features: Features) -> Priorities:
+    """How jobs of different priority are ordered, as users see it."""
+    return Priorities.STRICT if features.strict_priorities else Priorities.TWO_CLASSES
 
 
 def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

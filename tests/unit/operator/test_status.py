@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longshore.contract.features import features_of
 from longshore_operator.api.v1alpha1 import Condition
 from longshore_operator.core.pods import Pod, Trouble
 from longshore_operator.core.scaling import Decision
-from longshore_operator.core.status import Facts, conditions, merge_patch
+from longshore_operator.core.status import Facts, conditions, merge_patch, priorities
 
 WELL = Facts(
     broker=None,
@@ -112,6 +113,13 @@ def test_the_time_of_transition_moves_with_the_status_alone() -> None:
 
 def test_every_condition_tells_its_generation() -> None:
     assert {condition.observed_generation for condition in made(WELL).values()} == {3}
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"), [("4.0.5", "TwoClasses"), ("4.2.1", "TwoClasses"), ("4.3.6", "Strict")]
+)
+def test_the_status_says_how_priorities_are_kept(version: str, expected: str) -> None:
+    assert priorities(features_of(version)) == expected
 
 
 JSON = st.recursive(

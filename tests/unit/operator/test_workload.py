@@ -48,8 +48,13 @@ def test_another_broker_makes_new_pods() -> None:
 def test_the_worker_reads_the_configuration_that_the_operator_renders() -> None:
     task_queue = spec(
         timeLimit={"hard": "90s", "soft": "80s"},
-        worker=worker(slots=3, memoryLimitPerJob="512Mi", maxJobsPerChild=7),
-        retry={"maxAttempts": 2, "initialDelay": "250ms"},
+        worker=worker(
+            slots=3,
+            memoryLimitPerJob="512Mi",
+            maxJobsPerChild=7,
+            middleware=["sentry", "opentelemetry"],
+        ),
+        retry={"maxAttempts": 2, "initialDelay": "250ms", "maxAge": "1h"},
         onTermination="Requeue",
     )
     env = {variable["name"]: variable for variable in container(task_queue)["env"]}
@@ -58,11 +63,37 @@ def test_the_worker_reads_the_configuration_that_the_operator_renders() -> None:
 
     assert config.queue == "media.transcode"
     assert (config.hard_limit, config.soft_limit, config.ack_timeout) == (90.0, 80.0, 300.0)
-    assert (config.slots, config.prefetch, config.max_jobs_per_child) == (3, 3, 7)
+    assert (config.slots, config.prefetch, config.max_jobs_per_child) == (3, "auto", 7)
     assert config.memory_limit_per_job == 512 * 1024**2
     assert (config.retry.max_attempts, config.retry.initial_delay) == (2, 0.25)
+    assert config.retry.max_age == 3600.0
+    assert config.middleware == ("sentry", "opentelemetry")
     assert config.on_termination == "Requeue"
     assert env[POD_NAME_ENV]["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+
+
+def config_of(task_queue: TaskQueueSpec) -> WorkerConfig:
+    env = {variable["name"]: variable for variable in container(task_queue)["env"]}
+    return WorkerConfig.model_validate_json(env[WORKER_CONFIG_ENV]["value"])
+
+
+def test_prefetch_is_the_workers_own_business_unless_it_is_given() -> None:
+    by_itself = spec(worker=worker(slots=2))
+    given = spec(worker=worker(slots=2, prefetch=5), timeLimit={"hard": "1h", "killGrace": "5s"})
+
+    assert timeouts(by_itself, features=V4_3).prefetch == 2
+    assert config_of(by_itself).prefetch == "auto"
+    assert timeouts(given, features=V4_3).prefetch == config_of(given).prefetch == 5
+    # The fifth job may wait for two others before it has its slot.
+    assert config_of(given).ack_timeout == 3 * 3605 + 120
+
+
+def test_a_command_runs_jobs_in_place_of_handlers() -> None:
+    runs = {"isolation": "Exec", "command": ["/app/convert", "--fast"]}
+    config = config_of(spec(worker={"image": "registry.example/media:1", **runs}))
+
+    assert (config.isolation, config.command) == ("Exec", ("/app/convert", "--fast"))
+    assert config.handlers == ()
 
 
 def test_replicas_are_left_to_the_scaler() -> None:

@@ -13,6 +13,8 @@ from longshore.worker.parent.connection import Lost
 
 
 class FakeChannel:
+    connection = SimpleNamespace(params=SimpleNamespace(frame_max=131_072))
+
     def __init__(self, number: int) -> None:
         self.channel_number = number
         self.is_open = True

@@ -81,4 +81,6 @@ class Interrupts:
         if self._task is None:
             raise _EXCEPTIONS[cause](_MESSAGES[cause])
         # Threadsafe only to wake the loop: epoll goes on sleeping after a signal (PEP 475).
-        self._task.get_loop().call_soon_threadsafe(self._task.cancel, _MESSAGES[cause])
+        self._task.get_loop().call_soon_threadsafe(
+            self._task.cancel, _EXCEPTIONS[cause](_MESSAGES[cause])
+        )

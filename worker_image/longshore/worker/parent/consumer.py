@@ -68,14 +68,14 @@ class Consumer:
         self._is_cordoned = False
 
     @property
-    def prefetch(self) -> int:
-        """Jobs that it asks for at a time."""
-        return self._prefetch
-
-    @property
     def is_consuming(self) -> bool:
         """Whether the broker sends us jobs."""
         return self._is_consuming and not self._draining
+
+    @property
+    def prefetch(self) -> int:
+        """Jobs that the broker may send us unacked, beside those of before; 0 while paused for."""
+        return self._prefetch
 
     def is_current(self, delivery: Delivery) -> bool:
         """Whether it counts against the prefetch that is in force."""
@@ -159,7 +159,8 @@ class Consumer:
         ending = asyncio.ensure_future(_tell_end(connection, lost))
         try:
             # A new connection has none of the jobs that a pause had waited for.
-            await self._subscribe(connection, lost, prefetch=self._prefetch or self._least)
+            self._prefetch = self._prefetch or self._least
+            await self._subscribe(connection, lost, prefetch=self._prefetch)
             self._is_consuming = True
             self.on_consuming()
             return await lost

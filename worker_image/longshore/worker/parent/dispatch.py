@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -36,11 +37,11 @@ class Dispatch:
         judge: Judge,
         metrics: Metrics,
         job_log: JobLog,
-        hard_limit: float,
-        soft_limit: float,
         new_id: Callable[[], str],
     ) -> None:
         self.draining = False
+        """Nothing more is handed to children."""
+
         self.listeners: list[Callable[[], None]] = []
         """Told of every change of what is held."""
 
@@ -53,8 +54,6 @@ class Dispatch:
         self._judge = judge
         self._metrics = metrics
         self._job_log = job_log
-        self._hard_limit = hard_limit
-        self._soft_limit = soft_limit
         self._new_id = new_id
         self._waiting: deque[Work] = deque()
         self._running: dict[int, Work] = {}
@@ -64,6 +63,9 @@ class Dispatch:
         self._tickets = itertools.count(1)
         self._loop = asyncio.get_running_loop()
         self._quiet = asyncio.Event()
+        self._is_returning = False
+        """Nobody consumes any more: what still arrives goes back at once."""
+
         consumer.on_deliveries = self.on_deliveries
         consumer.on_void = self.on_void
 
@@ -96,9 +98,10 @@ class Dispatch:
         for delivery in deliveries:
             if work := self._work(delivery):
                 self._waiting.append(work)
-        if self.draining:
+        if self._is_returning:
             self.give_back_waiting()
         else:
+            # What is given back while we consume is ours again at once: a drain keeps it till then.
             self.on_room()
 
     def _work(self, delivery: Delivery) -> Work | None:
@@ -117,13 +120,14 @@ class Dispatch:
         except Exception as error:
             self._bury_undecodable(delivery, f"{type(error).__name__}: {error}")
             return None
+        limits = self._judge.limits(message.handler)
         work = Work(
             ticket=next(self._tickets),
             delivery=delivery,
             message=message,
-            max_attempts=self._judge.max_attempts(message.handler),
-            hard_limit=self._hard_limit,
-            soft_limit=self._soft_limit,
+            max_attempts=limits.max_attempts,
+            hard_limit=limits.hard_limit,
+            soft_limit=limits.soft_limit,
         )
         verdict = None if self.draining else self._judge.before(message)
         if verdict:
@@ -157,7 +161,7 @@ class Dispatch:
     def on_room(self) -> None:
         """Hand out what waits, as far as there is room."""
         waiting = self._waiting
-        while waiting:
+        while waiting and not self.draining:
             work = waiting[0]
             if work.message.expires_at and (verdict := self._judge.before(work.message)):
                 waiting.popleft()
@@ -199,7 +203,12 @@ class Dispatch:
         del self._running[work.ticket]
         self._metrics.run_seconds.observe(seconds)
         verdict = self._judge.after_death(work.message, death)
-        fields = {**work.fields(), "seconds": round(seconds, 4), "death": death.reason}
+        fields = {
+            **work.fields(),
+            "seconds": round(seconds, 4),
+            "death": death.reason,
+            "pid": death.pid,
+        }
         self._settle(work.delivery, verdict, fields=fields)
 
     def on_taken_back(self, works: list[Work]) -> None:
@@ -220,7 +229,7 @@ class Dispatch:
 
     def start_draining(self, *, requeue: bool) -> None:
         """Give back what has not begun; let the rest end, or with `requeue` ask it to."""
-        self.draining = True
+        self.draining = self._is_returning = True
         back, self._waiting = [*self._waiting], deque()
         for work in self._pool.take_back():
             del self._running[work.ticket]
@@ -282,7 +291,14 @@ class Dispatch:
         fields: dict[str, Any],
     ) -> None:
         try:
-            await self._publisher.publish(publication, wanted=lambda: delivery.void is None)
+            try:
+                await self._publish(publication, delivery)
+            except (struct.error, TypeError, ValueError) as error:
+                verdict = self._judge.unsendable(
+                    delivery.original, delivery.body, error=f"{type(error).__name__}: {error}"
+                )
+                if verdict.publication:
+                    await self._publish(verdict.publication, delivery)
         except asyncio.CancelledError:
             if delivery.void is None:
                 raise
@@ -291,6 +307,9 @@ class Dispatch:
         else:
             delivery.subscription.ack(delivery)
         self._tell(verdict, fields)
+
+    async def _publish(self, publication: Publication, delivery: Delivery) -> None:
+        await self._publisher.publish(publication, wanted=lambda: delivery.void is None)
 
     def _on_settled(self, task: asyncio.Task[None]) -> None:
         del self._settling[task]

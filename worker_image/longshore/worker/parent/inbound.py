@@ -15,8 +15,7 @@ from typing import Any
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
 
-UNDECODABLE_HEADERS = "longshore-undecodable-headers"
-"""Header of a dead letter that holds, as bytes, the header table nobody could read."""
+from longshore.contract.message import UNDECODABLE_HEADERS
 
 PIKA_SERIES = "1.4."
 """Versions of pika whose inside is known here."""

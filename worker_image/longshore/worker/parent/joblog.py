@@ -48,7 +48,8 @@ class JobLog:
 
     def settled(self, verdict: Verdict, fields: dict[str, object]) -> None:
         """Any other end."""
-        tell = log.info if verdict.outcome is Outcome.SUCCEEDED else log.warning
+        is_well = verdict.outcome is Outcome.SUCCEEDED or verdict.is_expected
+        tell = log.info if is_well else log.warning
         tell(
             "job",
             outcome=verdict.outcome,

@@ -5,7 +5,6 @@ It never runs user code and nothing in its event loop waits, so heartbeats go on
 
 import asyncio
 import contextlib
-import math
 import os
 import random
 import signal
@@ -20,14 +19,16 @@ from longshore.contract.config import OnTermination, WorkerConfig
 from longshore.contract.message import job_id
 from longshore.contract.names import AMQP_URL_ENV, POD_NAME_ENV
 from longshore.contract.reports import WorkerReport
+from longshore.contract.timing import most_held
 from longshore.worker import prctl, termination
-from longshore.worker.frames import ImportFailed, Ready
+from longshore.worker.control import CommandUnusable, ImportFailed, Ready
+from longshore.worker.limits import limits_of_queue
 from longshore.worker.parent import memory, processes
 from longshore.worker.parent.consumer import Consumer
 from longshore.worker.parent.cordon import Cordon
 from longshore.worker.parent.crash import fail_loudly
 from longshore.worker.parent.dispatch import Dispatch
-from longshore.worker.parent.flow import Flow
+from longshore.worker.parent.flow import Bounds, Flow
 from longshore.worker.parent.health import Health
 from longshore.worker.parent.joblog import JobLog
 from longshore.worker.parent.logs import Log, LogWriter
@@ -173,21 +174,22 @@ class _Worker:
             return self._ending.result()
         match ready.result():
             case Ready() as answer:
-                log.info("imported", handlers=sorted(answer.handlers))
+                log.info("imported", handlers=sorted(answer.handlers), any=answer.serves_any)
                 if answer.threads > 1:
                     log.warning("threads-at-import", threads=answer.threads)
                 return answer
             case ImportFailed() as failed:
-                termination.tell(
-                    f"cannot import handlers from {failed.module}: {failed.error}\n"
-                    f"{failed.traceback}"
-                )
+                termination.tell(f"cannot import {failed.what}: {failed.error}\n{failed.traceback}")
                 log.error(
                     "import-failed",
-                    module=failed.module,
+                    what=failed.what,
                     error=failed.error,
                     traceback=failed.traceback,
                 )
+                return IMPORT_FAILED
+            case CommandUnusable(error=error):
+                termination.tell(f"cannot run the command: {error}")
+                log.error("command-unusable", error=error, command=self._config.command)
                 return IMPORT_FAILED
             case None:
                 message = "the process that imports the handlers died: "
@@ -203,7 +205,7 @@ class _Worker:
             limits=Limits(
                 slots=config.slots,
                 kill_grace=config.kill_grace,
-                max_jobs=config.max_jobs_per_child,
+                max_jobs=config.jobs_per_child,
             ),
             on_kill=lambda cause: self._metrics.kills.update([cause]),
         )
@@ -212,6 +214,8 @@ class _Worker:
             host=_name(),
             retry=config.retry,
             handlers=ready.handlers,
+            others=limits_of_queue(config),
+            serves_any=ready.serves_any,
             now=_now,
             chance=random.random,
         )
@@ -227,8 +231,6 @@ class _Worker:
                 successes=config.log_successes,
                 now=time.time,
             ),
-            hard_limit=config.hard_limit,
-            soft_limit=math.inf if config.soft_limit is None else config.soft_limit,
             new_id=lambda: job_id(now=_now(), entropy=os.urandom(10)),
         )
         self._consumer.on_loss = lambda: self._metrics.reconnects.update(["consume"])
@@ -240,7 +242,14 @@ class _Worker:
         self._consumer.on_consuming = self._on_consuming
         self._start(self._cordon.run())
         if config.prefetch == "auto":
-            flow = Flow(dispatch, self._consumer, slots=config.slots)
+            most = most_held(
+                hard_limit=config.hard_limit,
+                kill_grace=config.kill_grace,
+                slots=config.slots,
+                ack_timeout=config.ack_timeout,
+            )
+            bounds = Bounds(slots=config.slots, most=most)
+            flow = Flow(dispatch, self._consumer, bounds=bounds)
             self._start(flow.run())
             dispatch.listeners.append(flow.note)
         pool.start(dispatch)

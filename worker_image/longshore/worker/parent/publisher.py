@@ -65,7 +65,10 @@ class Publisher:
                 beside.cancel()
 
     async def publish(self, publication: Publication, *, wanted: Callable[[], bool]) -> bool:
-        """Return True when the broker has confirmed; False once it is not `wanted` any more."""
+        """Return True when the broker has confirmed; False once it is not `wanted` any more.
+
+        Raises TypeError, ValueError or struct.error for properties that AMQP cannot carry.
+        """
         backoff = Backoff()
         while wanted():
             channel = await self._usable_channel()
@@ -114,6 +117,7 @@ class Publisher:
         """What went wrong; None when it was confirmed. Raises Lost."""
         settled: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         properties = pika.BasicProperties(**publication.properties)
+        _check_fits(properties, frame_max=channel.connection.params.frame_max)
         try:
             channel.basic_publish(
                 publication.exchange,
@@ -218,6 +222,20 @@ class Publisher:
 
 async def _nothing(_connection: Connection) -> None:
     pass
+
+
+def _check_fits(properties: pika.BasicProperties, *, frame_max: int) -> None:
+    # The broker would end the connection over it, and everybody's outcomes with it.
+    size = _CONTENT_HEADER + sum(map(len, properties.encode()))
+    if size > frame_max - _FRAME_EDGES:
+        raise ValueError(
+            f"properties and headers take {size} bytes; the frame that holds them all takes "
+            f"{frame_max - _FRAME_EDGES}"
+        )
+
+
+_FRAME_EDGES = 8
+_CONTENT_HEADER = 12
 
 
 class _Unconfirmed:
