@@ -45,6 +45,14 @@ e2e: venv cluster-up images ## tests on a real cluster
 bench-worker: venv brokers-up ## our worker beside its peers: benchmarks/results/worker.json
 	$(BIN)/python -m benchmarks.worker
 
+.PHONY: bench-cluster
+bench-cluster: venv cluster-up images ## scaling on a real cluster: benchmarks/results/cluster.json
+	$(BIN)/python -m benchmarks.cluster
+
+.PHONY: bench-scaling
+bench-scaling: venv ## the scaler beside KEDA and HPA, simulated: benchmarks/results/scaling.json
+	$(BIN)/python -m benchmarks.scaling
+
 .PHONY: cluster-up
 cluster-up: ## a one-node Kubernetes; LONGSHORE_CLUSTER=auto|kubeconfig|kind|embedded
 	$(DEV) cluster up

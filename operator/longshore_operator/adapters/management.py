@@ -8,7 +8,7 @@ import httpx
 
 from longshore_operator.core.credentials import Address
 from longshore_operator.core.inventory import Inventory
-from longshore_operator.core.permissions import Permissions, User
+from longshore_operator.core.permissions import Keys, Permissions, User
 from longshore_operator.core.topology import Binding, Exchange, Policy, Queue, Topology
 from longshore_operator.errors import Invalid, Transient
 
@@ -65,7 +65,8 @@ class Management:
             permissions={item["user"]: _permissions(item) for item in permissions},
         )
         for item in topics:
-            inventory.topics.setdefault(item["user"], {})[item["exchange"]] = item["write"]
+            keys = Keys(write=item["write"], read=item["read"])
+            inventory.topics.setdefault(item["user"], {})[item["exchange"]] = keys
         return inventory
 
     async def apply(self, topology: Topology) -> None:
@@ -102,7 +103,7 @@ class Management:
                 "topic-permissions",
                 self._vhost,
                 user.name,
-                body={"exchange": exchange, "write": keys, "read": "^$"},
+                body={"exchange": exchange, "write": keys.write, "read": keys.read},
             )
         rights = user.permissions
         await self._write(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from longshore.contract.features import Features
+from longshore.contract.orders import Order
 from longshore.contract.reports import WorkerReport
 from longshore_operator.api.v1alpha1 import BrokerSpec
 from longshore_operator.core.credentials import Address
@@ -53,9 +54,10 @@ class Depths(Protocol):
 
 
 class Fleet(Protocol):
-    """Hearing what workers report."""
+    """Hearing what workers report, and telling them what to do."""
 
     def reports(self, queue: str) -> Mapping[str, WorkerReport]: ...
+    def order(self, order: Order, *, queue: str, worker: str) -> None: ...
     def forget_silent(self) -> None: ...
 
 

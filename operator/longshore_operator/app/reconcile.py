@@ -12,7 +12,7 @@ from longshore_operator.core.credentials import password_in
 from longshore_operator.core.overlay import contains
 from longshore_operator.core.permissions import ROLES, Role, user
 from longshore_operator.core.topology import Topology
-from longshore_operator.core.workload import Owner, deployment
+from longshore_operator.core.workload import Owner, deployment, disruption_budget
 from longshore_operator.errors import Invalid
 
 OPERATOR = "longshore"
@@ -94,6 +94,7 @@ async def deploy(
         broker=str(session.address),
     )
     name = wanted["metadata"]["name"]
+    await cluster.apply_disruption_budget(disruption_budget(owner))
     live = await cluster.deployment(namespace=owner.namespace, name=name)
     if live is None:
         # Without `replicas` Kubernetes would start one worker before the scaler says none.

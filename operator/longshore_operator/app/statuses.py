@@ -21,6 +21,7 @@ from longshore_operator.app.world import Key, World
 from longshore_operator.core.pods import Pod, Trouble
 from longshore_operator.core.status import (
     PASSING,
+    TOLD,
     Facts,
     conditions,
     derived_timeouts,
@@ -80,6 +81,7 @@ class Statuses:
             pods=self.world.pods(key),
             replicas=deployment.replicas if deployment else None,
             decision=record.decision,
+            silent=record.silent,
         )
 
     def _session(self, task_queue: TaskQueueObject) -> Session | None:
@@ -121,7 +123,7 @@ class Statuses:
                 current=facts.replicas,
                 ready=sum(pod.ready for pod in facts.pods if not pod.ending),
             ),
-            scaling=_scaling(task_queue, record, now=now),
+            scaling=_scaling(task_queue, record, current=facts.replicas, now=now),
         )
 
 
@@ -132,13 +134,16 @@ def _running(pods: Iterable[Pod], reports: Mapping[str, WorkerReport]) -> int | 
     return sum(report.held for report in reports.values())
 
 
-def _scaling(task_queue: TaskQueueObject, record: Record, *, now: str) -> ScalingStatus | None:
+def _scaling(
+    task_queue: TaskQueueObject, record: Record, *, current: int | None, now: str
+) -> ScalingStatus | None:
     decision, before = record.decision, task_queue.status.scaling
     if decision is None:
         return before
-    is_same = before is not None and before.wanted == decision.replicas
+    is_same = before is not None and before.wanted == decision.wanted
     return ScalingStatus(
-        wanted=decision.replicas,
+        wanted=decision.wanted,
+        current=current,
         why=list(decision.why),
         since=before.since if before and is_same else now,
     )
@@ -161,7 +166,7 @@ def _is_news(before: Condition | None, *, now: Condition) -> bool:
     if now.type == "Ready":
         return now.status == "True" and (before is None or before.status != "True")
     return (
-        now.type != "ScalingActive"
+        (now.type != "ScalingActive" or now.reason in TOLD)
         and now.status == "False"
         and now.reason not in PASSING
         and (before is None or before.reason != now.reason)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from longshore_operator.core.credentials import is_password
-from longshore_operator.core.permissions import Permissions, User
+from longshore_operator.core.permissions import Keys, Permissions, User
 from longshore_operator.core.topology import Binding, Exchange, Policy, Queue, Topology
 
 
@@ -17,8 +17,8 @@ class Inventory:
     policies: dict[str, Policy] = field(default_factory=dict)
     password_hashes: dict[str, str] = field(default_factory=dict)
     permissions: dict[str, Permissions] = field(default_factory=dict)
-    topics: dict[str, dict[str, str]] = field(default_factory=dict)
-    """User → exchange → keys that it may write."""
+    topics: dict[str, dict[str, Keys]] = field(default_factory=dict)
+    """User → exchange → keys that it may use."""
 
     def missing(self, wanted: Topology) -> Topology:
         """The part of `wanted` that must be written."""

@@ -26,6 +26,9 @@ class Facts:
     pods: tuple[Pod, ...]
     replicas: int | None
     decision: Decision | None
+    silent: tuple[str, ...] = ()
+    """Ready workers that say nothing."""
+
     broker_version: str | None = None
 
 
@@ -117,6 +120,9 @@ _MAX_MESSAGE = 4096
 PASSING = frozenset({"Starting", "DeploymentUnknown"})
 """Reasons for missing workers that are part of a healthy life."""
 
+TOLD = frozenset({"ForeignAutoscaler", "WorkersSilent"})
+"""Reasons for not scaling that no other condition tells, and nobody has asked for."""
+
 
 def _broker(facts: Facts) -> _State:
     kind = "BrokerReachable"
@@ -179,6 +185,12 @@ def _scaling(facts: Facts) -> _State:
         )
     if decision.holds:
         return _State(type=kind, status="False", reason=decision.holds, message=decision.why[-1])
+    if facts.silent:
+        message = (
+            f"{len(facts.silent)} workers are ready and say nothing, {facts.silent[0]} among them: "
+            "nobody is taken away until they do"
+        )
+        return _State(type=kind, status="False", reason="WorkersSilent", message=message)
     return _State(type=kind, status="True", reason="Scaling", message="workers follow the work")
 
 

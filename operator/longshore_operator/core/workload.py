@@ -23,6 +23,12 @@ HASH_ANNOTATION = "longshore.dev/spec-hash"
 BROKER_ANNOTATION = "longshore.dev/broker"
 """Annotation of worker pods: host, port and vhost that they connect to."""
 
+ZONE, NODE = "topology.kubernetes.io/zone", "kubernetes.io/hostname"
+
+MAX_DISRUPTED = "10%"
+"""Workers that may be evicted at the same time, rounded up. One that drains counts until its
+replacement is ready, not until its last job has ended."""
+
 CONTAINER = "worker"
 HTTP_PORT = 9090
 
@@ -149,10 +155,25 @@ def deployment(
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": body}
 
 
+def disruption_budget(owner: Owner) -> dict[str, Any]:
+    """How many workers may be evicted at a time, as when nodes are drained."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": owner.metadata(worker_name(owner.name)),
+        "spec": {
+            "maxUnavailable": MAX_DISRUPTED,
+            "selector": {"matchLabels": {TASK_QUEUE_LABEL: owner.name}},
+            # One that is not ready holds up no node: it drains like any other.
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
+    }
+
+
 def _pod_template(
     owner: Owner, *, spec: TaskQueueSpec, timeouts: Timeouts, config: WorkerConfig
 ) -> dict[str, Any]:
-    annotations = {} if timeouts.evictable else dict(_NOT_EVICTABLE)
+    annotations = {} if timeouts.evictable else dict(NOT_EVICTABLE)
     return {
         "metadata": {"labels": owner.labels()}
         | ({"annotations": annotations} if annotations else {}),
@@ -162,6 +183,7 @@ def _pod_template(
             # Workers never talk to Kubernetes.
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
+            "topologySpreadConstraints": [_spread(owner, over=ZONE), _spread(owner, over=NODE)],
             "securityContext": {
                 "runAsNonRoot": True,
                 "seccompProfile": {"type": "RuntimeDefault"},
@@ -170,7 +192,19 @@ def _pod_template(
     }
 
 
-_NOT_EVICTABLE = {
+def _spread(owner: Owner, *, over: str) -> dict[str, Any]:
+    """Evenly where that can be had; a worker that runs anywhere is better than none."""
+    return {
+        "topologyKey": over,
+        "maxSkew": 1,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": {TASK_QUEUE_LABEL: owner.name}},
+        # Of one template at a time: a rollout's new pods are spread among themselves.
+        "matchLabelKeys": ["pod-template-hash"],
+    }
+
+
+NOT_EVICTABLE = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
     "karpenter.sh/do-not-disrupt": "true",
 }

@@ -21,6 +21,7 @@ WELL = Facts(
     replicas=0,
     decision=Decision(replicas=0, why=("0 wanted",)),
 )
+SILENT = replace(WELL, silent=("p",))
 CRASH = Trouble(reason="WorkerCrashed", message="pod p: No module named 'media'")
 
 
@@ -148,3 +149,14 @@ def test_a_merge_patch_makes_one_from_the_other_and_is_empty_when_they_are_equal
 ) -> None:
     assert patched(before, merge_patch(before, after)) == after
     assert merge_patch(after, after) == {}
+
+
+def test_workers_that_are_silent_are_a_condition_of_scaling_alone() -> None:
+    found = made(SILENT)
+
+    assert (found["ScalingActive"].status, found["ScalingActive"].reason) == (
+        "False",
+        "WorkersSilent",
+    )
+    assert "p" in found["ScalingActive"].message
+    assert found["Ready"].status == "True"

@@ -4,7 +4,13 @@ from longshore.contract.config import WorkerConfig
 from longshore.contract.names import POD_NAME_ENV, WORKER_CONFIG_ENV
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
 from longshore_operator.core.overlay import contains
-from longshore_operator.core.workload import deployment, timeouts
+from longshore_operator.core.workload import (
+    NODE,
+    ZONE,
+    deployment,
+    disruption_budget,
+    timeouts,
+)
 from tests.unit.operator.specs import OWNER, V4_3, spec, worker
 
 
@@ -161,3 +167,15 @@ def test_a_pod_template_is_merged_by_name_and_keeps_the_selector_true() -> None:
     assert container(task_queue)["image"] == "registry.example/media:1"
     assert container(task_queue)["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
     assert template["spec"]["nodeSelector"] == {"gpu": "yes"}
+
+
+def test_workers_are_spread_and_evicted_a_few_at_a_time() -> None:
+    spread = pod()["spec"]["topologySpreadConstraints"]
+    budget = disruption_budget(OWNER)
+
+    assert [each["topologyKey"] for each in spread] == [ZONE, NODE]
+    for each in spread:
+        assert each["whenUnsatisfiable"] == "ScheduleAnyway"
+        assert each["labelSelector"] == budget["spec"]["selector"]
+    assert budget["spec"]["maxUnavailable"] == "10%"
+    assert budget["metadata"]["name"] == "transcode-worker"

@@ -102,5 +102,8 @@ class FakeConnection:
     def leave(self, channel: FakeChannel) -> None:
         del self.listeners[channel.channel_number]
 
+    async def closed(self) -> str:
+        return await asyncio.get_running_loop().create_future()
+
     async def close(self) -> None:
         pass

@@ -5,15 +5,13 @@ Field descriptions are what `kubectl explain` shows.
 
 from longshore_operator.api.v1alpha1.broker import Broker, BrokerFeatures, BrokerSpec, BrokerStatus
 from longshore_operator.api.v1alpha1.condition import Condition
+from longshore_operator.api.v1alpha1.scaling import Budget, Scaling, ScalingStatus, Schedule
 from longshore_operator.api.v1alpha1.task_queue import (
     DeadLetter,
     DeletionPolicy,
     DerivedTimeouts,
     Jobs,
     Priorities,
-    Scaling,
-    ScalingPolicy,
-    ScalingStatus,
     TaskQueue,
     TaskQueueSpec,
     TaskQueueStatus,
@@ -32,6 +30,7 @@ __all__ = [
     "BrokerFeatures",
     "BrokerSpec",
     "BrokerStatus",
+    "Budget",
     "Condition",
     "DeadLetter",
     "DeletionPolicy",
@@ -39,8 +38,8 @@ __all__ = [
     "Jobs",
     "Priorities",
     "Scaling",
-    "ScalingPolicy",
     "ScalingStatus",
+    "Schedule",
     "TaskQueue",
     "TaskQueueSpec",
     "TaskQueueStatus",

@@ -20,15 +20,9 @@ from longshore_operator.api.types import (
     rules,
 )
 from longshore_operator.api.v1alpha1.condition import Conditions
+from longshore_operator.api.v1alpha1.scaling import Scaling, ScalingStatus
 
 LONGEST_JOB = "720h"
-
-
-class ScalingPolicy(StrEnum):
-    """How the number of workers follows from the work."""
-
-    BACKLOG = "backlog"
-    FIXED = "fixed"
 
 
 class DeletionPolicy(StrEnum):
@@ -300,41 +294,6 @@ class Worker(Resource):
     )
 
 
-class Scaling(Resource):
-    """How many workers there are."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            {
-                "rule": "self.min <= self.max",
-                "message": "scaling.min must not exceed scaling.max",
-            }
-        )
-    )
-
-    min: int = Field(default=0, ge=0, le=10_000, description="Fewest workers.")
-    max: int = Field(default=10, ge=1, le=10_000, description="Most workers.")
-    policy: ScalingPolicy = Field(
-        default=ScalingPolicy.BACKLOG,
-        description="`backlog`: one worker for every `jobsPerWorker` jobs that wait or run. "
-        "`fixed`: always `max` workers.",
-    )
-    jobs_per_worker: int | None = Field(
-        default=None,
-        ge=1,
-        le=1_000_000,
-        description="Jobs, waiting or running, for which the policy `backlog` wants one worker. "
-        "Default: `worker.slots`, as many as one worker runs at a time.",
-    )
-    idle_grace: DurationOrZero = Field(
-        default=30.0,
-        description="How long workers must have been idle before some are taken away.",
-    )
-    paused: bool = Field(
-        default=False, description="Leave the number of workers as it is, whatever comes."
-    )
-
-
 class TaskQueueSpec(Resource):
     """What the user wants."""
 
@@ -399,20 +358,6 @@ class Workers(Resource):
 
     current: int | None = Field(default=None, description="Replicas asked of the Deployment.")
     ready: int | None = Field(default=None, description="Workers that are connected to RabbitMQ.")
-
-
-class ScalingStatus(Resource):
-    """What the scaler decided, and why."""
-
-    wanted: int | None = Field(
-        default=None, description="Workers that the scaler wants; absent while it holds."
-    )
-    why: list[Annotated[str, Field(max_length=512)]] = Field(
-        default=[], max_length=32, description="Each step that led to the number."
-    )
-    since: str | None = Field(
-        default=None, max_length=32, description="When the wanted number changed last."
-    )
 
 
 class Priorities(StrEnum):

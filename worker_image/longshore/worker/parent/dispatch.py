@@ -45,6 +45,9 @@ class Dispatch:
         self.listeners: list[Callable[[], None]] = []
         """Told of every change of what is held."""
 
+        self.latest_wait: float | None = None
+        """Seconds that the first attempt started last had waited since it was enqueued."""
+
         self._pool = pool
         self._consumer = consumer
         self._publisher = publisher
@@ -174,8 +177,9 @@ class Dispatch:
             waiting.popleft()
             self._running[work.ticket] = work
             if work.message.attempt == 1:
-                waited = (self._judge.now() - work.message.enqueued_at) / 1000
-                self._metrics.wait_seconds.observe(max(0.0, waited))
+                waited = max(0.0, (self._judge.now() - work.message.enqueued_at) / 1000)
+                self._metrics.wait_seconds.observe(waited)
+                self.latest_wait = waited
         self._changed()
 
     def on_ended(self, work: Work, ended: Ended) -> None:

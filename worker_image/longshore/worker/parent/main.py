@@ -25,6 +25,7 @@ from longshore.worker.control import CommandUnusable, ImportFailed, Ready
 from longshore.worker.limits import limits_of_queue
 from longshore.worker.parent import memory, processes
 from longshore.worker.parent.consumer import Consumer
+from longshore.worker.parent.cordon import Cordon
 from longshore.worker.parent.crash import fail_loudly
 from longshore.worker.parent.dispatch import Dispatch
 from longshore.worker.parent.flow import Bounds, Flow
@@ -32,6 +33,7 @@ from longshore.worker.parent.health import Health
 from longshore.worker.parent.joblog import JobLog
 from longshore.worker.parent.logs import Log, LogWriter
 from longshore.worker.parent.metrics import Metrics
+from longshore.worker.parent.orders import Orders
 from longshore.worker.parent.outcome import Judge, Outcome
 from longshore.worker.parent.pool import Limits, Pool
 from longshore.worker.parent.publisher import Publisher
@@ -103,6 +105,7 @@ class _Worker:
         self._zygote_pid = zygote_pid
         self._put_line = put_line
         self._started_at = _now()
+        self._consuming_at: int | None = None
         self._metrics = Metrics(slots=config.slots)
         self._tasks: list[asyncio.Task[Any]] = []
 
@@ -140,6 +143,9 @@ class _Worker:
             ack_timeout=config.ack_timeout,
         )
         self._publisher = Publisher(self._parameters)
+        self._cordon = Cordon(self._consumer, held=lambda: self._dispatch.held if self._pool else 0)
+        orders = Orders(queue=config.queue, worker=_name(), on_order=self._cordon.take)
+        self._publisher.beside = orders.listen
         self._health = Health(
             is_ready=lambda: self._consumer.is_consuming, metrics=self._metrics.render
         )
@@ -231,7 +237,10 @@ class _Worker:
         self._publisher.on_loss = lambda: self._metrics.reconnects.update(["publish"])
         self._metrics.busy = lambda: pool.busy
         self._reporter = Reporter(lambda: self._report(dispatch, pool), send=self._publisher.report)
-        dispatch.listeners.append(self._reporter.note_change)
+        dispatch.listeners += [self._reporter.note_change, self._cordon.note]
+        self._cordon.on_change = self._reporter.note_change
+        self._consumer.on_consuming = self._on_consuming
+        self._start(self._cordon.run())
         if config.prefetch == "auto":
             most = most_held(
                 hard_limit=config.hard_limit,
@@ -259,10 +268,19 @@ class _Worker:
             busy=pool.busy,
             held=dispatch.held,
             draining=dispatch.draining,
+            cordon=self._cordon.in_force,
             succeeded=settled[Outcome.SUCCEEDED],
             failed=settled[Outcome.RETRIED],
             dead=settled[Outcome.DEAD],
+            ran=self._metrics.run_seconds.count,
+            run_seconds=round(self._metrics.run_seconds.sum, 4),
+            wait=None if dispatch.latest_wait is None else round(dispatch.latest_wait, 3),
+            consuming_at=self._consuming_at,
         )
+
+    def _on_consuming(self) -> None:
+        self._consuming_at = self._consuming_at or _now()
+        self._reporter.note_change()
 
     async def _kill(self) -> None:
         """End all jobs while their deliveries are ours: no other worker has one of them yet."""

@@ -5,7 +5,7 @@ consumes.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pika
@@ -34,6 +34,9 @@ class Publisher:
 
     def __init__(self, parameters: pika.connection.Parameters) -> None:
         self.on_loss: Callable[[], None] = lambda: None
+        self.beside: Callable[[Connection], Awaitable[None]] = _nothing
+        """What else lives on the connection, for as long as it does."""
+
         self._parameters = parameters
         self._connection: Connection | None = None
         self._channel: Channel | None = None
@@ -47,15 +50,19 @@ class Publisher:
         backoff = Backoff()
         while True:
             self._connection = connection = await connect(self._parameters, purpose="publish")
-            while connection.is_open:
-                try:
-                    cause = await self._serve(connection)
-                    backoff.reset()
-                except Lost as error:
-                    cause = str(error)
-                log.warning("publisher-lost", cause=cause)
-                self.on_loss()
-                await backoff.pause()
+            beside = asyncio.ensure_future(self.beside(connection))
+            try:
+                while connection.is_open:
+                    try:
+                        cause = await self._serve(connection)
+                        backoff.reset()
+                    except Lost as error:
+                        cause = str(error)
+                    log.warning("publisher-lost", cause=cause)
+                    self.on_loss()
+                    await backoff.pause()
+            finally:
+                beside.cancel()
 
     async def publish(self, publication: Publication, *, wanted: Callable[[], bool]) -> bool:
         """Return True when the broker has confirmed; False once it is not `wanted` any more.
@@ -211,6 +218,10 @@ class Publisher:
             ):
                 waiting.returned = f"unroutable: {method.reply_code} {method.reply_text}"
                 return
+
+
+async def _nothing(_connection: Connection) -> None:
+    pass
 
 
 def _check_fits(properties: pika.BasicProperties, *, frame_max: int) -> None:
