@@ -45,6 +45,10 @@ e2e: venv cluster-up images ## tests on a real cluster
 bench-worker: venv brokers-up ## our worker beside its peers: benchmarks/results/worker.json
 	$(BIN)/python -m benchmarks.worker
 
+.PHONY: bench-operator
+bench-operator: venv cluster-up brokers-up ## the operator with a thousand TaskQueues: benchmarks/results/operator.json
+	$(BIN)/python -m benchmarks.operator
+
 .PHONY: cluster-up
 cluster-up: ## a one-node Kubernetes; LONGSHORE_CLUSTER=auto|kubeconfig|kind|embedded
 	$(DEV) cluster up

@@ -7,6 +7,7 @@ Exits 0 when every check is met, 1 when one is not, 2 when nothing could be meas
 """
 
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -95,6 +96,8 @@ BOUNDS = (
 @click.option("--output", default=RESULTS, type=click.Path(path_type=Path), show_default=True)
 def main(*, count: int, rounds: int, steady: float, series: str, output: Path) -> None:
     """Measure how the operator does with many TaskQueues."""
+    # So that whatever runs is ended, and all that was made is deleted.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     console = Console(width=None if sys.stdout.isatty() else 120)
     try:
         broker = Broker.from_record(series, root=ROOT)
