@@ -53,6 +53,10 @@ bench-cluster: venv cluster-up images ## scaling on a real cluster: benchmarks/r
 bench-scaling: venv ## the scaler beside KEDA and HPA, simulated: benchmarks/results/scaling.json
 	$(BIN)/python -m benchmarks.scaling
 
+.PHONY: bench-operator
+bench-operator: venv cluster-up brokers-up ## the operator with a thousand TaskQueues: benchmarks/results/operator.json
+	$(BIN)/python -m benchmarks.operator
+
 .PHONY: cluster-up
 cluster-up: ## a one-node Kubernetes; LONGSHORE_CLUSTER=auto|kubeconfig|kind|embedded
 	$(DEV) cluster up

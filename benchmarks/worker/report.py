@@ -52,7 +52,7 @@ class Report:
         """Rates with ratios, then every check."""
         if self.throughput:
             console.print(_rates(self.throughput))
-        console.print(_verdicts(self.checks))
+        console.print(verdicts(self.checks))
 
 
 def _rates(summaries: Sequence[Summary]) -> Table:
@@ -92,7 +92,7 @@ def _own_rate(summaries: Sequence[Summary], cell: str) -> float | None:
     return None
 
 
-def _verdicts(checks: Sequence[Check]) -> Table:
+def verdicts(checks: Sequence[Check]) -> Table:
     table = Table(title="what is asked, and what was measured")
     table.add_column("number")
     table.add_column("target", justify="right")
