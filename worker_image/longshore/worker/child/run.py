@@ -109,12 +109,12 @@ class _Child:
         except BaseException as error:  # a handler may raise anything
             ending = _ending_of(error)
         return Ended(
-            ticket=frame.ticket,
-            status=ending.status,
-            seconds=time.monotonic() - started,
-            error=ending.error,
-            traceback=ending.traceback,
-            delay=ending.delay,
+            frame.ticket,
+            ending.status,
+            time.monotonic() - started,
+            ending.error,
+            ending.traceback,
+            ending.delay,
         )
 
     def _call(self, frame: JobFrame) -> None:
@@ -122,7 +122,8 @@ class _Child:
         arguments = binding.arguments(frame.body)
         job = self._job(frame) if binding.takes_job else None
         result = binding.call(job, arguments)
-        if not inspect.isawaitable(result):
+        # Most return nothing, and `isawaitable` asks an abstract class.
+        if result is None or not inspect.isawaitable(result):
             return
         if self._runner is None:
             self._runner = asyncio.Runner()

@@ -1,7 +1,6 @@
 """The children: made, watched, killed, buried and replaced."""
 
 import asyncio
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -117,7 +116,8 @@ class Pool:
             return False
         if len(slot.busy) == 1:
             slot.begin(now)
-        self._clocks.note(slot)
+        if len(slot.busy) <= 2:  # a third changes nothing about what is due first
+            self._clocks.note(slot)
         return True
 
     def _hand_again_soon(self) -> None:
@@ -130,19 +130,15 @@ class Pool:
         self.listener.on_room()
 
     def _roomiest(self, now: float) -> Slot | None:
-        best, least = None, sys.maxsize
+        best, least, most = None, self.pace.depth, self._limits.max_jobs
         for slot in self.slots:
             held = len(slot.busy)
-            if held < least and self._has_room(slot, now):
+            if held >= least or slot.closing or (most and slot.served + held >= most):
+                continue
+            # Nothing is put behind a job that has already taken longer than another may wait.
+            if not held or now - slot.since < HOLD:
                 best, least = slot, held
         return best
-
-    def _has_room(self, slot: Slot, now: float) -> bool:
-        held = len(slot.busy)
-        if slot.closing or (self._limits.max_jobs and slot.served + held >= self._limits.max_jobs):
-            return False
-        # Nothing is put behind a job that has already taken longer than another may wait.
-        return not held or (held < self.pace.depth and now - slot.since < HOLD)
 
     def take_back(self) -> list[Work]:
         """Everything handed over that no child has begun."""
@@ -217,6 +213,7 @@ class Pool:
         if not records:
             return
         now = self._loop.time()
+        self._barren = 0
         for record in records:
             work = slot.running
             if work is None or work.ticket != record.ticket:
@@ -228,7 +225,6 @@ class Pool:
             slot.busy.popleft()
             slot.begin(now)
             slot.served += 1
-            self._barren = 0
             self.pace.note(record.seconds)
             self.listener.on_ended(work, record)
         if slot.busy:
