@@ -74,7 +74,8 @@ class Properties(Protocol):
     headers: Mapping[str, Any] | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, though nobody changes one: that takes three times as long to make, for each job.
+@dataclass(slots=True, kw_only=True)
 class Message:
     """One job as it travels. Times are milliseconds since the epoch."""
 

@@ -64,6 +64,7 @@ def run(config: WorkerConfig, *, url: str, control: socket.socket, zygote: int) 
         code = BAD_CONFIG
     else:
         worker = _Worker(config, parameters, control, zygote, put_line=writer.put)
+        prctl.give_back_memory()
         code = asyncio.run(worker.run())
     log.info("exit", code=code)
     writer.stop()
