@@ -8,7 +8,7 @@ from typing import Any
 import pika
 import pytest
 
-from longshore.contract.message import Message, Undecodable, decode
+from longshore.contract.message import MAX_TIME, Message, Undecodable, decode
 from longshore.worker.parent import plain
 from longshore.worker.parent.inbound import properties_in
 
@@ -41,7 +41,7 @@ def seen(header: bytes) -> Message | None:
         {},
         {"handler": "x" * 255, "priority": 31},
         {"handler": "größer", "attempt": 7},
-        {"enqueued_at": 2**63 - 1},
+        {"enqueued_at": MAX_TIME},
     ],
 )
 def test_a_job_of_our_own_client_is_read(fields: dict[str, Any]) -> None:

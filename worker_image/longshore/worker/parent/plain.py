@@ -7,7 +7,7 @@ headers of the producer's own. All else, down to a byte that is not as expected,
 
 import struct
 
-from longshore.contract.message import Message
+from longshore.contract.message import MAX_TIME, Message
 
 _LAYOUT = struct.Struct(
     ">42s"  # which properties there are, content type, length of the headers, name of the first
@@ -38,7 +38,7 @@ def read(header: bytes, body: bytes) -> Message | None:
         or id_length != _ID_LENGTH
         or name_length != len(header) - _LAYOUT.size
         or attempt < 1
-        or enqueued_at < 0
+        or not 0 <= enqueued_at <= MAX_TIME
     ):
         return None
     try:
