@@ -1,17 +1,18 @@
 """Our own worker as it is started to be measured: no cluster, no operator, otherwise the product.
 
-Run as a module: our client sends one job, as the peers' clients do.
+Run as a module: our client sends one job for the handler that is named, as the peers' clients do.
 """
 
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 from benchmarks.worker.broker import Broker, QueueType, Vhost
 from benchmarks.worker.diary import DIARY_ENV, Diary
@@ -55,7 +56,7 @@ class Running:
 def config(
     *,
     slots: int = 2,
-    prefetch: int = 2,
+    prefetch: int | Literal["auto"] = 2,
     hard_limit: float = HARD_LIMIT,
     soft_limit: float | None = None,
     heartbeat: float | None = None,
@@ -75,7 +76,7 @@ def config(
         soft_limit=soft_limit,
         kill_grace=5.0,
         slots=slots,
-        prefetch=prefetch,
+        prefetch=None if prefetch == "auto" else prefetch,
         requeue_on_termination=False,
         features=features_of("4.3"),
     )
@@ -110,12 +111,15 @@ def declare(vhost: Vhost, *, queue_type: QueueType) -> None:
 
 
 @contextmanager
-def running(broker: Broker, settings: WorkerConfig) -> Iterator[Running]:
+def running(
+    broker: Broker, settings: WorkerConfig, *, variables: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Running]:
     """A worker on a quorum queue in a vhost of its own, from the moment it consumes."""
     with broker.vhost() as vhost, TemporaryDirectory() as name, Client(vhost.url) as client:
         declare(vhost, queue_type=QueueType.QUORUM)
         diary = Path(name) / "diary"
         variables = {
+            **variables,
             **environment(vhost.url, settings),
             DIARY_ENV: str(diary),
             "PYTHONPATH": str(ROOT),
@@ -135,4 +139,4 @@ def running(broker: Broker, settings: WorkerConfig) -> Iterator[Running]:
 
 if __name__ == "__main__":
     with Client(os.environ[AMQP_URL_ENV]) as one:
-        one.enqueue(QUEUE, "noop", payload=PAYLOAD)
+        one.enqueue(QUEUE, sys.argv[1], payload=PAYLOAD)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks.worker import container, endurance, footprint, latency, lateness, prefetch
+from benchmarks.worker import container, deaths, endurance, footprint, latency, lateness, prefetch
 from benchmarks.worker.broker import Broker
 from benchmarks.worker.checks import Bound, Check
 from benchmarks.worker.errors import BenchmarkError
@@ -27,6 +27,7 @@ PARTS = {
     "prefetch": Part(prefetch.measure, prefetch.BOUNDS),
     "footprint": Part(footprint.measure, footprint.BOUNDS),
     "container": Part(container.measure, container.BOUNDS),
+    "deaths": Part(deaths.measure, deaths.BOUNDS),
     "endurance": Part(endurance.measure, endurance.BOUNDS),
 }
 

@@ -1,4 +1,4 @@
-"""Commands that need the operator's extra: `longshore crds` and `longshore status`."""
+"""Commands that need the operator's extra: `longshore crds`, `status` and `explain`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 
 import click
+from kubernetes import client
 from rich.console import Console
 from rich.live import Live
 
 from longshore_operator.api import crdgen
+from longshore_operator.cli_explain import explanation, read_history
 from longshore_operator.cli_status import TaskQueues, table
 
 WATCH_INTERVAL = 1.0
@@ -90,3 +92,27 @@ def status(
                 time.sleep(WATCH_INTERVAL)
         except KeyboardInterrupt:
             return
+
+
+@click.command
+@click.argument("queue")
+@click.option("-n", "--namespace", help="Default: the current context's namespace.")
+@click.option("--context", help="Context in the kubeconfig.")
+@click.option(
+    "--operator",
+    default="longshore-system/longshore",
+    show_default=True,
+    metavar="NAMESPACE/SERVICE",
+    help="The operator, which remembers the last hour.",
+)
+def explain(*, queue: str, namespace: str | None, context: str | None, operator: str) -> None:
+    """Say why a TaskQueue has as many workers as it has, and show its last hour.
+
+    QUEUE is a TaskQueue's name.
+    """
+    queues = TaskQueues.connect(context=context)
+    where = namespace or queues.default_namespace
+    (found,) = queues.read(namespace=where, name=queue)
+    history = read_history(client.CoreV1Api(), operator=operator, namespace=where, name=queue)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(explanation(found, history, now=time.time()))

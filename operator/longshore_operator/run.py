@@ -11,16 +11,22 @@ import kopf
 
 from longshore_operator import handlers
 from longshore_operator.adapters.cluster import Cluster
+from longshore_operator.adapters.http import serve
 from longshore_operator.adapters.rabbitmq import connect
 from longshore_operator.api.v1alpha1 import GROUP
+from longshore_operator.app.autoscalers import Autoscalers
 from longshore_operator.app.brokers import Brokers
+from longshore_operator.app.census import Census
 from longshore_operator.app.deletion import Deletion
 from longshore_operator.app.objects import FINALIZER
+from longshore_operator.app.protection import Protection
 from longshore_operator.app.reconciler import Reconciler
 from longshore_operator.app.record import Records
 from longshore_operator.app.scaler import Scaler
 from longshore_operator.app.statuses import Statuses
-from longshore_operator.app.world import World
+from longshore_operator.app.workers import Workers
+from longshore_operator.app.world import Key, World
+from longshore_operator.core.history import Hour
 from longshore_operator.core.workload import TASK_QUEUE_LABEL
 from longshore_operator.settings import Settings
 
@@ -57,8 +63,10 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
     scaler = Scaler(
         world=world,
         brokers=brokers,
-        cluster=cluster,
         records=records,
+        census=Census(world=world, cluster=cluster),
+        protection=Protection(world=world, cluster=cluster),
+        workers=Workers(cluster=cluster, new_id=lambda: secrets.token_hex(6)),
         statuses=Statuses(world=world, brokers=brokers, cluster=cluster, now=_now),
         clock=time.monotonic,
         interval=settings.tick,
@@ -73,14 +81,25 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         wake=reconciler.wake,
         is_alive=lambda: time.monotonic() - scaler.last_tick < settings.liveness_after,
     )
+    autoscalers = Autoscalers(world=world, cluster=cluster, namespace=settings.namespace)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with asyncio.TaskGroup() as group:
-        loops = [group.create_task(part.run()) for part in (scaler, reconciler, brokers)]
+        shown = await serve(
+            lambda namespace, name: _hour(records, (namespace, name)), port=settings.http_port
+        )
+        parts = (scaler, reconciler, brokers, autoscalers)
+        loops = [group.create_task(part.run()) for part in parts]
         await _watch(settings, wiring=wiring, stop=stop)
         for loop in loops:
             loop.cancel()
+        await shown.cleanup()
+
+
+def _hour(records: Records, key: Key) -> Hour | None:
+    record = records.known(key)
+    return Hour(moments=record.history.moments) if record else None
 
 
 async def _watch(settings: Settings, *, wiring: handlers.Wiring, stop: asyncio.Event) -> None:

@@ -22,6 +22,9 @@ class Settings(BaseModel):
     liveness_port: int = Field(default=8080, ge=1, le=65_535)
     """Port of `/healthz`, which fails when no tick has ended for `liveness_after`."""
 
+    http_port: int = Field(default=8081, ge=1, le=65_535)
+    """Port on which the last hour of each TaskQueue is shown to `longshore explain`."""
+
     liveness_after: Seconds = Field(default=120.0, ge=5)
     """Longer than many calls take that time out: a restart does not mend an API server."""
 

@@ -111,7 +111,7 @@ def test_a_trial_brings_rabbitmq_and_a_broker_that_leads_there(render: Render) -
         "vhost": "longshore",
         "heartbeat": "10s",
     }
-    assert rendered.one("Service")["metadata"]["name"] == "longshore-rabbitmq"
+    assert rendered.one("Service", name="longshore-rabbitmq")
     secret = rendered.one("Secret")
     assert secret["metadata"]["name"] == "longshore-rabbitmq"
     assert {"username", "password"} <= secret["data"].keys()
@@ -140,7 +140,21 @@ def test_ones_own_rabbitmq_is_all_that_is_used(render: Render) -> None:
         "vhost": "longshore",
         "heartbeat": "30s",
     }
-    assert not {"StatefulSet", "Secret", "Service"} & set(rendered.kinds())
+    assert not {"StatefulSet", "Secret"} & set(rendered.kinds())
+    assert "longshore-rabbitmq" not in str(rendered.objects)
+
+
+def test_the_service_leads_to_the_operators_port_for_explain(render: Render) -> None:
+    rendered = render(OWN)
+    service = rendered.one("Service")["spec"]
+    pod = rendered.one("Deployment")["spec"]["template"]
+
+    assert service["selector"].items() <= pod["metadata"]["labels"].items()
+    (container,) = pod["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    (port,) = service["ports"]
+    assert ports[port["targetPort"]] == port["port"] == 8081
+    assert {"name": "LONGSHORE_HTTP_PORT", "value": "8081"} in container["env"]
 
 
 def test_tls_and_who_may_use_it_are_passed_on(render: Render) -> None:

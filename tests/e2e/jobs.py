@@ -14,7 +14,9 @@ def note(job: Job, text: str) -> None:
 @handler
 def hold(job: Job, seconds: float) -> None:
     """Keep a worker busy."""
+    print("holding")
     time.sleep(seconds)
+    print("held")
 
 
 @handler(max_attempts=1)

@@ -103,3 +103,20 @@ def test_a_failed_job_ends_in_the_dead_letter_queue_with_its_story(tenant: Tenan
     assert letter["headers"]["longshore-dead-reason"] == "max-attempts"
     assert "no such film" in letter["headers"]["longshore-error"]
     assert "jobs.py" in letter["headers"]["longshore-traceback"]
+
+
+def test_a_command_runs_jobs_as_handlers_do(tenant: Tenant) -> None:
+    script = 'grep -q s3://in/1.mov || { echo "no source" >&2; exit 3; }'
+    command = {"isolation": "Exec", "command": ["sh", "-c", script]}
+    tenant.apply(worker={"handlers": None, **command})
+    tenant.wait_for_condition("Ready", "True")
+
+    with tenant.client() as client:
+        client.enqueue(tenant.queue(), "convert", source="s3://in/1.mov")
+        client.enqueue(tenant.queue(), "whatever", target="s3://out/1.mov")
+
+    settled(tenant, succeeded=1, dead=1)
+    (letter,) = tenant.dead_letters()
+    headers = letter["properties"]["headers"]
+    assert headers["longshore-error"] == "CommandFailed: exited with code 3"
+    assert headers["longshore-traceback"] == "no source\n"

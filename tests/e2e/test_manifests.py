@@ -17,6 +17,35 @@ BAD = {
     "no_time_at_all": ({"timeLimit": {"hard": "0s"}}, ["spec.timeLimit"]),
     "unknown_field": ({"worker": {"imagge": "x"}}, ["unknown field", "spec.worker.imagge"]),
     "no_handlers": ({"worker": {"handlers": []}}, ["spec.worker.handlers"]),
+    "handlers_left_out": (
+        {"worker": {"handlers": None}},
+        ["spec.worker", "worker.handlers is missing", "worker.isolation"],
+    ),
+    "no_command": (
+        {"worker": {"handlers": None, "isolation": "Exec"}},
+        ["spec.worker", "worker.command is missing", "worker.isolation Exec"],
+    ),
+    "a_command_that_nothing_runs": (
+        {"worker": {"command": ["/app/convert"]}},
+        ["spec.worker", "worker.command is of no use", "worker.isolation"],
+    ),
+    "handlers_that_nothing_runs": (
+        {"worker": {"isolation": "Exec", "command": ["/app/convert"]}},
+        ["spec.worker", "worker.handlers is of no use", "worker.isolation Exec"],
+    ),
+    "unknown_isolation": ({"worker": {"isolation": "warm"}}, ["spec.worker.isolation", "Warm"]),
+    "prefetch_of_nothing": (
+        {"worker": {"prefetch": 0}},
+        ["spec.worker.prefetch", "must be `auto` or a whole number from 1 to 1000"],
+    ),
+    "prefetch_in_words": (
+        {"worker": {"prefetch": "many"}},
+        ["spec.worker.prefetch", "must be `auto` or a whole number from 1 to 1000"],
+    ),
+    "prefetch_below_slots": (
+        {"worker": {"prefetch": 2, "slots": 3}},
+        ["spec.worker", "worker.prefetch", "worker.slots"],
+    ),
     "unknown_policy_value": (
         {"deletionPolicy": "Whatever"},
         ["spec.deletionPolicy", "RetainIfNotEmpty"],
@@ -28,6 +57,11 @@ BAD = {
         ["queue.deliveryLimit", "retry.maxAttempts"],
     ),
     "odd_queue_name": ({"queue": {"name": "a\nb"}}, ["spec.queue.name"]),
+    "max_age_before_any_retry": (
+        {"retry": {"initialDelay": "10s", "maxAge": "10s"}},
+        ["spec.retry", "initialDelay (10s)", "maxAge (10s)", "maxAttempts to 1"],
+    ),
+    "middleware_twice": ({"worker": {"middleware": ["a", "a"]}}, ["spec.worker.middleware", "a"]),
     "negative_attempts": ({"retry": {"maxAttempts": 0}}, ["spec.retry.maxAttempts"]),
 }
 
@@ -68,6 +102,16 @@ def test_the_shortest_manifest_is_complete(server: Tenant) -> None:
 
     assert (spec["scaling"]["min"], spec["scaling"]["max"]) == (0, 10)
     assert spec["retry"]["maxAttempts"] == 5
+    assert (spec["worker"]["isolation"], spec["worker"]["prefetch"]) == ("Warm", "auto")
+
+
+def test_a_command_needs_no_handlers(server: Tenant) -> None:
+    runs = {"handlers": None, "isolation": "Exec", "command": ["/app/convert", "--fast"]}
+
+    spec = server.dry_run(server.manifest(worker={**runs, "slots": 2, "prefetch": 4}))["spec"]
+
+    assert spec["worker"]["command"] == ["/app/convert", "--fast"]
+    assert spec["worker"]["prefetch"] == 4
 
 
 CHANGED = {

@@ -23,11 +23,13 @@ def declare_queue(channel: BlockingChannel, queue: str) -> None:
     """A job queue and its dead letters."""
     _declare(
         channel,
-        Topology(
-            queues=(QueueObject(name=queue), QueueObject(name=dead_queue_name(queue))),
-            bindings=(*entry_bindings(queue), dead_binding(queue)),
-        ),
+        Topology(queues=queues_of(queue), bindings=(*entry_bindings(queue), dead_binding(queue))),
     )
+
+
+def queues_of(queue: str) -> tuple[QueueObject, QueueObject]:
+    """The job queue and that of its dead letters."""
+    return QueueObject(name=queue), QueueObject(name=dead_queue_name(queue))
 
 
 def _declare(channel: BlockingChannel, topology: Topology) -> None:

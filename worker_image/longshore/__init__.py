@@ -16,6 +16,7 @@ from longshore.errors import (
     InvalidAddress,
     InvalidJob,
     LongshoreError,
+    MiddlewareError,
     NotPermitted,
     QueueFull,
     QueueNotFound,
@@ -24,8 +25,9 @@ from longshore.errors import (
     SoftTimeLimit,
 )
 
-# Not lazily: the module of the same name would take the decorator's place once it is imported.
+# Not lazily: modules of the same names would take the decorators' places once they are imported.
 from longshore.handler import Job, handler
+from longshore.middleware import Middleware, middleware
 
 if TYPE_CHECKING:
     from longshore.client import Client
@@ -43,6 +45,8 @@ __all__ = [
     "InvalidJob",
     "Job",
     "LongshoreError",
+    "Middleware",
+    "MiddlewareError",
     "NotPermitted",
     "QueueFull",
     "QueueNotFound",
@@ -50,6 +54,7 @@ __all__ = [
     "Snooze",
     "SoftTimeLimit",
     "handler",
+    "middleware",
 ]
 
 

@@ -27,7 +27,8 @@ class Binding:
     def __init__(self, spec: HandlerSpec) -> None:
         _refuse_generators(spec)
         self._function = spec.function
-        self.max_attempts = spec.max_attempts
+        self.throws = spec.throws
+        self.retry_when = spec.retry_when
         parameters = list(inspect.signature(spec.function).parameters.values())
         annotations = _annotations(spec)
         self.takes_job = bool(parameters) and annotations.get(parameters[0].name) is Job

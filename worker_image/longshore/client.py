@@ -9,12 +9,16 @@ from types import TracebackType
 from typing import Any, Self
 
 from longshore import submission
+from longshore.contract.message import TRACEPARENT
 from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV
 from longshore.errors import InvalidAddress
 from longshore.publisher import Publisher
 from longshore.submission import Handler, Span
 
 DEFAULT_TIMEOUT = 30.0
+
+TraceHeaders = Callable[[], Mapping[str, str]]
+"""Headers with the trace of the moment."""
 
 
 class Client:
@@ -34,22 +38,34 @@ class Client:
         *,
         timeout: Span = DEFAULT_TIMEOUT,
         authority: str | None = None,
+        trace_headers: TraceHeaders | None = None,
         now: Callable[[], float] = time.time,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         """`url` is `amqp://user:password@host:port/vhost`, or `amqps://…` for TLS.
 
         `authority` is the certificate authority to trust with TLS, in PEM form; the system's are
-        when it is absent. Raises InvalidAddress.
+        when it is absent.
+
+        `trace_headers` is asked at each job for the headers that carry the current trace, such as
+        `longshore.integrations.opentelemetry.trace_headers`; without it, jobs carry a trace only
+        where `headers` give a `traceparent`.
+
+        Raises InvalidAddress.
         """
         self._publisher = Publisher(url, authority=authority)
         self._timeout = submission.seconds("timeout", timeout)
+        self._trace_headers = trace_headers
         self._now = now
         self._entropy = entropy
 
     @classmethod
     def from_env(
-        cls, environment: Mapping[str, str] = os.environ, *, timeout: Span = DEFAULT_TIMEOUT
+        cls,
+        environment: Mapping[str, str] = os.environ,
+        *,
+        timeout: Span = DEFAULT_TIMEOUT,
+        trace_headers: TraceHeaders | None = None,
     ) -> Self:
         """A Client for the address in `LONGSHORE_AMQP_URL`, a key of each producer's Secret.
 
@@ -60,7 +76,12 @@ class Client:
             raise InvalidAddress(
                 f"{AMQP_URL_ENV} is not set; take it from the Secret NAME-producer of a TaskQueue"
             )
-        return cls(url, timeout=timeout, authority=environment.get(AMQP_CA_ENV))
+        return cls(
+            url,
+            timeout=timeout,
+            authority=environment.get(AMQP_CA_ENV),
+            trace_headers=trace_headers,
+        )
 
     def enqueue(
         self,
@@ -80,7 +101,8 @@ class Client:
         decorates, whose signature `arguments` are then checked against, or just its name.
         `delay` and `expires_in` are seconds, a timedelta or a string such as `"10m"`; `delay` is
         rounded up to whole seconds, and a job that has not started `expires_in` after now never
-        does. `priority` is 0 to 31, higher first. `headers` travel with the job for life.
+        does. `priority` is 0 to 31, higher first. `headers` travel with the job for life; a
+        `traceparent` among them puts the job into that trace.
 
         A handler with a parameter of one of these four names takes its arguments by `send`.
         Raises InvalidJob before anything is sent, else another EnqueueError. That a queue does not
@@ -117,12 +139,17 @@ class Client:
             delay=delay,
             priority=priority,
             expires_in=expires_in,
-            headers=headers or {},
+            headers=self._traced(headers or {}),
             now=int(self._now() * 1000),
             entropy=self._entropy(10),
         )
         self._publisher.publish(publication, timeout=self._timeout)
         return str(publication.properties["message_id"])
+
+    def _traced(self, headers: Mapping[str, Any]) -> Mapping[str, Any]:
+        if self._trace_headers is None or TRACEPARENT in headers:
+            return headers
+        return {**self._trace_headers(), **headers}
 
     def close(self) -> None:
         """Close the connection. The next job would open another."""

@@ -85,6 +85,10 @@ class DuplicateHandler(HandlerError):
     """Two handlers answer to one name."""
 
 
+class MiddlewareError(LongshoreError):
+    """A middleware that cannot be loaded, or that failed; the message says which."""
+
+
 # Why a job was not enqueued
 
 

@@ -8,12 +8,22 @@ a worker finds handlers by importing the modules it is told to serve.
 """
 
 import importlib
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar, overload
 
-from longshore.errors import DuplicateHandler
+from longshore.contract.durations import parse_duration
+from longshore.errors import (
+    Discard,
+    DuplicateHandler,
+    Interrupted,
+    MiddlewareError,
+    Retry,
+    Snooze,
+    SoftTimeLimit,
+)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -29,6 +39,21 @@ class HandlerSpec:
     max_attempts: int | None = None
     """Overrides the queue's `retry.maxAttempts`."""
 
+    max_age: float | None = None
+    """Seconds; overrides the queue's `retry.maxAge`."""
+
+    hard_limit: float | None = None
+    """Seconds; lowers the queue's `timeLimit.hard`."""
+
+    soft_limit: float | None = None
+    """Seconds; lowers the queue's `timeLimit.soft`."""
+
+    retry_when: Callable[[Exception], bool] | None = None
+    """Whether a job that failed with this exception is tried again."""
+
+    throws: tuple[type[Exception], ...] = ()
+    """Failures that are expected, and final."""
+
     @property
     def place(self) -> str:
         """Where the function is written, as `file:line`."""
@@ -43,6 +68,9 @@ class Job:
     """The job that runs, for a handler whose first parameter is annotated `Job`."""
 
     id: str
+    handler: str
+    """Wire name of its handler."""
+
     attempt: int
     """Counts from 1."""
 
@@ -58,8 +86,9 @@ class Job:
     headers: Mapping[str, Any] = field(default_factory=dict)
     """Headers of the producer's own."""
 
-    _report: Callable[[object], None] = field(repr=False, compare=False)
-    _is_lost: Callable[[], bool] = field(repr=False, compare=False)
+    _throws: tuple[type[Exception], ...] = field(default=(), repr=False, compare=False)
+    _report: Callable[[object], None] = field(default=lambda _: None, repr=False, compare=False)
+    _is_lost: Callable[[], bool] = field(default=lambda: False, repr=False, compare=False)
 
     def progress(self, value: object) -> None:
         """Tell how far the job is: anything that JSON can say.
@@ -73,6 +102,18 @@ class Job:
         """Whether the broker has given the job to somebody else: stop, the outcome is void."""
         return self._is_lost()
 
+    def expects(self, error: BaseException) -> bool:
+        """Whether this way to end was announced, so that nobody need be alarmed.
+
+        True for `Retry`, `Snooze`, `Discard`, what the handler `throws`, and a run that the worker
+        cuts short for reasons of its own; False for any other failure.
+        """
+        if isinstance(error, Interrupted):
+            return not isinstance(error, SoftTimeLimit)
+        if isinstance(error, MiddlewareError):
+            return False
+        return isinstance(error, (Retry, Snooze, Discard, *self._throws))
+
     @property
     def seconds_left(self) -> float:
         """Time until `deadline`."""
@@ -85,7 +126,14 @@ def handler(function: Function, /) -> Function: ...
 
 @overload
 def handler(
-    *, name: str | None = None, max_attempts: int | None = None
+    *,
+    name: str | None = None,
+    max_attempts: int | None = None,
+    max_age: float | str | None = None,
+    hard_limit: float | str | None = None,
+    soft_limit: float | str | None = None,
+    retry_when: Callable[[Exception], bool] | None = None,
+    throws: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> Callable[[Function], Function]: ...
 
 
@@ -95,20 +143,39 @@ def handler(
     *,
     name: str | None = None,
     max_attempts: int | None = None,
+    max_age: float | str | None = None,
+    hard_limit: float | str | None = None,
+    soft_limit: float | str | None = None,
+    retry_when: Callable[[Exception], bool] | None = None,
+    throws: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> Any:
     """Make a function, sync or async, the handler of jobs named `name` (default: its own name).
 
-    Raises ValueError when `max_attempts` is less than 1 or the name is empty or too long.
+    Durations are seconds or like `"10m"`. `max_attempts` and `max_age` take the place of the
+    queue's `retry.maxAttempts` and `retry.maxAge`. `hard_limit` and `soft_limit` lower those of the
+    queue's `timeLimit`; a worker whose queue allows less than they ask for does not start.
+
+    `retry_when` is asked about each exception but `Retry`, `Snooze` and `Discard`; False makes the
+    job a dead letter without another attempt. `throws` are failures that belong to the job's
+    business: not tried again either, and told as news instead of as a fault.
+
+    Raises ValueError or TypeError for an option that makes no sense anywhere.
     """
     if max_attempts is not None and max_attempts < 1:
         raise ValueError(f"max_attempts is {max_attempts}; it must be 1 or more")
     if name is not None and not 0 < len(name.encode()) <= _MAX_NAME:
         raise ValueError(f"name {name!r} must have 1 to {_MAX_NAME} bytes")
+    options: dict[str, Any] = {
+        "max_attempts": max_attempts,
+        "max_age": _duration("max_age", max_age),
+        "hard_limit": _duration("hard_limit", hard_limit),
+        "soft_limit": _duration("soft_limit", soft_limit),
+        "retry_when": _predicate(retry_when),
+        "throws": _exceptions(throws),
+    }
 
     def decorate(function: Function) -> Function:
-        spec = HandlerSpec(
-            name=name or function.__name__, function=function, max_attempts=max_attempts
-        )
+        spec = HandlerSpec(name=name or function.__name__, function=function, **options)
         setattr(function, _SPEC, spec)
         _decorated.append(spec)
         return function
@@ -137,6 +204,32 @@ def discover(modules: Iterable[str]) -> dict[str, HandlerSpec]:
                     "give one of them another name with @handler(name=...)"
                 )
     return found
+
+
+def _duration(option: str, value: float | str | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        seconds = parse_duration(value) if isinstance(value, str) else float(value)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{option}: {error}") from None
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"{option} is {value!r}; it must be longer than 0 seconds")
+    return seconds
+
+
+def _predicate(asked: object) -> object:
+    if asked is not None and (not callable(asked) or inspect.iscoroutinefunction(asked)):
+        raise TypeError(f"retry_when is {asked!r}; it must be a function, and not an async one")
+    return asked
+
+
+def _exceptions(throws: object) -> tuple[object, ...]:
+    kinds = throws if isinstance(throws, tuple) else (throws,)
+    for kind in kinds:
+        if not isinstance(kind, type) or not issubclass(kind, Exception):
+            raise TypeError(f"throws has {kind!r}; it takes subclasses of Exception")
+    return kinds
 
 
 _SPEC = "__longshore_handler__"

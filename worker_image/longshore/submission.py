@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import lru_cache
@@ -14,7 +15,7 @@ from pika.exceptions import AMQPError
 
 from longshore.binding import Binding, InvalidArguments
 from longshore.contract import delays, durations, names
-from longshore.contract.message import MAX_PRIORITY, Message, job_id
+from longshore.contract.message import MAX_PRIORITY, TRACEPARENT, Message, job_id
 from longshore.errors import HandlerError, InvalidJob
 from longshore.handler import HandlerSpec, spec_of
 from longshore.link import Publication
@@ -34,6 +35,7 @@ _MAX_HEADERS = 32 * 1024
 of a dead letter tell an error and a traceback too."""
 
 _RESERVED_HEADERS = ("longshore-", "x-")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 
 
 def publication(
@@ -55,6 +57,7 @@ def publication(
     _check_arguments(handler, body)
     wait = seconds("delay", delay)
     exchange, routing_key = _route(queue, delay=wait)
+    traceparent, others = _trace(_headers(headers))
     message = Message(
         id=job_id(now=now, entropy=entropy),
         handler=_short(name),
@@ -62,7 +65,8 @@ def publication(
         enqueued_at=now,
         priority=_priority(priority),
         expires_at=_expiry(expires_in, delay=wait, now=now),
-        headers=_headers(headers),
+        traceparent=traceparent,
+        headers=others,
     )
     return Publication(
         queue=queue,
@@ -187,6 +191,19 @@ def _headers(headers: Mapping[str, Any]) -> Mapping[str, Any]:
     if size > _MAX_HEADERS:
         raise InvalidJob(f"headers have {size} bytes encoded; {_MAX_HEADERS} are the most")
     return headers
+
+
+def _trace(headers: Mapping[str, Any]) -> tuple[str | None, Mapping[str, Any]]:
+    """The trace context among `headers`, and the others."""
+    if TRACEPARENT not in headers:
+        return None, headers
+    traceparent = headers[TRACEPARENT]
+    if not isinstance(traceparent, str) or not _TRACEPARENT.fullmatch(traceparent):
+        raise InvalidJob(
+            f"header 'traceparent' is {traceparent!r}; W3C trace context wants "
+            "VERSION-TRACE-SPAN-FLAGS, like 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        )
+    return traceparent, {name: headers[name] for name in headers if name != TRACEPARENT}
 
 
 def _encode(arguments: Mapping[str, Any]) -> bytes:

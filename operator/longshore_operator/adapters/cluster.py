@@ -69,6 +69,11 @@ class Cluster:
         """Server-side apply of a Secret."""
         await self._apply(_path(body, "/api/v1", "secrets"), body, manager=OPERATOR)
 
+    async def apply_disruption_budget(self, body: Mapping[str, Any]) -> None:
+        """Server-side apply of a PodDisruptionBudget."""
+        path = _path(body, "/apis/policy/v1", "poddisruptionbudgets")
+        await self._apply(path, body, manager=OPERATOR)
+
     async def deployment(self, *, namespace: str, name: str) -> Mapping[str, Any] | None:
         """A Deployment; None when there is none."""
         return await self._read(_deployment(namespace, name))
@@ -77,18 +82,58 @@ class Cluster:
         """Server-side apply of a Deployment, under the operator's name."""
         await self._apply(_path(body, "/apis/apps/v1", "deployments"), body, manager=OPERATOR)
 
-    async def scale(self, *, namespace: str, name: str, replicas: int) -> None:
+    async def scale(self, *, namespace: str, name: str, replicas: int) -> int:
         """Server-side apply of `replicas` alone, under the scaler's name.
 
         Not a patch of `/scale`: there 0 counts as no value, and nobody would own the field.
         """
+        return await self._scale(namespace, name, replicas=replicas)
+
+    async def shrink(self, *, namespace: str, name: str, before: int, to: int) -> int:
+        """Set `replicas` if they are `before` and the Deployment does not change meanwhile."""
+        live = await self._send("GET", _deployment(namespace, name))
+        if live["spec"].get("replicas", 1) != before:
+            text = f"Deployment {namespace}/{name} has not {before} replicas any more"
+            raise Transient(text, reason="Conflict")
+        version = live["metadata"]["resourceVersion"]
+        return await self._scale(namespace, name, replicas=to, resourceVersion=version)
+
+    async def _scale(self, namespace: str, name: str, *, replicas: int, **metadata: str) -> int:
         body = {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": {"name": name, "namespace": namespace},
+            "metadata": {"name": name, "namespace": namespace, **metadata},
             "spec": {"replicas": replicas},
         }
-        await self._apply(_deployment(namespace, name), body, manager=SCALER)
+        after = await self._apply(_deployment(namespace, name), body, manager=SCALER)
+        generation: int = after["metadata"]["generation"]
+        return generation
+
+    async def has_pod(self, *, namespace: str, name: str, uid: str) -> bool:
+        """Whether this very pod is there."""
+        found = await self._read(_pod(namespace, name))
+        return found is not None and found["metadata"]["uid"] == uid
+
+    async def autoscalers(self, *, namespace: str | None) -> list[Mapping[str, Any]]:
+        """All HorizontalPodAutoscalers, of one namespace or of the cluster."""
+        where = f"/namespaces/{namespace}" if namespace else ""
+        found: list[Mapping[str, Any]] = (
+            await self._send("GET", f"/apis/autoscaling/v2{where}/horizontalpodautoscalers")
+        )["items"]
+        return found
+
+    async def annotate_pod(
+        self, *, namespace: str, name: str, uid: str, annotations: Mapping[str, str | None]
+    ) -> None:
+        """Set annotations of this very pod; None removes."""
+        body = {"metadata": {"uid": uid, "annotations": dict(annotations)}}
+        await self._send(
+            "PATCH",
+            _pod(namespace, name),
+            body=body,
+            content_type=MERGE,
+            query=[("fieldManager", SCALER)],
+        )
 
     async def patch_task_queue_status(
         self, *, namespace: str, name: str, patch: Mapping[str, Any]
@@ -143,9 +188,9 @@ class Cluster:
             return None
         return found
 
-    async def _apply(self, path: str, body: Mapping[str, Any], *, manager: str) -> None:
+    async def _apply(self, path: str, body: Mapping[str, Any], *, manager: str) -> Any:
         query = [("fieldManager", manager), ("force", "true")]
-        await self._send("PATCH", path, body=body, content_type=APPLY, query=query)
+        return await self._send("PATCH", path, body=body, content_type=APPLY, query=query)
 
     async def _patch_status(self, path: str, patch: Mapping[str, Any]) -> None:
         try:
@@ -210,6 +255,10 @@ def _refusal(what: str, status: int | None, content: Any) -> OperatorError:
 
 def _deployment(namespace: str, name: str) -> str:
     return f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
+
+
+def _pod(namespace: str, name: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/pods/{name}"
 
 
 def _path(body: Mapping[str, Any], root: str, plural: str) -> str:

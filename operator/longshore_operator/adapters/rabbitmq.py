@@ -19,25 +19,29 @@ NAME = "longshore-operator"
 class RabbitMQ:
     """A link as `app.broker` wants it."""
 
-    def __init__(self, *, management: Management, connection: Connection, version: str) -> None:
+    def __init__(
+        self, *, management: Management, connection: Connection, orders: Connection, version: str
+    ) -> None:
         self.management = management
         self.version = version
         self.depths = Depths(connection)
         self.fleet = Fleet(clock=time.monotonic)
         self._connection = connection
+        self._orders = orders
 
     @property
     def is_lost(self) -> bool:
         """Whether it must be opened anew."""
-        return self._connection.is_lost
+        return self._connection.is_lost or self._orders.is_lost or self.fleet.is_cut_off
 
     async def listen(self) -> None:
-        """Take worker reports; their exchange must be there."""
-        await self.fleet.listen(self._connection)
+        """Take worker reports and give orders; their exchanges must be there."""
+        await self.fleet.listen(self._connection, orders=self._orders)
 
     async def close(self) -> None:
         """Close everything."""
         await self._connection.close()
+        await self._orders.close()
         await self.management.close()
 
 
@@ -52,10 +56,15 @@ async def connect(address: Address, /, *, heartbeat: float) -> RabbitMQ:
         await management.ensure_administrator()
         await management.ensure_vhost()
         connection = await connect_amqp(address, name=NAME, heartbeat=heartbeat)
+        try:
+            orders = await connect_amqp(address, name=f"{NAME} orders", heartbeat=heartbeat)
+        except BaseException:
+            await connection.close()
+            raise
     except BaseException:
         await management.close()
         raise
-    return RabbitMQ(management=management, connection=connection, version=version)
+    return RabbitMQ(management=management, connection=connection, orders=orders, version=version)
 
 
 async def _version(management: Management, address: Address) -> str:

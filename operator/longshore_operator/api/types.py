@@ -1,7 +1,7 @@
 """Field types that the custom resources share: their form in a manifest, their value in Python."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
@@ -90,6 +90,22 @@ Bytes = Annotated[
 
 Quantity = Annotated[int | str, WithJsonSchema(_QUANTITY_SCHEMA)]
 """A Kubernetes quantity that only passes through."""
+
+Prefetch = Annotated[
+    Literal["auto"] | Annotated[int, Field(ge=1)],
+    WithJsonSchema(
+        {
+            "x-kubernetes-int-or-string": True,
+            "x-kubernetes-validations": [
+                {
+                    "rule": "type(self) == int ? self >= 1 && self <= 1000 : self == 'auto'",
+                    "message": "must be `auto` or a whole number from 1 to 1000",
+                }
+            ],
+        }
+    ),
+]
+"""Jobs that a worker may hold: a number, or `auto`."""
 
 Object = Annotated[
     dict[str, Any],

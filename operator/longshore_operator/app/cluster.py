@@ -18,14 +18,33 @@ class Cluster(Protocol):
 
     async def secret(self, *, namespace: str, name: str) -> Secret | None: ...
     async def apply_secret(self, body: Mapping[str, Any]) -> None: ...
+    async def apply_disruption_budget(self, body: Mapping[str, Any]) -> None: ...
     async def deployment(self, *, namespace: str, name: str) -> Mapping[str, Any] | None: ...
 
     async def apply_deployment(self, body: Mapping[str, Any]) -> None:
         """Server-side apply. A body without `replicas` leaves them to the scaler."""
         ...
 
-    async def scale(self, *, namespace: str, name: str, replicas: int) -> None:
-        """Set `replicas` of a Deployment and own that field from then on."""
+    async def scale(self, *, namespace: str, name: str, replicas: int) -> int:
+        """Set `replicas` of a Deployment and own that field from then on; its generation then."""
+        ...
+
+    async def shrink(self, *, namespace: str, name: str, before: int, to: int) -> int:
+        """The same, but only if they are `before` and the Deployment does not change meanwhile."""
+        ...
+
+    async def has_pod(self, *, namespace: str, name: str, uid: str) -> bool:
+        """Whether this very pod is there."""
+        ...
+
+    async def autoscalers(self, *, namespace: str | None) -> list[Mapping[str, Any]]:
+        """All HorizontalPodAutoscalers, of one namespace or of the cluster."""
+        ...
+
+    async def annotate_pod(
+        self, *, namespace: str, name: str, uid: str, annotations: Mapping[str, str | None]
+    ) -> None:
+        """Set annotations of this very pod; None removes. A pod that is gone is Transient."""
         ...
 
     async def patch_task_queue_status(

@@ -66,6 +66,9 @@ class DeploymentObject:
 
     replicas: int
     uid: str
+    generation: int = 0
+    is_rolling: bool = False
+    """Pods of an older template are there, or may be: which of them goes is not ours to say."""
 
 
 def task_queue(body: Mapping[str, Any]) -> TaskQueueObject:
@@ -121,8 +124,13 @@ def broker(body: Mapping[str, Any]) -> BrokerObject | None:
 
 def deployment(body: Mapping[str, Any]) -> DeploymentObject:
     """The Deployment in an object of the Kubernetes API."""
+    metadata, status = body["metadata"], body.get("status") or {}
     return DeploymentObject(
-        replicas=body["spec"].get("replicas", 1), uid=body["metadata"].get("uid", "")
+        replicas=body["spec"].get("replicas", 1),
+        uid=metadata.get("uid", ""),
+        generation=metadata.get("generation", 0),
+        is_rolling=status.get("updatedReplicas", 0) < status.get("replicas", 0)
+        or status.get("observedGeneration", 0) < metadata.get("generation", 0),
     )
 
 

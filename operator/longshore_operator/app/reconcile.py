@@ -1,5 +1,6 @@
 """Brings one TaskQueue's spec to RabbitMQ and Kubernetes: observe, plan, write what is missing."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,7 +19,12 @@ from longshore_operator.core.credentials import password_in
 from longshore_operator.core.overlay import contains
 from longshore_operator.core.permissions import ROLES, Role, user
 from longshore_operator.core.topology import Topology
-from longshore_operator.core.workload import ROTATION_ANNOTATION, Owner, deployment
+from longshore_operator.core.workload import (
+    ROTATION_ANNOTATION,
+    Owner,
+    deployment,
+    disruption_budget,
+)
 from longshore_operator.errors import Invalid
 
 OPERATOR = "longshore"
@@ -46,7 +52,10 @@ async def declare(topology: Topology, *, session: Session) -> Topology:
             reason="QueueDiffers",
         )
     try:
-        await session.management.apply(missing)
+        if inventory.is_new(missing):
+            await session.management.create(missing)
+        else:
+            await session.management.apply(missing)
     except BaseException:
         session.doubt()
         raise
@@ -87,51 +96,76 @@ async def admit(
     A password is made once; it stays as long as the Secret does, and as `rotation`, which the
     Secret remembers, is the same. Returns the users that were written.
     """
-    inventory = await session.inventory()
-    written = []
-    for role in ROLES:
-        name = _SECRET_NAMES[role](owner.name)
-        found = await cluster.secret(namespace=owner.namespace, name=name)
-        if found and not owner.owns(found.metadata):
-            raise _not_ours("Secret", name, owner=owner)
-        secret = found.data if found else {}
-        rotated = (
-            (found.metadata.get("annotations") or {}).get(ROTATION_ANNOTATION) if found else None
-        )
-        password = password_in(secret.get(AMQP_URL_ENV, ""))
-        if password is None or (rotation and rotated != rotation):
-            password = new_password()
-        wanted = user(vhost=session.address.vhost, queue=owner.queue, role=role, source=source)
-        if not inventory.has_user(wanted, password=password):
-            try:
-                await session.management.put_user(wanted, password=password)
-            except BaseException:
-                session.doubt()
-                raise
-            # Not read anew: with a thousand TaskQueues each would read all the others.
-            inventory.add_user(wanted, password=password)
-            written.append(wanted.name)
-        # The Secret follows its user: a pod that reads it can connect.
-        data = {
-            AMQP_URL_ENV: session.address.amqp_url(username=wanted.name, password=password),
-            QUEUE_ENV: owner.queue,
-        }
-        if session.address.authority:
-            data[AMQP_CA_ENV] = session.address.authority
-        if not contains(secret, data) or (rotation and rotated != rotation):
-            metadata = owner.metadata(name)
-            if rotation:
-                metadata["annotations"] = {ROTATION_ANNOTATION: rotation}
-            await cluster.apply_secret(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Secret",
-                    "metadata": metadata,
-                    "type": "Opaque",
-                    "stringData": data,
-                }
+    written = await asyncio.gather(
+        *(
+            _admit(
+                role,
+                owner,
+                session=session,
+                cluster=cluster,
+                new_password=new_password,
+                source=source,
+                rotation=rotation,
             )
-    return written
+            for role in ROLES
+        )
+    )
+    return [name for name in written if name]
+
+
+async def _admit(
+    role: Role,
+    owner: Owner,
+    *,
+    session: Session,
+    cluster: Cluster,
+    new_password: Callable[[], str],
+    source: str | None,
+    rotation: str,
+) -> str | None:
+    """The user of one role; its name if it was written."""
+    name = _SECRET_NAMES[role](owner.name)
+    found = await cluster.secret(namespace=owner.namespace, name=name)
+    if found and not owner.owns(found.metadata):
+        raise _not_ours("Secret", name, owner=owner)
+    secret = found.data if found else {}
+    annotations = (found.metadata.get("annotations") or {}) if found else {}
+    is_due = bool(rotation) and annotations.get(ROTATION_ANNOTATION) != rotation
+    password = None if is_due else password_in(secret.get(AMQP_URL_ENV, ""))
+    password = password or new_password()
+    wanted = user(vhost=session.address.vhost, queue=owner.queue, role=role, source=source)
+    inventory = await session.inventory()
+    if wanted.name not in inventory.password_hashes:
+        hashed = await session.management.create_user(wanted, password=password)
+        inventory.add_user(wanted, password_hash=hashed)
+        written = True
+    elif not inventory.has_user(wanted, password=password):
+        await session.management.put_user(wanted, password=password)
+        session.doubt()
+        written = True
+    else:
+        written = False
+    # The Secret follows its user: a pod that reads it can connect.
+    data = {
+        AMQP_URL_ENV: session.address.amqp_url(username=wanted.name, password=password),
+        QUEUE_ENV: owner.queue,
+    }
+    if session.address.authority:
+        data[AMQP_CA_ENV] = session.address.authority
+    if is_due or not contains(secret, data):
+        metadata = owner.metadata(name)
+        if rotation:
+            metadata["annotations"] = {ROTATION_ANNOTATION: rotation}
+        await cluster.apply_secret(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": metadata,
+                "type": "Opaque",
+                "stringData": data,
+            }
+        )
+    return wanted.name if written else None
 
 
 async def deploy(
@@ -153,6 +187,7 @@ async def deploy(
         rotation=rotation,
     )
     name = wanted["metadata"]["name"]
+    await cluster.apply_disruption_budget(disruption_budget(owner))
     live = await cluster.deployment(namespace=owner.namespace, name=name)
     if live is None:
         # Without `replicas` Kubernetes would start one worker before the scaler says none.

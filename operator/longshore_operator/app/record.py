@@ -7,10 +7,21 @@ from longshore.contract.timing import Timeouts
 from longshore_operator.app.broker import Session
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.world import Key
+from longshore_operator.core.cordons import Cordons
+from longshore_operator.core.history import History
 from longshore_operator.core.pods import Trouble
-from longshore_operator.core.scaling import Decision, Idleness
+from longshore_operator.core.recent import Recent
+from longshore_operator.core.scaling import Decision, Memory
 from longshore_operator.core.tally import Tally
 from longshore_operator.core.topology import Topology
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A number of workers that was set, and the generation that this gave the Deployment."""
+
+    replicas: int
+    generation: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,7 +60,17 @@ class Record:
     stuck_since: float | None = None
     """When its deletion met trouble first."""
 
-    idleness: Idleness | None = None
+    memory: Memory | None = None
+    recent: Recent = field(default_factory=lambda: Recent(since=0))
+    history: History = field(default_factory=History)
+    cordons: Cordons = field(default_factory=Cordons)
+    leaving: dict[str, float] = field(default_factory=dict)
+    """Workers that Kubernetes was asked to end, and when; those that do not end yet."""
+
+    asked: Asked | None = None
+    silent: tuple[str, ...] = ()
+    """Ready workers that have said nothing for a while."""
+
     decision: Decision | None = None
     ready: int | None = None
     dead: int | None = None
@@ -85,10 +106,17 @@ class Records:
                 failed=status.failed if status else 0,
             )
             record = Record(
-                uid=task_queue.owner.uid, tally=tally, dead=status.dead if status else None
+                uid=task_queue.owner.uid,
+                tally=tally,
+                recent=Recent(since=tally.since),
+                dead=status.dead if status else None,
             )
             self._records[key] = record
         return record
+
+    def known(self, key: Key) -> Record | None:
+        """The record of a TaskQueue by its name alone, if there is one."""
+        return self._records.get(key)
 
     def keep_only(self, keys: set[Key]) -> None:
         """Forget all others."""

@@ -2,27 +2,31 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 
-from longshore.contract.names import dead_queue_name, worker_name
+from longshore.contract.names import dead_queue_name
 from longshore.contract.reports import WorkerReport
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
 from longshore_operator.app.broker import Depth, Missing
 from longshore_operator.app.brokers import Brokers
-from longshore_operator.app.cluster import Cluster
+from longshore_operator.app.census import Census
 from longshore_operator.app.objects import TaskQueueObject
+from longshore_operator.app.protection import Protection
 from longshore_operator.app.record import Record, Records
 from longshore_operator.app.statuses import Statuses
+from longshore_operator.app.workers import Sight, Workers, held, without_shrink
 from longshore_operator.app.world import Key, World
-from longshore_operator.core.pods import Pod
-from longshore_operator.core.scaling import Observation, Worker, decide
+from longshore_operator.core.scaling import Observation, decide
 from longshore_operator.errors import OperatorError
 
 logger = logging.getLogger(__name__)
 
 DEAD_EVERY = 3
 """Ticks between looks at one dead-letter queue; nothing is decided by them."""
+
+FORGET_EVERY = 60
+"""Ticks between two looks for pods of which nothing need be remembered any more."""
 
 WRITERS = 16
 """Calls to Kubernetes at the same time."""
@@ -36,8 +40,10 @@ class Scaler:
 
     world: World
     brokers: Brokers
-    cluster: Cluster
     records: Records
+    workers: Workers
+    protection: Protection
+    census: Census
     statuses: Statuses
     clock: Callable[[], float]
     interval: float
@@ -64,6 +70,9 @@ class Scaler:
         present = dict(self.world.task_queues())
         self.records.keep_only(set(present))
         pending = {key for key, queue in present.items() if not self._is_declared(key, queue)}
+        if self._ticks % FORGET_EVERY == 0:
+            self.census.forget()
+            self.protection.forget()
         depths = await self._read_depths(present)
         async with asyncio.TaskGroup() as group:
             for key, task_queue in present.items():
@@ -98,22 +107,42 @@ class Scaler:
     ) -> None:
         """One TaskQueue: count, decide, scale, say so."""
         record, spec = self.records.of(key, task_queue), task_queue.spec
-        reports: Mapping[str, WorkerReport] = {}
+        sight = Sight(
+            key=key,
+            deployment=self.world.deployment(key),
+            pods=self.world.pods(key),
+            reports={},
+            now=self.clock(),
+        )
         session = self.brokers.session(spec.broker.name) if spec else None
         if spec is None or session is None:
             # Nothing can be known, so nothing is decided.
-            record.decision = record.idleness = record.ready = None
+            record.decision = record.memory = record.ready = None
         else:
-            reports = session.link.fleet.reports(task_queue.owner.queue)
-            record.tally = record.tally.counted(reports.values())
-            self._count(record, task_queue, reports=reports, depths=depths[spec.broker.name])
+            fleet, queue = session.link.fleet, task_queue.owner.queue
+            sight = replace(sight, reports=fleet.reports(queue))
+            record.tally = record.tally.counted(sight.reports.values())
+            heard = record.recent.seen
+            record.recent = record.recent.learned(sight.reports, sight.pods, now=sight.now)
+            self._count(record, task_queue, reports=sight.reports, depths=depths[spec.broker.name])
+            record.history = record.history.noted(
+                epoch=self.records.now() / 1000,
+                backlog=record.ready,
+                workers=self.workers.replicas(sight, record),
+                wait=_longest_wait(sight.reports, before=heard),
+            )
             if record.is_declared():
-                self._decide(key, spec, record=record, reports=reports)
+                self._decide(spec, record=record, sight=sight)
+                self.workers.order(sight, record, fleet=fleet, queue=queue)
         try:
             async with self._writers:
-                if record.decision is not None:
-                    await self._scale(key, record)
-                await self.statuses.write(key, task_queue, record=record, reports=reports)
+                await self.workers.scale(sight, record)
+                if spec is not None and session is not None:
+                    record.silent = await self.census.look(sight)
+                    await self.protection.keep(
+                        sight, spec, evictable=record.timeouts is None or record.timeouts.evictable
+                    )
+                await self.statuses.write(key, task_queue, record=record, reports=sight.reports)
         except OperatorError as error:
             # The next tick is the retry.
             logger.warning(
@@ -132,59 +161,38 @@ class Scaler:
         dead = depths.get(dead_queue_name(task_queue.owner.queue))
         if isinstance(jobs, Missing) or isinstance(dead, Missing):
             self._doubt(record)
-        record.ready = jobs.ready if isinstance(jobs, Depth) else None
-        consuming = any(not report.draining for report in reports.values())
-        if jobs == Depth(ready=0, consumers=0) and consuming:
-            # A quorum queue without a leader answers so, and without any error.
-            record.ready = None
+        record.ready = waiting(jobs, reports=reports, cordoned=record.cordons.ordered)
         if isinstance(dead, Depth):
             record.dead = dead.ready
 
-    def _decide(
-        self,
-        key: Key,
-        spec: TaskQueueSpec,
-        *,
-        record: Record,
-        reports: Mapping[str, WorkerReport],
-    ) -> None:
-        deployment = self.world.deployment(key)
-        if deployment is None and self.clock() - record.reconciled_at > self.interval:
+    def _decide(self, spec: TaskQueueSpec, *, record: Record, sight: Sight) -> None:
+        if sight.deployment is None and self.clock() - record.reconciled_at > self.interval:
             self._doubt(record)
-        record.decision = decide(
+        workers = self.workers.observed(sight, record, epoch=self.records.now() / 1000)
+        decision = decide(
             spec.scaling,
             slots=spec.worker.slots,
             observation=Observation(
                 ready=record.ready,
-                workers=tuple(
-                    _worker(pod, reports.get(pod.name))
-                    for pod in self.world.pods(key)
-                    if not pod.ending
-                ),
-                replicas=deployment.replicas if deployment else None,
+                workers=workers,
+                replicas=self.workers.replicas(sight, record),
+                service=record.recent.service,
+                startup=record.recent.startup,
+                finished=record.recent.finished,
             ),
-            idleness=record.idleness,
-            now=self.clock(),
+            memory=record.memory,
+            now=sight.now,
         )
-        record.idleness = record.decision.idleness
-
-    async def _scale(self, key: Key, record: Record) -> None:
-        deployment, decision = self.world.deployment(key), record.decision
-        if deployment is None or decision is None or decision.replicas is None:
-            return
-        if decision.replicas != deployment.replicas:
-            logger.info(
-                "scaled",
-                extra={
-                    "task_queue": f"{key[0]}/{key[1]}",
-                    "from": deployment.replicas,
-                    "to": decision.replicas,
-                    "why": "; ".join(decision.why),
-                },
+        if other := self.world.autoscalers.get(sight.key):
+            why = (
+                f"HorizontalPodAutoscaler {other} sets the number of these workers: delete it, and "
+                "the KEDA ScaledObject that made it; until then Longshore leaves them alone"
             )
-            await self.cluster.scale(
-                namespace=key[0], name=worker_name(key[1]), replicas=decision.replicas
-            )
+            decision = held(decision, workers, reason="ForeignAutoscaler", why=why)
+        elif sight.deployment is not None and sight.deployment.is_rolling:
+            why = "a rollout is under way, in which Kubernetes chooses who goes: nobody else does"
+            decision = without_shrink(decision, workers, why=why)
+        record.decision, record.memory = decision, decision.memory
 
     def _is_declared(self, key: Key, task_queue: TaskQueueObject) -> bool:
         return self.records.of(key, task_queue).is_declared()
@@ -197,13 +205,36 @@ class Scaler:
             self.wake_reconciler()
 
 
-def _worker(pod: Pod, report: WorkerReport | None) -> Worker:
-    # A worker's own word first: Kubernetes may not have noticed yet that it runs.
-    if report is None:
-        return Worker(name=pod.name, state="unknown" if pod.running else "starting")
-    return Worker(
-        name=pod.name,
-        state="busy" if report.busy or report.held else "idle",
-        held=max(report.held, report.busy),
-        settled=report.succeeded + report.failed + report.dead,
+def waiting(
+    depth: Depth | Missing | None,
+    *,
+    reports: Mapping[str, WorkerReport],
+    cordoned: Collection[str],
+) -> int | None:
+    """Jobs that wait in the queue; None is unknown. `cordoned` are workers that were told so."""
+    if not isinstance(depth, Depth):
+        return None
+    consuming = any(
+        not report.draining and report.cordon is None and report.worker not in cordoned
+        for report in reports.values()
+    )
+    if depth == Depth(ready=0, consumers=0) and consuming:
+        # A quorum queue without a leader answers so, and without any error.
+        return None
+    return depth.ready
+
+
+def _longest_wait(
+    reports: Mapping[str, WorkerReport], *, before: Mapping[str, WorkerReport]
+) -> float | None:
+    """Seconds that a job had waited which began since the reports of `before`."""
+    return max(
+        (
+            report.wait
+            for name, report in reports.items()
+            if report.wait is not None
+            and before.get(name) != report
+            and (report.busy or report.ran)
+        ),
+        default=None,
     )

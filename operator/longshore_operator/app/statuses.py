@@ -21,10 +21,12 @@ from longshore_operator.app.world import Key, World
 from longshore_operator.core.pods import Pod, Trouble
 from longshore_operator.core.status import (
     PASSING,
+    TOLD,
     Facts,
     conditions,
     derived_timeouts,
     merge_patch,
+    priorities,
 )
 
 
@@ -81,6 +83,7 @@ class Statuses:
             pods=self.world.pods(key),
             replicas=deployment.replicas if deployment else None,
             decision=record.decision,
+            silent=record.silent,
         )
 
     def _session(self, task_queue: TaskQueueObject) -> Session | None:
@@ -95,7 +98,8 @@ class Statuses:
         reports: Mapping[str, WorkerReport],
     ) -> TaskQueueStatus:
         now, queue = self.now(), task_queue.owner.queue
-        knows = self._session(task_queue) is not None
+        session = self._session(task_queue)
+        knows = session is not None
         return TaskQueueStatus(
             observed_generation=task_queue.generation,
             conditions=conditions(
@@ -106,6 +110,7 @@ class Statuses:
             ),
             queue=task_queue.source,
             dead_queue=dead_queue_name(queue),
+            priorities=priorities(session.features) if session else task_queue.status.priorities,
             timeouts=derived_timeouts(record.timeouts)
             if record.timeouts
             else task_queue.status.timeouts,
@@ -120,7 +125,7 @@ class Statuses:
                 current=facts.replicas,
                 ready=sum(pod.ready for pod in facts.pods if not pod.ending),
             ),
-            scaling=_scaling(task_queue, record, now=now),
+            scaling=_scaling(task_queue, record, current=facts.replicas, now=now),
         )
 
 
@@ -131,13 +136,16 @@ def _running(pods: Iterable[Pod], reports: Mapping[str, WorkerReport]) -> int | 
     return sum(report.held for report in reports.values())
 
 
-def _scaling(task_queue: TaskQueueObject, record: Record, *, now: str) -> ScalingStatus | None:
+def _scaling(
+    task_queue: TaskQueueObject, record: Record, *, current: int | None, now: str
+) -> ScalingStatus | None:
     decision, before = record.decision, task_queue.status.scaling
     if decision is None:
         return before
-    is_same = before is not None and before.wanted == decision.replicas
+    is_same = before is not None and before.wanted == decision.wanted
     return ScalingStatus(
-        wanted=decision.replicas,
+        wanted=decision.wanted,
+        current=current,
         why=list(decision.why),
         since=before.since if before and is_same else now,
     )
@@ -160,7 +168,7 @@ def _is_news(before: Condition | None, *, now: Condition) -> bool:
     if now.type == "Ready":
         return now.status == "True" and (before is None or before.status != "True")
     return (
-        now.type != "ScalingActive"
+        (now.type != "ScalingActive" or now.reason in TOLD)
         and now.status == "False"
         and now.reason not in PASSING
         and (before is None or before.reason != now.reason)

@@ -24,6 +24,12 @@ class World:
     registered: Mapping[str, Collection[BrokerObject]] = field(default_factory=dict)
     deployments: Mapping[Key, Collection[DeploymentObject]] = field(default_factory=dict)
     all_pods: Mapping[Key, Collection[Pod]] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    """Uids of pods that the watch has not seen go: after an interruption too long for the API
+    server's memory, kopf lists anew and keeps what is no longer there (1.45)."""
+
+    autoscalers: Mapping[Key, str] = field(default_factory=dict)
+    """HorizontalPodAutoscalers of others that set the number of a TaskQueue's workers, by name."""
 
     namespaces: Mapping[str, Collection[Mapping[str, str]]] = field(default_factory=dict)
     """Their labels."""
@@ -58,7 +64,8 @@ class World:
 
     def pods(self, key: Key) -> tuple[Pod, ...]:
         """The pods of a TaskQueue's workers, by name."""
-        return tuple(sorted(self.all_pods.get(key) or (), key=lambda pod: pod.name))
+        pods = [pod for pod in self.all_pods.get(key) or () if pod.uid not in self.gone]
+        return tuple(sorted(pods, key=lambda pod: pod.name))
 
 
 def _only(values: Collection[_T] | None) -> _T | None:

@@ -156,11 +156,6 @@ def password_in(amqp_url: str) -> str | None:
     return None if password is None else unquote(password)
 
 
-def password_hash(password: str, *, salt: bytes = bytes(4)) -> str:
-    """The hash that RabbitMQ keeps of a password, salted with 4 bytes."""
-    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
-
-
 def is_password(password: str, *, password_hash: str) -> bool:
     """Whether RabbitMQ's salted SHA-256 hash is that of `password`."""
     try:
@@ -169,3 +164,8 @@ def is_password(password: str, *, password_hash: str) -> bool:
         return False
     salt, digest = salted[:4], salted[4:]
     return hashlib.sha256(salt + password.encode()).digest() == digest
+
+
+def hash_password(password: str, *, salt: bytes) -> str:
+    """The salted SHA-256 hash of `password`, as RabbitMQ keeps it; `salt` has four bytes."""
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()

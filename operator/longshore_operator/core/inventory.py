@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from longshore.contract.delays import LEVELS, level_name
-from longshore_operator.core.credentials import is_password, password_hash
-from longshore_operator.core.permissions import Permissions, User
+from longshore_operator.core.credentials import is_password
+from longshore_operator.core.permissions import Keys, Permissions, User
 from longshore_operator.core.policies import Policy
 from longshore_operator.core.topology import Binding, Exchange, Queue, Topology
 
@@ -36,8 +36,8 @@ class Inventory:
     policies: dict[str, Policy] = field(default_factory=dict)
     password_hashes: dict[str, str] = field(default_factory=dict)
     permissions: dict[str, Permissions] = field(default_factory=dict)
-    topics: dict[str, dict[str, str]] = field(default_factory=dict)
-    """User → exchange → keys that it may write."""
+    topics: dict[str, dict[str, Keys]] = field(default_factory=dict)
+    """User → exchange → keys that it may use."""
 
     states: dict[str, QueueState] = field(default_factory=dict)
     """By queue. Only what was read, nothing that was written since."""
@@ -98,6 +98,15 @@ class Inventory:
         arguments.pop("x-queue-type", None)
         return f"{kind}, arguments {arguments or 'none'}"
 
+    def is_new(self, topology: Topology) -> bool:
+        """Whether nothing of these names is there, and nothing must go."""
+        return not (
+            topology.absent_policies
+            or any(exchange.name in self.exchanges for exchange in topology.exchanges)
+            or any(queue.name in self.queues for queue in topology.queues)
+            or any(policy.name in self.policies for policy in topology.policies)
+        )
+
     def add(self, written: Topology) -> None:
         """Note what was written, so that the next look need not ask RabbitMQ."""
         self.exchanges |= {exchange.name: exchange for exchange in written.exchanges}
@@ -109,9 +118,9 @@ class Inventory:
         if written.policies or written.absent_policies:
             self.knows_policies = False
 
-    def add_user(self, user: User, *, password: str) -> None:
-        """Note a user that was written."""
-        self.password_hashes[user.name] = password_hash(password)
+    def add_user(self, user: User, *, password_hash: str) -> None:
+        """Note a user that was made."""
+        self.password_hashes[user.name] = password_hash
         self.permissions[user.name] = user.permissions
         self.topics[user.name] = dict(user.topics)
 

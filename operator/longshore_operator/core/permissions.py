@@ -6,11 +6,18 @@ rights every attempt on another namespace's queue gets 403.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from longshore.contract.delays import DELAY_EXCHANGE, LEVELS
-from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE, REPORTS_EXCHANGE
+from longshore.contract.names import (
+    DEAD_EXCHANGE,
+    JOBS_EXCHANGE,
+    ORDERS_EXCHANGE,
+    REPORTS_EXCHANGE,
+    orders_queue_prefix,
+)
 
 Role = Literal["worker", "producer"]
 ROLES: tuple[Role, ...] = ("worker", "producer")
@@ -26,13 +33,21 @@ class Permissions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """Regular expressions of the keys that a user may publish with, and bind a queue by."""
+
+    write: str = "^$"
+    read: str = "^$"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class User:
     """A RabbitMQ user with its rights in one vhost."""
 
     name: str
     permissions: Permissions
-    topics: tuple[tuple[str, str], ...]
-    """Exchanges with the keys, as a regular expression, that may be published there."""
+    topics: tuple[tuple[str, Keys], ...]
+    """Exchanges with the keys that may be used there."""
 
 
 def user_name(*, vhost: str, queue: str, role: Role) -> str:
@@ -48,20 +63,28 @@ def user(*, vhost: str, queue: str, role: Role, source: str | None = None) -> Us
     namespace = re.escape(queue.partition(".")[0])
     own = _exactly(queue)
     topics = [
-        (JOBS_EXCHANGE, rf"^{namespace}\.[^.]+$"),
-        (DELAY_EXCHANGE, rf"^([01]\.){{{LEVELS}}}{namespace}\.[^.]+$"),
+        (JOBS_EXCHANGE, Keys(write=rf"^{namespace}\.[^.]+$")),
+        (DELAY_EXCHANGE, Keys(write=rf"^([01]\.){{{LEVELS}}}{namespace}\.[^.]+$")),
     ]
-    if role == "worker":
-        topics += [(DEAD_EXCHANGE, own), (REPORTS_EXCHANGE, own)]
-    return User(
-        name=user_name(vhost=vhost, queue=queue, role=role),
-        permissions=Permissions(
-            configure="^$",
-            write=f"^({'|'.join(re.escape(exchange) for exchange, _ in topics)})$",
-            read=_exactly(source or queue) if role == "worker" else "^$",
-        ),
-        topics=tuple(topics),
+    name = user_name(vhost=vhost, queue=queue, role=role)
+    if role == "producer":
+        rights = Permissions(configure="^$", write=_any_of(topics), read="^$")
+        return User(name=name, permissions=rights, topics=tuple(topics))
+    topics += [(DEAD_EXCHANGE, Keys(write=own)), (REPORTS_EXCHANGE, Keys(write=own))]
+    # A worker takes its orders from an exclusive queue, which no other connection can touch. Its
+    # key ends with the worker's name: no wildcard, and no other queue's workers.
+    orders = rf"{re.escape(orders_queue_prefix(queue))}[0-9a-f]+"
+    order_keys = Keys(read=rf"^{re.escape(queue)}\.[^.*#]+$")
+    rights = Permissions(
+        configure=f"^{orders}$",
+        write=f"{_any_of(topics)}|^{orders}$",
+        read=f"{_exactly(source or queue)}|^{orders}$|{_exactly(ORDERS_EXCHANGE)}",
     )
+    return User(name=name, permissions=rights, topics=(*topics, (ORDERS_EXCHANGE, order_keys)))
+
+
+def _any_of(topics: Iterable[tuple[str, Keys]]) -> str:
+    return f"^({'|'.join(re.escape(exchange) for exchange, _ in topics)})$"
 
 
 def _exactly(queue: str) -> str:

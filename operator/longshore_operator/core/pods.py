@@ -2,9 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from longshore_operator.core.workload import CONTAINER
+from longshore_operator.core.workload import CONTAINER, NOT_EVICTABLE
+
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+"""Annotation by which a ReplicaSet chooses among ready pods; it takes the cheapest."""
+
+CHEAPEST = str(-(2**31))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +34,22 @@ class Pod:
     """It was asked to end; it finishes what it has and takes nothing new."""
 
     trouble: Trouble | None = None
+    uid: str = ""
+    created: float | None = None
+    """Seconds since the epoch, whole ones."""
+
+    restarts: int = 0
+    is_marked: bool = False
+    """It was made the cheapest to take away, by us."""
+
+    is_protected: bool = False
+    """Node autoscalers are asked to leave it alone."""
 
 
 def pod(body: Mapping[str, Any]) -> Pod:
     """The pod in an object of the Kubernetes API."""
     metadata, status = body["metadata"], body.get("status") or {}
+    annotations = dict(metadata.get("annotations") or {})
     container = _container(status)
     state = container.get("state") or {}
     return Pod(
@@ -41,7 +58,16 @@ def pod(body: Mapping[str, Any]) -> Pod:
         ready=bool(container.get("ready")),
         ending="deletionTimestamp" in metadata,
         trouble=_trouble(metadata["name"], status=status, container=container),
+        uid=metadata.get("uid", ""),
+        created=_seconds(metadata.get("creationTimestamp")),
+        restarts=container.get("restartCount", 0),
+        is_marked=annotations.get(DELETION_COST) == CHEAPEST,
+        is_protected=NOT_EVICTABLE.items() <= annotations.items(),
     )
+
+
+def _seconds(timestamp: str | None) -> float | None:
+    return datetime.fromisoformat(timestamp).timestamp() if timestamp else None
 
 
 _IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"})

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from longshore.contract.features import Features
 from longshore.contract.timing import Timeouts
-from longshore_operator.api.v1alpha1 import BrokerFeatures, Condition, DerivedTimeouts
+from longshore_operator.api.v1alpha1 import BrokerFeatures, Condition, DerivedTimeouts, Priorities
 from longshore_operator.core.pods import Pod, Trouble
 from longshore_operator.core.scaling import Decision
 
@@ -26,6 +26,9 @@ class Facts:
     pods: tuple[Pod, ...]
     replicas: int | None
     decision: Decision | None
+    silent: tuple[str, ...] = ()
+    """Ready workers that say nothing."""
+
     broker_version: str | None = None
     policy: Trouble | None = None
     shortcomings: tuple[str, ...] | None = None
@@ -137,6 +140,11 @@ def broker_features(features: Features) -> BrokerFeatures:
     )
 
 
+def priorities(features: Features) -> Priorities:
+    """How jobs of different priority are ordered, as users see it."""
+    return Priorities.STRICT if features.strict_priorities else Priorities.TWO_CLASSES
+
+
 def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON merge patch (RFC 7396) from `before` to `after`; empty when they are equal."""
     patch: dict[str, Any] = {name: None for name in before if name not in after}
@@ -153,6 +161,9 @@ def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
 _MAX_MESSAGE = 4096
 PASSING = frozenset({"Starting", "DeploymentUnknown"})
 """Reasons for missing workers that are part of a healthy life."""
+
+TOLD = frozenset({"ForeignAutoscaler", "WorkersSilent"})
+"""Reasons for not scaling that no other condition tells, and nobody has asked for."""
 
 
 def _broker(facts: Facts) -> _State:
@@ -228,6 +239,12 @@ def _scaling(facts: Facts) -> _State:
         )
     if decision.holds:
         return _State(type=kind, status="False", reason=decision.holds, message=decision.why[-1])
+    if facts.silent:
+        message = (
+            f"{len(facts.silent)} workers are ready and say nothing, {facts.silent[0]} among them: "
+            "nobody is taken away until they do"
+        )
+        return _State(type=kind, status="False", reason="WorkersSilent", message=message)
     return _State(type=kind, status="True", reason="Scaling", message="workers follow the work")
 
 

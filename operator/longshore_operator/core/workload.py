@@ -26,6 +26,12 @@ BROKER_ANNOTATION = "longshore.dev/broker"
 ROTATION_ANNOTATION = "longshore.dev/credentials-rotated"
 """Annotation of worker pods and Secrets: the rotation that their password is of."""
 
+ZONE, NODE = "topology.kubernetes.io/zone", "kubernetes.io/hostname"
+
+MAX_DISRUPTED = "10%"
+"""Workers that may be evicted at the same time, rounded up. One that drains counts until its
+replacement is ready, not until its last job has ended."""
+
 CONTAINER = "worker"
 HTTP_PORT = 9090
 
@@ -82,7 +88,7 @@ def timeouts(spec: TaskQueueSpec, *, features: Features) -> Timeouts:
         soft_limit=spec.time_limit.soft,
         kill_grace=spec.time_limit.kill_grace,
         slots=spec.worker.slots,
-        prefetch=None,
+        prefetch=None if spec.worker.prefetch == "auto" else spec.worker.prefetch,
         requeue_on_termination=spec.on_termination is OnTermination.REQUEUE,
         features=features,
     )
@@ -95,13 +101,16 @@ def worker_config(
     return WorkerConfig(
         queue=queue,
         source=spec.queue.name,
+        isolation=spec.worker.isolation,
         handlers=tuple(spec.worker.handlers),
+        middleware=tuple(spec.worker.middleware),
+        command=tuple(spec.worker.command),
         hard_limit=timeouts.hard_limit,
         soft_limit=timeouts.soft_limit,
         kill_grace=spec.time_limit.kill_grace,
         ack_timeout=timeouts.ack_timeout,
         slots=spec.worker.slots,
-        prefetch=timeouts.prefetch,
+        prefetch=spec.worker.prefetch,
         max_jobs_per_child=spec.worker.max_jobs_per_child,
         memory_limit_per_job=spec.worker.memory_limit_per_job,
         on_termination=spec.on_termination,
@@ -111,6 +120,7 @@ def worker_config(
             max_delay=spec.retry.max_delay,
             factor=spec.retry.factor,
             jitter=spec.retry.jitter,
+            max_age=spec.retry.max_age,
         ),
         heartbeat=heartbeat,
         http_port=HTTP_PORT,
@@ -159,10 +169,25 @@ def deployment(
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": body}
 
 
+def disruption_budget(owner: Owner) -> dict[str, Any]:
+    """How many workers may be evicted at a time, as when nodes are drained."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": owner.metadata(worker_name(owner.name)),
+        "spec": {
+            "maxUnavailable": MAX_DISRUPTED,
+            "selector": {"matchLabels": {TASK_QUEUE_LABEL: owner.name}},
+            # One that is not ready holds up no node: it drains like any other.
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
+    }
+
+
 def _pod_template(
     owner: Owner, *, spec: TaskQueueSpec, timeouts: Timeouts, config: WorkerConfig
 ) -> dict[str, Any]:
-    annotations = {} if timeouts.evictable else dict(_NOT_EVICTABLE)
+    annotations = {} if timeouts.evictable else dict(NOT_EVICTABLE)
     return {
         "metadata": {"labels": owner.labels()}
         | ({"annotations": annotations} if annotations else {}),
@@ -172,6 +197,7 @@ def _pod_template(
             # Workers never talk to Kubernetes.
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
+            "topologySpreadConstraints": [_spread(owner, over=ZONE), _spread(owner, over=NODE)],
             "securityContext": {
                 "runAsNonRoot": True,
                 "seccompProfile": {"type": "RuntimeDefault"},
@@ -180,7 +206,19 @@ def _pod_template(
     }
 
 
-_NOT_EVICTABLE = {
+def _spread(owner: Owner, *, over: str) -> dict[str, Any]:
+    """Evenly where that can be had; a worker that runs anywhere is better than none."""
+    return {
+        "topologyKey": over,
+        "maxSkew": 1,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": {TASK_QUEUE_LABEL: owner.name}},
+        # Of one template at a time: a rollout's new pods are spread among themselves.
+        "matchLabelKeys": ["pod-template-hash"],
+    }
+
+
+NOT_EVICTABLE = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
     "karpenter.sh/do-not-disrupt": "true",
 }

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -27,6 +27,7 @@ from longshore import (
 )
 from longshore.contract import message
 from tests.integration.client.conftest import QUEUE, Vhost
+from tests.integration.relay import Relay
 
 pytestmark = pytest.mark.integration
 
@@ -165,7 +166,7 @@ def test_a_connection_that_breaks_between_job_and_confirm_is_replaced(
     vhost: Vhost, connect: Connect
 ) -> None:
     vhost.declare()
-    with _Relay(vhost.amqp) as relay:
+    with Relay(vhost.amqp) as relay:
         client = connect(relay.url)
         first = client.enqueue(QUEUE, "render")
         relay.break_at_next_byte()
@@ -200,7 +201,7 @@ def test_a_broker_that_hangs_before_the_confirm_ends_at_the_deadline(
     vhost: Vhost, connect: Connect
 ) -> None:
     vhost.declare()
-    with _Relay(vhost.amqp) as relay:
+    with Relay(vhost.amqp) as relay:
         client = connect(relay.url, timeout=2)
         client.enqueue(QUEUE, "render")
         relay.stop_answers()
@@ -285,72 +286,6 @@ def test_a_closed_client_opens_again_for_the_next_job(vhost: Vhost, connect: Con
 
     assert vhost.get()
     assert vhost.get()
-
-
-class _Relay:
-    """A TCP proxy in front of RabbitMQ that can break or go silent where a test says."""
-
-    def __init__(self, amqp: str) -> None:
-        split = urlsplit(amqp)
-        self._target = (split.hostname, split.port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._answers = threading.Event()
-        self._answers.set()
-        self._break_next = threading.Event()
-        host = f"{split.username}:{split.password}@127.0.0.1:{self._listener.getsockname()[1]}"
-        self.url = urlunsplit(split._replace(netloc=host))
-        self._sockets: list[socket.socket] = []
-
-    def stop_answers(self) -> None:
-        self._answers.clear()
-
-    def break_at_next_byte(self) -> None:
-        self._break_next.set()
-
-    def __enter__(self) -> _Relay:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._answers.set()
-        for each in [self._listener, *self._sockets]:
-            _shut(each)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            broker = socket.create_connection(self._target)
-            self._sockets += [client, broker]
-            for source, sink, answers in ((client, broker, False), (broker, client, True)):
-                threading.Thread(
-                    target=self._copy,
-                    args=(source, sink),
-                    kwargs={"answers": answers},
-                    daemon=True,
-                ).start()
-
-    def _copy(self, source: socket.socket, sink: socket.socket, *, answers: bool) -> None:
-        try:
-            while data := source.recv(65536):
-                if not answers and self._break_next.is_set():
-                    self._break_next.clear()
-                    break
-                if answers:
-                    self._answers.wait()
-                sink.sendall(data)
-        except OSError:
-            pass
-        _shut(source)
-        _shut(sink)
-
-
-def _shut(end: socket.socket) -> None:
-    with suppress(OSError):
-        end.shutdown(socket.SHUT_RDWR)
-    end.close()
 
 
 @contextmanager

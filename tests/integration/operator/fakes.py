@@ -18,6 +18,7 @@ class Kubernetes:
     """Of Secrets."""
 
     deployments: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    budgets: dict[Key, dict[str, Any]] = field(default_factory=dict)
     statuses: list[Mapping[str, Any]] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     """Their reasons."""
@@ -37,6 +38,9 @@ class Kubernetes:
         self.secrets[_key(body)] = dict(body["stringData"])
         self.metadata[_key(body)] = body["metadata"]
 
+    async def apply_disruption_budget(self, body: Mapping[str, Any]) -> None:
+        self.budgets[_key(body)] = dict(body["spec"])
+
     async def deployment(self, *, namespace: str, name: str) -> Mapping[str, Any] | None:
         return self.deployments.get((namespace, name))
 
@@ -46,12 +50,13 @@ class Kubernetes:
         parts = {part: live[part] | body[part] for part in ("metadata", "spec")}
         self.deployments[_key(body)] = {**body, **parts}
 
-    async def scale(self, *, namespace: str, name: str, replicas: int) -> None:
+    async def scale(self, *, namespace: str, name: str, replicas: int) -> int:
         self.writes.append(f"scale {name} to {replicas}")
         live = self.deployments[namespace, name]
         live["spec"]["replicas"] = replicas
         owned = {"manager": "longshore-scaler", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
         live["metadata"]["managedFields"] = [owned]
+        return 1
 
     async def patch_task_queue_status(
         self, *, namespace: str, name: str, patch: Mapping[str, Any]

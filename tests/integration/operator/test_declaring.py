@@ -8,8 +8,10 @@ import pytest
 from longshore.contract.delays import route
 from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE, LOST
 from longshore_operator.adapters.rabbitmq import connect
+from longshore_operator.api.v1alpha1 import Priorities
 from longshore_operator.app.broker import Depth, Missing, Session
 from longshore_operator.app.reconcile import declare
+from longshore_operator.core.status import priorities
 from longshore_operator.core.topology import Topology, vhost_topology
 from longshore_operator.errors import Invalid, Transient
 from tests.integration.operator.task_queues import Tenants, made, until
@@ -127,6 +129,24 @@ async def test_the_ladder_delays_a_job_and_brings_it_home(tenants: Tenants) -> N
     await until(lambda: _is(ready(tenants, "media.transcode"), 1))
 
     assert 3.0 <= tenants.session.clock() - started < 4.5
+
+
+async def test_priorities_are_kept_as_the_status_says(tenants: Tenants) -> None:
+    queue = made()
+    await tenants.reconcile(queue)
+    kept = {
+        Priorities.STRICT: [31, 9, 6, 5, 4, 0],
+        # All above 4 are one class, in order of arrival; they get two turns of three.
+        Priorities.TWO_CLASSES: [5, 9, 0, 31, 6, 4],
+    }
+    with tenants.channel(queue, "producer") as channel:
+        channel.confirm_delivery()
+        for priority in (0, 4, 5, 9, 31, 6):
+            properties = pika.BasicProperties(priority=priority, delivery_mode=2)
+            channel.basic_publish(JOBS_EXCHANGE, "media.transcode", b"{}", properties)
+    with tenants.channel(queue, "worker") as channel:
+        found = [channel.basic_get("media.transcode")[1].priority for _ in range(6)]
+        assert found == kept[priorities(tenants.session.features)]
 
 
 async def test_delayed_jobs_without_a_queue_are_kept_and_block_nobody(tenants: Tenants) -> None:

@@ -8,9 +8,17 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
 from longshore.contract.delays import route
-from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE, REPORTS_EXCHANGE
+from longshore.contract.names import (
+    DEAD_EXCHANGE,
+    JOBS_EXCHANGE,
+    ORDERS_EXCHANGE,
+    REPORTS_EXCHANGE,
+    orders_key,
+    orders_queue_prefix,
+)
+from longshore.contract.orders import Order, OrderKind
 from longshore_operator.app.broker import Session
-from tests.integration.operator.task_queues import JSON_JOB, Tenants, made
+from tests.integration.operator.task_queues import JSON_JOB, Tenants, made, until
 
 OURS = made("transcode", namespace="media")
 THEIRS = made("invoice", namespace="billing")
@@ -42,7 +50,15 @@ ATTEMPTS: dict[str, Callable[[BlockingChannel], object]] = {
     "delete": lambda channel: channel.queue_delete(QUEUE),
     "bind": lambda channel: channel.queue_bind(QUEUE, JOBS_EXCHANGE, "#"),
     "declare": lambda channel: channel.queue_declare("mine", exclusive=True),
+    "order": publish(ORDERS_EXCHANGE, f"{QUEUE}.pod"),
+    "order one's own": publish(ORDERS_EXCHANGE, "media.transcode.pod"),
+    "take orders under another's name": lambda channel: channel.queue_declare(
+        f"{orders_queue_prefix(QUEUE)}ab", exclusive=True
+    ),
 }
+
+OVERHEAR = (f"{QUEUE}.pod", f"{QUEUE}.*", "#", "*.*.*", "media.transcode.*", "media.transcode.#")
+"""Keys of orders that are not one worker's own."""
 
 
 def answer(tenants: Tenants, role: str, attempt: Callable[[BlockingChannel], object]) -> int:
@@ -83,3 +99,38 @@ async def test_a_worker_can_do_its_own_work(session: Session) -> None:
         method, _, _ = channel.basic_get(queue)
         channel.basic_ack(method.delivery_tag)
         assert channel.queue_declare(queue, passive=True).method.message_count == 0
+
+
+@pytest.mark.parametrize("key", OVERHEAR)
+async def test_a_worker_hears_nobody_elses_orders(session: Session, key: str) -> None:
+    tenants = Tenants(session)
+    await tenants.reconcile(OURS)
+
+    def overhear(channel: BlockingChannel) -> None:
+        name = f"{orders_queue_prefix(OURS.owner.queue)}ab"
+        channel.queue_declare(name, exclusive=True)
+        channel.queue_bind(name, ORDERS_EXCHANGE, key)
+
+    assert answer(tenants, "worker", overhear) == 403
+
+
+async def test_a_worker_takes_its_own_orders(session: Session) -> None:
+    await session.link.listen()
+    tenants = Tenants(session)
+    await tenants.reconcile(OURS)
+    queue = OURS.owner.queue
+
+    with tenants.channel(OURS, "worker") as channel:
+        name = f"{orders_queue_prefix(queue)}ab"
+        channel.queue_declare(name, exclusive=True)
+        channel.queue_bind(name, ORDERS_EXCHANGE, orders_key(queue=queue, worker="pod"))
+        order = Order(kind=OrderKind.CORDON, id="one")
+        session.link.fleet.order(order, queue=queue, worker="pod")
+        session.link.fleet.order(order, queue=queue, worker="another")
+
+        async def taken() -> bytes | None:
+            body: bytes | None = channel.basic_get(name, auto_ack=True)[2]
+            return body
+
+        assert Order.model_validate_json(await until(taken)) == order
+        assert await taken() is None

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 import pika
 import pytest
 
-from longshore.contract.message import DEAD_REASON, ERROR
+from longshore.contract.message import DEAD_REASON, ERROR, UNDECODABLE_HEADERS
 from longshore.contract.names import JOBS_EXCHANGE
-from longshore.worker.parent.inbound import UNDECODABLE_HEADERS
 from tests.integration.worker.workers import Bench, wait_for
 
 pytestmark = pytest.mark.integration

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
-from collections.abc import Iterator
 
 import pytest
 
-from longshore.contract.message import ATTEMPT, DEAD_REASON
 from longshore.contract.names import REPORTS_EXCHANGE
 from longshore.contract.reports import WorkerReport
 from tests.integration import topology
@@ -32,36 +29,6 @@ def test_a_job_whose_connection_is_killed_is_told_and_runs_again(bench: Bench) -
     assert worker.stop() == 0
 
 
-def test_a_cancel_by_the_broker_is_survived(bench: Bench) -> None:
-    worker = bench.started()
-    bench.enqueue("lose_first_time", diary=bench.diary)
-    bench.wait_lines(1)
-    bench.broker.channel.queue_delete(bench.queue)
-    worker.wait("job", outcome="void")
-    topology.declare_queue(bench.broker.channel, bench.queue)
-    worker.wait("consuming", count=2)
-    bench.enqueue("lose_first_time", diary=bench.diary)
-    worker.wait("job", outcome="succeeded")
-    assert bench.lines() == ["start 1", "DeliveryLost lost=True", "start 1", "end 1"]
-
-
-def test_an_ack_timeout_of_the_broker_is_survived(bench: Bench) -> None:
-    with _ack_timeout_of_two_seconds(bench):
-        worker = bench.started(ack_timeout="2s")
-        bench.enqueue("lose_first_time", diary=bench.diary)
-        worker.wait("job", outcome="succeeded")
-    # Before 4.3 the broker counts it as a delivery that ended badly.
-    second = 1 if bench.broker.series == "4.3" else 2
-    assert bench.lines() == [
-        "start 1",
-        "DeliveryLost lost=True",
-        f"start {second}",
-        f"end {second}",
-    ]
-    assert worker.stop() == 0
-    assert bench.is_empty()
-
-
 def test_a_job_of_many_heartbeats_keeps_its_connection(bench: Bench) -> None:
     worker = bench.started(heartbeat="2s")
     bench.enqueue("sleep", diary=bench.diary, seconds=7)
@@ -79,29 +46,6 @@ def test_a_killed_worker_costs_its_job_one_attempt(bench: Bench) -> None:
     second = bench.started()
     second.wait("job", outcome="succeeded")
     assert bench.lines() == ["start 1", "start 2", "end 2"]
-
-
-def test_a_job_that_kills_its_worker_ends_dead(bench: Bench) -> None:
-    bench.enqueue("kill_worker", diary=bench.diary)
-    for _ in range(2):
-        assert bench.start().exit_code() == -signal.SIGKILL
-    bench.started()
-    properties, _ = bench.dead()
-    assert bench.lines() == ["1", "2"]
-    assert properties.headers[DEAD_REASON] == "worker-lost"
-    assert properties.headers[ATTEMPT] == 3
-
-
-def test_a_dead_letter_waits_for_its_queue_and_is_not_acked_before(bench: Bench) -> None:
-    channel = bench.broker.channel
-    channel.queue_delete(f"{bench.queue}.dead")
-    worker = bench.started()
-    bench.enqueue("discard")
-    worker.wait("publish-failed")
-    assert not worker.events("job")
-    topology.declare_queue(channel, bench.queue)
-    assert bench.dead()[0].headers[DEAD_REASON] == "discarded"
-    worker.wait("job", outcome="dead")
 
 
 def test_the_operator_hears_of_every_change(bench: Bench) -> None:
@@ -134,19 +78,3 @@ def test_readiness_follows_the_connection(bench: Bench) -> None:
     wait_for(lambda: worker.get("/readyz")[0] == 503)
     topology.declare_queue(bench.broker.channel, bench.queue)
     wait_for(lambda: worker.get("/readyz")[0] == 200)
-
-
-@contextlib.contextmanager
-def _ack_timeout_of_two_seconds(bench: Bench) -> Iterator[None]:
-    """On 4.3 the consumer says it; before, a policy does, and channels look once a minute."""
-    if bench.broker.series == "4.3":
-        yield
-        return
-    ctl, vhost = bench.broker.rabbitmqctl, bench.broker.vhost
-    ctl("set_policy", "-p", vhost, bench.queue, f"^{bench.queue}$", '{"consumer-timeout": 2000}')
-    ctl("eval", "application:set_env(rabbit, channel_tick_interval, 1000).")
-    try:
-        yield
-    finally:
-        ctl("eval", "application:set_env(rabbit, channel_tick_interval, 60000).")
-        ctl("clear_policy", "-p", vhost, bench.queue)

@@ -106,28 +106,6 @@ def test_a_job_that_outlives_its_limit_is_tried_again(bench: Bench) -> None:
     assert worker.events("job", outcome="retried", death="hard-limit")
 
 
-def test_a_segfault_is_an_attempt_and_names_its_signal(bench: Bench) -> None:
-    worker = bench.started()
-    job = bench.enqueue("segfault", diary=bench.diary)
-    properties, _ = bench.dead()
-    assert bench.lines() == ["1", "2"]
-    assert properties.headers[DEAD_REASON] == "worker-lost"
-    assert "SIGSEGV" in properties.headers[ERROR]
-    assert "Segmentation fault" in properties.headers[TRACEBACK]
-    said = [event["line"] for event in worker.events("output", job=job)]
-    assert any("Segmentation fault" in line for line in said)
-
-
-def test_a_child_that_exits_is_replaced_and_its_job_charged(bench: Bench) -> None:
-    worker = bench.started()
-    bench.enqueue("exit_at_once", diary=bench.diary)
-    properties, _ = bench.dead()
-    assert properties.headers[DEAD_REASON] == "worker-lost"
-    assert "exited with code 0" in properties.headers[ERROR]
-    bench.enqueue("write", diary=bench.diary)
-    worker.wait("job", outcome="succeeded")
-
-
 def test_sys_exit_is_a_failure_like_any_other(bench: Bench) -> None:
     bench.started()
     bench.enqueue("leave")
@@ -169,31 +147,6 @@ def test_a_pool_that_jobs_share_keeps_its_own_processes(bench: Bench) -> None:
     worker.wait("job", count=20, outcome="succeeded")
 
 
-def test_a_job_past_its_memory_limit_is_killed_without_grace(bench: Bench) -> None:
-    bench.started(memory_limit_per_job=150 * 1024 * 1024, kill_grace="1m")
-    bench.enqueue("eat", megabytes=300)
-    properties, _ = bench.dead()
-    assert properties.headers[DEAD_REASON] == "memory-limit"
-
-
-def test_arguments_that_do_not_fit_are_dead_and_never_retried(bench: Bench) -> None:
-    worker = bench.started()
-    bench.enqueue("add", diary=bench.diary, first="one", second=2)
-    properties, _ = bench.dead()
-    assert properties.headers[DEAD_REASON] == "invalid-arguments"
-    assert "first: Input should be a valid integer" in properties.headers[ERROR]
-    assert not worker.events("job", outcome="retried")
-    assert bench.lines() == []
-
-
-def test_a_job_without_handler_is_dead(bench: Bench) -> None:
-    bench.started()
-    bench.enqueue("no.such.handler")
-    properties, _ = bench.dead()
-    assert properties.headers[DEAD_REASON] == "unknown-handler"
-    assert "'no.such.handler'" in properties.headers[ERROR]
-
-
 def test_an_expired_job_is_dead_and_does_not_run(bench: Bench) -> None:
     bench.started()
     bench.publish(
@@ -205,61 +158,6 @@ def test_an_expired_job_is_dead_and_does_not_run(bench: Bench) -> None:
     properties, _ = bench.dead()
     assert properties.headers[DEAD_REASON] == "expired"
     assert bench.lines() == []
-
-
-@pytest.mark.parametrize(
-    ("body", "properties", "complaint"),
-    [
-        (b"\xff\xfe\x00", {"type": "write", "content_type": "application/json"}, "JSON"),
-        (b"[1, 2]", {"type": "write", "content_type": "application/json"}, "JSON object"),
-        (b'{"a": 1}', {"type": "write", "content_type": "text/plain"}, "content_type"),
-        (b"{}", {"content_type": "application/json"}, "'type'"),
-        (
-            b"{}",
-            {
-                "type": "write",
-                "content_type": "application/json",
-                "headers": {ATTEMPT: "many", "mine": [1, {"a": b"x"}]},
-            },
-            ATTEMPT,
-        ),
-    ],
-    ids=["bytes", "list", "content-type", "no-type", "header"],
-)
-def test_what_is_no_job_is_dead_with_its_bytes_untouched(
-    bench: Bench, body: bytes, properties: dict[str, object], complaint: str
-) -> None:
-    bench.started()
-    bench.publish(body, **properties, correlation_id="c-1", app_id="theirs", message_id="m-1")
-    dead, dead_body = bench.dead()
-    assert dead_body == body
-    assert dead.headers[DEAD_REASON] == "undecodable"
-    assert complaint in dead.headers[ERROR]
-    assert (dead.correlation_id, dead.app_id, dead.message_id) == ("c-1", "theirs", "m-1")
-    assert dead.type == properties.get("type")
-    assert dead.content_type == properties["content_type"]
-    for name, value in properties.get("headers", {}).items():
-        assert dead.headers[name] == value
-
-
-@pytest.mark.parametrize("size", [50_000, 1_048_576, 15_000_000])
-def test_bodies_of_any_size_arrive(bench: Bench, size: int) -> None:
-    worker = bench.started()
-    bench.enqueue("measure", diary=bench.diary, data="x" * size)
-    worker.wait("job", outcome="succeeded")
-    assert bench.lines() == [str(size)]
-
-
-def test_a_header_whose_name_is_no_text_costs_no_connection(bench: Bench) -> None:
-    worker = bench.started()
-    body = json.dumps({"diary": bench.diary}).encode()
-    headers = {b"\xff\xfe": "theirs", ATTEMPT: "many"}
-    bench.publish(body, type="write", content_type="application/json", headers=headers)
-    properties, dead_body = bench.dead()
-    assert dead_body == body
-    assert properties.headers[DEAD_REASON] == "undecodable"
-    assert properties.headers[b"\xff\xfe"] == "theirs"
-    assert not worker.events("consumer-lost")
 
 
 def test_a_job_needs_nothing_but_the_wire_format(bench: Bench) -> None:

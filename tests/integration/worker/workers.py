@@ -94,6 +94,11 @@ class Worker:
             with error:
                 return error.code, error.read().decode()
 
+    def memory(self, field: str = "VmRSS") -> int:
+        """Bytes of the parent's memory: `VmRSS` now, `VmHWM` at the most so far."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition(f"{field}:")[2].split()[0]) * 1024
+
     def descriptors(self) -> int:
         """Open file descriptors of the parent."""
         return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
@@ -124,6 +129,15 @@ class Bench:
     tolerated: set[str] = field(default_factory=set)
     """Alarming events that the test itself brings about."""
 
+    modules: list[str] = field(default_factory=lambda: ["jobs"])
+    """Handlers that workers serve."""
+
+    folders: list[Path] = field(default_factory=lambda: [HANDLERS])
+    """Where those modules are."""
+
+    amqp: str | None = None
+    """Address that workers use; None is the broker's own."""
+
     @property
     def diary(self) -> str:
         return str(self.directory / "diary")
@@ -144,13 +158,14 @@ class Bench:
         *,
         env: dict[str, str] | None = None,
         command: Sequence[str] = (sys.executable, "-m", "longshore.worker"),
+        job_command: Sequence[str] = (),
         **config: Any,
     ) -> Worker:
-        """A worker; it may not consume yet."""
+        """A worker; it may not consume yet. With `job_command`, that runs its jobs."""
         number = len(self.workers)
         settings = {
             "queue": self.queue,
-            "handlers": ["jobs"],
+            **_what_runs(job_command, modules=self.modules),
             "hard_limit": "30s",
             "kill_grace": "200ms",
             "ack_timeout": "10m",
@@ -160,6 +175,7 @@ class Bench:
             **config,
         }
         run = uuid.uuid4().hex
+        path = [*map(str, self.folders), str(self.directory), *PYTHONPATH]
         termination = self.directory / f"termination-{number}"
         termination.touch()
         stdout, stderr = self.directory / f"out-{number}", self.directory / f"err-{number}"
@@ -172,9 +188,9 @@ class Bench:
                 cwd=self.directory,
                 env={
                     **os.environ,
-                    "PYTHONPATH": ":".join([str(HANDLERS), str(self.directory), *PYTHONPATH]),
+                    "PYTHONPATH": ":".join(path),
                     WORKER_CONFIG_ENV: json.dumps(settings),
-                    AMQP_URL_ENV: self.broker.amqp,
+                    AMQP_URL_ENV: self.amqp or self.broker.amqp,
                     PATH_ENV: str(termination),
                     RUN_ENV: run,
                     **(env or {}),
@@ -197,10 +213,17 @@ class Bench:
         self.publish(encoded, type=handler, content_type="application/json", message_id=job)
         return job
 
-    def publish(self, body: bytes, **properties: Any) -> None:
+    def publish(
+        self,
+        body: bytes,
+        *,
+        exchange: str = JOBS_EXCHANGE,
+        key: str | None = None,
+        **properties: Any,
+    ) -> None:
         self.broker.channel.basic_publish(
-            JOBS_EXCHANGE,
-            self.queue,
+            exchange,
+            key or self.queue,
             body,
             pika.BasicProperties(**{"delivery_mode": 2, **properties}),
         )
@@ -221,6 +244,11 @@ class Bench:
         declared = self.broker.channel.queue_declare(self.queue, passive=True)
         return int(declared.method.message_count)
 
+    def consumers(self) -> int:
+        """Consumers that the broker sends jobs to."""
+        declared = self.broker.channel.queue_declare(self.queue, passive=True)
+        return int(declared.method.consumer_count)
+
     def is_empty(self) -> bool:
         """Nothing ready, and nothing unacked once no worker is there to hold it."""
         return self.ready() == 0
@@ -235,6 +263,12 @@ class Bench:
         for worker in self.workers:
             left += _gone_soon(worker)
         return left
+
+
+def _what_runs(job_command: Sequence[str], *, modules: Sequence[str]) -> dict[str, Any]:
+    if job_command:
+        return {"isolation": "Exec", "command": [*job_command]}
+    return {"handlers": [*modules]}
 
 
 def _gone_soon(worker: Worker) -> list[int]:

@@ -36,7 +36,9 @@ def run(*words: str, environment: dict[str, str] | None = None) -> subprocess.Co
 def test_help_lists_own_and_plugged_in_commands() -> None:
     said = run("--help").stdout
 
-    assert [name for name in ("crds", "enqueue", "status", "worker") if name not in said] == []
+    assert [
+        name for name in ("crds", "enqueue", "explain", "status", "worker") if name not in said
+    ] == []
 
 
 @pytest.mark.parametrize(

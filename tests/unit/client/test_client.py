@@ -8,6 +8,10 @@ import sys
 import pytest
 
 from longshore import Client, InvalidAddress, InvalidJob
+from longshore.link import Publication
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+OTHER_TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def test_importing_longshore_does_not_import_pika() -> None:
@@ -21,13 +25,26 @@ def test_importing_longshore_does_not_import_pika() -> None:
     assert out.stdout.split() == ["False", "True"]
 
 
-@pytest.mark.parametrize("first", ["", "import longshore.handler", "import longshore.client"])
-def test_the_decorator_is_the_decorator_whatever_was_imported_before(first: str) -> None:
-    code = f"{first}\nfrom longshore import handler\nprint(type(handler).__name__)"
+@pytest.mark.parametrize(
+    "first",
+    ["", "import longshore.handler", "import longshore.middleware", "import longshore.client"],
+)
+@pytest.mark.parametrize("name", ["handler", "middleware"])
+def test_the_decorator_is_the_decorator_whatever_was_imported_before(first: str, name: str) -> None:
+    code = f"{first}\nfrom longshore import {name}\nprint(type({name}).__name__)"
 
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert out.stdout.strip() == "function"
+
+
+def test_a_producer_imports_no_library_that_it_does_not_ask_for() -> None:
+    code = "import sys, longshore; longshore.Client('amqp://h'); print(*sys.modules)"
+
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    packages = {name.split(".")[0] for name in out.stdout.split()}
+    assert packages & {"longshore", "opentelemetry", "sentry_sdk"} == {"longshore"}
 
 
 @pytest.mark.parametrize("url", ["", "rabbitmq:5672", "http://user:secret@host/", "amqp://h:port/"])
@@ -59,3 +76,27 @@ def test_an_invalid_job_is_refused_before_connecting() -> None:
         pytest.raises(InvalidJob, match="priority"),
     ):
         client.enqueue("media.transcode", "transcode", priority=99)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {"traceparent": TRACE, "tracestate": "a=b"}),
+        ({"tenant": "x"}, {"traceparent": TRACE, "tracestate": "a=b", "tenant": "x"}),
+        ({"traceparent": OTHER_TRACE}, {"traceparent": OTHER_TRACE}),
+    ],
+    ids=["asked", "asked-beside-own-headers", "own-trace"],
+)
+def test_the_trace_of_the_moment_is_asked_for_unless_the_caller_gives_one(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], expected: dict[str, str]
+) -> None:
+    client = Client("amqp://h", trace_headers=lambda: {"traceparent": TRACE, "tracestate": "a=b"})
+    sent: list[Publication] = []
+    monkeypatch.setattr(
+        "longshore.publisher.Publisher.publish", lambda _, job, timeout: sent.append(job)
+    )
+
+    client.enqueue("media.transcode", "transcode", headers=given)
+
+    headers = sent[0].properties["headers"]
+    assert {name: headers[name] for name in headers if "longshore" not in name} == expected

@@ -15,6 +15,7 @@ from longshore.submission import publication, refuse_ambiguous
 
 QUEUE = "media.transcode"
 NOW = 1_700_000_000_000
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 @handler
@@ -53,6 +54,19 @@ def test_a_delay_goes_to_the_top_of_the_ladder(delay: Any, seconds: int) -> None
     assert (made.exchange, made.routing_key) == delays.route(QUEUE, delay=seconds)
 
 
+def test_a_trace_context_goes_where_the_wire_format_says() -> None:
+    made = submit(headers={"traceparent": TRACE, "tracestate": "a=b"})
+
+    assert made.properties["headers"]["traceparent"] == TRACE
+    assert made.properties["headers"]["tracestate"] == "a=b"
+
+
+@pytest.mark.parametrize("nonsense", ["", "00-4bf9-00f0-01", TRACE.upper(), 7, None])
+def test_a_trace_context_that_nobody_could_read_is_refused(nonsense: object) -> None:
+    with pytest.raises(InvalidJob, match=r"'traceparent' is .*VERSION-TRACE-SPAN-FLAGS"):
+        submit(headers={"traceparent": nonsense})
+
+
 def test_an_expiry_counts_from_now() -> None:
     made = submit(expires_in="1h", delay="10m")
 
@@ -60,10 +74,9 @@ def test_an_expiry_counts_from_now() -> None:
 
 
 def test_own_headers_travel_along() -> None:
-    made = submit(headers={"tenant": "a", "traceparent": "00-ab-cd-01"})
+    made = submit(headers={"tenant": "a"})
 
     assert made.properties["headers"]["tenant"] == "a"
-    assert made.properties["headers"]["traceparent"] == "00-ab-cd-01"
 
 
 def test_jobs_without_arguments_have_an_empty_object() -> None:

@@ -22,7 +22,12 @@ def test_what_the_operator_renders_the_worker_reads() -> None:
 @pytest.mark.parametrize(
     ("change", "names"),
     [
-        ({"handlers": []}, "handlers"),
+        ({"handlers": []}, "handlers is missing; isolation Warm runs it"),
+        ({"handlers": [], "isolation": "Fork"}, "handlers is missing; isolation Fork runs it"),
+        ({"command": ["true"]}, "command is never run with isolation Warm"),
+        ({"isolation": "Exec", "handlers": []}, "command is missing; isolation Exec runs it"),
+        ({"isolation": "Exec", "command": ["true"]}, "handlers is never run with isolation Exec"),
+        ({"isolation": "cold"}, "'Warm', 'Fork' or 'Exec'"),
         ({"hard_limit": "two hours"}, "hard_limit"),
         ({"slots": 0}, "slots"),
         ({"unheard_of": 1}, "unheard_of"),
@@ -33,3 +38,17 @@ def test_a_bad_configuration_names_its_field(change, names) -> None:
 
     with pytest.raises(ValidationError, match=names):
         WorkerConfig.model_validate({**good, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "jobs"),
+    [
+        ({"max_jobs_per_child": 7}, 7),
+        ({"max_jobs_per_child": 7, "isolation": "Fork"}, 1),
+        ({"isolation": "Exec", "handlers": [], "command": ["true"]}, 1),
+    ],
+)
+def test_only_a_warm_child_runs_more_than_one_job(change, jobs) -> None:
+    good = {"queue": "a.b", "handlers": ["m"], "hard_limit": "1h", "ack_timeout": "2h"}
+
+    assert WorkerConfig.model_validate({**good, **change}).jobs_per_child == jobs

@@ -76,7 +76,7 @@ def test_what_brokers_wrote_is_not_sent_again() -> None:
         ({"content_type": None}, "property 'content_type' is None"),
         ({"content_type": "application/x-python-serialize"}, "must be 'application/json'"),
         ({"headers": {"longshore-attempt": "two"}}, "'longshore-attempt' is 'two'"),
-        ({"headers": {"longshore-attempt": 0}}, "must be an integer ≥ 1"),
+        ({"headers": {"longshore-attempt": 0}}, "must be an integer from 1 to"),
         ({"headers": {"longshore-attempt": True}}, "'longshore-attempt' is True"),
         ({"headers": {"longshore-expires-at": "soon"}}, "'longshore-expires-at' is 'soon'"),
         ({"headers": {"longshore-enqueued-at": -1}}, "'longshore-enqueued-at' is -1"),

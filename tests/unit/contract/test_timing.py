@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longshore.contract.features import features_of
-from longshore.contract.timing import ACK_MARGIN, Timeouts, derive
+from longshore.contract.timing import ACK_MARGIN, Timeouts, derive, most_held
 
 V4_0, V4_3 = features_of("4.0.5"), features_of("4.3.6")
 
@@ -65,3 +65,13 @@ def test_each_timeout_outlasts_the_one_before(hard, grace, slots, prefetch, feat
 
 def test_prefetch_is_one_job_for_each_slot() -> None:
     assert chain(slots=4).prefetch == 4
+
+
+@pytest.mark.parametrize(("hard", "held"), [(5, 60), (10, 40), (55, 10), (600, 2), (7200, 2)])
+def test_automatic_prefetch_grows_as_far_as_the_ack_timeout_allows(hard, held) -> None:
+    limits = chain(hard, slots=2)
+
+    most = most_held(hard_limit=hard, kill_grace=5, slots=2, ack_timeout=limits.ack_timeout)
+
+    assert most == held
+    assert most / 2 * limits.gone <= limits.ack_timeout

@@ -36,13 +36,12 @@ def job(number: int = 1) -> Job:
     now = datetime.now(UTC)
     return Job(
         id=f"job-{number}",
+        handler="render",
         attempt=1,
         max_attempts=1,
         queue="demo.render",
         enqueued_at=now,
         deadline=now,
-        _report=lambda _: None,
-        _is_lost=lambda: False,
     )
 
 

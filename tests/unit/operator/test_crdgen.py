@@ -79,7 +79,7 @@ def test_only_what_has_no_default_is_required() -> None:
     spec = crdgen.structural(TaskQueueSpec)
 
     assert spec["required"] == ["timeLimit", "worker"]
-    assert spec["properties"]["worker"]["required"] == ["image", "handlers"]
+    assert spec["properties"]["worker"]["required"] == ["image"]
     assert spec["properties"]["timeLimit"]["required"] == ["hard"]
 
 

@@ -13,7 +13,7 @@ def may_publish(role: Role, exchange: str, key: str) -> bool:
     topics = dict(someone.topics)
     return bool(
         re.search(someone.permissions.write, exchange)
-        and (exchange not in topics or re.search(topics[exchange], key))
+        and (exchange not in topics or re.search(topics[exchange].write, key))
     )
 
 
@@ -61,9 +61,8 @@ def test_who_may_consume_what(role: Role, queue: str, may: bool) -> None:
     assert bool(re.search(someone.permissions.read, queue)) is may
 
 
-@pytest.mark.parametrize("role", ["worker", "producer"])
-def test_nobody_configures_anything(role: Role) -> None:
-    someone = user(vhost="longshore", queue="media.transcode", role=role)
+def test_a_producer_configures_nothing() -> None:
+    someone = user(vhost="longshore", queue="media.transcode", role="producer")
 
     assert not re.search(someone.permissions.configure, "media.transcode")
 
@@ -75,4 +74,23 @@ def test_a_worker_may_read_the_queue_that_was_taken_over_and_no_other() -> None:
     assert re.search(one.permissions.read, "a.b|c")
     assert not re.search(one.permissions.read, "a.b")
     assert not re.search(one.permissions.read, "media.transcode")
-    assert dict(one.topics)[DEAD_EXCHANGE] == r"^media\.transcode$"
+    assert dict(one.topics)[DEAD_EXCHANGE].write == r"^media\.transcode$"
+
+
+@pytest.mark.parametrize(
+    ("queue", "may"),
+    [
+        ("longshore.orders.media.transcode.0a1b", True),
+        ("longshore.orders.media.transcode.x", False),
+        ("longshore.orders.media.transcode", False),
+        ("longshore.orders.media.thumbnail.0a1b", False),
+        ("longshore.orders.billing.transcode.0a1b", False),
+        ("longshore.orders", False),
+        ("media.transcode", False),
+        ("amq.gen-1", False),
+    ],
+)
+def test_a_worker_configures_queues_for_its_own_orders_alone(queue: str, may: bool) -> None:
+    someone = user(vhost="longshore", queue="media.transcode", role="worker")
+
+    assert bool(re.search(someone.permissions.configure, queue)) is may

@@ -1,20 +1,30 @@
-from longshore.contract.reports import WorkerReport
-from longshore_operator.app.scaler import _worker
-from longshore_operator.core.pods import Pod
+from longshore_operator.app.broker import Depth, Missing
+from longshore_operator.app.scaler import waiting
+from tests.unit.operator.test_workers import report
 
-BUSY = WorkerReport(queue="a.b", worker="p", started_at=0, slots=1, busy=1, held=1)
-
-
-def pod(*, running: bool) -> Pod:
-    return Pod(name="p", running=running, ready=False, ending=False)
+EMPTY = Depth(ready=0, consumers=0)
 
 
-def test_a_workers_own_word_counts_before_kubernetes_has_noticed_that_it_runs() -> None:
-    worker = _worker(pod(running=False), BUSY)
+def test_the_jobs_that_wait_are_those_that_the_queue_has() -> None:
+    assert waiting(Depth(ready=3, consumers=1), reports={}, cordoned=()) == 3
+    assert waiting(EMPTY, reports={}, cordoned=()) == 0
 
-    assert (worker.state, worker.held) == ("busy", 1)
+
+def test_a_queue_that_is_missing_or_does_not_answer_is_unknown() -> None:
+    assert waiting(Missing(), reports={}, cordoned=()) is None
+    assert waiting(None, reports={}, cordoned=()) is None
 
 
-def test_a_running_pod_that_says_nothing_is_unknown_and_one_not_yet_running_is_starting() -> None:
-    assert _worker(pod(running=True), None).state == "unknown"
-    assert _worker(pod(running=False), None).state == "starting"
+def test_no_consumers_where_one_should_be_means_that_nobody_knows() -> None:
+    reports = {"a": report("a"), "b": report("b", cordon="one")}
+
+    assert waiting(EMPTY, reports=reports, cordoned=()) is None
+
+
+def test_a_worker_that_takes_no_jobs_is_no_consumer() -> None:
+    for reports, cordoned in (
+        ({"a": report("a", cordon="one")}, ()),
+        ({"a": report("a", draining=True)}, ()),
+        ({"a": report("a")}, ("a",)),
+    ):
+        assert waiting(EMPTY, reports=reports, cordoned=cordoned) == 0

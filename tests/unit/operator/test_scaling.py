@@ -6,28 +6,57 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longshore_operator.api.v1alpha1 import Scaling
-from longshore_operator.core.scaling import Decision, Idleness, Observation, Worker, decide
+from longshore_operator.core.scaling import (
+    Decision,
+    Limit,
+    Memory,
+    Observation,
+    ServiceTimes,
+    Worker,
+    decide,
+)
 
 GRACE = 30.0
+NOW = 1000.0
+
+
+def remembering(**parts: Any) -> Memory:
+    """An operator that has watched for a while, and saw nothing a second ago."""
+    usual = {"at": NOW - 1, "finished": 0, "work": 0, "rate": 0.0, "peaks": ((NOW - 1, 0),)}
+    return Memory(**usual | parts)
 
 
 def settings(**parts: Any) -> Scaling:
-    return Scaling.model_validate({"idleGrace": "30s", **parts})
+    return Scaling.model_validate({"policy": "backlog", "idleGrace": "30s", **parts})
 
 
-def idle(count: int) -> tuple[Worker, ...]:
-    return tuple(Worker(name=f"w{n}", state="idle") for n in range(count))
+def idle(count: int, *, cordoned: bool = False) -> tuple[Worker, ...]:
+    return tuple(
+        Worker(name=f"{'c' if cordoned else 'w'}{n}", state="idle", cordoned=cordoned)
+        for n in range(count)
+    )
 
 
 def busy(count: int, *, held: int = 1) -> tuple[Worker, ...]:
     return tuple(Worker(name=f"b{n}", state="busy", held=held) for n in range(count))
 
 
+def starting(count: int) -> tuple[Worker, ...]:
+    return tuple(Worker(name=f"s{n}", state="starting") for n in range(count))
+
+
 def seen(
-    *, ready: int | None = 0, workers: tuple[Worker, ...] = (), replicas: int | None = None
+    *,
+    ready: int | None = 0,
+    workers: tuple[Worker, ...] = (),
+    replicas: int | None = None,
+    **parts: Any,
 ) -> Observation:
     return Observation(
-        ready=ready, workers=workers, replicas=len(workers) if replicas is None else replicas
+        ready=ready,
+        workers=workers,
+        replicas=len(workers) if replicas is None else replicas,
+        **parts,
     )
 
 
@@ -37,16 +66,19 @@ def decided(
     *,
     slots: int = 1,
     idle_for: float | None = None,
+    memory: Memory | None = None,
+    limits: tuple[Limit, ...] = (),
+    now: float = NOW,
 ) -> Decision:
-    idleness = None
     if idle_for is not None:
-        idleness = Idleness(since=1000.0 - idle_for, settled=observation.settled)
+        memory = remembering(at=now - 1, finished=observation.settled, idle_since=now - idle_for)
     return decide(
         scaling or settings(),
         slots=slots,
         observation=observation,
-        idleness=idleness,
-        now=1000.0,
+        memory=memory,
+        now=now,
+        limits=limits,
     )
 
 
@@ -62,6 +94,7 @@ def decided(
         pytest.param(
             {"policy": "fixed", "max": 6}, 1, seen(), 6, id="fixed wants max, whatever comes"
         ),
+        pytest.param({}, 1, seen(ready=3, workers=starting(2)), 3, id="starting ones are capacity"),
     ],
 )
 def test_growing(
@@ -73,45 +106,91 @@ def test_growing(
 @pytest.mark.parametrize(
     ("observation", "idle_for"),
     [
-        pytest.param(seen(workers=idle(2) + busy(1)), 99, id="a worker is busy"),
         pytest.param(
             seen(workers=(*idle(2), Worker(name="u", state="unknown"))), 99, id="one is silent"
         ),
         pytest.param(seen(workers=idle(3)), GRACE - 1, id="idle for too short"),
-        pytest.param(seen(workers=idle(3)), None, id="only just idle"),
-        pytest.param(seen(ready=1, workers=idle(3)), 99, id="a job waits"),
+        pytest.param(seen(ready=3, workers=idle(3)), 99, id="jobs wait"),
     ],
 )
-def test_no_worker_is_taken_away_without_proof_that_all_are_idle(
+def test_no_worker_is_cordoned_or_taken_away(
     observation: Observation, idle_for: float | None
 ) -> None:
-    decision = decided(observation, idle_for=idle_for)
+    before = remembering(work=3, peaks=((NOW - 1, 3),))
+    memory = before if idle_for is None else replace(before, idle_since=NOW - idle_for, work=0)
+    decision = decided(observation, memory=memory)
+
+    assert (decision.cordon, decision.remove) == ((), ())
+    assert decision.replicas == 3
+
+
+def test_idle_workers_are_cordoned_first_and_go_when_they_said_so() -> None:
+    first = decided(seen(workers=idle(3)), idle_for=GRACE)
+    then = decided(seen(workers=idle(3, cordoned=True)), idle_for=GRACE + 1)
+
+    assert (first.replicas, set(first.cordon), first.remove) == (3, {"w0", "w1", "w2"}, ())
+    assert (then.replicas, then.cordon, set(then.remove)) == (0, (), {"c0", "c1", "c2"})
+
+
+def test_idle_ones_go_while_others_work() -> None:
+    memory = remembering(work=2)
+    observation = seen(workers=busy(2) + idle(1) + idle(1, cordoned=True))
+
+    decision = decided(observation, memory=memory)
+
+    assert (decision.replicas, decision.cordon, decision.remove) == (3, ("w0",), ("c0",))
+
+
+def test_a_cordoned_worker_that_still_holds_a_job_stays() -> None:
+    memory = remembering(work=2)
+    late = Worker(name="late", state="busy", held=1, cordoned=True)
+
+    decision = decided(seen(workers=(late, *idle(1))), memory=memory)
+
+    assert (decision.replicas, decision.remove) == (2, ())
+
+
+def test_cordoned_workers_are_called_back_before_new_ones_are_ordered() -> None:
+    decision = decided(seen(ready=3, workers=idle(2, cordoned=True)))
 
     assert decision.replicas == 3
-    assert "stays at 3" in decision.why[-1]
-
-
-def test_after_the_grace_all_idle_workers_go() -> None:
-    assert decided(seen(workers=idle(3)), idle_for=GRACE).replicas == 0
+    assert set(decision.uncordon) == {"c0", "c1"}
 
 
 def test_workers_that_cannot_start_do_not_hold_the_rest() -> None:
-    stuck = tuple(Worker(name=f"s{n}", state="starting") for n in range(3))
+    decision = decided(seen(workers=starting(3)), idle_for=GRACE)
 
-    assert decided(seen(workers=stuck), idle_for=GRACE).replicas == 0
+    assert (decision.replicas, len(decision.remove)) == (0, 3)
 
 
 def test_a_job_that_came_and_went_between_two_looks_is_work() -> None:
-    before = decided(seen(workers=idle(1)), idle_for=20)
-    assert before.idleness is not None
     worked = (replace(idle(1)[0], settled=1),)
+    memory = remembering(idle_since=NOW - 99, peaks=((NOW - 1, 1),))
 
-    after = decide(
-        settings(), slots=1, observation=seen(workers=worked), idleness=before.idleness, now=1010.0
-    )
+    after = decided(seen(workers=worked), memory=memory)
 
     assert after.replicas == 1
-    assert after.idleness == Idleness(since=1010.0, settled=1)
+    assert after.memory is not None
+    assert after.memory.idle_since == NOW
+
+
+def test_as_many_stay_as_were_wanted_lately_while_work_goes_on() -> None:
+    scaling = settings(steadyFor="5m")
+    busiest = decided(seen(ready=8, workers=busy(2)), scaling)
+    calmer = decided(seen(workers=busy(2) + idle(8)), scaling, memory=busiest.memory, now=NOW + 299)
+    later = decided(seen(workers=busy(2) + idle(8)), scaling, memory=calmer.memory, now=NOW + 301)
+
+    assert (calmer.wanted, calmer.cordon) == (10, ())
+    assert (later.wanted, len(later.cordon)) == (2, 8)
+
+
+def test_young_workers_are_not_chosen() -> None:
+    workers = tuple(replace(worker, age=5.0) for worker in idle(2))
+
+    decision = decided(seen(workers=workers), settings(minLife="10s"), idle_for=99)
+
+    assert decision.cordon == ()
+    assert "minLife" in decision.why[-1]
 
 
 @pytest.mark.parametrize(
@@ -122,50 +201,119 @@ def test_a_job_that_came_and_went_between_two_looks_is_work() -> None:
             {}, Observation(ready=9, workers=(), replicas=None), "DeploymentUnknown", id="replicas"
         ),
         pytest.param({"paused": True}, seen(ready=9), "Paused", id="paused"),
+        pytest.param({"dryRun": True}, seen(ready=9), "DryRun", id="dry run"),
+        pytest.param({"policy": "magic"}, seen(ready=9), "PolicyUnknown", id="policy"),
     ],
 )
-def test_unknown_is_not_zero_and_holds(
-    scaling: dict[str, Any], observation: Observation, reason: str
-) -> None:
-    decision = decided(observation, settings(**scaling), idle_for=99)
+def test_holding(scaling: dict[str, Any], observation: Observation, reason: str) -> None:
+    decision = decided(observation, settings(**scaling))
 
     assert (decision.replicas, decision.holds) == (None, reason)
-    assert decision.idleness is None, "idleness must be proved anew"
+    assert decision.cordon == decision.remove == ()
+
+
+def test_after_not_knowing_idleness_is_proved_anew() -> None:
+    memory = remembering(idle_since=NOW - 99, peaks=((NOW - 1, 1),))
+    doubt = decided(seen(ready=None, workers=idle(1)), memory=memory)
+    after = decided(seen(workers=idle(1)), memory=doubt.memory, now=NOW + 1)
+
+    assert (after.replicas, after.cordon) == (1, ())
+
+
+def test_an_operator_that_has_just_started_takes_nobody_away() -> None:
+    assert decided(seen(workers=idle(3))).cordon == ()
+
+
+def test_limits_leave_a_line() -> None:
+    night = Limit(name="schedule night", ceiling=2)
+    day = Limit(name="schedule day", floor=5)
+
+    assert decided(seen(ready=9), limits=(night,)).replicas == 2
+    assert "schedule night lowers it to 2" in decided(seen(ready=9), limits=(night,)).why
+    assert decided(seen(), limits=(day,)).replicas == 5
+    assert "schedule day raises it to 5" in decided(seen(), limits=(day,)).why
+
+
+def test_growth_in_a_minute_is_limited() -> None:
+    scaling = settings(maxGrowth=3)
+    first = decided(seen(ready=9), scaling)
+    soon = decided(seen(ready=9, replicas=3), scaling, memory=first.memory, now=NOW + 30)
+    later = decided(seen(ready=9, replicas=3), scaling, memory=soon.memory, now=NOW + 61)
+
+    assert [each.replicas for each in (first, soon, later)] == [3, 3, 6]
+
+
+def test_queue_wait_by_hand() -> None:
+    """60 jobs of 2 s, 10 s to wait, 2 s to start, so 7 s are left, in which a slot begins 4.5."""
+    scaling = Scaling.model_validate({"maxQueueWait": "10s", "max": 50})
+    observation = seen(ready=60, startup=2.0, service=ServiceTimes(count=1_000_000, mean=2.0))
+
+    assert decided(observation, scaling).replicas == 14
 
 
 STATES = st.sampled_from(["idle", "busy", "starting", "unknown"])
-WORKERS = st.lists(
-    st.builds(Worker, name=st.just("w"), state=STATES, held=st.integers(0, 5)), max_size=20
-).map(tuple)
+
+
+def _workers(states: list[tuple[Any, int, bool]]) -> tuple[Worker, ...]:
+    return tuple(
+        Worker(
+            name=f"w{n}",
+            state=state,
+            held=max(1, held) if state == "busy" else 0,
+            cordoned=cordoned and state != "starting",
+        )
+        for n, (state, held, cordoned) in enumerate(states)
+    )
+
+
+WORKERS = st.lists(st.tuples(STATES, st.integers(0, 5), st.booleans()), max_size=20).map(_workers)
 BOUNDS = st.tuples(st.integers(0, 20), st.integers(1, 40)).filter(lambda pair: pair[0] <= pair[1])
+POLICIES = st.sampled_from(["queueWait", "backlog", "fixed"])
 
 
 @given(
     bounds=BOUNDS,
+    policy=POLICIES,
     ready=st.integers(0, 100),
     workers=WORKERS,
-    replicas=st.integers(0, 60),
+    missing=st.integers(0, 30),
     idle_for=st.none() | st.floats(0, 100),
     per_worker=st.integers(1, 10),
 )
 def test_invariants(
     bounds: tuple[int, int],
+    policy: str,
     ready: int,
     workers: tuple[Worker, ...],
-    replicas: int,
+    missing: int,
     idle_for: float | None,
     per_worker: int,
 ) -> None:
-    scaling = settings(min=bounds[0], max=bounds[1], jobsPerWorker=per_worker)
+    scaling = settings(min=bounds[0], max=bounds[1], jobsPerWorker=per_worker, policy=policy)
+    replicas = len(workers) + missing
     observation = seen(ready=ready, workers=workers, replicas=replicas)
     decision = decided(observation, scaling, idle_for=idle_for)
     more = decided(replace(observation, ready=ready + 1), scaling, idle_for=idle_for)
+    by_name = {worker.name: worker for worker in workers}
 
     assert decision.replicas is not None
-    assert more.replicas is not None
-    assert bounds[0] <= decision.replicas <= max(bounds[1], replicas)
+    assert decision.wanted is not None
+    assert more.wanted is not None
+    assert bounds[0] <= decision.wanted <= bounds[1]
+    assert decision.replicas <= max(bounds[1], replicas)
+    assert decision.replicas >= min(bounds[0], replicas)
     assert decision.why
-    assert more.replicas >= decision.replicas or decision.replicas == replicas
+    assert more.wanted >= decision.wanted
+    for name in decision.cordon:
+        assert by_name[name].state == "idle"
+        assert not by_name[name].cordoned
+    for name in decision.uncordon:
+        assert by_name[name].cordoned
+    for name in decision.remove:
+        worker = by_name[name]
+        assert worker.held == 0
+        assert worker.state == "starting" or (worker.state == "idle" and worker.cordoned)
+    assert not set(decision.remove) & set(decision.uncordon)
     if decision.replicas < replicas:
-        assert ready == 0
-        assert all(worker.state in ("idle", "starting") for worker in workers)
+        assert decision.replicas == replicas - len(decision.remove)
+        assert not any(worker.state == "unknown" for worker in workers)

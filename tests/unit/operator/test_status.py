@@ -5,10 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longshore.contract.features import features_of
 from longshore_operator.api.v1alpha1 import Condition
 from longshore_operator.core.pods import Pod, Trouble
 from longshore_operator.core.scaling import Decision
-from longshore_operator.core.status import Facts, conditions, foreign_policy, merge_patch
+from longshore_operator.core.status import (
+    Facts,
+    conditions,
+    foreign_policy,
+    merge_patch,
+    priorities,
+)
 from tests.unit.operator.specs import V4_0, V4_3
 
 WELL = Facts(
@@ -21,6 +28,7 @@ WELL = Facts(
     replicas=0,
     decision=Decision(replicas=0, why=("0 wanted",)),
 )
+SILENT = replace(WELL, silent=("p",))
 CRASH = Trouble(reason="WorkerCrashed", message="pod p: No module named 'media'")
 
 
@@ -114,6 +122,13 @@ def test_every_condition_tells_its_generation() -> None:
     assert {condition.observed_generation for condition in made(WELL).values()} == {3}
 
 
+@pytest.mark.parametrize(
+    ("version", "expected"), [("4.0.5", "TwoClasses"), ("4.2.1", "TwoClasses"), ("4.3.6", "Strict")]
+)
+def test_the_status_says_how_priorities_are_kept(version: str, expected: str) -> None:
+    assert priorities(features_of(version)) == expected
+
+
 JSON = st.recursive(
     st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=2),
     lambda part: st.dictionaries(st.sampled_from("abc"), part, max_size=3),
@@ -169,3 +184,14 @@ def test_what_a_queue_that_was_taken_over_lacks_is_a_condition() -> None:
     assert "no priorities" in found["Guaranteed"].message
     assert made(replace(WELL, shortcomings=()))["Guaranteed"].status == "True"
     assert "Guaranteed" not in made(WELL), "a queue of its own needs no word"
+
+
+def test_workers_that_are_silent_are_a_condition_of_scaling_alone() -> None:
+    found = made(SILENT)
+
+    assert (found["ScalingActive"].status, found["ScalingActive"].reason) == (
+        "False",
+        "WorkersSilent",
+    )
+    assert "p" in found["ScalingActive"].message
+    assert found["Ready"].status == "True"

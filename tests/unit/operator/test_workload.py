@@ -4,7 +4,13 @@ from longshore.contract.config import WorkerConfig
 from longshore.contract.names import POD_NAME_ENV, WORKER_CONFIG_ENV
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
 from longshore_operator.core.overlay import contains
-from longshore_operator.core.workload import deployment, timeouts
+from longshore_operator.core.workload import (
+    NODE,
+    ZONE,
+    deployment,
+    disruption_budget,
+    timeouts,
+)
 from tests.unit.operator.specs import OWNER, V4_3, spec, worker
 
 
@@ -42,8 +48,13 @@ def test_another_broker_makes_new_pods() -> None:
 def test_the_worker_reads_the_configuration_that_the_operator_renders() -> None:
     task_queue = spec(
         timeLimit={"hard": "90s", "soft": "80s"},
-        worker=worker(slots=3, memoryLimitPerJob="512Mi", maxJobsPerChild=7),
-        retry={"maxAttempts": 2, "initialDelay": "250ms"},
+        worker=worker(
+            slots=3,
+            memoryLimitPerJob="512Mi",
+            maxJobsPerChild=7,
+            middleware=["sentry", "opentelemetry"],
+        ),
+        retry={"maxAttempts": 2, "initialDelay": "250ms", "maxAge": "1h"},
         onTermination="Requeue",
     )
     env = {variable["name"]: variable for variable in container(task_queue)["env"]}
@@ -52,11 +63,37 @@ def test_the_worker_reads_the_configuration_that_the_operator_renders() -> None:
 
     assert config.queue == "media.transcode"
     assert (config.hard_limit, config.soft_limit, config.ack_timeout) == (90.0, 80.0, 300.0)
-    assert (config.slots, config.prefetch, config.max_jobs_per_child) == (3, 3, 7)
+    assert (config.slots, config.prefetch, config.max_jobs_per_child) == (3, "auto", 7)
     assert config.memory_limit_per_job == 512 * 1024**2
     assert (config.retry.max_attempts, config.retry.initial_delay) == (2, 0.25)
+    assert config.retry.max_age == 3600.0
+    assert config.middleware == ("sentry", "opentelemetry")
     assert config.on_termination == "Requeue"
     assert env[POD_NAME_ENV]["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+
+
+def config_of(task_queue: TaskQueueSpec) -> WorkerConfig:
+    env = {variable["name"]: variable for variable in container(task_queue)["env"]}
+    return WorkerConfig.model_validate_json(env[WORKER_CONFIG_ENV]["value"])
+
+
+def test_prefetch_is_the_workers_own_business_unless_it_is_given() -> None:
+    by_itself = spec(worker=worker(slots=2))
+    given = spec(worker=worker(slots=2, prefetch=5), timeLimit={"hard": "1h", "killGrace": "5s"})
+
+    assert timeouts(by_itself, features=V4_3).prefetch == 2
+    assert config_of(by_itself).prefetch == "auto"
+    assert timeouts(given, features=V4_3).prefetch == config_of(given).prefetch == 5
+    # The fifth job may wait for two others before it has its slot.
+    assert config_of(given).ack_timeout == 3 * 3605 + 120
+
+
+def test_a_command_runs_jobs_in_place_of_handlers() -> None:
+    runs = {"isolation": "Exec", "command": ["/app/convert", "--fast"]}
+    config = config_of(spec(worker={"image": "registry.example/media:1", **runs}))
+
+    assert (config.isolation, config.command) == ("Exec", ("/app/convert", "--fast"))
+    assert config.handlers == ()
 
 
 def test_replicas_are_left_to_the_scaler() -> None:
@@ -130,3 +167,15 @@ def test_a_pod_template_is_merged_by_name_and_keeps_the_selector_true() -> None:
     assert container(task_queue)["image"] == "registry.example/media:1"
     assert container(task_queue)["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
     assert template["spec"]["nodeSelector"] == {"gpu": "yes"}
+
+
+def test_workers_are_spread_and_evicted_a_few_at_a_time() -> None:
+    spread = pod()["spec"]["topologySpreadConstraints"]
+    budget = disruption_budget(OWNER)
+
+    assert [each["topologyKey"] for each in spread] == [ZONE, NODE]
+    for each in spread:
+        assert each["whenUnsatisfiable"] == "ScheduleAnyway"
+        assert each["labelSelector"] == budget["spec"]["selector"]
+    assert budget["spec"]["maxUnavailable"] == "10%"
+    assert budget["metadata"]["name"] == "transcode-worker"

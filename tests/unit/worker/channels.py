@@ -13,6 +13,8 @@ from longshore.worker.parent.connection import Lost
 
 
 class FakeChannel:
+    connection = SimpleNamespace(params=SimpleNamespace(frame_max=131_072))
+
     def __init__(self, number: int) -> None:
         self.channel_number = number
         self.is_open = True
@@ -99,6 +101,9 @@ class FakeConnection:
 
     def leave(self, channel: FakeChannel) -> None:
         del self.listeners[channel.channel_number]
+
+    async def closed(self) -> str:
+        return await asyncio.get_running_loop().create_future()
 
     async def close(self) -> None:
         pass

@@ -32,7 +32,7 @@ class Stage:
         self.running = asyncio.ensure_future(self.consumer.run())
 
     def deliver(self, channel: FakeChannel) -> Delivery:
-        arrival = Arrival(1, pika.BasicProperties(), b"{}")
+        arrival: Arrival = (1, b"\0\0", b"{}")
         self.connection.listeners[channel.channel_number]([arrival])
         return self.arrived[-1]
 
@@ -92,3 +92,39 @@ async def test_a_channel_that_comes_for_a_lost_pause_is_closed(stage: Stage) -> 
     assert stage.voided == [delivery]
     assert (late.consumers, new.consumers) == ([], ["q"])
     assert stage.consumer.is_current(stage.deliver(new))
+
+
+async def test_two_who_consume_anew_at_once_make_one_consumer(stage: Stage) -> None:
+    await stage.connection.arrive()
+    await stage.consumer.pause()
+    resuming = [asyncio.ensure_future(stage.consumer.resume(number)) for number in (1, 2)]
+    await asyncio.sleep(0.01)
+    channels = [await stage.connection.arrive() for _ in resuming]
+    await asyncio.gather(*resuming)
+
+    assert [channel.consumers for channel in channels] == [["q"], []]
+    assert [channel.is_open for channel in channels] == [True, False]
+
+
+async def test_a_cordon_overtakes_a_subscription(stage: Stage) -> None:
+    await asyncio.wait_for(stage.consumer.cordon(), 1)
+    late = await stage.connection.arrive()
+    assert not late.consumers
+    assert stage.consumer.is_consuming
+
+
+async def test_a_cordoned_worker_that_lost_its_channel_gets_no_consumer_again(
+    stage: Stage,
+) -> None:
+    first = await stage.connection.arrive()
+    delivery = stage.deliver(first)
+    await stage.consumer.cordon()
+    first.end(first, RuntimeError("gone"))
+    await asyncio.sleep(0.3)
+    assert stage.voided == [delivery]
+    assert len(stage.connection.channels) == 1
+
+    resuming = asyncio.ensure_future(stage.consumer.uncordon(2))
+    new = await stage.connection.arrive()
+    await resuming
+    assert new.consumers == ["q"]

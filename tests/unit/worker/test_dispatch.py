@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from types import SimpleNamespace
 from typing import Any
 
 import pika
 import pytest
 
-from longshore.contract.message import DeadReason
+from longshore.contract.message import UNDECODABLE_HEADERS, DeadReason
 from longshore.contract.retry import RetryPolicy
+from longshore.worker.limits import HandlerLimits
 from longshore.worker.parent import dispatch as module
 from longshore.worker.parent.dispatch import Dispatch
 from longshore.worker.parent.outcome import Judge, Outcome, Publication, Verdict
@@ -50,12 +52,12 @@ class Stage:
                 queue="q",
                 host="h",
                 retry=RetryPolicy(),
-                handlers={"write": None},
+                handlers={},
+                others=HandlerLimits(max_attempts=5, hard_limit=1.0),
+                serves_any=True,
                 now=lambda: 0,
                 chance=lambda: 0.5,
             ),
-            hard_limit=1.0,
-            soft_limit=1.0,
             new_id=lambda: "id",
             **parts,
         )
@@ -64,7 +66,7 @@ class Stage:
 def delivery(**properties: Any) -> Delivery:
     subscription: Any = None
     given = pika.BasicProperties(type="write", content_type="application/json", **properties)
-    return Delivery(subscription, 1, given, b"{}")
+    return Delivery(subscription, 1, b"", b"{}", given)
 
 
 async def test_what_the_decoder_trips_over_is_undecodable_and_others_go_on(
@@ -119,3 +121,40 @@ async def test_a_drain_does_not_wait_for_what_the_broker_has_taken_back() -> Non
     await asyncio.sleep(0)
     assert stage.dispatch.held == 0
     assert [verdict.outcome for verdict in stage.told] == [Outcome.VOID]
+
+
+async def test_an_outcome_that_cannot_be_sent_becomes_a_dead_letter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage()
+    asked: list[Publication] = []
+
+    async def publish(publication: Publication, **_: Any) -> bool:
+        asked.append(publication)
+        if "theirs" in publication.properties["headers"]:
+            raise struct.error("int too large to convert")
+        return True
+
+    acked = asyncio.Event()
+    monkeypatch.setattr(stage.publisher, "publish", publish)
+    theirs = delivery(headers={"longshore-attempt": "many", "theirs": 10**30}, message_id="m-1")
+    theirs.subscription = SimpleNamespace(ack=lambda _: acked.set())
+    stage.dispatch.on_deliveries([theirs])
+    await asyncio.wait_for(acked.wait(), 1)
+    _, sent = asked
+    assert sent.properties["message_id"] == "m-1"
+    assert sent.properties["headers"]["longshore-dead-reason"] == DeadReason.UNDECODABLE
+    assert "int too large" in sent.properties["headers"]["longshore-error"]
+    assert b"theirs" in sent.properties["headers"][UNDECODABLE_HEADERS]
+
+
+async def test_what_arrives_while_the_consumer_still_stands_is_returned_when_it_is_gone() -> None:
+    stage = Stage()
+    stage.dispatch.draining = True
+    stage.dispatch.on_deliveries([delivery()])
+    await asyncio.sleep(0)
+    assert stage.publisher.asked == []
+    stage.dispatch.start_draining(requeue=False)
+    stage.dispatch.on_deliveries([delivery()])
+    await asyncio.sleep(0)
+    assert len(stage.publisher.asked) == 2

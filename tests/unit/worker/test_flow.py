@@ -6,7 +6,15 @@ import asyncio
 
 import pytest
 
-from longshore.worker.parent.flow import MAX_PREFETCH, Flow, Plan, View, plan, prefetch_for
+from longshore.worker.parent.flow import (
+    MAX_PREFETCH,
+    Bounds,
+    Flow,
+    Plan,
+    View,
+    plan,
+    prefetch_for,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +31,16 @@ from longshore.worker.parent.flow import MAX_PREFETCH, Flow, Plan, View, plan, p
     ],
 )
 def test_no_job_waits_long(mean: float | None, slots: int, held: int) -> None:
-    assert prefetch_for(mean, slots=slots) == held
+    assert prefetch_for(mean, bounds=Bounds(slots=slots, most=1000)) == held
+
+
+def test_no_more_are_held_than_fit_the_ack_timeout() -> None:
+    assert prefetch_for(0.001, bounds=Bounds(slots=2, most=6)) == 6
+    assert prefetch_for(0.001, bounds=Bounds(slots=2, most=2)) == 2
+    assert plan(view(), now=6, bounds=Bounds(slots=2, most=6)) is None
+
+
+BOUNDS = Bounds(slots=2, most=1000)
 
 
 def view(*, mean: float | None = 0.001, is_stuck: bool = False, taken: int = 0) -> View:
@@ -46,12 +63,13 @@ def view(*, mean: float | None = 0.001, is_stuck: bool = False, taken: int = 0) 
     ],
 )
 def test_what_is_changed(seen: View, now: int, step: Plan | None) -> None:
-    assert plan(seen, now=now, slots=2) == step
+    assert plan(seen, now=now, bounds=BOUNDS) == step
 
 
 class Stage:
     def __init__(self) -> None:
         self.held = 1
+        self.prefetch = 2
         self.seen = view()
         self.done: list[str | int] = []
 
@@ -65,12 +83,13 @@ class Stage:
         self.done.append("pause")
 
     async def resume(self, prefetch: int) -> None:
+        self.prefetch = prefetch
         self.done.append(prefetch)
 
 
 async def test_what_waits_is_given_back_and_nothing_comes_until_a_slot_is_free() -> None:
     stage = Stage()
-    flow = Flow(stage, stage, slots=2)
+    flow = Flow(stage, stage, bounds=BOUNDS)
     running = asyncio.ensure_future(flow.run())
     flow.note()
     await asyncio.sleep(0.1)
@@ -83,4 +102,17 @@ async def test_what_waits_is_given_back_and_nothing_comes_until_a_slot_is_free()
     stage.seen = view(taken=1)
     await asyncio.sleep(0.1)
     assert stage.done[5:] == ["pause", 1]
+    running.cancel()
+
+
+async def test_after_a_new_connection_what_waits_behind_lost_jobs_is_given_back() -> None:
+    stage = Stage()
+    stage.prefetch = 0  # every slot was taken when the connection was lost
+    flow = Flow(stage, stage, bounds=BOUNDS)
+    running = asyncio.ensure_future(flow.run())
+    flow.note()
+    stage.prefetch = 2  # consumes anew, while what the broker has taken back still runs
+    stage.seen = view(is_stuck=True, taken=2)
+    await asyncio.sleep(0.1)
+    assert stage.done == ["pause", "give back", 0]
     running.cancel()

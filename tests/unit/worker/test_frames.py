@@ -10,19 +10,13 @@ from longshore.worker.frames import (
     INLINE_LIMIT,
     Cause,
     Ended,
-    Fork,
-    Forked,
-    ImportFailed,
     JobFrame,
     Mark,
     Progress,
-    Ready,
     RecordReader,
     Status,
     encode_record,
-    receive_control,
     receive_job,
-    send_control,
     send_job,
 )
 
@@ -133,39 +127,6 @@ def test_a_mark_is_seen_by_both_sides() -> None:
     child.close()
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        Ready(handlers={"a": None, "b": 3}, threads=2),
-        ImportFailed(module="m", error="e" * 2048, traceback="t" * 8192),
-        Fork(),
-    ],
-    ids=lambda message: type(message).__name__,
-)
-def test_control_messages_arrive(pair: Pair, message: Ready | ImportFailed | Fork) -> None:
-    send_control(pair[0], message)
-    assert receive_control(pair[1]) == (message, [])
-
-
-def test_control_messages_carry_descriptors(pair: Pair) -> None:
-    reading, writing = os.pipe()
-    send_control(pair[0], Forked(pid=42), descriptors=[reading, writing])
-    received = receive_control(pair[1])
-    assert received is not None
-    message, descriptors = received
-    assert message == Forked(pid=42)
-    assert len(descriptors) == 2
-    os.write(descriptors[1], b"x")
-    assert os.read(reading, 1) == b"x"
-    for descriptor in (reading, writing, *descriptors):
-        os.close(descriptor)
-
-
-def test_a_gone_peer_is_an_end_and_no_error(pair: Pair) -> None:
-    pair[0].close()
-    assert receive_control(pair[1]) is None
-
-
 def test_looking_for_jobs_to_take_back_does_not_make_the_childs_socket_nonblocking(
     pair: Pair,
 ) -> None:
@@ -173,13 +134,3 @@ def test_looking_for_jobs_to_take_back_does_not_make_the_childs_socket_nonblocki
     with pytest.raises(BlockingIOError):
         receive_job(far, flags=socket.MSG_DONTWAIT)
     assert os.get_blocking(far.fileno())
-
-
-def test_received_descriptors_do_not_leak_into_programs_that_a_job_starts(pair: Pair) -> None:
-    with open(os.devnull) as null:
-        send_control(pair[0], Forked(pid=1), descriptors=[null.fileno()])
-    received = receive_control(pair[1])
-    assert received is not None
-    (descriptor,) = received[1]
-    assert not os.get_inheritable(descriptor)
-    os.close(descriptor)

@@ -33,13 +33,43 @@ def test_name_and_attempts_can_be_said() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
-    [({"max_attempts": 0}, "max_attempts is 0"), ({"name": "x" * 256}, "255"), ({"name": ""}, "1")],
+    [
+        ({"max_attempts": 0}, "max_attempts is 0"),
+        ({"name": "x" * 256}, "255"),
+        ({"name": ""}, "1"),
+        ({"hard_limit": 0}, "hard_limit is 0"),
+        ({"soft_limit": -1.5}, "soft_limit is -1.5"),
+        ({"soft_limit": float("nan")}, "soft_limit is nan"),
+        ({"max_age": "soon"}, "max_age: 'soon' is not a duration"),
+        ({"retry_when": OSError("no")}, "retry_when is OSError"),
+        ({"throws": "OSError"}, "throws has 'OSError'"),
+        ({"throws": (OSError, KeyboardInterrupt)}, "throws has <class 'KeyboardInterrupt'>"),
+    ],
 )
 def test_nonsense_is_refused_where_it_is_written(
     arguments: dict[str, object], complaint: str
 ) -> None:
-    with pytest.raises(ValueError, match=complaint):
+    with pytest.raises((ValueError, TypeError), match=complaint):
         handler(**arguments)
+
+
+def test_limits_are_seconds_or_durations_and_one_exception_is_enough() -> None:
+    @handler(hard_limit="10m", soft_limit=30, max_age="1h30m", throws=KeyError)
+    def double(n: int) -> int:
+        return 2 * n
+
+    spec = spec_of(double)
+    assert spec is not None
+    assert (spec.hard_limit, spec.soft_limit, spec.max_age) == (600.0, 30.0, 5400.0)
+    assert spec.throws == (KeyError,)
+
+
+def test_an_async_retry_when_is_refused_as_nobody_would_await_it() -> None:
+    async def transient(error: Exception) -> bool:
+        return True
+
+    with pytest.raises(TypeError, match="not an async one"):
+        handler(retry_when=transient)  # type: ignore[arg-type]
 
 
 def test_an_undecorated_function_has_no_spec() -> None:

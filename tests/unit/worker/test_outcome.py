@@ -18,6 +18,7 @@ from longshore.contract.message import (
 from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE
 from longshore.contract.retry import RetryPolicy
 from longshore.worker.frames import Ended, Status
+from longshore.worker.limits import HandlerLimits
 from longshore.worker.parent.outcome import Death, Judge, Outcome, Publication, Verdict
 
 NOW = 1_700_000_000_000
@@ -26,7 +27,12 @@ JUDGE = Judge(
     queue=QUEUE,
     host="pod-1",
     retry=RetryPolicy(max_attempts=3, initial_delay=10, factor=2, jitter=0.25),
-    handlers={"render": None, "once": 1},
+    handlers={
+        "render": HandlerLimits(max_attempts=3, hard_limit=60.0),
+        "once": HandlerLimits(max_attempts=1, hard_limit=60.0),
+        "brief": HandlerLimits(max_attempts=3, hard_limit=60.0, max_age=30.0),
+    },
+    others=HandlerLimits(max_attempts=3, hard_limit=60.0),
     now=lambda: NOW,
     chance=lambda: 0.5,
 )
@@ -96,8 +102,19 @@ def test_what_runs_again_goes_through_the_ladder(
         (MESSAGE, Status.DISCARDED, DeadReason.DISCARDED),
         (MESSAGE, Status.INVALID_ARGUMENTS, DeadReason.INVALID_ARGUMENTS),
         (MESSAGE, Status.UNDECODABLE, DeadReason.UNDECODABLE),
+        (MESSAGE, Status.NOT_RETRYABLE, DeadReason.NOT_RETRYABLE),
+        (MESSAGE, Status.EXPECTED, DeadReason.NOT_RETRYABLE),
     ],
-    ids=["last", "past-last", "handlers-own-limit", "discard", "arguments", "body"],
+    ids=[
+        "last",
+        "past-last",
+        "handlers-own-limit",
+        "discard",
+        "arguments",
+        "body",
+        "retry-when-says-no",
+        "throws",
+    ],
 )
 def test_what_must_not_run_again_is_dead_with_its_reason(
     message: Message, status: Status, reason: DeadReason
@@ -142,6 +159,53 @@ def test_a_death_is_an_attempt_and_keeps_its_reason_when_it_was_the_last(
 def test_what_is_dead_before_it_runs(message: Message, reason: DeadReason | None) -> None:
     verdict = JUDGE.before(message)
     assert (verdict.reason if verdict else None) is reason
+
+
+BRIEF = replace(MESSAGE, handler="brief")  # 5 s old, max age 30 s
+
+
+@pytest.mark.parametrize(
+    ("status", "delay", "outcome"),
+    [
+        (Status.FAILED, 25.0, Outcome.RETRIED),
+        (Status.FAILED, 25.001, Outcome.DEAD),
+        (Status.INTERRUPTED, 26.0, Outcome.DEAD),
+        (Status.SNOOZED, 25.0, Outcome.SNOOZED),
+        (Status.SNOOZED, 26.0, Outcome.DEAD),
+    ],
+)
+def test_what_would_run_again_past_its_max_age_is_dead_now(
+    status: Status, delay: float, outcome: Outcome
+) -> None:
+    verdict = after(BRIEF, status, delay=delay, error="E: no", traceback="Traceback")
+    assert verdict.outcome is outcome
+    if outcome is Outcome.DEAD:
+        assert verdict.reason is DeadReason.MAX_AGE
+        assert published(verdict).properties["headers"][ERROR] == "E: no"
+
+
+def test_the_last_attempt_dies_of_its_number_and_not_of_its_age() -> None:
+    verdict = after(replace(BRIEF, attempt=3), Status.FAILED, delay=3600.0)
+    assert verdict.reason is DeadReason.MAX_ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    ("age", "attempt", "reason"),
+    [(31_000, 1, None), (29_000, 2, None), (31_000, 2, DeadReason.MAX_AGE)],
+    ids=["first-attempt-however-late", "retry-in-time", "retry-too-late"],
+)
+def test_a_retry_that_comes_too_late_is_not_begun(
+    age: int, attempt: int, reason: DeadReason | None
+) -> None:
+    verdict = JUDGE.before(replace(BRIEF, enqueued_at=NOW - age, attempt=attempt))
+    assert (verdict.reason if verdict else None) is reason
+
+
+def test_a_failure_that_was_announced_is_no_fault_and_keeps_no_traceback() -> None:
+    verdict = after(MESSAGE, Status.EXPECTED, error="E: no", traceback=None)
+    assert verdict.is_expected
+    assert TRACEBACK not in published(verdict).properties["headers"]
+    assert not after(MESSAGE, Status.NOT_RETRYABLE).is_expected
 
 
 def test_a_returned_job_goes_to_the_queue_as_it_was() -> None:

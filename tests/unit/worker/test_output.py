@@ -125,3 +125,15 @@ def test_a_boundary_within_a_line_without_end_is_found(
         os.write(pipe.writing, BOUNDARY[cut:])
         pipe.output.settle(busy)
     assert {line.strip("y") for line in lines(caplog)} == {""}
+
+
+def test_each_job_is_told_the_end_of_its_own_output(pipe: Pipe) -> None:
+    busy = [work(number) for number in range(4)]
+    os.write(pipe.writing, b"one\nmore" + BOUNDARY + BOUNDARY + b"three\n")
+    assert pipe.output.read(busy)
+    ends = [pipe.output.settle([work(number)]) for number in range(2)]
+    # The third wrote no boundary before its end was known.
+    ends.append(pipe.output.settle([work(2)]))
+    os.write(pipe.writing, BOUNDARY + b"four" + BOUNDARY)
+    ends.append(pipe.output.settle([work(3)]))
+    assert ends == ["one\nmore", "", "", "four"]

@@ -21,8 +21,11 @@ from tests.unit.worker.test_slot import Child, work
 class Zygote:
     pid = 0
 
+    def __init__(self) -> None:
+        self.forks = 0
+
     def fork(self) -> None:
-        pass
+        self.forks += 1
 
 
 class Listener:
@@ -42,11 +45,10 @@ def child() -> Iterator[Child]:
     child.close()
 
 
-def pool_of(child: Child) -> Pool:
-    zygote: Any = Zygote()
+def pool_of(child: Child, *, max_jobs: int = 0, zygote: Any = None) -> Pool:
     listener: Any = Listener()
-    limits = Limits(slots=1, kill_grace=60.0, max_jobs=0)
-    pool = Pool(zygote, limits=limits, on_kill=lambda _: None)
+    limits = Limits(slots=1, kill_grace=60.0, max_jobs=max_jobs)
+    pool = Pool(zygote or Zygote(), limits=limits, on_kill=lambda _: None)
     pool.start(listener)
     pool.slots.append(child.slot)
     return pool
@@ -84,6 +86,42 @@ async def test_a_job_that_nothing_was_left_for_is_handed_over_again(
     assert not pool.hand(work(1))
     await asyncio.sleep(0.05)
     assert pool.listener.rooms == 1
+
+
+async def test_a_child_with_its_last_job_has_a_successor_which_waits_its_turn(
+    child: Child,
+) -> None:
+    zygote = Zygote()
+    pool = pool_of(child, max_jobs=2, zygote=zygote)
+    first, second, third = work(1), work(2), work(3)
+    assert pool.hand(first)
+    assert zygote.forks == 1  # its own
+    child.slot.busy.popleft()
+    child.slot.served = 1
+    assert pool.hand(second)
+    assert zygote.forks == 2
+    spare = Child()
+    pool.slots.append(spare.slot)
+    assert not pool.hand(third)
+    child.slot.busy.popleft()
+    child.slot.served = 2
+    assert pool.hand(third)
+    assert [*spare.slot.busy] == [third]
+    assert zygote.forks == 2
+    spare.close()
+
+
+async def test_a_worker_is_stuck_when_all_its_slots_are_and_not_while_a_child_is_on_its_way(
+    child: Child,
+) -> None:
+    pool = pool_of(child)
+    assert not pool.is_stuck()
+    pool.hand(work(1))
+    assert not pool.is_stuck()
+    child.slot.begin(asyncio.get_running_loop().time() - 1)
+    assert pool.is_stuck()
+    pool.slots.remove(child.slot)
+    assert not pool.is_stuck()
 
 
 async def test_a_child_that_hangs_up_is_not_listened_to(child: Child) -> None:

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
+from longshore.worker.exits import describe_exit
 from longshore.worker.parent import processes
-from longshore.worker.parent.processes import Process, debris, describe_exit, group, tree
+from longshore.worker.parent.processes import Process, debris, group, tree
 
 
 def process(pid: int, parent: int, *, leader: int = 1, state: str = "S") -> Process:

@@ -14,6 +14,9 @@ PERSISTENT = 2
 MAX_PRIORITY = 31
 """Highest priority; RabbitMQ 4.3 orders 0 to 31 strictly on quorum queues."""
 
+MAX_TIME = 253_402_300_799_999
+"""ms since the epoch: the end of the year 9999, after which Python has no dates."""
+
 ATTEMPT = "longshore-attempt"
 ENQUEUED_AT = "longshore-enqueued-at"
 EXPIRES_AT = "longshore-expires-at"
@@ -25,6 +28,10 @@ TRACEBACK = "longshore-traceback"
 DIED_AT = "longshore-died-at"
 HOST = "longshore-host"
 QUEUE = "longshore-queue"
+
+UNDECODABLE_HEADERS = "longshore-undecodable-headers"
+"""Header of a dead letter that holds, as bytes, headers that could not be read (the header table
+itself) or not be sent on (as Python shows them)."""
 
 DELIVERY_COUNT = "x-delivery-count"
 """RabbitMQ's count of deliveries that ended badly: connection lost, channel closed, reject."""
@@ -42,7 +49,11 @@ class DeadReason(StrEnum):
     """Why a job went to the dead-letter queue."""
 
     MAX_ATTEMPTS = "max-attempts"
+    MAX_AGE = "max-age"
     DISCARDED = "discarded"
+    NOT_RETRYABLE = "not-retryable"
+    """The handler's `retry_when` said no, or its `throws` has the exception."""
+
     HARD_LIMIT = "hard-limit"
     MEMORY_LIMIT = "memory-limit"
     WORKER_LOST = "worker-lost"
@@ -66,7 +77,8 @@ class Properties(Protocol):
     headers: Mapping[str, Any] | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, though nobody changes one: that takes three times as long to make, for each job.
+@dataclass(slots=True, kw_only=True)
 class Message:
     """One job as it travels. Times are milliseconds since the epoch."""
 
@@ -114,14 +126,19 @@ def decode(
     """
     if not properties.type:
         raise Undecodable("property 'type' is missing; it names the handler")
+    # AMQP clients give a text that is no UTF-8 as bytes.
+    if isinstance(properties.type, bytes):
+        raise Undecodable(f"property 'type' is {properties.type!r}; it must be UTF-8")
+    if isinstance(properties.message_id, bytes):
+        raise Undecodable(f"property 'message_id' is {properties.message_id!r}; it must be UTF-8")
     if properties.content_type != CONTENT_TYPE:
         raise Undecodable(
             f"property 'content_type' is {properties.content_type!r}; it must be {CONTENT_TYPE!r}"
         )
     headers = properties.headers or {}
-    attempt = _integer(headers, ATTEMPT, least=1)
+    attempt = _integer(headers, ATTEMPT, least=1, most=_MAX_ATTEMPT)
     lost = _integer(headers, DELIVERY_COUNT, least=0)
-    enqueued_at = _integer(headers, ENQUEUED_AT, least=0)
+    enqueued_at = _integer(headers, ENQUEUED_AT, least=0, most=MAX_TIME)
     traceparent = headers.get(TRACEPARENT)
     return Message(
         id=properties.message_id or new_id(),
@@ -186,14 +203,20 @@ def job_id(*, now: int, entropy: bytes) -> str:
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
-def _integer(headers: Mapping[str, Any], name: str, *, least: int) -> int | None:
+def _integer(
+    headers: Mapping[str, Any], name: str, *, least: int, most: int = 2**63 - 1
+) -> int | None:
     value = headers.get(name)
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise Undecodable(f"header {name!r} is {value!r}; it must be an integer ≥ {least}")
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise Undecodable(
+            f"header {name!r} is {value!r}; it must be an integer from {least} to {most}"
+        )
     return int(value)  # AMQP clients have integers of their own
 
+
+_MAX_ATTEMPT = 2**31 - 1
 
 _OWN = frozenset({ATTEMPT, ENQUEUED_AT, EXPIRES_AT, TRACEPARENT})
 

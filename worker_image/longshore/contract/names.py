@@ -22,6 +22,9 @@ DEAD_EXCHANGE = "longshore.dead"
 REPORTS_EXCHANGE = "longshore.reports"
 """Topic exchange for what workers tell the operator; the key is the queue's name."""
 
+ORDERS_EXCHANGE = "longshore.orders"
+"""Topic exchange for what the operator tells one worker; the key is `orders_key`."""
+
 WORKER_CONFIG_ENV = "LONGSHORE_WORKER_CONFIG"
 """Environment variable with a worker's configuration as JSON (`contract.config`)."""
 
@@ -66,6 +69,16 @@ def dead_queue_name(queue: str) -> str:
 def ending_with(queue: str) -> str:
     """Binding key for messages to `queue`, whatever delay bits still stand before its name."""
     return f"#.{queue}"
+
+
+def orders_key(*, queue: str, worker: str) -> str:
+    """The key of orders to `worker`, a pod's name, that works on `queue`."""
+    return f"{queue}.{worker}"
+
+
+def orders_queue_prefix(queue: str) -> str:
+    """How the names of the queues begin in which workers of `queue` take orders."""
+    return f"{ORDERS_EXCHANGE}.{queue}."
 
 
 def worker_name(task_queue: str) -> str:

@@ -29,9 +29,24 @@ class WorkerReport(BaseModel):
     """Jobs delivered and not yet acked: those running, waiting, and being settled."""
 
     draining: bool = False
+    cordon: str | None = None
+    """The cordon that is in force (`contract.orders`): from now on no job comes until it ends."""
+
     succeeded: int = 0
     failed: int = 0
     """Attempts that ended badly and were scheduled again."""
 
     dead: int = 0
     """Jobs sent to the dead-letter queue."""
+
+    ran: int = 0
+    """Attempts that were run to whatever end."""
+
+    run_seconds: float = 0.0
+    """What those took, together."""
+
+    wait: float | None = None
+    """Seconds from enqueue to start of the first attempt that was started last."""
+
+    consuming_at: int | None = None
+    """ms since the epoch when it was ready for its first job."""

@@ -14,6 +14,9 @@ class RetryPolicy:
     jitter: float = 0.25
     """Largest share by which a delay is lengthened or shortened, 0 to 1."""
 
+    max_age: float | None = None
+    """Seconds after its first enqueue from which a job is not run again; None means never."""
+
     def delay_after(self, attempt: int, *, chance: float) -> float:
         """Seconds between the failure of `attempt` and the next one.
 

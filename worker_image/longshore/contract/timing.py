@@ -48,7 +48,7 @@ class Timeouts:
     """The broker gives the job to somebody else."""
 
     prefetch: int
-    """Jobs that a worker holds unacked."""
+    """Jobs that a worker holds unacked; with automatic prefetch it begins with so many."""
 
     termination_grace: float
     """Kubernetes waits this long between SIGTERM and SIGKILL."""
@@ -86,3 +86,12 @@ def derive(
         termination_grace=busy_end + DRAIN_MARGIN,
         evictable=hard_limit <= EVICTABLE_UP_TO,
     )
+
+
+def most_held(*, hard_limit: float, kill_grace: float, slots: int, ack_timeout: float) -> int:
+    """Jobs that automatic prefetch may hold, one per slot at least.
+
+    So many that even if each takes all its time, the last is gone when the broker would take it
+    back. `ACK_MARGIN` is not taken off: what has to wait for a long job is given back long before.
+    """
+    return slots * max(1, math.floor(ack_timeout / (hard_limit + kill_grace)))

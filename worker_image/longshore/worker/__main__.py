@@ -5,7 +5,7 @@ Reads `LONGSHORE_WORKER_CONFIG` (JSON, see `longshore.contract.config`) and `LON
 Exit codes:
   0    drained after SIGTERM or SIGINT: every job settled or given back
   2    the configuration is missing or invalid
-  3    a handlers' module cannot be imported or served
+  3    a handlers' module cannot be imported or served, or the command cannot be run
   4    the zygote is gone, so no child can be made any more
   70   a bug in the worker itself; its traceback is on stderr
   143  a second SIGTERM or SIGINT: jobs killed, the broker redelivers them
@@ -46,7 +46,7 @@ def main() -> int:
         near.close()
         from longshore.worker.child.zygote import main as be_zygote
 
-        be_zygote(far, config.handlers, queue=config.queue, parent=parent)
+        be_zygote(far, config, parent=parent)
     far.close()
     from longshore.worker.parent.main import run
 

@@ -1,12 +1,10 @@
-"""All that the worker's processes say to each other.
+"""All that the parent and its children say to each other.
 
 Parent → child: one job per message on a SOCK_SEQPACKET pair, both of whose ends the parent holds:
 what it can still receive at the far end, the child has never seen. Child → parent: records on a
-stream. Beside both a page of shared memory with the start mark. Parent ↔ zygote: small messages
-with file descriptors.
+stream. Beside both a page of shared memory with the start mark.
 """
 
-import array
 import json
 import marshal
 import mmap
@@ -18,6 +16,8 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
+
+from longshore.worker import descriptors
 
 INLINE_LIMIT = 100_000
 """Bytes of a job that travel in the message. One SEQPACKET message takes 212,960 at most; what is
@@ -68,12 +68,13 @@ def send_job(near: socket.socket, job: JobFrame) -> bool:
 
 
 def _encode_head(job: JobFrame) -> bytes:
-    head: list[Any] = [*job[2:-1], dict(job.headers)]
     # marshal: both ends are one interpreter, forked, and it takes a fifth of JSON's time. Only in
     # this direction: what comes out of a child may have been written by a handler gone wild.
+    head: Any = job[2:]
     try:
         return marshal.dumps(head)
     except ValueError:  # AMQP's dates and decimals reach the handler as text
+        head = [*job[2:-1], dict(job.headers)]
         return marshal.dumps(json.loads(json.dumps(head, default=str)))
 
 
@@ -101,11 +102,11 @@ class ReceivedJob:
 
 def receive_job(far: socket.socket, *, flags: int = 0) -> ReceivedJob | None:
     """The next job; None at the end. Raises BlockingIOError with MSG_DONTWAIT and none there."""
-    message, descriptors = _receive(far, _JOB.size + INLINE_LIMIT, flags=flags)
+    message, passed = descriptors.receive(far, _JOB.size + INLINE_LIMIT, flags=flags)
     if not message:
         return None
     ticket, length, apart = _JOB.unpack_from(message)
-    return ReceivedJob(ticket, length, descriptors[0] if apart else message[_JOB.size :])
+    return ReceivedJob(ticket, length, passed[0] if apart else message[_JOB.size :])
 
 
 def _send_apart(near: socket.socket, start: bytes, parts: Sequence[bytes]) -> None:
@@ -115,7 +116,7 @@ def _send_apart(near: socket.socket, start: bytes, parts: Sequence[bytes]) -> No
             left = memoryview(part)
             while left:
                 left = left[os.write(memory, left) :]
-        _send(near, start, descriptors=[memory], flags=socket.MSG_DONTWAIT)
+        descriptors.send(near, start, passed=[memory], flags=socket.MSG_DONTWAIT)
     finally:
         os.close(memory)
 
@@ -138,6 +139,12 @@ class Status(StrEnum):
     FAILED = "failed"
     SNOOZED = "snoozed"
     DISCARDED = "discarded"
+    NOT_RETRYABLE = "not-retryable"
+    """`retry_when` said no."""
+
+    EXPECTED = "expected"
+    """The exception is one of `throws`."""
+
     INTERRUPTED = "interrupted"
     """Draining or DeliveryLost was let through."""
 
@@ -201,7 +208,7 @@ class RecordReader:
             # No JSON of ours is as short as a success.
             if length == _SUCCESS_LENGTH:
                 _, ticket, seconds = _SUCCESS.unpack_from(data, start)
-                records.append(Ended(ticket=ticket, status=Status.SUCCEEDED, seconds=seconds))
+                records.append(Ended(ticket, Status.SUCCEEDED, seconds))
             else:
                 records.append(_decode_record(data[start + _LENGTH.size : end]))
             start = end
@@ -283,110 +290,3 @@ class Mark:
     def close(self) -> None:
         self._words.release()
         self._map.close()
-
-
-# Parent ↔ zygote
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
-    """The handlers' modules are imported: wire names with their max attempts."""
-
-    handlers: Mapping[str, int | None]
-    threads: int = 1
-    """Threads that run after the imports; more than one makes forking unsafe."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportFailed:
-    """The handlers' modules cannot be served; the zygote ends."""
-
-    module: str
-    error: str
-    traceback: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fork:
-    """Please make a child."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forked:
-    """A child, with descriptors in the order of `CHILD_DESCRIPTORS`."""
-
-    pid: int
-
-
-CHILD_DESCRIPTORS = ("near", "far", "results", "output", "mark", "pidfd")
-"""Jobs' near end, jobs' far end, results, captured output, start mark, process."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForkFailed:
-    """No child could be made."""
-
-    error: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reap:
-    """Please bury this child: it is dead and nothing needs its process id any more."""
-
-    pid: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reaped:
-    """The child is buried; `status` as of `os.waitpid`."""
-
-    pid: int
-    status: int
-
-
-Control = Ready | ImportFailed | Fork | Forked | ForkFailed | Reap | Reaped
-
-_CONTROLS: dict[str, type[Control]] = {
-    kind.__name__: kind for kind in (Ready, ImportFailed, Fork, Forked, ForkFailed, Reap, Reaped)
-}
-
-
-def send_control(
-    end: socket.socket, message: Control, *, descriptors: Sequence[int] = (), flags: int = 0
-) -> None:
-    """Send one message between parent and zygote."""
-    encoded = json.dumps([type(message).__name__, asdict(message)]).encode("ascii")
-    _send(end, encoded, descriptors=descriptors, flags=flags)
-
-
-def receive_control(end: socket.socket, *, flags: int = 0) -> tuple[Control, list[int]] | None:
-    """The next message and its descriptors; None when the other process is gone."""
-    try:
-        encoded, descriptors = _receive(end, _MAX_CONTROL, flags=flags)
-    except ConnectionResetError:
-        return None
-    if not encoded:
-        return None
-    kind, fields = json.loads(encoded)
-    return _CONTROLS[kind](**fields), descriptors
-
-
-# `socket.send_fds` and `recv_fds` drop their flags (CPython 3.11 to 3.13): they would block,
-# and what they receive would leak into every program that a job starts.
-
-_MAX_CONTROL = 200_000
-
-
-def _send(end: socket.socket, message: bytes, *, descriptors: Sequence[int], flags: int) -> None:
-    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
-    end.sendmsg([message], [rights] if descriptors else [], flags)
-
-
-def _receive(end: socket.socket, size: int, *, flags: int) -> tuple[bytes, list[int]]:
-    room = socket.CMSG_SPACE(len(CHILD_DESCRIPTORS) * array.array("i").itemsize)
-    message, ancillary, _, _ = end.recvmsg(size, room, flags | socket.MSG_CMSG_CLOEXEC)
-    descriptors = array.array("i")
-    for level, kind, data in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
-    return message, list(descriptors)

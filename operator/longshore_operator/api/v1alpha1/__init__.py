@@ -13,13 +13,12 @@ from longshore_operator.api.v1alpha1.broker import (
 )
 from longshore_operator.api.v1alpha1.condition import Condition
 from longshore_operator.api.v1alpha1.queue import DeadLetter, Overflow, Queue, QueueType
+from longshore_operator.api.v1alpha1.scaling import Budget, Scaling, ScalingStatus, Schedule
 from longshore_operator.api.v1alpha1.task_queue import (
     DeletionPolicy,
     DerivedTimeouts,
     Jobs,
-    Scaling,
-    ScalingPolicy,
-    ScalingStatus,
+    Priorities,
     TaskQueue,
     TaskQueueSpec,
     TaskQueueStatus,
@@ -38,6 +37,7 @@ __all__ = [
     "BrokerFeatures",
     "BrokerSpec",
     "BrokerStatus",
+    "Budget",
     "Condition",
     "DeadLetter",
     "DeletionPolicy",
@@ -45,11 +45,12 @@ __all__ = [
     "Jobs",
     "LabelSelector",
     "Overflow",
+    "Priorities",
     "Queue",
     "QueueType",
     "Scaling",
-    "ScalingPolicy",
     "ScalingStatus",
+    "Schedule",
     "SecretReference",
     "TaskQueue",
     "TaskQueueSpec",

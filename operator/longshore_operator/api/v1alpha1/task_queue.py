@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from longshore.contract.config import OnTermination
+from longshore.contract.config import Isolation, OnTermination
 from longshore.contract.names import MAX_TASK_QUEUE_NAME
 from longshore_operator.api.types import (
     Bytes,
@@ -13,6 +13,7 @@ from longshore_operator.api.types import (
     Duration,
     DurationOrZero,
     Object,
+    Prefetch,
     Quantity,
     Resource,
     immutable,
@@ -20,15 +21,9 @@ from longshore_operator.api.types import (
 )
 from longshore_operator.api.v1alpha1.condition import Conditions
 from longshore_operator.api.v1alpha1.queue import DeadLetter, Queue
+from longshore_operator.api.v1alpha1.scaling import Scaling, ScalingStatus
 
 LONGEST_JOB = "720h"
-
-
-class ScalingPolicy(StrEnum):
-    """How the number of workers follows from the work."""
-
-    BACKLOG = "backlog"
-    FIXED = "fixed"
 
 
 class DeletionPolicy(StrEnum):
@@ -60,7 +55,13 @@ class Retry(Resource):
                 "rule": "duration(self.initialDelay) <= duration(self.maxDelay)",
                 "messageExpression": "'retry.initialDelay (' + self.initialDelay + ') must not "
                 "exceed retry.maxDelay (' + self.maxDelay + ')'",
-            }
+            },
+            {
+                "rule": "!has(self.maxAge) || duration(self.initialDelay) < duration(self.maxAge)",
+                "messageExpression": "'retry.initialDelay (' + self.initialDelay + ') must be "
+                "shorter than retry.maxAge (' + self.maxAge + '), or nothing is ever tried again; "
+                "for that, set retry.maxAttempts to 1'",
+            },
         )
     )
 
@@ -79,6 +80,11 @@ class Retry(Resource):
         ge=0,
         le=1,
         description="Largest share by which a wait is lengthened or shortened at random.",
+    )
+    max_age: Duration | None = Field(
+        default=None,
+        description="Time since its first enqueue after which a job is not run again: instead of "
+        "an attempt later than that, it becomes a dead letter. Unlimited when absent.",
     )
 
 
@@ -142,6 +148,36 @@ class ComputeResources(Resource):
 class Worker(Resource):
     """The workers: what they run, and in which pods."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            {
+                "rule": "self.isolation == 'Exec' || has(self.handlers)",
+                "message": "worker.handlers is missing; unless worker.isolation is Exec, it names "
+                "the Python modules that register handlers",
+            },
+            {
+                "rule": "self.isolation != 'Exec' || !has(self.handlers)",
+                "message": "worker.handlers is of no use with worker.isolation Exec, where "
+                "worker.command runs every job; leave it out",
+            },
+            {
+                "rule": "self.isolation != 'Exec' || has(self.command)",
+                "message": "worker.command is missing; with worker.isolation Exec it is the "
+                "program that runs each job, and its arguments",
+            },
+            {
+                "rule": "self.isolation == 'Exec' || !has(self.command)",
+                "message": "worker.command is of no use unless worker.isolation is Exec; set that, "
+                "or leave worker.command out",
+            },
+            {
+                "rule": "type(self.prefetch) != int || self.prefetch >= self.slots",
+                "message": "worker.prefetch must not be less than worker.slots: a slot that no job "
+                "is fetched for never runs one",
+            },
+        )
+    )
+
     image: str = Field(
         min_length=1,
         max_length=512,
@@ -153,18 +189,52 @@ class Worker(Resource):
             Field(max_length=253, pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"),
         ]
     ] = Field(
+        default=[],
         min_length=1,
         max_length=64,
-        description="Python modules that register handlers, e.g. `media.jobs`.",
+        description="Python modules that register handlers, e.g. `media.jobs`. Needed unless "
+        "`isolation` is `Exec`.",
+    )
+    isolation: Isolation = Field(
+        default=Isolation.WARM,
+        description="What one job shares with the next. `Warm`: a process that runs one after "
+        "another. `Fork`: nothing but imported modules; each job gets a fresh process. `Exec`: "
+        "nothing; each job is one run of `command`.",
+    )
+    command: list[Annotated[str, Field(min_length=1, max_length=4096)]] = Field(
+        default=[],
+        min_length=1,
+        max_length=64,
+        description="With `isolation: Exec`: the program that runs each job, in any language, and "
+        "its arguments. It reads the job as JSON from its standard input; exit code 0 says done, "
+        "75 asks for another attempt, any other is a failure.",
+    )
+    middleware: list[
+        Annotated[
+            str, Field(max_length=64, pattern=r"^[A-Za-z0-9_]([-._A-Za-z0-9]*[A-Za-z0-9_])?$")
+        ]
+    ] = Field(
+        default=[],
+        max_length=16,
+        description="Middleware around every job, the outermost first: entry points of the group "
+        "`longshore.middleware` in packages of the image, e.g. `sentry` or `opentelemetry`.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
     )
     slots: int = Field(
         default=1, ge=1, le=256, description="Jobs that one worker runs at the same time."
+    )
+    prefetch: Prefetch = Field(
+        default="auto",
+        description="Jobs that one worker holds, running or waiting in it. `auto`: one for each "
+        "slot, and more while jobs are short. A number counts in the ack timeout: each job may "
+        "have to wait for those before it.",
     )
     max_jobs_per_child: int = Field(
         default=0,
         ge=0,
         le=1_000_000_000,
-        description="Replace the process that runs jobs after so many of them; 0 means never.",
+        description="With `isolation: Warm`: replace the process that runs jobs after so many of "
+        "them; 0 means never.",
     )
     memory_limit_per_job: Bytes | None = Field(
         default=None,
@@ -191,41 +261,6 @@ class Worker(Resource):
         description="Merged over the pod template that Longshore makes, e.g. to add volumes, "
         "tolerations or a sidecar. Lists of named things are merged by name; the worker's "
         "container is called `worker`.",
-    )
-
-
-class Scaling(Resource):
-    """How many workers there are."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            {
-                "rule": "self.min <= self.max",
-                "message": "scaling.min must not exceed scaling.max",
-            }
-        )
-    )
-
-    min: int = Field(default=0, ge=0, le=10_000, description="Fewest workers.")
-    max: int = Field(default=10, ge=1, le=10_000, description="Most workers.")
-    policy: ScalingPolicy = Field(
-        default=ScalingPolicy.BACKLOG,
-        description="`backlog`: one worker for every `jobsPerWorker` jobs that wait or run. "
-        "`fixed`: always `max` workers.",
-    )
-    jobs_per_worker: int | None = Field(
-        default=None,
-        ge=1,
-        le=1_000_000,
-        description="Jobs, waiting or running, for which the policy `backlog` wants one worker. "
-        "Default: `worker.slots`, as many as one worker runs at a time.",
-    )
-    idle_grace: DurationOrZero = Field(
-        default=30.0,
-        description="How long workers must have been idle before some are taken away.",
-    )
-    paused: bool = Field(
-        default=False, description="Leave the number of workers as it is, whatever comes."
     )
 
 
@@ -278,7 +313,10 @@ class DerivedTimeouts(Resource):
     hard_limit: DurationOrZero = Field(description="The worker kills the job.")
     gone: DurationOrZero = Field(description="Nothing of the job is alive any more.")
     ack_timeout: DurationOrZero = Field(description="RabbitMQ gives the job to another worker.")
-    prefetch: int = Field(description="Jobs that one worker holds at a time.")
+    prefetch: int = Field(
+        description="Jobs that one worker holds at a time; with `worker.prefetch: auto` it holds "
+        "more while jobs are short."
+    )
     termination_grace: DurationOrZero = Field(
         description="Time that Kubernetes gives a worker's pod to end."
     )
@@ -303,18 +341,11 @@ class Workers(Resource):
     ready: int | None = Field(default=None, description="Workers that are connected to RabbitMQ.")
 
 
-class ScalingStatus(Resource):
-    """What the scaler decided, and why."""
+class Priorities(StrEnum):
+    """How RabbitMQ orders jobs of different priority."""
 
-    wanted: int | None = Field(
-        default=None, description="Workers that the scaler wants; absent while it holds."
-    )
-    why: list[Annotated[str, Field(max_length=512)]] = Field(
-        default=[], max_length=32, description="Each step that led to the number."
-    )
-    since: str | None = Field(
-        default=None, max_length=32, description="When the wanted number changed last."
-    )
+    STRICT = "Strict"
+    TWO_CLASSES = "TwoClasses"
 
 
 class TaskQueueStatus(Resource):
@@ -327,6 +358,11 @@ class TaskQueueStatus(Resource):
     )
     dead_queue: str | None = Field(
         default=None, max_length=255, description="The dead-letter queue's name in RabbitMQ."
+    )
+    priorities: Priorities | None = Field(
+        default=None,
+        description="How RabbitMQ orders jobs. `Strict`: by all priorities from 0 to 31, from "
+        "RabbitMQ 4.3 on. `TwoClasses`: those above 4 get two turns for each one of the others.",
     )
     timeouts: DerivedTimeouts | None = Field(
         default=None, description="Every timeout that follows from spec.timeLimit."

@@ -7,17 +7,26 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NoReturn
+from typing import Any, NoReturn, Protocol
 
-from longshore.binding import Binding, InvalidArguments, NotAnObject
+from longshore.binding import InvalidArguments, NotAnObject
 from longshore.contract.message import MAX_ERROR, MAX_TRACEBACK
-from longshore.errors import Discard, Interrupted, Retry, Snooze, SoftTimeLimit
+from longshore.errors import (
+    Discard,
+    Interrupted,
+    MiddlewareError,
+    Retry,
+    Snooze,
+    SoftTimeLimit,
+)
 from longshore.handler import Job
 from longshore.worker import prctl
 from longshore.worker.child import capture
+from longshore.worker.child.chain import Chain
+from longshore.worker.child.command import CommandFailed
 from longshore.worker.child.interrupt import Interrupts
 from longshore.worker.child.orphans import Orphans
 from longshore.worker.frames import (
@@ -37,6 +46,35 @@ MAX_PROGRESS = 4096
 """Bytes of one progress record."""
 
 
+class Program(Protocol):
+    """Runs the jobs of one handler."""
+
+    @property
+    def takes_job(self) -> bool:
+        """Whether `call` looks at the job."""
+
+    @property
+    def throws(self) -> tuple[type[Exception], ...]:
+        """Failures that are expected, and final."""
+
+    @property
+    def retry_when(self) -> Callable[[Exception], bool] | None:
+        """Whether a job that failed with this exception is tried again."""
+
+    def arguments(self, body: bytes) -> Any:
+        """What `call` wants of the body. Raises NotAnObject or InvalidArguments."""
+
+    def call(self, job: Any, arguments: Any) -> Any:
+        """Run the job; a result that is awaitable is yet to be awaited."""
+
+
+class Programs(Protocol):
+    """What there is to run jobs, by the handler's wire name."""
+
+    def __getitem__(self, handler: str, /) -> Program:
+        """Never asked for a handler that is not served."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:
     """A child's ends of what it shares with the parent; `output` and `mark` are descriptors."""
@@ -47,7 +85,9 @@ class Ends:
     mark: int
 
 
-def main(ends: Ends, bindings: Mapping[str, Binding], *, queue: str, zygote: int) -> NoReturn:
+def main(
+    ends: Ends, programs: Programs, chain: Chain | None, *, queue: str, zygote: int
+) -> NoReturn:
     """Run jobs until the parent closes its end."""
     code = 1
     try:
@@ -57,7 +97,9 @@ def main(ends: Ends, bindings: Mapping[str, Binding], *, queue: str, zygote: int
         capture.redirect(ends.output)
         mark = Mark(ends.mark)
         os.close(ends.mark)
-        _Child(ends, mark, bindings, queue).serve()
+        _Child(ends, mark, programs, chain, queue).serve()
+        if chain:
+            chain.close()
         code = 0
     except BaseException:  # nothing may return into the zygote's stack
         traceback.print_exc()
@@ -66,14 +108,43 @@ def main(ends: Ends, bindings: Mapping[str, Binding], *, queue: str, zygote: int
         os._exit(code)
 
 
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    status: Status
+    error: str | None = None
+    traceback: str | None = None
+    delay: float | None = None
+
+
+_SUCCEEDED = _Ending(Status.SUCCEEDED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """What a run has raised, and what the handler's options say of it."""
+
+    error: BaseException
+    is_expected: bool = False
+    """It is one of `throws`."""
+
+    is_final: bool = False
+    """`retry_when` said no."""
+
+    complaint: Exception | None = None
+    """What is wrong with `retry_when` itself."""
+
+
 class _Child:
-    def __init__(self, ends: Ends, mark: Mark, bindings: Mapping[str, Binding], queue: str) -> None:
+    def __init__(
+        self, ends: Ends, mark: Mark, programs: Programs, chain: Chain | None, queue: str
+    ) -> None:
         self._jobs = ends.jobs
         self._results = ends.results
         self._output = ends.output
         self._mark = mark
         self._boundary = mark.boundary
-        self._bindings = bindings
+        self._programs = programs
+        self._chain = chain
         self._queue = queue
         self._interrupts = Interrupts(mark)
         self._orphans = Orphans()
@@ -101,28 +172,42 @@ class _Child:
         ending = _SUCCEEDED
         try:
             with self._interrupts.user_code():
-                self._call(frame)
+                failure = self._call(frame)
+            if failure:
+                ending = _ending_of(failure)
         except NotAnObject as error:
             ending = _Ending(Status.UNDECODABLE, str(error))
         except InvalidArguments as error:
             ending = _Ending(Status.INVALID_ARGUMENTS, str(error))
         except BaseException as error:  # a handler may raise anything
-            ending = _ending_of(error)
+            ending = _ending_of(_Failure(error))
         return Ended(
-            ticket=frame.ticket,
-            status=ending.status,
-            seconds=time.monotonic() - started,
-            error=ending.error,
-            traceback=ending.traceback,
-            delay=ending.delay,
+            frame.ticket,
+            ending.status,
+            time.monotonic() - started,
+            ending.error,
+            ending.traceback,
+            ending.delay,
         )
 
-    def _call(self, frame: JobFrame) -> None:
-        binding = self._bindings[frame.handler]
-        arguments = binding.arguments(frame.body)
-        job = self._job(frame) if binding.takes_job else None
-        result = binding.call(job, arguments)
-        if not inspect.isawaitable(result):
+    def _call(self, frame: JobFrame) -> _Failure | None:
+        program = self._programs[frame.handler]
+        arguments = program.arguments(frame.body)
+        try:
+            if self._chain is None:
+                job = self._job(frame, program) if program.takes_job else None
+                self._invoke(program, job, arguments)
+            else:
+                job = self._job(frame, program)
+                self._chain.run(job, lambda: self._invoke(program, job, arguments))
+        except Exception as error:
+            return _judged(error, program)
+        return None
+
+    def _invoke(self, program: Program, job: Job | None, arguments: Any) -> None:
+        result = program.call(job, arguments)
+        # Most return nothing, and `isawaitable` asks an abstract class.
+        if result is None or not inspect.isawaitable(result):
             return
         if self._runner is None:
             self._runner = asyncio.Runner()
@@ -149,9 +234,10 @@ class _Child:
                 leftover.cancel()
             await asyncio.gather(*rest, return_exceptions=True)
 
-    def _job(self, frame: JobFrame) -> Job:
+    def _job(self, frame: JobFrame, program: Program) -> Job:
         return Job(
             id=frame.id,
+            handler=frame.handler,
             attempt=frame.attempt,
             max_attempts=frame.max_attempts,
             queue=self._queue,
@@ -159,6 +245,7 @@ class _Child:
             deadline=datetime.now(UTC) + timedelta(seconds=frame.hard_limit),
             traceparent=frame.traceparent,
             headers=frame.headers,
+            _throws=program.throws,
             _report=self._progress_of(frame.ticket),
             _is_lost=lambda: self._mark.is_lost(frame.ticket),
         )
@@ -192,36 +279,58 @@ class _Child:
         return report
 
 
-@dataclass(frozen=True, slots=True)
-class _Ending:
-    status: Status
-    error: str | None = None
-    traceback: str | None = None
-    delay: float | None = None
-
-
-_SUCCEEDED = _Ending(Status.SUCCEEDED)
-
-
 class _Cancelled(Exception):
     """A task that was cancelled by its own handler, not by us."""
 
 
-def _ending_of(error: BaseException) -> _Ending:
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    said = said[:MAX_ERROR]
+def _judged(error: Exception, program: Program) -> _Failure:
+    """What the handler's options make of its exception; runs user code, `retry_when`."""
+    # They are about the handler's own failures, so not about middleware's.
+    if isinstance(error, (Retry, Snooze, Discard, MiddlewareError)):
+        return _Failure(error)
+    if isinstance(error, program.throws):
+        return _Failure(error, is_expected=True)
+    try:
+        return _Failure(error, is_final=not _is_retryable(error, program))
+    except Exception as its_own:
+        return _Failure(error, complaint=its_own)
+
+
+def _is_retryable(error: Exception, program: Program) -> bool:
+    answer = program.retry_when is None or program.retry_when(error)
+    # A forgotten `return` must not end jobs for good.
+    if not isinstance(answer, bool):
+        raise TypeError(f"it returned {answer!r}, not True or False")
+    return answer
+
+
+def _ending_of(failure: _Failure) -> _Ending:
+    error, complaint = failure.error, failure.complaint
     match error:
         case Snooze(delay=delay):
-            return _Ending(Status.SNOOZED, said, delay=delay)
+            return _Ending(Status.SNOOZED, _said(error), delay=delay)
         case Discard():
-            return _Ending(Status.DISCARDED, said, _trace(error))
+            return _Ending(Status.DISCARDED, _said(error), _trace(error))
         case Retry(after=after):
-            return _Ending(Status.FAILED, said, _trace(error), after)
+            return _Ending(Status.FAILED, _said(error), _trace(error), after)
         case Interrupted() if not isinstance(error, SoftTimeLimit):
-            return _Ending(Status.INTERRUPTED, said)
-        case _:
-            return _Ending(Status.FAILED, said, _trace(error))
+            return _Ending(Status.INTERRUPTED, _said(error))
+    if failure.is_expected:
+        return _Ending(Status.EXPECTED, _said(error))
+    if failure.is_final:
+        return _Ending(Status.NOT_RETRYABLE, _said(error), _trace(error))
+    if complaint:
+        said = f"{_said(error)[: MAX_ERROR // 2]}; retry_when failed: {_said(complaint)}"
+        return _Ending(Status.FAILED, said[:MAX_ERROR], _trace(complaint))
+    return _Ending(Status.FAILED, _said(error), _trace(error))
 
 
-def _trace(error: BaseException) -> str:
+def _said(error: BaseException) -> str:
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return said[:MAX_ERROR]
+
+
+def _trace(error: BaseException) -> str | None:
+    if isinstance(error, CommandFailed):
+        return None  # our own stack says nothing; the parent has what the command wrote
     return "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]

@@ -15,41 +15,51 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from longshore.binding import Binding
+from longshore.contract.config import WorkerConfig
+from longshore.errors import HandlerError
 from longshore.handler import discover
+from longshore.middleware import Named, load
+from longshore.middleware import discover as discover_middleware
 from longshore.worker import prctl
 from longshore.worker.child import capture, run
-from longshore.worker.frames import (
+from longshore.worker.child.chain import Chain
+from longshore.worker.child.command import Commands
+from longshore.worker.control import (
+    CommandUnusable,
     Fork,
     Forked,
     ForkFailed,
     ImportFailed,
-    Mark,
     Ready,
     Reap,
     Reaped,
     receive_control,
     send_control,
 )
+from longshore.worker.frames import Mark
+from longshore.worker.limits import HandlerLimits, limits_of
 
 
-def main(control: socket.socket, modules: Sequence[str], *, queue: str, parent: int) -> NoReturn:
+def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoReturn:
     """Be the zygote until the parent closes `control` or dies."""
     prctl.die_with(parent)
     os.setpgid(0, 0)  # Ctrl-C in a terminal is the parent's business
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
-    bindings = _import_handlers(control, modules)
+    programs, limits = _programs(control, config)
+    chain = _chain(control, config)
     capture.flush()  # else each child would say once more what the imports have printed
     # Moves everything out of the collector's sight: its headers stay shared with the children.
     gc.collect()
     gc.freeze()
-    handlers = {name: binding.max_attempts for name, binding in bindings.items()}
-    send_control(control, Ready(handlers=handlers, threads=threading.active_count()))
+    threads = threading.active_count()
+    ready = Ready(handlers=limits, serves_any=bool(config.command), threads=threads)
+    send_control(control, ready)
     while received := receive_control(control):
         match received[0]:
             case Fork():
-                _fork(control, bindings, queue=queue)
+                _fork(control, programs, chain, queue=config.queue)
             case Reap(pid=pid):
                 _, status = os.waitpid(pid, 0)
                 send_control(control, Reaped(pid=pid, status=status))
@@ -58,36 +68,80 @@ def main(control: socket.socket, modules: Sequence[str], *, queue: str, parent: 
     os._exit(0)
 
 
-def _import_handlers(control: socket.socket, modules: Sequence[str]) -> dict[str, Binding]:
+def _programs(
+    control: socket.socket, config: WorkerConfig
+) -> tuple[run.Programs, dict[str, HandlerLimits]]:
+    """What runs jobs, and within which limits."""
+    if config.command:
+        return _find_command(control, config.command), {}
+    return _import_handlers(control, config)
+
+
+def _find_command(control: socket.socket, words: Sequence[str]) -> Commands:
+    try:
+        return Commands(words)
+    except HandlerError as error:
+        send_control(control, CommandUnusable(error=str(error)[-_MAX_ERROR:]))
+        os._exit(1)
+
+
+def _import_handlers(
+    control: socket.socket, config: WorkerConfig
+) -> tuple[dict[str, Binding], dict[str, HandlerLimits]]:
     bindings: dict[str, Binding] = {}
+    limits: dict[str, HandlerLimits] = {}
     module = ""
     # `python -m` looks into the working directory; a console script does not.
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        for module in modules:
+        for module in config.handlers:
             discover([module])
-        specs = discover(modules)
-        bindings = {name: Binding(spec) for name, spec in specs.items()}
+        for name, spec in discover(config.handlers).items():
+            module = spec.function.__module__
+            bindings[name] = Binding(spec)
+            limits[name] = limits_of(spec, config)
     except BaseException as error:  # SystemExit at import must be told too
-        lines = traceback.format_exception(error)
-        send_control(
-            control,
-            ImportFailed(
-                module=module,
-                error="".join(traceback.format_exception_only(error)).strip()[-_MAX_ERROR:],
-                traceback="".join(lines)[-_MAX_TRACEBACK:],
-            ),
-        )
-        os._exit(1)
-    return bindings
+        _give_up(control, f"handlers from {module}", error)
+    return bindings, limits
+
+
+def _chain(control: socket.socket, config: WorkerConfig) -> Chain | None:
+    """What surrounds jobs.
+
+    Loaded later than the handlers: a library that these have set up is not set up again.
+    """
+    middleware: list[Named] = []
+    name = ""
+    try:
+        for name in config.middleware:
+            middleware.append(load(name))
+    except BaseException as error:
+        _give_up(control, f"middleware {name}", error)
+    middleware += discover_middleware(config.handlers)
+    return Chain(middleware) if middleware else None
+
+
+def _give_up(control: socket.socket, what: str, error: BaseException) -> NoReturn:
+    lines = traceback.format_exception(error)
+    send_control(
+        control,
+        ImportFailed(
+            what=what,
+            error="".join(traceback.format_exception_only(error)).strip()[-_MAX_ERROR:],
+            traceback="".join(lines)[-_MAX_TRACEBACK:],
+        ),
+    )
+    os._exit(1)
 
 
 _MAX_ERROR = 2048
 _MAX_TRACEBACK = 8192
 
 
-def _fork(control: socket.socket, bindings: dict[str, Binding], *, queue: str) -> None:
+def _fork(
+    control: socket.socket, programs: run.Programs, chain: Chain | None, *, queue: str
+) -> None:
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     results, results_far = socket.socketpair()
     output, output_far = os.pipe()
@@ -106,12 +160,13 @@ def _fork(control: socket.socket, bindings: dict[str, Binding], *, queue: str) -
             os.close(output)
             run.main(
                 run.Ends(jobs=far, results=results_far, output=output_far, mark=mark),
-                bindings,
+                programs,
+                chain,
                 queue=queue,
                 zygote=zygote,
             )
         pidfd = os.pidfd_open(pid)
-        send_control(control, Forked(pid=pid), descriptors=[*theirs, pidfd])
+        send_control(control, Forked(pid=pid), passed=[*theirs, pidfd])
         os.close(pidfd)
     for end in (near, far, results, results_far):
         end.close()

@@ -21,6 +21,9 @@ OPEN_TIMEOUT = 15.0
 ANSWER_TIMEOUT = 30.0
 """Seconds for the answer to one method; a quorum queue without leader never answers."""
 
+SLOWEST_RETRY = 5.0
+"""Seconds between two attempts to connect, at most: so soon after a broker is back, all work."""
+
 T = TypeVar("T")
 
 log = Log("longshore.connection")
@@ -134,7 +137,7 @@ class Connection:
 
 async def connect(parameters: pika.connection.Parameters, *, purpose: str) -> Connection:
     """Open a connection, however long it takes; `purpose` is what the log calls it."""
-    backoff = Backoff()
+    backoff = Backoff(most=SLOWEST_RETRY)
     refused = False
     while True:
         try:

@@ -49,6 +49,7 @@ class Consumer:
         self.on_deliveries: Callable[[list[Delivery]], None]
         self.on_void: Callable[[list[Delivery]], None]
         self.on_loss: Callable[[], None] = lambda: None
+        self.on_consuming: Callable[[], None] = lambda: None
         self.features: Features | None = None
         self._parameters = parameters
         self._queue = queue
@@ -64,11 +65,17 @@ class Consumer:
         self._has_ack_timeout = True
         self._is_consuming = False
         self._draining = False
+        self._is_cordoned = False
 
     @property
     def is_consuming(self) -> bool:
         """Whether the broker sends us jobs."""
         return self._is_consuming and not self._draining
+
+    @property
+    def prefetch(self) -> int:
+        """Jobs that the broker may send us unacked, beside those of before; 0 while paused for."""
+        return self._prefetch
 
     def is_current(self, delivery: Delivery) -> bool:
         """Whether it counts against the prefetch that is in force."""
@@ -113,12 +120,23 @@ class Consumer:
         # A connection made since the pause consumes already.
         await self._retire_current(silence=SHORT_SILENCE)
         connection, lost = self._connection, self._lost
-        if not prefetch or self._draining or not connection or not lost or lost.done():
+        if not prefetch or self._is_shut or not connection or not lost or lost.done():
             return
         try:
             await self._subscribe(connection, lost, prefetch=prefetch)
         except Lost as error:
             resolve(lost, str(error))
+
+    async def cordon(self) -> None:
+        """Ask for no more jobs until `uncordon`, across lost connections too; return when none can
+        come any more."""
+        self._is_cordoned = True
+        await self._retire_current(silence=LONG_SILENCE)
+
+    async def uncordon(self, prefetch: int) -> None:
+        """Ask for jobs again, so many at a time beside those that are still here."""
+        self._is_cordoned = False
+        await self.resume(prefetch)
 
     async def drain(self) -> None:
         """Ask for no more jobs; return when none can come any more."""
@@ -137,12 +155,17 @@ class Consumer:
         """Consume on new channels until one is lost; the cause."""
         lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._lost = lost
+        # Without a consumer, as while cordoned, nothing else would tell.
+        ending = asyncio.ensure_future(_tell_end(connection, lost))
         try:
             # A new connection has none of the jobs that a pause had waited for.
-            await self._subscribe(connection, lost, prefetch=self._prefetch or self._least)
+            self._prefetch = self._prefetch or self._least
+            await self._subscribe(connection, lost, prefetch=self._prefetch)
             self._is_consuming = True
+            self.on_consuming()
             return await lost
         finally:
+            ending.cancel()
             self._is_consuming = False
             # From here on nothing that this loss was told of touches the channels that follow.
             resolve(lost, "the channel is given up")
@@ -151,8 +174,12 @@ class Consumer:
     async def _subscribe(
         self, connection: Connection, lost: asyncio.Future[str], *, prefetch: int
     ) -> None:
+        if self._is_shut:
+            return
         channel = await connection.channel()
-        if lost.done() or self._draining:  # in the meantime
+        # In the meantime: also another may have been faster, and a second consumer that nobody
+        # retires would go on taking jobs.
+        if lost.done() or self._is_shut or self._current:
             if channel.is_open:
                 channel.close()
             return
@@ -185,6 +212,10 @@ class Consumer:
             raise Lost(lost.result())
         log.info("consuming", queue=self._queue, prefetch=prefetch)
 
+    @property
+    def _is_shut(self) -> bool:
+        return self._draining or self._is_cordoned
+
     def _subscriptions(self) -> list[Subscription]:
         return [*self._retired, *([self._current] if self._current else [])]
 
@@ -192,3 +223,7 @@ class Consumer:
         subscriptions, self._retired, self._current = self._subscriptions(), [], None
         if gone := [delivery for each in subscriptions for delivery in each.void(cause)]:
             self.on_void(gone)
+
+
+async def _tell_end(connection: Connection, lost: asyncio.Future[str]) -> None:
+    resolve(lost, await connection.closed())

@@ -2,13 +2,15 @@
 
 import asyncio
 import itertools
+import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from longshore.contract.message import Undecodable, decode
+from longshore.contract.message import Message, Undecodable, decode
 from longshore.contract.timing import REQUEUE_GRACE
 from longshore.worker.frames import Cause, Ended, Status
+from longshore.worker.parent import plain
 from longshore.worker.parent.consumer import Consumer
 from longshore.worker.parent.flow import View
 from longshore.worker.parent.joblog import JobLog
@@ -36,13 +38,16 @@ class Dispatch:
         judge: Judge,
         metrics: Metrics,
         job_log: JobLog,
-        hard_limit: float,
-        soft_limit: float,
         new_id: Callable[[], str],
     ) -> None:
         self.draining = False
+        """Nothing more is handed to children."""
+
         self.listeners: list[Callable[[], None]] = []
         """Told of every change of what is held."""
+
+        self.latest_wait: float | None = None
+        """Seconds that the first attempt started last had waited since it was enqueued."""
 
         self._pool = pool
         self._consumer = consumer
@@ -50,8 +55,6 @@ class Dispatch:
         self._judge = judge
         self._metrics = metrics
         self._job_log = job_log
-        self._hard_limit = hard_limit
-        self._soft_limit = soft_limit
         self._new_id = new_id
         self._waiting: deque[Work] = deque()
         self._running: dict[int, Work] = {}
@@ -61,6 +64,9 @@ class Dispatch:
         self._tickets = itertools.count(1)
         self._loop = asyncio.get_running_loop()
         self._quiet = asyncio.Event()
+        self._is_returning = False
+        """Nobody consumes any more: what still arrives goes back at once."""
+
         consumer.on_deliveries = self.on_deliveries
         consumer.on_void = self.on_void
 
@@ -93,40 +99,46 @@ class Dispatch:
         for delivery in deliveries:
             if work := self._work(delivery):
                 self._waiting.append(work)
-        if self.draining:
+        if self._is_returning:
             self.give_back_waiting()
         else:
+            # What is given back while we consume is ours again at once: a drain keeps it till then.
             self.on_room()
 
     def _work(self, delivery: Delivery) -> Work | None:
         """The job in `delivery`; where there is none that may run, it is settled."""
-        if delivery.fault:
-            self._bury_undecodable(delivery, delivery.fault)
+        message = plain.read(delivery.header, delivery.body) or self._decode(delivery)
+        if message is None:
             return None
-        try:
-            message = decode(
-                delivery.properties, delivery.body, new_id=self._new_id, now=self._judge.now
-            )
-        except Undecodable as error:
-            self._bury_undecodable(delivery, str(error))
-            return None
-        # What is not foreseen must not end the connection: the job would return and end the next.
-        except Exception as error:
-            self._bury_undecodable(delivery, f"{type(error).__name__}: {error}")
-            return None
+        limits = self._judge.limits(message.handler)
         work = Work(
             ticket=next(self._tickets),
             delivery=delivery,
             message=message,
-            max_attempts=self._judge.max_attempts(message.handler),
-            hard_limit=self._hard_limit,
-            soft_limit=self._soft_limit,
+            max_attempts=limits.max_attempts,
+            hard_limit=limits.hard_limit,
+            soft_limit=limits.soft_limit,
         )
         verdict = None if self.draining else self._judge.before(message)
         if verdict:
             self._settle(delivery, verdict, fields=work.fields())
             return None
         return work
+
+    def _decode(self, delivery: Delivery) -> Message | None:
+        if delivery.fault:
+            self._bury_undecodable(delivery, delivery.fault)
+            return None
+        try:
+            return decode(
+                delivery.properties, delivery.body, new_id=self._new_id, now=self._judge.now
+            )
+        except Undecodable as error:
+            self._bury_undecodable(delivery, str(error))
+        # What is not foreseen must not end the connection: the job would return and end the next.
+        except Exception as error:
+            self._bury_undecodable(delivery, f"{type(error).__name__}: {error}")
+        return None
 
     def _bury_undecodable(self, delivery: Delivery, error: str) -> None:
         verdict = self._judge.undecodable(delivery.original, delivery.body, error=error)
@@ -154,7 +166,8 @@ class Dispatch:
     def on_room(self) -> None:
         """Hand out what waits, as far as there is room."""
         waiting = self._waiting
-        while waiting:
+        now = self._judge.now()
+        while waiting and not self.draining:
             work = waiting[0]
             if work.message.expires_at and (verdict := self._judge.before(work.message)):
                 waiting.popleft()
@@ -170,8 +183,9 @@ class Dispatch:
             waiting.popleft()
             self._running[work.ticket] = work
             if work.message.attempt == 1:
-                waited = (self._judge.now() - work.message.enqueued_at) / 1000
-                self._metrics.wait_seconds.observe(max(0.0, waited))
+                waited = max(0.0, (now - work.message.enqueued_at) / 1000)
+                self._metrics.wait_seconds.observe(waited)
+                self.latest_wait = waited
         self._changed()
 
     def on_ended(self, work: Work, ended: Ended) -> None:
@@ -195,7 +209,12 @@ class Dispatch:
         del self._running[work.ticket]
         self._metrics.run_seconds.observe(seconds)
         verdict = self._judge.after_death(work.message, death)
-        fields = {**work.fields(), "seconds": round(seconds, 4), "death": death.reason}
+        fields = {
+            **work.fields(),
+            "seconds": round(seconds, 4),
+            "death": death.reason,
+            "pid": death.pid,
+        }
         self._settle(work.delivery, verdict, fields=fields)
 
     def on_taken_back(self, works: list[Work]) -> None:
@@ -216,7 +235,7 @@ class Dispatch:
 
     def start_draining(self, *, requeue: bool) -> None:
         """Give back what has not begun; let the rest end, or with `requeue` ask it to."""
-        self.draining = True
+        self.draining = self._is_returning = True
         back, self._waiting = [*self._waiting], deque()
         for work in self._pool.take_back():
             del self._running[work.ticket]
@@ -278,7 +297,14 @@ class Dispatch:
         fields: dict[str, Any],
     ) -> None:
         try:
-            await self._publisher.publish(publication, wanted=lambda: delivery.void is None)
+            try:
+                await self._publish(publication, delivery)
+            except (struct.error, TypeError, ValueError) as error:
+                verdict = self._judge.unsendable(
+                    delivery.original, delivery.body, error=f"{type(error).__name__}: {error}"
+                )
+                if verdict.publication:
+                    await self._publish(verdict.publication, delivery)
         except asyncio.CancelledError:
             if delivery.void is None:
                 raise
@@ -287,6 +313,9 @@ class Dispatch:
         else:
             delivery.subscription.ack(delivery)
         self._tell(verdict, fields)
+
+    async def _publish(self, publication: Publication, delivery: Delivery) -> None:
+        await self._publisher.publish(publication, wanted=lambda: delivery.void is None)
 
     def _on_settled(self, task: asyncio.Task[None]) -> None:
         del self._settling[task]

@@ -24,12 +24,21 @@ GROW_INTERVAL = 1.0
 """Seconds between two changes to more: each costs the time in which no delivery is under way."""
 
 
-def prefetch_for(mean: float | None, *, slots: int) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Jobs that a worker may hold: one for each of its `slots`, and `most` while they are short."""
+
+    slots: int
+    most: int
+
+
+def prefetch_for(mean: float | None, *, bounds: Bounds) -> int:
     """Jobs to hold when one takes `mean` seconds; one per slot while that is unknown."""
+    slots = bounds.slots
     if mean is None:
         return slots
     ahead = MAX_PREFETCH if mean * MAX_PREFETCH < MAX_WAIT else int(MAX_WAIT / mean)
-    return max(slots, min(MAX_PREFETCH, slots * (1 + ahead)))
+    return max(slots, min(MAX_PREFETCH, bounds.most, slots * (1 + ahead)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +63,10 @@ class Plan:
     gives_back: bool
 
 
-def plan(view: View, *, now: int, slots: int) -> Plan | None:
+def plan(view: View, *, now: int, bounds: Bounds) -> Plan | None:
     """What to change where `now` is the prefetch; None for nothing."""
-    wanted = prefetch_for(view.mean, slots=slots)
+    slots = bounds.slots
+    wanted = prefetch_for(view.mean, bounds=bounds)
     if (view.is_stuck and now) or (wanted <= slots and now > slots):
         return Plan(prefetch=slots, gives_back=True)
     if now < slots:
@@ -83,6 +93,10 @@ class Holder(Protocol):
 class Source(Protocol):
     """Where jobs come from."""
 
+    @property
+    def prefetch(self) -> int:
+        """Jobs that it gives at a time; it may begin anew with one per slot."""
+
     async def pause(self) -> None:
         """No more jobs, please."""
 
@@ -93,16 +107,15 @@ class Source(Protocol):
 class Flow:
     """Looks while jobs are here, and acts. Begins with one job per slot."""
 
-    def __init__(self, holder: Holder, source: Source, *, slots: int) -> None:
+    def __init__(self, holder: Holder, source: Source, *, bounds: Bounds) -> None:
         self._holder = holder
         self._source = source
-        self._slots = slots
-        self._prefetch = slots
+        self._bounds = bounds
         self._busy = asyncio.Event()
 
     def note(self) -> None:
         """Jobs have come or gone."""
-        if self._holder.held or self._prefetch < self._slots:
+        if self._holder.held or self._source.prefetch < self._bounds.slots:
             self._busy.set()
         else:
             self._busy.clear()
@@ -114,9 +127,9 @@ class Flow:
         while True:
             await self._busy.wait()
             await asyncio.sleep(LOOK_INTERVAL)
-            step = plan(self._holder.view(), now=self._prefetch, slots=self._slots)
+            step = plan(self._holder.view(), now=self._source.prefetch, bounds=self._bounds)
             if step is None or (
-                step.prefetch > self._slots and loop.time() < changed + GROW_INTERVAL
+                step.prefetch > self._bounds.slots and loop.time() < changed + GROW_INTERVAL
             ):
                 continue
             await self._act(step)
@@ -126,8 +139,8 @@ class Flow:
         await self._source.pause()
         if step.gives_back:
             self._holder.give_back_waiting()
-        self._prefetch = step.prefetch
-        if step.prefetch <= self._slots:
+        prefetch, slots = step.prefetch, self._bounds.slots
+        if prefetch <= slots:
             # Jobs of the old consumer do not count against the new one's prefetch.
-            self._prefetch = max(0, self._slots - self._holder.view().taken)
-        await self._source.resume(self._prefetch)
+            prefetch = max(0, slots - self._holder.view().taken)
+        await self._source.resume(prefetch)

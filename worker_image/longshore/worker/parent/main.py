@@ -5,7 +5,6 @@ It never runs user code and nothing in its event loop waits, so heartbeats go on
 
 import asyncio
 import contextlib
-import math
 import os
 import random
 import signal
@@ -21,17 +20,21 @@ from longshore.contract.config import OnTermination, WorkerConfig
 from longshore.contract.message import job_id
 from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV, POD_NAME_ENV
 from longshore.contract.reports import WorkerReport
+from longshore.contract.timing import most_held
 from longshore.worker import prctl, termination
-from longshore.worker.frames import ImportFailed, Ready
+from longshore.worker.control import CommandUnusable, ImportFailed, Ready
+from longshore.worker.limits import limits_of_queue
 from longshore.worker.parent import memory, processes
 from longshore.worker.parent.consumer import Consumer
+from longshore.worker.parent.cordon import Cordon
 from longshore.worker.parent.crash import fail_loudly
 from longshore.worker.parent.dispatch import Dispatch
-from longshore.worker.parent.flow import Flow
+from longshore.worker.parent.flow import Bounds, Flow
 from longshore.worker.parent.health import Health
 from longshore.worker.parent.joblog import JobLog
 from longshore.worker.parent.logs import Log, LogWriter
 from longshore.worker.parent.metrics import Metrics
+from longshore.worker.parent.orders import Orders
 from longshore.worker.parent.outcome import Judge, Outcome
 from longshore.worker.parent.pool import Limits, Pool
 from longshore.worker.parent.publisher import Publisher
@@ -62,6 +65,7 @@ def run(config: WorkerConfig, *, url: str, control: socket.socket, zygote: int) 
         code = BAD_CONFIG
     else:
         worker = _Worker(config, parameters, control, zygote, put_line=writer.put)
+        prctl.give_back_memory()
         code = asyncio.run(worker.run())
     log.info("exit", code=code)
     writer.stop()
@@ -103,6 +107,7 @@ class _Worker:
         self._zygote_pid = zygote_pid
         self._put_line = put_line
         self._started_at = _now()
+        self._consuming_at: int | None = None
         self._metrics = Metrics(slots=config.slots)
         self._tasks: list[asyncio.Task[Any]] = []
 
@@ -140,6 +145,9 @@ class _Worker:
             ack_timeout=config.ack_timeout,
         )
         self._publisher = Publisher(self._parameters)
+        self._cordon = Cordon(self._consumer, held=lambda: self._dispatch.held if self._pool else 0)
+        orders = Orders(queue=config.queue, worker=_name(), on_order=self._cordon.take)
+        self._publisher.beside = orders.listen
         self._health = Health(
             is_ready=lambda: self._consumer.is_consuming, metrics=self._metrics.render
         )
@@ -168,21 +176,22 @@ class _Worker:
             return self._ending.result()
         match ready.result():
             case Ready() as answer:
-                log.info("imported", handlers=sorted(answer.handlers))
+                log.info("imported", handlers=sorted(answer.handlers), any=answer.serves_any)
                 if answer.threads > 1:
                     log.warning("threads-at-import", threads=answer.threads)
                 return answer
             case ImportFailed() as failed:
-                termination.tell(
-                    f"cannot import handlers from {failed.module}: {failed.error}\n"
-                    f"{failed.traceback}"
-                )
+                termination.tell(f"cannot import {failed.what}: {failed.error}\n{failed.traceback}")
                 log.error(
                     "import-failed",
-                    module=failed.module,
+                    what=failed.what,
                     error=failed.error,
                     traceback=failed.traceback,
                 )
+                return IMPORT_FAILED
+            case CommandUnusable(error=error):
+                termination.tell(f"cannot run the command: {error}")
+                log.error("command-unusable", error=error, command=self._config.command)
                 return IMPORT_FAILED
             case None:
                 message = "the process that imports the handlers died: "
@@ -198,7 +207,7 @@ class _Worker:
             limits=Limits(
                 slots=config.slots,
                 kill_grace=config.kill_grace,
-                max_jobs=config.max_jobs_per_child,
+                max_jobs=config.jobs_per_child,
             ),
             on_kill=lambda cause: self._metrics.kills.update([cause]),
         )
@@ -207,6 +216,8 @@ class _Worker:
             host=_name(),
             retry=config.retry,
             handlers=ready.handlers,
+            others=limits_of_queue(config),
+            serves_any=ready.serves_any,
             now=_now,
             chance=random.random,
         )
@@ -222,17 +233,25 @@ class _Worker:
                 successes=config.log_successes,
                 now=time.time,
             ),
-            hard_limit=config.hard_limit,
-            soft_limit=math.inf if config.soft_limit is None else config.soft_limit,
             new_id=lambda: job_id(now=_now(), entropy=os.urandom(10)),
         )
         self._consumer.on_loss = lambda: self._metrics.reconnects.update(["consume"])
         self._publisher.on_loss = lambda: self._metrics.reconnects.update(["publish"])
         self._metrics.busy = lambda: pool.busy
         self._reporter = Reporter(lambda: self._report(dispatch, pool), send=self._publisher.report)
-        dispatch.listeners.append(self._reporter.note_change)
+        dispatch.listeners += [self._reporter.note_change, self._cordon.note]
+        self._cordon.on_change = self._reporter.note_change
+        self._consumer.on_consuming = self._on_consuming
+        self._start(self._cordon.run())
         if config.prefetch == "auto":
-            flow = Flow(dispatch, self._consumer, slots=config.slots)
+            most = most_held(
+                hard_limit=config.hard_limit,
+                kill_grace=config.kill_grace,
+                slots=config.slots,
+                ack_timeout=config.ack_timeout,
+            )
+            bounds = Bounds(slots=config.slots, most=most)
+            flow = Flow(dispatch, self._consumer, bounds=bounds)
             self._start(flow.run())
             dispatch.listeners.append(flow.note)
         pool.start(dispatch)
@@ -251,10 +270,19 @@ class _Worker:
             busy=pool.busy,
             held=dispatch.held,
             draining=dispatch.draining,
+            cordon=self._cordon.in_force,
             succeeded=settled[Outcome.SUCCEEDED],
             failed=settled[Outcome.RETRIED],
             dead=settled[Outcome.DEAD],
+            ran=self._metrics.run_seconds.count,
+            run_seconds=round(self._metrics.run_seconds.sum, 4),
+            wait=None if dispatch.latest_wait is None else round(dispatch.latest_wait, 3),
+            consuming_at=self._consuming_at,
         )
+
+    def _on_consuming(self) -> None:
+        self._consuming_at = self._consuming_at or _now()
+        self._reporter.note_change()
 
     async def _kill(self) -> None:
         """End all jobs while their deliveries are ours: no other worker has one of them yet."""

@@ -28,6 +28,16 @@ class Histogram:
         self._counts[bisect_left(_SECONDS, seconds)] += 1
         self._sum += seconds
 
+    @property
+    def count(self) -> int:
+        """How many were observed."""
+        return sum(self._counts)
+
+    @property
+    def sum(self) -> float:
+        """All of them together, in seconds."""
+        return self._sum
+
     def lines(self, name: str) -> Iterator[str]:
         """Its series as they are now."""
         bounds = (*(str(float(bound)) for bound in _SECONDS), "+Inf")

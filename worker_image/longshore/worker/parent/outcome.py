@@ -4,15 +4,23 @@ Values in, values out; the edges are those of `docs/state_machine.md`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from longshore.contract.delays import MAX_DELAY, route
-from longshore.contract.message import DeadReason, Message, carried, dead_headers
+from longshore.contract.message import (
+    MAX_TRACEBACK,
+    UNDECODABLE_HEADERS,
+    DeadReason,
+    Message,
+    carried,
+    dead_headers,
+)
 from longshore.contract.names import DEAD_EXCHANGE
 from longshore.contract.retry import RetryPolicy
 from longshore.worker.frames import Ended, Status
+from longshore.worker.limits import HandlerLimits
 
 
 class Outcome(StrEnum):
@@ -48,6 +56,8 @@ class Verdict:
     reason: DeadReason | None = None
     error: str | None = None
     delay: float | None = None
+    is_expected: bool = False
+    """The handler has announced such failures: news, not a fault."""
 
 
 SUCCEEDED = Verdict(outcome=Outcome.SUCCEEDED)
@@ -55,11 +65,13 @@ SUCCEEDED = Verdict(outcome=Outcome.SUCCEEDED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Death:
-    """A child died with the job. `error` in words, `output` the end of what it wrote."""
+    """A child died with the job. `error` in words, `output` the end of what it wrote, `pid` its
+    process."""
 
     reason: DeadReason
     error: str
     output: str = ""
+    pid: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,15 +81,20 @@ class Judge:
     queue: str
     host: str
     retry: RetryPolicy
-    handlers: Mapping[str, int | None]
-    """Wire names with the handler's own max attempts."""
+    handlers: Mapping[str, HandlerLimits]
+    """By wire name."""
+
+    others: HandlerLimits
+    """For jobs of any other handler."""
 
     now: Callable[[], int]
     chance: Callable[[], float]
+    serves_any: bool = False
+    """No handler is unknown."""
 
-    def max_attempts(self, handler: str) -> int:
-        """Attempts that a job of `handler` gets."""
-        return self.handlers.get(handler) or self.retry.max_attempts
+    def limits(self, handler: str) -> HandlerLimits:
+        """What a job of `handler` may take, whether it is served here or not."""
+        return self.handlers.get(handler, self.others)
 
     def undecodable(self, original: Mapping[str, Any], body: bytes, *, error: str) -> Verdict:
         """For a delivery that is not a job: it stays as it came, bytes and properties."""
@@ -89,19 +106,35 @@ class Judge:
         }
         return self._dead(properties, body, DeadReason.UNDECODABLE, error)
 
+    def unsendable(self, original: Mapping[str, Any], body: bytes, *, error: str) -> Verdict:
+        """For a job whose headers could be read and cannot be written again, or fill a frame.
+
+        A double of 1e30 is an integer too large for AMQP once pika has read it.
+        """
+        text = repr(original.get("headers")).encode("utf-8", "backslashreplace")
+        headers = {UNDECODABLE_HEADERS: text[:MAX_TRACEBACK]}
+        why = f"its headers cannot be sent on: {error}"
+        return self.undecodable({**original, "headers": headers}, body, error=why)
+
     def before(self, message: Message) -> Verdict | None:
         """For a job that must not be run at all; None when it may."""
-        if message.handler not in self.handlers:
+        if not self.serves_any and message.handler not in self.handlers:
             known = ", ".join(sorted(self.handlers)) or "none"
             error = f"no handler is named {message.handler!r}; this worker serves: {known}"
             return self._bury(message, DeadReason.UNKNOWN_HANDLER, error)
         if message.expires_at is not None and message.expires_at <= self.now():
             late = (self.now() - message.expires_at) / 1000
             return self._bury(message, DeadReason.EXPIRED, f"expired {late:.3f} s before its start")
-        most = self.max_attempts(message.handler)
-        if message.attempt > most:
-            error = f"all {most} attempts are used up; the last ended with its worker or connection"
+        limits = self.limits(message.handler)
+        if message.attempt > limits.max_attempts:
+            error = (
+                f"all {limits.max_attempts} attempts are used up; "
+                "the last ended with its worker or connection"
+            )
             return self._bury(message, DeadReason.WORKER_LOST, error)
+        if message.attempt > 1 and self._is_too_old(message, delay=0.0):
+            error = f"older than {limits.max_age:g} s before its attempt {message.attempt}"
+            return self._bury(message, DeadReason.MAX_AGE, error)
         return None
 
     def after(self, message: Message, ended: Ended, *, original: Mapping[str, Any]) -> Verdict:
@@ -112,6 +145,8 @@ class Judge:
                 return SUCCEEDED
             case Status.SNOOZED:
                 delay = ended.delay or 0.0
+                if self._is_too_old(message, delay=delay):
+                    return self._bury(message, DeadReason.MAX_AGE, error)
                 return self._later(message, delay, outcome=Outcome.SNOOZED, error=error)
             case Status.UNDECODABLE:
                 return self.undecodable(original, message.body, error=error)
@@ -119,6 +154,11 @@ class Judge:
                 return self._bury(message, DeadReason.INVALID_ARGUMENTS, error)
             case Status.DISCARDED:
                 return self._bury(message, DeadReason.DISCARDED, error, ended.traceback)
+            case Status.NOT_RETRYABLE:
+                return self._bury(message, DeadReason.NOT_RETRYABLE, error, ended.traceback)
+            case Status.EXPECTED:
+                verdict = self._bury(message, DeadReason.NOT_RETRYABLE, error)
+                return replace(verdict, is_expected=True)
             case Status.FAILED | Status.INTERRUPTED:
                 return self._failed(
                     message,
@@ -147,11 +187,18 @@ class Judge:
         traceback: str | None,
         delay: float | None = None,
     ) -> Verdict:
-        if message.attempt >= self.max_attempts(message.handler):
+        if message.attempt >= self.limits(message.handler).max_attempts:
             return self._bury(message, reason, error, traceback)
         if delay is None:
             delay = self.retry.delay_after(message.attempt, chance=self.chance())
+        if self._is_too_old(message, delay=delay):
+            return self._bury(message, DeadReason.MAX_AGE, error, traceback)
         return self._later(message.next_attempt(), delay, outcome=Outcome.RETRIED, error=error)
+
+    def _is_too_old(self, message: Message, *, delay: float) -> bool:
+        """Whether the job has passed its max age in `delay` seconds from now."""
+        age = (self.now() - message.enqueued_at) / 1000 + delay
+        return age > self.limits(message.handler).max_age
 
     def _later(
         self, message: Message, delay: float, *, outcome: Outcome, error: str | None = None

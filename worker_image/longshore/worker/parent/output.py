@@ -1,6 +1,7 @@
 """What a child's jobs write, from its pipe into the worker's log."""
 
 import os
+from collections import deque
 from collections.abc import Sequence
 
 from longshore.worker.parent.logs import Log
@@ -33,6 +34,9 @@ class Output:
         self._ended = 0
         """Boundaries that have been read before the results of their jobs."""
 
+        self._ends: deque[str] = deque()
+        """The end of what each of those jobs wrote."""
+
         self._rest = b""
         self._tail = b""
         self._logged = 0
@@ -55,13 +59,14 @@ class Output:
                 return True
         return True
 
-    def settle(self, busy: Sequence[Work]) -> None:
-        """The first of `busy` has reported its end: all that it wrote is logged now."""
+    def settle(self, busy: Sequence[Work]) -> str:
+        """The first of `busy` has reported its end: log all that it wrote, and give its end."""
         for _ in range(_PIECES_OF_A_FULL_PIPE):
             if self._ended > 0:
                 break
             self.read(busy, pieces=1)
         self._ended -= 1
+        return self._ends.popleft() if self._ends else ""
 
     def finish(self, busy: Sequence[Work]) -> str:
         """The child is dead: log what waits, and give the end of all that its last job wrote."""
@@ -71,8 +76,9 @@ class Output:
     def _take(self, data: bytes, busy: Sequence[Work]) -> None:
         *ended, current = (self._rest + data).split(self._boundary)
         for share in ended:
-            if share or self._logged:
-                self._end_share(share, self._owner(busy))
+            tail = self._end_share(share, self._owner(busy)) if share or self._logged else ""
+            if self._ended >= 0:  # else it comes too late for its job
+                self._ends.append(tail)
             self._ended += 1
         end = current.rfind(b"\n") + 1
         if len(current) - end > _MAX_LINE:

@@ -1,14 +1,13 @@
 """The children: made, watched, killed, buried and replaced."""
 
 import asyncio
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from longshore.contract.message import DeadReason
-from longshore.worker.frames import Cause, Ended, Progress
-from longshore.worker.parent import processes
+from longshore.worker.exits import describe_exit
+from longshore.worker.frames import Cause, Ended, Progress, Status
 from longshore.worker.parent.clocks import Clocks
 from longshore.worker.parent.crash import fail_loudly
 from longshore.worker.parent.flow import STUCK
@@ -61,7 +60,10 @@ class Limits:
 
 
 class Pool:
-    """Keeps `limits.slots` children; tells `listener` what becomes of their jobs."""
+    """Keeps `limits.slots` children, and a spare one for each that has its last job.
+
+    Tells `listener` what becomes of their jobs, of which no more than `limits.slots` run at once.
+    """
 
     def __init__(self, zygote: Zygote, *, limits: Limits, on_kill: Callable[[Kill], None]) -> None:
         self.slots: list[Slot] = []
@@ -102,7 +104,9 @@ class Pool:
     def is_stuck(self) -> bool:
         """Whether every slot has a job that runs for longer than jobs do lately."""
         latest = self._loop.time() - max(STUCK, 2 * (self.pace.mean or 0.0))
-        return bool(self.slots) and all(slot.busy and slot.since < latest for slot in self.slots)
+        stuck = sum(1 for slot in self.slots if slot.busy and slot.since < latest)
+        # Where a slot lacks its child, one is on its way, unless children die as they are born.
+        return stuck >= self._limits.slots or (0 < stuck == len(self.slots) and self._barren > 0)
 
     def hand(self, work: Work) -> bool:
         """Give `work` to the child that holds least; False when none has room."""
@@ -117,7 +121,11 @@ class Pool:
             return False
         if len(slot.busy) == 1:
             slot.begin(now)
-        self._clocks.note(slot)
+        if not slot.has_successor and self._is_full(slot):
+            slot.has_successor = True
+            self._zygote.fork()
+        if len(slot.busy) <= 2:  # a third changes nothing about what is due first
+            self._clocks.note(slot)
         return True
 
     def _hand_again_soon(self) -> None:
@@ -130,19 +138,21 @@ class Pool:
         self.listener.on_room()
 
     def _roomiest(self, now: float) -> Slot | None:
-        best, least = None, sys.maxsize
+        # Spare children wait for their turn.
+        takes_idle = len(self.slots) <= self._limits.slots or self.busy < self._limits.slots
+        best, least = None, self.pace.depth
         for slot in self.slots:
             held = len(slot.busy)
-            if held < least and self._has_room(slot, now):
+            if held >= least or slot.closing or self._is_full(slot):
+                continue
+            # Nothing is put behind a job that has already taken longer than another may wait.
+            if now - slot.since < HOLD if held else takes_idle:
                 best, least = slot, held
         return best
 
-    def _has_room(self, slot: Slot, now: float) -> bool:
-        held = len(slot.busy)
-        if slot.closing or (self._limits.max_jobs and slot.served + held >= self._limits.max_jobs):
-            return False
-        # Nothing is put behind a job that has already taken longer than another may wait.
-        return not held or (held < self.pace.depth and now - slot.since < HOLD)
+    def _is_full(self, slot: Slot) -> bool:
+        """Whether the last job of its life was handed to it."""
+        return 0 < self._limits.max_jobs <= slot.served + len(slot.busy)
 
     def take_back(self) -> list[Work]:
         """Everything handed over that no child has begun."""
@@ -217,6 +227,7 @@ class Pool:
         if not records:
             return
         now = self._loop.time()
+        self._barren = 0
         for record in records:
             work = slot.running
             if work is None or work.ticket != record.ticket:
@@ -224,13 +235,17 @@ class Pool:
             if isinstance(record, Progress):
                 self.listener.on_progress(work, record.value)
                 continue
-            slot.output.settle(slot.busy)
+            tail = slot.output.settle(slot.busy)
+            ended = record
+            if record.status is Status.FAILED and record.traceback is None:
+                ended = record._replace(traceback=tail or None)
             slot.busy.popleft()
             slot.begin(now)
             slot.served += 1
-            self._barren = 0
-            self.pace.note(record.seconds)
-            self.listener.on_ended(work, record)
+            # Where each job needs a new child, that takes most of the time: nothing waits here.
+            if self._limits.max_jobs != 1:
+                self.pace.note(record.seconds)
+            self.listener.on_ended(work, ended)
         if slot.busy:
             self._clocks.note(slot)
         elif 0 < self._limits.max_jobs <= slot.served and not slot.closing:
@@ -283,10 +298,9 @@ class Pool:
         if back:
             self.listener.on_taken_back(back)
         if barren:
-            log.error(
-                "child-died-idle", pid=slot.pid, exit=processes.describe_exit(status), output=tail
-            )
-        self._respawn(barren=barren)
+            log.error("child-died-idle", pid=slot.pid, exit=describe_exit(status), output=tail)
+        if self._ending or not slot.has_successor:
+            self._respawn(barren=barren)
 
     def _respawn(self, *, barren: bool) -> None:
         if self._ending:
@@ -302,14 +316,15 @@ class Pool:
 
 
 def _death(slot: Slot, status: int, *, tail: str) -> Death:
-    how = processes.describe_exit(status)
+    how = describe_exit(status)
     match slot.killed_for:
         case Kill.HARD_LIMIT:
+            reason = DeadReason.HARD_LIMIT
             error = f"killed: it ran longer than its hard limit of {slot.busy[0].hard_limit:g} s"
-            return Death(reason=DeadReason.HARD_LIMIT, error=error, output=tail)
         case Kill.MEMORY_LIMIT:
+            reason = DeadReason.MEMORY_LIMIT
             error = f"killed: its processes used {slot.memory_seen} bytes, more than its limit"
-            return Death(reason=DeadReason.MEMORY_LIMIT, error=error, output=tail)
         case _:
+            reason = DeadReason.WORKER_LOST
             error = f"its process {how} before the handler ended"
-            return Death(reason=DeadReason.WORKER_LOST, error=error, output=tail)
+    return Death(reason=reason, error=error, output=tail, pid=slot.pid)

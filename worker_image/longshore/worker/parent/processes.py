@@ -99,17 +99,6 @@ def reap(on_exit: Callable[[int, int], None]) -> None:
             on_exit(pid, status)
 
 
-def describe_exit(status: int) -> str:
-    """A wait status in words: `killed by SIGSEGV`, `exited with code 3`."""
-    code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
-        return f"exited with code {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"
-
-
 def _below(roots: set[int], processes: Mapping[int, Process]) -> set[int]:
     children: dict[int, list[int]] = {}
     for process in processes.values():

@@ -5,7 +5,7 @@ consumes.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pika
@@ -34,6 +34,9 @@ class Publisher:
 
     def __init__(self, parameters: pika.connection.Parameters) -> None:
         self.on_loss: Callable[[], None] = lambda: None
+        self.beside: Callable[[Connection], Awaitable[None]] = _nothing
+        """What else lives on the connection, for as long as it does."""
+
         self._parameters = parameters
         self._connection: Connection | None = None
         self._channel: Channel | None = None
@@ -47,18 +50,25 @@ class Publisher:
         backoff = Backoff()
         while True:
             self._connection = connection = await connect(self._parameters, purpose="publish")
-            while connection.is_open:
-                try:
-                    cause = await self._serve(connection)
-                    backoff.reset()
-                except Lost as error:
-                    cause = str(error)
-                log.warning("publisher-lost", cause=cause)
-                self.on_loss()
-                await backoff.pause()
+            beside = asyncio.ensure_future(self.beside(connection))
+            try:
+                while connection.is_open:
+                    try:
+                        cause = await self._serve(connection)
+                        backoff.reset()
+                    except Lost as error:
+                        cause = str(error)
+                    log.warning("publisher-lost", cause=cause)
+                    self.on_loss()
+                    await backoff.pause()
+            finally:
+                beside.cancel()
 
     async def publish(self, publication: Publication, *, wanted: Callable[[], bool]) -> bool:
-        """Return True when the broker has confirmed; False once it is not `wanted` any more."""
+        """Return True when the broker has confirmed; False once it is not `wanted` any more.
+
+        Raises TypeError, ValueError or struct.error for properties that AMQP cannot carry.
+        """
         backoff = Backoff()
         while wanted():
             channel = await self._usable_channel()
@@ -107,6 +117,7 @@ class Publisher:
         """What went wrong; None when it was confirmed. Raises Lost."""
         settled: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         properties = pika.BasicProperties(**publication.properties)
+        _check_fits(properties, frame_max=channel.connection.params.frame_max)
         try:
             channel.basic_publish(
                 publication.exchange,
@@ -207,6 +218,24 @@ class Publisher:
             ):
                 waiting.returned = f"unroutable: {method.reply_code} {method.reply_text}"
                 return
+
+
+async def _nothing(_connection: Connection) -> None:
+    pass
+
+
+def _check_fits(properties: pika.BasicProperties, *, frame_max: int) -> None:
+    # The broker would end the connection over it, and everybody's outcomes with it.
+    size = _CONTENT_HEADER + sum(map(len, properties.encode()))
+    if size > frame_max - _FRAME_EDGES:
+        raise ValueError(
+            f"properties and headers take {size} bytes; the frame that holds them all takes "
+            f"{frame_max - _FRAME_EDGES}"
+        )
+
+
+_FRAME_EDGES = 8
+_CONTENT_HEADER = 12
 
 
 class _Unconfirmed:

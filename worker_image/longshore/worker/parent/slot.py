@@ -62,6 +62,9 @@ class Slot:
         self.closing = False
         """Gets no more jobs: dying, or to be replaced."""
 
+        self.has_successor = False
+        """Another child was asked for, as this one's last job is here."""
+
         self.is_dead = False
         self.has_hung_up = False
         """Its end of the results is closed: it can report nothing more."""

@@ -7,20 +7,22 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from longshore.worker.frames import (
+from longshore.worker.control import (
     CHILD_DESCRIPTORS,
     Control,
     Fork,
     Forked,
     ForkFailed,
     ImportFailed,
-    Mark,
     Ready,
     Reap,
     Reaped,
     receive_control,
     send_control,
 )
+from longshore.worker.frames import Mark
+
+Answer = Ready | ImportFailed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +50,12 @@ class Zygote:
         self._control = control
         self._outbox: deque[Control] = deque()
         self._loop = asyncio.get_running_loop()
-        self._ready: asyncio.Future[Ready | ImportFailed | None] = self._loop.create_future()
+        self._ready: asyncio.Future[Answer | None] = self._loop.create_future()
         control.setblocking(False)
         self._loop.add_reader(control, self._receive)
 
-    async def ready(self) -> Ready | ImportFailed | None:
-        """The imports' result; None when the zygote died over them."""
+    async def ready(self) -> Answer | None:
+        """What there is to run jobs, or why not; None when the zygote died over its imports."""
         return await self._ready
 
     def fork(self) -> None:

@@ -1,0 +1,60 @@
+"""Sixty jobs at once on an empty queue with no worker: the spike that KEDA was measured with."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from random import Random
+from statistics import quantiles
+from typing import Any
+
+from benchmarks.cluster.stage import stage
+from dev.kube import Kube, wait_for
+
+JOBS = 60
+SECONDS = 2.0
+WORKERS = 20
+MAX_QUEUE_WAIT = "10s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spike:
+    """Seconds from the first publish, but `pod_seconds`: of all pods until the last is gone."""
+
+    first_job: float
+    drained: float
+    p95_wait: float
+    pod_seconds: float
+    most_workers: int
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def measure(kube: Kube, *, chance: Random, tell: Callable[[str], None]) -> Spike:
+    """One spike, with the default policy."""
+    with stage(kube, "spike") as here:
+        here.apply(max=WORKERS, maxQueueWait=MAX_QUEUE_WAIT)
+        here.wait_until_declared()
+        published = dict[str, float]()
+        with here.client() as client:
+            time.sleep(2 + chance.uniform(0.0, 1.0))
+            for _ in range(JOBS):
+                at = time.time()
+                published[client.enqueue(here.queue, "work", seconds=SECONDS)] = at
+            tell("the spike is published")
+
+        def done() -> bool:
+            return sum(run.ended is not None for run in here.runs()) >= JOBS
+
+        wait_for("all jobs are done", done, seconds=240, every=1.0)
+        here.wait_for_end(seconds=600)
+        found = here.runs()
+        begin = min(published.values())
+        waits = [run.started - published[run.job] for run in found]
+        return Spike(
+            first_job=round(min(run.started for run in found) - begin, 2),
+            drained=round(max(run.ended or 0.0 for run in found) - begin, 2),
+            p95_wait=round(quantiles(waits, n=20)[-1], 2),
+            pod_seconds=round(here.seen.pod_seconds(), 1),
+            most_workers=max(count for _, count in here.seen.replicas),
+        )

@@ -1,0 +1,31 @@
+"""What the operator shows over HTTP: the last hour of each TaskQueue, for `longshore explain`.
+
+Reached through the API server's proxy, so by those who may `get services/proxy` in the operator's
+namespace. It shows numbers, no jobs, and changes nothing.
+"""
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from longshore_operator.core.history import Hour
+
+History = Callable[[str, str], Hour | None]
+"""The last hour of a TaskQueue by its namespace and name; None when there is no such one."""
+
+
+async def serve(history: History, *, port: int) -> web.AppRunner:
+    """Listen on all addresses until the runner's `cleanup`."""
+
+    async def answer(request: web.Request) -> web.Response:
+        hour = history(request.match_info["namespace"], request.match_info["name"])
+        if hour is None:
+            raise web.HTTPNotFound(text="no such TaskQueue\n")
+        return web.Response(text=hour.model_dump_json(), content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/v1/history/{namespace}/{name}", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, port=port).start()
+    return runner

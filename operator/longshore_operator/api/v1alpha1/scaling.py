@@ -1,0 +1,179 @@
+"""How many workers a TaskQueue has: what the user wants of it, and what the operator says."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+from pydantic import ConfigDict, Field, field_validator
+
+from longshore_operator.api.types import (
+    DnsLabel,
+    Duration,
+    DurationOrZero,
+    Object,
+    Resource,
+    rules,
+)
+
+_ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Schedule(Resource):
+    """A time in which other bounds hold."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            {
+                "rule": "has(self.min) || has(self.max)",
+                "message": "a schedule needs min, which raises the floor, or max, which lowers the "
+                "ceiling",
+            },
+            {
+                "rule": "!has(self.min) || !has(self.max) || self.min <= self.max",
+                "message": "a schedule's min must not exceed its max",
+            },
+        )
+    )
+
+    cron: str = Field(
+        min_length=9,
+        max_length=128,
+        description="When it begins: minute, hour, day of month, month, day of week, as in a "
+        "crontab; e.g. `0 8 * * MON-FRI`.",
+    )
+    duration: Duration = Field(description="How long it holds, e.g. 10h.")
+    time_zone: str = Field(
+        default="UTC",
+        max_length=64,
+        pattern=r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$",
+        description="Time zone of `cron`, e.g. Europe/Berlin. A time that daylight saving skips "
+        "begins right after the gap; one that it repeats begins once.",
+    )
+    min: int | None = Field(default=None, ge=0, le=10_000, description="Fewest workers meanwhile.")
+    max: int | None = Field(default=None, ge=0, le=10_000, description="Most workers meanwhile.")
+
+    @field_validator("cron")
+    @classmethod
+    def _is_cron(cls, text: str) -> str:
+        try:
+            CronSim(text, _ANY_TIME)
+        except CronSimError as error:
+            raise ValueError(
+                f"{text!r} is not a cron expression ({error}); write it like 0 8 * * MON-FRI"
+            ) from error
+        return text
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_time_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ValueError, OSError, KeyError) as error:
+            raise ValueError(f"{name!r} is not a time zone; write it like Europe/Berlin") from error
+        return name
+
+
+class Budget(Resource):
+    """A share of the workers that several TaskQueues may have together."""
+
+    group: DnsLabel = Field(
+        description="Name of the budget. How many workers it has is the operator's setting "
+        "`budgets`."
+    )
+    weight: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="Share of this TaskQueue, beside those of the others, when not all can have "
+        "what they want.",
+    )
+
+
+class Scaling(Resource):
+    """How many workers there are."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            {
+                "rule": "self.min <= self.max",
+                "message": "scaling.min must not exceed scaling.max",
+            }
+        )
+    )
+
+    min: int = Field(default=0, ge=0, le=10_000, description="Fewest workers.")
+    max: int = Field(default=10, ge=1, le=10_000, description="Most workers.")
+    policy: str = Field(
+        default="queueWait",
+        max_length=63,
+        pattern="^[A-Za-z][A-Za-z0-9_.-]*$",
+        description="`queueWait`: as many workers as jobs need to begin within `maxQueueWait`. "
+        "`backlog`: one worker for every `jobsPerWorker` jobs that wait or run. `fixed`: always "
+        "`max` workers. Others can be installed in the operator.",
+    )
+    max_queue_wait: Duration = Field(
+        default=30.0,
+        description="How long a job may wait before it begins; the policy `queueWait` aims at "
+        "less.",
+    )
+    jobs_per_worker: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Jobs, waiting or running, for which the policy `backlog` wants one worker. "
+        "Default: `worker.slots`, as many as one worker runs at a time.",
+    )
+    policy_options: Object | None = Field(
+        default=None, description="For a policy that is installed in the operator."
+    )
+    idle_grace: DurationOrZero | None = Field(
+        default=None,
+        description="How long nothing must have waited or run before workers are taken away. "
+        "Default: four times what a worker takes to start.",
+    )
+    steady_for: DurationOrZero = Field(
+        default=300.0,
+        description="While work goes on, as many workers stay as were wanted at most in this time.",
+    )
+    min_life: DurationOrZero = Field(
+        default=10.0, description="A worker is not taken away before it is this old."
+    )
+    max_growth: int | None = Field(
+        default=None, ge=1, le=10_000, description="Most workers that are added in one minute."
+    )
+    max_shrinkage: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="Most workers that are taken away in one minute.",
+    )
+    schedules: list[Schedule] = Field(
+        default=[],
+        max_length=16,
+        description="Times in which the floor is raised or the ceiling lowered.",
+    )
+    budget: Budget | None = Field(
+        default=None, description="The budget that this TaskQueue shares with others."
+    )
+    paused: bool = Field(
+        default=False, description="Leave the number of workers as it is, whatever comes."
+    )
+    dry_run: bool = Field(
+        default=False, description="Decide and explain in status.scaling, but change nothing."
+    )
+
+
+class ScalingStatus(Resource):
+    """What the scaler decided, and why."""
+
+    wanted: int | None = Field(
+        default=None, description="Workers that the scaler wants; absent while that is unknown."
+    )
+    current: int | None = Field(default=None, description="Replicas asked of the Deployment.")
+    why: list[Annotated[str, Field(max_length=512)]] = Field(
+        default=[], max_length=32, description="Each step that led to the number."
+    )
+    since: str | None = Field(
+        default=None, max_length=32, description="When the wanted number changed last."
+    )

@@ -1,0 +1,238 @@
+"""Carries out what was decided about one TaskQueue's workers: orders to them, scale, marks on pods.
+
+Fail closed: a worker is only taken away after its own word that it holds nothing and gets nothing,
+and only while Kubernetes has no reason to take another one in its place.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from longshore.contract.names import worker_name
+from longshore.contract.reports import WorkerReport
+from longshore_operator.app.broker import Fleet
+from longshore_operator.app.cluster import Cluster
+from longshore_operator.app.objects import DeploymentObject
+from longshore_operator.app.record import Asked, Record
+from longshore_operator.app.world import Key
+from longshore_operator.core.cordons import followed
+from longshore_operator.core.pods import CHEAPEST, DELETION_COST, Pod
+from longshore_operator.core.scaling import Decision, Worker
+from longshore_operator.errors import OperatorError
+
+logger = logging.getLogger(__name__)
+
+LEAVE_WITHIN = 30.0
+"""Seconds after which a pod that should have been taken away counts again: another one went."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What is seen of one TaskQueue's workers at one moment."""
+
+    key: Key
+    deployment: DeploymentObject | None
+    pods: tuple[Pod, ...]
+    reports: Mapping[str, WorkerReport]
+    now: float
+
+    @property
+    def staying(self) -> tuple[Pod, ...]:
+        """Pods that were not asked to end."""
+        return tuple(pod for pod in self.pods if not pod.ending)
+
+
+@dataclass(slots=True, kw_only=True)
+class Workers:
+    """Executes decisions."""
+
+    cluster: Cluster
+    new_id: Callable[[], str]
+
+    def observed(self, sight: Sight, record: Record, *, epoch: float) -> tuple[Worker, ...]:
+        """What `decide` is shown: all but those that are about to be taken away.
+
+        `epoch` is the present in seconds since then.
+        """
+        record.leaving = {
+            pod.name: record.leaving[pod.name]
+            for pod in sight.staying
+            if sight.now - record.leaving.get(pod.name, -LEAVE_WITHIN) < LEAVE_WITHIN
+        }
+        return tuple(
+            self._worker(pod, sight, record, epoch=epoch)
+            for pod in sight.staying
+            if pod.name not in record.leaving
+        )
+
+    def _worker(self, pod: Pod, sight: Sight, record: Record, *, epoch: float) -> Worker:
+        # A worker's own word first: Kubernetes may not have noticed yet that it runs.
+        report = sight.reports.get(pod.name)
+        age = None if pod.created is None else max(0.0, epoch - pod.created)
+        if report is None:
+            return Worker(
+                name=pod.name,
+                state="unknown" if pod.running else "starting",
+                age=age,
+                ready=pod.ready,
+            )
+        return Worker(
+            name=pod.name,
+            state="busy" if report.busy or report.held else "idle",
+            held=max(report.held, report.busy),
+            settled=report.succeeded + report.failed + report.dead,
+            cordoned=record.cordons.has(report, now=sight.now),
+            age=age,
+            slots=report.slots,
+            busy=report.busy,
+            ready=pod.ready,
+        )
+
+    def replicas(self, sight: Sight, record: Record) -> int | None:
+        """What was asked of Kubernetes last, whether or not the watch has shown it yet."""
+        if sight.deployment is None:
+            return None
+        if record.asked and sight.deployment.generation < record.asked.generation:
+            return record.asked.replicas
+        return sight.deployment.replicas
+
+    def order(self, sight: Sight, record: Record, *, fleet: Fleet, queue: str) -> None:
+        """Tell workers to take no jobs, or to take some again."""
+        if record.decision is None:
+            return
+        reports = {
+            pod.name: report for pod in sight.staying if (report := sight.reports.get(pod.name))
+        }
+        record.cordons, orders = followed(
+            record.cordons,
+            record.decision,
+            reports=reports,
+            leaving=record.leaving,
+            now=sight.now,
+            new_id=self.new_id,
+        )
+        for worker, order in orders:
+            fleet.order(order, queue=queue, worker=worker)
+
+    async def scale(self, sight: Sight, record: Record) -> None:
+        """Bring the number of workers about. Raises Transient or Invalid."""
+        decision, before = record.decision, self.replicas(sight, record)
+        if decision is None or decision.replicas is None or before is None:
+            await self._unmark(sight, keep=record.leaving)
+            return
+        if decision.replicas > before:
+            await self._unmark(sight, keep=record.leaving)
+            await self._grow(sight, record, before=before, to=decision.replicas)
+            return
+        going = self._going(decision, sight, record)
+        await self._unmark(sight, keep={*record.leaving, *(pod.name for pod in going)})
+        if going and (reason := _hazard(sight, record, going=going)):
+            record.decision = replace(decision, why=(*decision.why, reason))
+        elif going:
+            await self._shrink(sight, record, going=going, before=before)
+
+    async def _grow(self, sight: Sight, record: Record, *, before: int, to: int) -> None:
+        self._log(sight, record, before=before, to=to)
+        namespace, name = sight.key
+        generation = await self.cluster.scale(
+            namespace=namespace, name=worker_name(name), replicas=to
+        )
+        record.asked = Asked(replicas=to, generation=generation)
+
+    def _going(self, decision: Decision, sight: Sight, record: Record) -> tuple[Pod, ...]:
+        """Those of `decision.remove` for whom it still holds."""
+        return tuple(
+            pod
+            for pod in sight.staying
+            if pod.name in decision.remove
+            and (
+                record.cordons.is_proved_idle(sight.reports.get(pod.name), now=sight.now)
+                or (not pod.running and pod.name not in sight.reports)
+            )
+        )
+
+    async def _shrink(
+        self, sight: Sight, record: Record, *, going: tuple[Pod, ...], before: int
+    ) -> None:
+        marked = await asyncio.gather(*(self._mark(sight.key, pod) for pod in going))
+        gone = [pod for pod, is_marked in zip(going, marked, strict=True) if is_marked]
+        if not gone:
+            return
+        to = before - len(gone)
+        self._log(sight, record, before=before, to=to)
+        namespace, name = sight.key
+        generation = await self.cluster.shrink(
+            namespace=namespace, name=worker_name(name), before=before, to=to
+        )
+        record.asked = Asked(replicas=to, generation=generation)
+        record.leaving |= {pod.name: sight.now for pod in gone}
+
+    async def _mark(self, key: Key, pod: Pod) -> bool:
+        if pod.is_marked:
+            return True
+        try:
+            await self._annotate(key, pod, cost=CHEAPEST)
+        except OperatorError as error:
+            logger.warning("pod_not_marked", extra={"pod": pod.name, "why": str(error)})
+            return False
+        return True
+
+    async def _unmark(self, sight: Sight, *, keep: Collection[str]) -> None:
+        """A mark from a shrink that came to nothing would make the next one take that pod."""
+        for pod in sight.staying:
+            if pod.is_marked and pod.name not in keep:
+                await self._annotate(sight.key, pod, cost=None)
+
+    async def _annotate(self, key: Key, pod: Pod, *, cost: str | None) -> None:
+        await self.cluster.annotate_pod(
+            namespace=key[0], name=pod.name, uid=pod.uid, annotations={DELETION_COST: cost}
+        )
+
+    def _log(self, sight: Sight, record: Record, *, before: int, to: int) -> None:
+        logger.info(
+            "scaled",
+            extra={
+                "task_queue": "/".join(sight.key),
+                "from": before,
+                "to": to,
+                "why": "; ".join(record.decision.why if record.decision else ()),
+            },
+        )
+
+
+def _hazard(sight: Sight, record: Record, *, going: Iterable[Pod]) -> str | None:
+    """Why Kubernetes might take another pod than one of `going`."""
+    names = {pod.name for pod in going} | record.leaving.keys()
+    for pod in sight.staying:
+        if pod.running and not pod.ready and pod.name not in names:
+            return f"worker {pod.name} is not ready, and Kubernetes would take it first"
+    return None
+
+
+def without_shrink(decision: Decision, workers: Iterable[Worker], *, why: str) -> Decision:
+    """`decision` but that nobody goes, for a reason."""
+    if decision.holds or not (decision.cordon or decision.remove or decision.uncordon):
+        return decision
+    replicas = decision.replicas
+    return replace(
+        decision,
+        replicas=None if replicas is None else replicas + len(decision.remove),
+        cordon=(),
+        remove=(),
+        uncordon=tuple(worker.name for worker in workers if worker.cordoned),
+        why=(*decision.why, why),
+    )
+
+
+def held(decision: Decision, workers: Iterable[Worker], *, reason: str, why: str) -> Decision:
+    """`decision` but that nothing is done, for a reason; `reason` is one word."""
+    return replace(
+        decision,
+        replicas=None,
+        holds=reason,
+        cordon=(),
+        remove=(),
+        uncordon=tuple(worker.name for worker in workers if worker.cordoned),
+        why=(*decision.why, why),
+    )

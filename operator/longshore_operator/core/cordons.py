@@ -1,0 +1,94 @@
+"""Which workers were told to take no more jobs, and whose word for it counts."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from longshore.contract.orders import CORDON_LEASE, Order, OrderKind
+from longshore.contract.reports import WorkerReport
+from longshore_operator.core.scaling import Decision
+
+REPEAT_AFTER = 2.0
+"""Seconds after which a cordon is ordered again that its worker has not confirmed."""
+
+RENEW_AFTER = CORDON_LEASE / 4
+"""Seconds after which the lease of a cordon that is still wanted is renewed."""
+
+TRUSTED_FOR = CORDON_LEASE / 2
+"""Seconds since the last order in which the word of a cordoned worker counts. The rest of the lease
+is the time that Kubernetes has for taking it away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cordon:
+    """One worker's. Times are seconds of the caller's clock."""
+
+    id: str
+    told: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cordons:
+    """Of one TaskQueue, by worker. Forgotten ones end: a worker that speaks of a cordon that is not
+    here is told to work."""
+
+    ordered: Mapping[str, Cordon] = field(default_factory=dict)
+
+    def has(self, report: WorkerReport, *, now: float) -> bool:
+        """Whether the worker has said that no job will come any more, and that still holds."""
+        cordon = self.ordered.get(report.worker)
+        return cordon is not None and report.cordon == cordon.id and now - cordon.told < TRUSTED_FOR
+
+    def is_proved_idle(self, report: WorkerReport | None, *, now: float) -> bool:
+        """Whether the worker holds nothing, and nothing will come."""
+        return (
+            report is not None and self.has(report, now=now) and not report.held and not report.busy
+        )
+
+
+Orders = tuple[tuple[str, Order], ...]
+
+
+def followed(
+    cordons: Cordons,
+    decision: Decision,
+    *,
+    reports: Mapping[str, WorkerReport],
+    leaving: Collection[str],
+    now: float,
+    new_id: Callable[[], str],
+) -> tuple[Cordons, Orders]:
+    """The cordons after `decision`, and the orders that bring them about.
+
+    `leaving` are workers that Kubernetes was asked to end: they stay cordoned until they do.
+    """
+    confirmed = {
+        worker
+        for worker, cordon in cordons.ordered.items()
+        if worker in reports and reports[worker].cordon == cordon.id
+    }
+    if decision.holds:
+        # Nothing is known or nothing shall be done: what is cordoned is not renewed, and ends.
+        wanted = {*cordons.ordered} - {*decision.uncordon}
+    else:
+        wanted = {*decision.cordon, *leaving, *(confirmed - {*decision.uncordon})}
+    ordered, orders = dict[str, Cordon](), list[tuple[str, Order]]()
+    for worker in sorted(wanted & reports.keys()):
+        cordon = cordons.ordered.get(worker)
+        if cordon is None:
+            cordon = Cordon(id=new_id(), told=now)
+            orders.append((worker, Order(kind=OrderKind.CORDON, id=cordon.id)))
+        elif not decision.holds and now - cordon.told >= (
+            RENEW_AFTER if worker in confirmed else REPEAT_AFTER
+        ):
+            cordon = replace(cordon, told=now)
+            orders.append((worker, Order(kind=OrderKind.CORDON, id=cordon.id)))
+        ordered[worker] = cordon
+    for worker, report in sorted(reports.items()):
+        if worker not in ordered and (stray := _cordon_of(worker, report, cordons)):
+            orders.append((worker, Order(kind=OrderKind.UNCORDON, id=stray)))
+    return Cordons(ordered), tuple(orders)
+
+
+def _cordon_of(worker: str, report: WorkerReport, cordons: Cordons) -> str | None:
+    ordered = cordons.ordered.get(worker)
+    return report.cordon or (ordered.id if ordered else None)

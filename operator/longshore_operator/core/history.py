@@ -1,0 +1,67 @@
+"""The last hour of one TaskQueue: backlog, workers, wait. It goes with the operator's memory."""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+STEP = 30
+"""Seconds that one moment stands for."""
+
+LENGTH = 3600 // STEP
+
+_Number = TypeVar("_Number", int, float)
+
+
+class Moment(BaseModel):
+    """The most of each in one step; None is unknown."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    at: int
+    """Its beginning, in seconds since the epoch."""
+
+    backlog: int | None = None
+    """Jobs that waited."""
+
+    workers: int | None = None
+    """Workers asked of Kubernetes."""
+
+    wait: float | None = None
+    """Seconds that a job had waited which began in this step; None where none began."""
+
+
+class Hour(BaseModel):
+    """Moments, the latest last; some may be missing."""
+
+    moments: tuple[Moment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Of one TaskQueue."""
+
+    moments: tuple[Moment, ...] = ()
+
+    def noted(
+        self, *, epoch: float, backlog: int | None, workers: int | None, wait: float | None
+    ) -> "History":
+        """With what is seen at `epoch`, in seconds since then."""
+        at = int(epoch) // STEP * STEP
+        last = self.moments[-1] if self.moments and self.moments[-1].at == at else Moment(at=at)
+        now = Moment(
+            at=at,
+            backlog=_most(last.backlog, backlog),
+            workers=_most(last.workers, workers),
+            wait=_most(last.wait, wait),
+        )
+        if self.moments and now == self.moments[-1]:
+            return self
+        before = self.moments[:-1] if last in self.moments[-1:] else self.moments
+        return History((*before, now)[-LENGTH:])
+
+
+def _most(one: _Number | None, other: _Number | None) -> _Number | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return max(one, other)

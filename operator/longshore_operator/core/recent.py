@@ -1,0 +1,111 @@
+"""How long jobs ran lately and how long workers took to start, learned from reports."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from longshore.contract.reports import WorkerReport
+from longshore_operator.core.pods import Pod
+from longshore_operator.core.scaling import ServiceTimes
+
+WINDOW = 600.0
+"""Seconds for which run times count."""
+
+LEAST = 20
+"""Jobs that count even if they are older: of a queue with little to do, old news are all."""
+
+REMEMBERED = 20_000
+"""Workers whose sums are kept; twice as many as a TaskQueue can have."""
+
+STARTS = 10
+"""Starts of workers over which is averaged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recent:
+    """What was learned. It may be forgotten: workers tell their sums again."""
+
+    since: int
+    """ms since the epoch. What older workers did before they are heard of is not new."""
+
+    samples: tuple[tuple[float, int, float], ...] = ()
+    """When how many jobs were heard of, and how long they ran together, in seconds."""
+
+    finished: int = 0
+    """Attempts that ended since then. It only grows."""
+
+    starts: tuple[float, ...] = ()
+    """Seconds from a pod's creation until it consumed, the latest last."""
+
+    seen: Mapping[str, WorkerReport] = field(default_factory=dict)
+    """Last reports, of those heard of last."""
+
+    @property
+    def service(self) -> ServiceTimes | None:
+        """How long recent jobs ran."""
+        count = sum([count for _, count, _ in self.samples])
+        if not count:
+            return None
+        return ServiceTimes(
+            count=count, mean=sum([seconds for _, _, seconds in self.samples]) / count
+        )
+
+    @property
+    def startup(self) -> float | None:
+        """Seconds from a pod's creation until it consumes."""
+        return sum(self.starts) / len(self.starts) if self.starts else None
+
+    def learned(
+        self, reports: Mapping[str, WorkerReport], pods: Iterable[Pod], *, now: float
+    ) -> "Recent":
+        """With what `reports` add."""
+        news = {
+            worker: (self._before(report), report)
+            for worker, report in reports.items()
+            if self.seen.get(worker) != report
+        }
+        if not news:
+            return self
+        ran = {worker: now.ran - (then.ran if then else 0) for worker, (then, now) in news.items()}
+        took = sum(
+            [now.run_seconds - (then.run_seconds if then else 0) for then, now in news.values()]
+        )
+        created = {pod.name: pod.created for pod in pods if not pod.restarts}
+        seen = {worker: report for worker, report in self.seen.items() if worker not in news}
+        for forgotten in list(seen)[: max(0, len(seen) + len(news) - REMEMBERED)]:
+            del seen[forgotten]
+        count = sum(ran.values())
+        return replace(
+            self,
+            samples=_kept((*self.samples, (now, count, took))) if count > 0 else self.samples,
+            finished=self.finished
+            + sum(
+                ran[worker]
+                for worker, (then, report) in news.items()
+                if then or report.started_at >= self.since
+            ),
+            starts=(
+                *self.starts,
+                *(
+                    # Kubernetes cuts its times off to whole seconds: half of one on average.
+                    max(0.0, report.consuming_at / 1000 - at - 0.5)
+                    for worker, (then, report) in news.items()
+                    if report.consuming_at is not None
+                    and not (then and then.consuming_at)
+                    and (at := created.get(worker)) is not None
+                ),
+            )[-STARTS:],
+            seen={**seen, **{worker: report for worker, (_, report) in news.items()}},
+        )
+
+    def _before(self, report: WorkerReport) -> WorkerReport | None:
+        before = self.seen.get(report.worker)
+        return before if before and before.started_at == report.started_at else None
+
+
+def _kept(samples: tuple[tuple[float, int, float], ...]) -> tuple[tuple[float, int, float], ...]:
+    left, oldest = sum([count for _, count, _ in samples]), samples[-1][0] - WINDOW
+    for index, (at, count, _) in enumerate(samples):
+        if at >= oldest or left - count < LEAST:
+            return samples[index:]
+        left -= count
+    return samples

@@ -1,0 +1,25 @@
+"""How many workers there should be. The reasons are part of the answer.
+
+Missing is unknown, never zero, and unknown holds. A worker is only ever taken away when it has
+proved that it holds nothing. `docs/scaling.md` explains the steps and works an example by hand.
+"""
+
+from longshore_operator.core.scaling.decision import Decision, decide
+from longshore_operator.core.scaling.limits import Limit
+from longshore_operator.core.scaling.memory import Memory
+from longshore_operator.core.scaling.observation import Observation, ServiceTimes, Worker
+from longshore_operator.core.scaling.policies import BUILT_IN, Policy, Situation, Wanted
+
+__all__ = [
+    "BUILT_IN",
+    "Decision",
+    "Limit",
+    "Memory",
+    "Observation",
+    "Policy",
+    "ServiceTimes",
+    "Situation",
+    "Wanted",
+    "Worker",
+    "decide",
+]

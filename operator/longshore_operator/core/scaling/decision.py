@@ -1,0 +1,158 @@
+"""From what is observed to what is done: policy, bounds, stability, and who goes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from longshore_operator.api.v1alpha1 import Scaling
+from longshore_operator.core.scaling.limits import Limit, Lines, bounded, slowed, steadied
+from longshore_operator.core.scaling.memory import Memory, lately, recalled, with_peak
+from longshore_operator.core.scaling.observation import Observation
+from longshore_operator.core.scaling.policies import (
+    BUILT_IN,
+    Policy,
+    Situation,
+    service_of,
+    startup_of,
+)
+from longshore_operator.core.scaling.victims import chosen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What to do now."""
+
+    replicas: int | None
+    """Workers to ask of Kubernetes; None is: leave it as it is, whatever it is. Less than now only
+    by those in `remove`."""
+
+    why: Lines
+    holds: str | None = None
+    """One word for why the number is left alone: `Paused`, `DryRun`, `DepthUnknown`,
+    `DeploymentUnknown`, `PolicyUnknown`, `PolicyFailed`, or a limit's."""
+
+    wanted: int | None = None
+    """Workers that there should be, whether or not that can be had now; None is unknown."""
+
+    claim: int | None = None
+    """What the policy wants before all limits: a budget is divided by it."""
+
+    cordon: tuple[str, ...] = ()
+    """Idle workers that shall take no new jobs."""
+
+    uncordon: tuple[str, ...] = ()
+    """Cordoned workers that are needed after all."""
+
+    remove: tuple[str, ...] = ()
+    """Workers that hold nothing and will take nothing: cordoned, or without a process yet."""
+
+    memory: Memory | None = None
+    """To be passed to the next decision."""
+
+
+def decide(
+    scaling: Scaling,
+    *,
+    slots: int,
+    observation: Observation,
+    memory: Memory | None,
+    now: float,
+    limits: Sequence[Limit] = (),
+    policies: Mapping[str, Policy] = BUILT_IN,
+) -> Decision:
+    """How many workers `scaling` wants for what is observed, and who goes if there are too many.
+
+    `slots` is what one worker runs at the same time; `memory` comes from the decision before;
+    `limits` are what schedules and budgets say now; `policies` are all that are installed.
+    """
+    service, startup = service_of(scaling, observation), startup_of(observation)
+    memory = recalled(memory, observation=observation, service=service, now=now)
+    ready, replicas = observation.ready, observation.replicas
+    if scaling.paused:
+        text = "scaling.paused is true: the number of workers is left alone"
+        return _hold("Paused", text, memory=memory, uncordon=_cordoned(observation))
+    if replicas is None:
+        return _hold("DeploymentUnknown", "the Deployment is not known yet", memory=memory)
+    if ready is None:
+        text = "the number of waiting jobs is unknown, which is not 0"
+        return _hold("DepthUnknown", text, memory=memory)
+    policy = policies.get(scaling.policy)
+    if policy is None:
+        text = f"scaling.policy {scaling.policy!r} is not installed; there are {sorted(policies)}"
+        return _hold("PolicyUnknown", text, memory=memory)
+    situation = Situation(
+        scaling=scaling,
+        ready=ready,
+        held=observation.held,
+        workers=replicas,
+        slots=slots,
+        service=service,
+        startup=startup,
+        arrivals=memory.rate,
+    )
+    try:
+        wanted = policy(situation)
+        asked, reasons = max(0, wanted.workers), tuple(wanted.why)
+    except Exception as error:  # somebody else's code
+        text = f"scaling.policy {scaling.policy!r} failed: {error!r}"
+        return _hold("PolicyFailed", text, memory=memory)
+    within = bounded(asked, scaling=scaling, limits=limits)
+    memory = with_peak(memory, wanted=within.count, replicas=replicas, window=scaling.steady_for)
+    count, steady = steadied(
+        within.count, ceiling=within.ceiling, scaling=scaling, memory=memory, startup=startup
+    )
+    why = (*reasons, *within.why, *steady)
+    if scaling.dry_run:
+        text = f"scaling.dryRun is true: {count} workers are wanted, and nothing is done"
+        hold = _hold("DryRun", *why, text, memory=memory, uncordon=_cordoned(observation))
+        return replace(hold, wanted=count, claim=asked)
+    if count == replicas and not any(worker.cordoned for worker in observation.workers):
+        return Decision(replicas=count, wanted=count, claim=asked, why=why, memory=memory)
+    return _carried_out(
+        Decision(replicas=replicas, wanted=count, claim=asked, why=why, memory=memory),
+        scaling=scaling,
+        observation=observation,
+        memory=memory,
+    )
+
+
+def _hold(reason: str, *why: str, memory: Memory, uncordon: tuple[str, ...] = ()) -> Decision:
+    return Decision(replicas=None, why=why, holds=reason, memory=memory, uncordon=uncordon)
+
+
+def _cordoned(observation: Observation) -> tuple[str, ...]:
+    """Those that were on their way out work again where the user says: change nothing."""
+    return tuple([worker.name for worker in observation.workers if worker.cordoned])
+
+
+def _carried_out(
+    decision: Decision, *, scaling: Scaling, observation: Observation, memory: Memory
+) -> Decision:
+    """The decision with what can be done about it now."""
+    replicas, wanted = decision.replicas or 0, decision.wanted or 0
+    added, removed = lately(memory.added, now=memory.at), lately(memory.removed, now=memory.at)
+    growth, faster = slowed(
+        wanted - replicas, name="scaling.maxGrowth", most=scaling.max_growth, lately=added
+    )
+    going, slower = slowed(
+        replicas - wanted, name="scaling.maxShrinkage", most=scaling.max_shrinkage, lately=removed
+    )
+    choice = chosen(
+        observation.workers,
+        surplus=replicas - wanted,
+        removable=max(0, going),
+        min_life=scaling.min_life,
+    )
+    after = replicas + max(0, growth) - len(choice.remove)
+    if scaling.max_growth is not None and after > replicas:
+        memory = replace(memory, added=(*added, (memory.at, after - replicas)))
+    if scaling.max_shrinkage is not None and choice.remove:
+        memory = replace(memory, removed=(*removed, (memory.at, len(choice.remove))))
+    return replace(
+        decision,
+        replicas=after,
+        why=(*decision.why, *faster, *slower, *choice.why),
+        cordon=choice.cordon,
+        uncordon=choice.uncordon,
+        remove=choice.remove,
+        memory=memory,
+    )

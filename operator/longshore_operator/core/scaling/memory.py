@@ -1,0 +1,116 @@
+"""What one decision leaves to the next. It may be lost at any time; it is learned anew."""
+
+import math
+from dataclasses import dataclass
+
+from longshore_operator.core.scaling.observation import Observation
+
+ARRIVALS_OVER = 60.0
+"""Seconds over which the rate of arrivals is averaged, exponentially."""
+
+Counts = tuple[tuple[float, int], ...]
+"""Numbers and when they were true, in seconds of the caller's clock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Times are seconds of the caller's clock."""
+
+    at: float
+    """When it was."""
+
+    finished: int
+    work: int | None
+    """Jobs that waited or were held; None when that was unknown."""
+
+    rate: float
+    """Jobs that arrive in a second."""
+
+    idle_since: float | None = None
+    peaks: Counts = ()
+    """When how many workers were wanted: only those that no later one exceeds, so the first is the
+    most of the window."""
+
+    added: Counts = ()
+    """Workers added in the last minute. Kept only where `maxGrowth` limits them."""
+
+    removed: Counts = ()
+
+
+def recalled(
+    before: Memory | None, *, observation: Observation, service: float, now: float
+) -> Memory:
+    """What is known now. `service` is what a job takes."""
+    held = observation.held
+    finished = observation.settled if observation.finished is None else observation.finished
+    work = None if observation.ready is None else observation.ready + held
+    if before is None:
+        # As many jobs come as end, until more is known.
+        return Memory(
+            at=now,
+            finished=finished,
+            work=work,
+            rate=held / service,
+            idle_since=now if _is_idle(observation, work) else None,
+        )
+    since = before.idle_since
+    if not _is_idle(observation, work):
+        since = None
+    elif since is None or finished != before.finished:
+        since = now  # jobs that came and went between two looks are work too
+    return Memory(
+        at=now,
+        finished=finished,
+        work=work,
+        rate=_rate(before, finished=finished, work=work, now=now),
+        idle_since=since,
+        peaks=before.peaks,
+        added=before.added,
+        removed=before.removed,
+    )
+
+
+def with_peak(memory: Memory, *, wanted: int, replicas: int, window: float) -> Memory:
+    """With one more number that is wanted now.
+
+    At first that are `replicas` if they are more: an operator that has just started doesn't know
+    why they are there.
+    """
+    if memory.peaks:
+        since = memory.at - window
+        kept = [peak for peak in memory.peaks if peak[0] > since and peak[1] > wanted]
+        peaks = (*kept, (memory.at, wanted))
+    else:
+        peaks = ((memory.at, max(wanted, replicas)),)
+    return Memory(
+        at=memory.at,
+        finished=memory.finished,
+        work=memory.work,
+        rate=memory.rate,
+        idle_since=memory.idle_since,
+        peaks=peaks,
+        added=memory.added,
+        removed=memory.removed,
+    )
+
+
+def lately(changes: Counts, *, now: float) -> Counts:
+    """Those of the last minute."""
+    return tuple([change for change in changes if change[0] > now - 60])
+
+
+def _is_idle(observation: Observation, work: int | None) -> bool:
+    if work != 0:
+        return False
+    return all(worker.state in ("idle", "starting") for worker in observation.workers)
+
+
+def _rate(before: Memory, *, finished: int, work: int | None, now: float) -> float:
+    elapsed = now - before.at
+    if before.work is None or work is None or elapsed <= 0:
+        return before.rate
+    # Reports come later than the queue's depth, so a job may leave the sum for a moment and come
+    # back: no single difference is cut off at 0, only their average.
+    arrived = work - before.work + max(0, finished - before.finished)
+    share = 1 - math.exp(-elapsed / ARRIVALS_OVER)
+    return max(0.0, before.rate + share * (arrived / elapsed - before.rate))

@@ -1,0 +1,74 @@
+"""Which workers go. Only idle ones are asked to; only those that proved it are taken away."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from longshore_operator.core.scaling.observation import Worker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Names of workers, and what stands in the way."""
+
+    cordon: tuple[str, ...] = ()
+    uncordon: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+    why: tuple[str, ...] = ()
+
+
+def chosen(workers: Sequence[Worker], *, surplus: int, removable: int, min_life: float) -> Choice:
+    """Whom to cordon, to uncordon and to take away so that there are `surplus` fewer.
+
+    At most `removable` are taken away now.
+    """
+    surplus = max(0, surplus)
+    # Kubernetes takes those that have not started before all others, whatever we would choose.
+    starting = [worker for worker in workers if worker.state == "starting"][:surplus]
+    cordoned = _youngest_first(worker for worker in workers if worker.cordoned)
+    leaving = cordoned[: surplus - len(starting)]
+    uncordon = tuple(worker.name for worker in cordoned[len(leaving) :])
+    if surplus == 0:
+        return Choice(uncordon=uncordon)
+    if obstacle := _obstacle(workers):
+        return Choice(uncordon=uncordon, why=(obstacle,))
+    idle = _youngest_first(
+        worker for worker in workers if _is_empty(worker) and not worker.cordoned
+    )
+    # An unknown age is not young: the worker was there before the operator looked.
+    grown = [worker for worker in idle if worker.age is None or worker.age >= min_life]
+    missing = surplus - len(starting) - len(leaving)
+    cordon = tuple(worker.name for worker in grown[:missing])
+    proved = starting + [worker for worker in leaving if _is_empty(worker)]
+    remove = tuple(worker.name for worker in proved[:removable])
+    why = []
+    if remove:
+        why.append(f"takes {len(remove)} away that hold nothing")
+    if cordon:
+        why.append(f"cordons {len(cordon)} idle ones")
+    if missing > len(grown) and len(idle) > len(grown):
+        young = len(idle) - len(grown)
+        why.append(f"{young} idle ones are younger than scaling.minLife = {min_life:g} s")
+    elif missing > len(grown):
+        why.append(f"{missing - len(grown)} more may go when they are idle")
+    return Choice(cordon=cordon, uncordon=uncordon, remove=remove, why=tuple(why))
+
+
+def _obstacle(workers: Sequence[Worker]) -> str | None:
+    """Why nobody may be taken away now."""
+    silent = sum(worker.state == "unknown" for worker in workers)
+    if silent:
+        return f"{silent} of {len(workers)} workers are silent, and silence is not idleness"
+    unready = sum(worker.state == "busy" and not worker.ready for worker in workers)
+    if unready:
+        return f"{unready} busy workers are not ready, and Kubernetes would take these first"
+    return None
+
+
+def _is_empty(worker: Worker) -> bool:
+    return worker.state == "idle" and worker.held == 0
+
+
+def _youngest_first(workers: Iterable[Worker]) -> list[Worker]:
+    """In an order of which any two looks have the same opinion."""
+    return sorted(workers, key=lambda each: (math.inf if each.age is None else each.age, each.name))

@@ -1,0 +1,107 @@
+"""A TCP proxy in front of RabbitMQ that breaks or goes silent when a test says so."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit, urlunsplit
+
+
+class Relay:
+    """Passes bytes on, both ways, over any number of connections."""
+
+    def __init__(self, amqp: str) -> None:
+        split = urlsplit(amqp)
+        self._target = (split.hostname, split.port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        host = f"{split.username}:{split.password}@127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url = urlunsplit(split._replace(netloc=host))
+        """The broker's address, by way of this proxy."""
+
+        self._break_next = threading.Event()
+        self._pairs: list[_Pair] = []
+
+    def stop_answers(self) -> None:
+        """Hold back what the broker says on the connections that are open now."""
+        for pair in self._pairs:
+            pair.answers.clear()
+
+    def hang(self) -> None:
+        """Hold back everything on the connections that are open now, which stay open."""
+        for pair in self._pairs:
+            pair.answers.clear()
+            pair.requests.clear()
+
+    def cut(self) -> None:
+        """Break the connections that are open now."""
+        pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            pair.close()
+
+    def break_at_next_byte(self) -> None:
+        """Break the next connection over which the client says something."""
+        self._break_next.set()
+
+    def __enter__(self) -> Relay:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _shut(self._listener)
+        self.cut()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            pair = _Pair(client, socket.create_connection(self._target))
+            self._pairs.append(pair)
+            for copy in (self._copy_requests, self._copy_answers):
+                threading.Thread(target=copy, args=(pair,), daemon=True).start()
+
+    def _copy_requests(self, pair: _Pair) -> None:
+        with suppress(OSError):
+            while data := pair.client.recv(65536):
+                if self._break_next.is_set():
+                    self._break_next.clear()
+                    break
+                pair.requests.wait()
+                pair.broker.sendall(data)
+        pair.close()
+
+    def _copy_answers(self, pair: _Pair) -> None:
+        with suppress(OSError):
+            while data := pair.broker.recv(65536):
+                pair.answers.wait()
+                pair.client.sendall(data)
+        # A broker that hangs closes nothing.
+        pair.answers.wait()
+        pair.close()
+
+
+@dataclass
+class _Pair:
+    client: socket.socket
+    broker: socket.socket
+    requests: threading.Event = field(default_factory=threading.Event)
+    answers: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.requests.set()
+        self.answers.set()
+
+    def close(self) -> None:
+        self.requests.set()
+        self.answers.set()
+        _shut(self.client)
+        _shut(self.broker)
+
+
+def _shut(end: socket.socket) -> None:
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()

@@ -1,0 +1,46 @@
+"""Kubernetes for tests of what the operator asks of it: says yes, and notes the calls."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from longshore_operator.errors import Transient
+
+
+@dataclass
+class Kubernetes:
+    calls: list[str] = field(default_factory=list)
+    failing: set[str] = field(default_factory=set)
+    """Beginnings of calls that are refused."""
+
+    pods: set[str] = field(default_factory=set)
+    """Uids of pods that are there."""
+
+    hpas: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def _note(self, call: str) -> None:
+        self.calls.append(call)
+        if any(call.startswith(beginning) for beginning in self.failing):
+            raise Transient(f"{call}: 503", reason="KubernetesFailed")
+
+    async def scale(self, *, namespace: str, name: str, replicas: int) -> int:
+        self._note(f"scale {namespace}/{name} to {replicas}")
+        return 2
+
+    async def shrink(self, *, namespace: str, name: str, before: int, to: int) -> int:
+        self._note(f"shrink {namespace}/{name} from {before} to {to}")
+        return 2
+
+    async def annotate_pod(
+        self, *, namespace: str, name: str, uid: str, annotations: Mapping[str, str | None]
+    ) -> None:
+        values = " ".join(sorted({str(value) for value in annotations.values()}))
+        self._note(f"annotate {name} {values}")
+
+    async def has_pod(self, *, namespace: str, name: str, uid: str) -> bool:
+        self._note(f"look for {name}")
+        return uid in self.pods
+
+    async def autoscalers(self, *, namespace: str | None) -> list[Mapping[str, Any]]:
+        self._note(f"autoscalers {namespace}")
+        return self.hpas

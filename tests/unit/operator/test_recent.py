@@ -1,0 +1,67 @@
+from longshore.contract.reports import WorkerReport
+from longshore_operator.core.pods import Pod
+from longshore_operator.core.recent import LEAST, WINDOW, Recent
+from longshore_operator.core.scaling import ServiceTimes
+
+
+def report(worker: str = "a", *, ran: int, took: float, **parts: object) -> WorkerReport:
+    values = {"queue": "q.q", "worker": worker, "started_at": 1000, "slots": 1, "busy": 0}
+    more = {"held": 0, "ran": ran, "run_seconds": took}
+    return WorkerReport.model_validate(values | more | parts)
+
+
+def learned(recent: Recent, *reports: WorkerReport, now: float = 0.0) -> Recent:
+    return recent.learned({each.worker: each for each in reports}, (), now=now)
+
+
+def pod(*, created: float = 100.0, restarts: int = 0) -> Pod:
+    return Pod(name="a", running=True, ready=True, ending=False, created=created, restarts=restarts)
+
+
+def test_the_mean_is_over_all_jobs_of_all_workers() -> None:
+    recent = learned(Recent(since=0), report(ran=1, took=2.0), report("b", ran=3, took=2.0))
+
+    assert recent.service == ServiceTimes(count=4, mean=1.0)
+    assert learned(recent, report(ran=2, took=8.0)).service == ServiceTimes(count=5, mean=2.0)
+    assert Recent(since=0).service is None
+
+
+def test_old_jobs_count_only_while_there_are_few_new_ones() -> None:
+    recent = learned(Recent(since=0), report(ran=LEAST, took=100.0), now=0)
+    few = learned(recent, report(ran=LEAST + 1, took=101.0), now=2 * WINDOW)
+    many = learned(few, report(ran=2 * LEAST, took=100.0 + LEAST), now=2 * WINDOW + 1)
+
+    assert few.service == ServiceTimes(count=LEAST + 1, mean=101.0 / (LEAST + 1))
+    assert many.service == ServiceTimes(count=LEAST, mean=1.0)
+
+
+def test_what_was_done_before_anybody_listened_has_not_just_been_done() -> None:
+    recent = learned(Recent(since=5000), report(ran=7, took=7.0))
+
+    assert recent.finished == 0
+    assert learned(recent, report(ran=9, took=9.0)).finished == 2
+    assert learned(recent, report("b", ran=1, took=1.0, started_at=6000)).finished == 1
+
+
+def test_a_worker_that_was_silent_or_started_anew_is_not_counted_twice() -> None:
+    recent = learned(Recent(since=0), report(ran=5, took=5.0))
+    again = learned(learned(recent), report(ran=6, took=6.0))
+
+    assert again.finished == 6
+    assert learned(again, report(ran=1, took=1.0, started_at=2000)).finished == 7
+
+
+def test_a_start_is_timed_from_the_pods_creation_until_it_consumes() -> None:
+    silent, telling = report(ran=0, took=0.0), report(ran=0, took=0.0, consuming_at=103_500)
+    recent = Recent(since=0).learned({"a": silent}, [pod()], now=0)
+
+    assert recent.startup is None
+    recent = recent.learned({"a": telling}, [pod()], now=1)
+    assert recent.startup == 3.0
+    assert recent.learned({"a": telling}, [pod()], now=2).starts == (3.0,)
+
+
+def test_a_container_that_was_started_again_says_nothing_of_starting_pods() -> None:
+    telling = report(ran=0, took=0.0, consuming_at=900_000)
+
+    assert Recent(since=0).learned({"a": telling}, [pod(restarts=1)], now=0).startup is None

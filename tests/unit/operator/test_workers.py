@@ -1,0 +1,238 @@
+"""What is asked of Kubernetes and of workers when a decision is carried out."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from longshore.contract.orders import Order
+from longshore.contract.reports import WorkerReport
+from longshore_operator.app.objects import DeploymentObject
+from longshore_operator.app.record import Record
+from longshore_operator.app.workers import LEAVE_WITHIN, Sight, Workers, held, without_shrink
+from longshore_operator.core.pods import CHEAPEST, Pod
+from longshore_operator.core.scaling import Decision, Worker
+from longshore_operator.core.tally import Tally
+from longshore_operator.errors import Transient
+from tests.unit.operator.kubernetes import Kubernetes
+
+KEY = ("media", "transcode")
+EPOCH = 1_000_000.0
+
+
+def pod(name: str, **parts: Any) -> Pod:
+    values = {"name": name, "running": True, "ready": True, "ending": False, "uid": f"uid-{name}"}
+    return Pod(**{**values, **parts})
+
+
+def report(name: str, **parts: Any) -> WorkerReport:
+    values = {"queue": "q.q", "worker": name, "started_at": 0, "slots": 1, "busy": 0, "held": 0}
+    return WorkerReport.model_validate(values | parts)
+
+
+@dataclass
+class Stage:
+    """Two workers, `busy` and `idle`, and everything that a decision needs."""
+
+    kubernetes: Kubernetes = field(default_factory=Kubernetes)
+    record: Record = field(default_factory=lambda: Record(uid="u", tally=Tally(since=0)))
+    pods: tuple[Pod, ...] = (pod("busy"), pod("idle"))
+    deployment: DeploymentObject = field(
+        default_factory=lambda: DeploymentObject(replicas=2, uid="d", generation=1)
+    )
+    told: list[tuple[str, str]] = field(default_factory=list)
+    now: float = 100.0
+
+    def __post_init__(self) -> None:
+        self.workers = Workers(cluster=self.kubernetes, new_id=lambda: "one")
+        self.reports = {"busy": report("busy", busy=1, held=1), "idle": report("idle")}
+
+    def order(self, order: Order, *, queue: str, worker: str) -> None:
+        self.told.append((worker, order.kind))
+
+    @property
+    def sight(self) -> Sight:
+        return Sight(
+            key=KEY,
+            deployment=self.deployment,
+            pods=self.pods,
+            reports=self.reports,
+            now=self.now,
+        )
+
+    def observed(self) -> dict[str, Worker]:
+        seen = self.workers.observed(self.sight, self.record, epoch=EPOCH)
+        return {worker.name: worker for worker in seen}
+
+    async def carry_out(self, *, replicas: int | None, **parts: tuple[str, ...]) -> list[str]:
+        """The calls that the decision led to."""
+        self.kubernetes.calls.clear()
+        self.record.decision = Decision(replicas=replicas, why=(), **parts)
+        self.workers.order(self.sight, self.record, fleet=self, queue="media.transcode")
+        await self.workers.scale(self.sight, self.record)
+        return self.kubernetes.calls
+
+    async def cordon_idle(self) -> None:
+        """`idle` is told to take no more jobs, and says that it does so."""
+        assert await self.carry_out(replicas=2, cordon=("idle",)) == []
+        self.reports["idle"] = report("idle", cordon="one")
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+SHRUNK = [f"annotate idle {CHEAPEST}", "shrink media/transcode-worker from 2 to 1"]
+
+
+async def test_a_worker_goes_once_it_has_said_that_it_is_cordoned_and_holds_nothing(
+    stage: Stage,
+) -> None:
+    await stage.cordon_idle()
+
+    assert stage.told == [("idle", "cordon")]
+    assert stage.observed()["idle"].cordoned
+    assert await stage.carry_out(replicas=1, remove=("idle",)) == SHRUNK
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        report("idle"),
+        report("idle", cordon="another"),
+        report("idle", cordon="one", held=1),
+        report("idle", cordon="one", busy=1),
+    ],
+    ids=["not-cordoned", "another-cordon", "holds-a-job", "runs-a-job"],
+)
+async def test_without_proof_nobody_goes_whatever_was_decided(
+    stage: Stage, said: WorkerReport
+) -> None:
+    await stage.cordon_idle()
+    stage.reports["idle"] = said
+
+    assert await stage.carry_out(replicas=1, remove=("idle",)) == []
+
+
+async def test_a_worker_that_fell_silent_does_not_go(stage: Stage) -> None:
+    await stage.cordon_idle()
+    del stage.reports["idle"]
+
+    assert await stage.carry_out(replicas=1, remove=("idle",)) == []
+
+
+async def test_nobody_goes_while_kubernetes_would_take_another_one_first(stage: Stage) -> None:
+    await stage.cordon_idle()
+    stage.pods = (pod("busy", ready=False), pod("idle"))
+
+    assert await stage.carry_out(replicas=1, remove=("idle",)) == []
+    assert stage.record.decision is not None
+    assert "busy is not ready" in stage.record.decision.why[-1]
+
+
+async def test_a_pod_that_cannot_be_marked_does_not_go(stage: Stage) -> None:
+    await stage.cordon_idle()
+    stage.kubernetes.failing = {"annotate"}
+
+    assert await stage.carry_out(replicas=1, remove=("idle",)) == SHRUNK[:1]
+
+
+async def test_a_mark_without_a_shrink_is_taken_off_again(stage: Stage) -> None:
+    await stage.cordon_idle()
+    stage.kubernetes.failing = {"shrink"}
+    with pytest.raises(Transient):
+        await stage.carry_out(replicas=1, remove=("idle",))
+    stage.pods = (pod("busy"), pod("idle", is_marked=True))
+    stage.kubernetes.failing = set()
+
+    assert await stage.carry_out(replicas=2, uncordon=("idle",)) == ["annotate idle None"]
+
+
+async def test_a_shrink_that_failed_is_tried_again(stage: Stage) -> None:
+    await stage.cordon_idle()
+    stage.kubernetes.failing = {"shrink"}
+    with pytest.raises(Transient):
+        await stage.carry_out(replicas=1, remove=("idle",))
+    stage.pods = (pod("busy"), pod("idle", is_marked=True))
+    stage.kubernetes.failing = set()
+
+    assert await stage.carry_out(replicas=1, remove=("idle",)) == SHRUNK[1:]
+
+
+async def test_who_is_going_is_neither_counted_nor_uncordoned_before_it_ends(stage: Stage) -> None:
+    await stage.cordon_idle()
+    await stage.carry_out(replicas=1, remove=("idle",))
+    stage.pods = (pod("busy"), pod("idle", is_marked=True))
+
+    assert set(stage.observed()) == {"busy"}
+    assert stage.workers.replicas(stage.sight, stage.record) == 1, "the watch is behind"
+    assert await stage.carry_out(replicas=1) == []
+    assert stage.told == [("idle", "cordon")]
+
+
+async def test_who_was_to_go_but_stays_counts_again(stage: Stage) -> None:
+    await stage.cordon_idle()
+    await stage.carry_out(replicas=1, remove=("idle",))
+    stage.now += LEAVE_WITHIN
+    stage.pods = (pod("idle", is_marked=True),)
+    stage.deployment = replace(stage.deployment, replicas=1, generation=2)
+
+    assert set(stage.observed()) == {"idle"}
+    assert await stage.carry_out(replicas=1, uncordon=("idle",)) == ["annotate idle None"]
+    assert stage.told[-1] == ("idle", "uncordon")
+
+
+async def test_a_pod_that_has_no_process_yet_needs_no_proof(stage: Stage) -> None:
+    stage.pods = (pod("busy"), pod("idle", running=False, ready=False))
+    del stage.reports["idle"]
+
+    assert stage.observed()["idle"].state == "starting"
+    assert await stage.carry_out(replicas=1, remove=("idle",)) == SHRUNK
+
+
+async def test_more_workers_are_asked_for_in_one_call(stage: Stage) -> None:
+    assert await stage.carry_out(replicas=20) == ["scale media/transcode-worker to 20"]
+    assert stage.workers.replicas(stage.sight, stage.record) == 20, "the watch is behind"
+
+
+async def test_a_decision_to_hold_does_nothing(stage: Stage) -> None:
+    assert await stage.carry_out(replicas=None) == []
+    assert stage.told == []
+
+
+def test_a_workers_own_word_counts_before_kubernetes_has_noticed_that_it_runs(
+    stage: Stage,
+) -> None:
+    stage.pods = (pod("busy", running=False, ready=False, created=EPOCH - 5),)
+
+    worker = stage.observed()["busy"]
+
+    assert (worker.state, worker.held, worker.ready, worker.age) == ("busy", 1, False, 5.0)
+
+
+def test_a_running_pod_that_says_nothing_is_unknown(stage: Stage) -> None:
+    stage.reports.clear()
+
+    assert stage.observed()["idle"].state == "unknown"
+
+
+CORDONED = (Worker(name="a", state="idle", cordoned=True), Worker(name="b", state="idle"))
+
+
+def test_without_a_shrink_the_cordoned_work_again_and_all_stay() -> None:
+    decision = Decision(replicas=1, why=("x",), remove=("a",), cordon=("b",))
+
+    changed = without_shrink(decision, CORDONED, why="y")
+
+    assert (changed.replicas, changed.cordon, changed.remove) == (2, (), ())
+    assert (changed.uncordon, changed.why) == (("a",), ("x", "y"))
+    grows = Decision(replicas=9, why=("x",))
+    assert without_shrink(grows, (), why="y") is grows
+
+
+def test_who_is_held_does_nothing_but_uncordon() -> None:
+    changed = held(Decision(replicas=9, why=("x",), wanted=9), CORDONED, reason="R", why="y")
+
+    assert (changed.replicas, changed.holds, changed.uncordon) == (None, "R", ("a",))
+    assert changed.wanted == 9

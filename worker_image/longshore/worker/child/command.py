@@ -1,0 +1,198 @@
+"""Isolation `Exec`: a command in a handler's place. Each job is one run of it.
+
+The child stays with the command until it ends, so limits, output and reports are those of any
+handler. What a command is given and what its exit code means stands in docs/wire-format.md.
+"""
+
+import asyncio
+import contextlib
+import faulthandler
+import json
+import os
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+
+from pydantic_core import from_json
+
+from longshore.binding import NotAnObject
+from longshore.contract.names import QUEUE_ENV
+from longshore.errors import HandlerError, Retry, SoftTimeLimit
+from longshore.handler import Job
+from longshore.worker.exits import describe_exit
+
+RETRY_EXIT_CODE = os.EX_TEMPFAIL
+"""75: the user is invited to try again later, say the BSDs."""
+
+
+class CommandFailed(Exception):
+    """The command has not ended with exit code 0."""
+
+
+class CommandRetry(CommandFailed, Retry):
+    """The command asks for another attempt."""
+
+
+class Commands:
+    """Answers to every handler's name with the same command.
+
+    Raises HandlerError when there is no such program, or none that may be run.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        program = shutil.which(words[0])
+        if program is None:
+            raise HandlerError(_not_found(words[0]))
+        self._command = Command(program=program, words=tuple(words))
+
+    def __getitem__(self, handler: str) -> "Command":
+        return self._command
+
+
+def _not_found(program: str) -> str:
+    if not os.path.dirname(program):
+        return f"no executable {program!r} in PATH, which is {os.environ.get('PATH', '')!r}"
+    if os.path.isdir(program):
+        return f"{program!r} is a directory; it must be an executable file"
+    if os.path.exists(program):
+        return f"{program!r} may not be executed; set its x bit"
+    return f"there is no file {program!r}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """Runs a job, as `longshore.binding.Binding` does."""
+
+    takes_job: ClassVar[bool] = True
+    throws: ClassVar[tuple[type[Exception], ...]] = ()
+    retry_when: ClassVar[None] = None
+    program: str
+    words: tuple[str, ...]
+
+    def arguments(self, body: bytes) -> bytes:
+        """`body` itself: numbers reach the command as they were written. Raises NotAnObject."""
+        try:
+            value = from_json(body, allow_inf_nan=False)
+        except ValueError as error:
+            raise NotAnObject(f"the body is not a JSON object: {error}") from None
+        if not isinstance(value, dict):
+            raise NotAnObject("the body is not a JSON object")
+        return body
+
+    async def call(self, job: Job, arguments: bytes) -> None:
+        """Run the command to its end. Raises CommandFailed.
+
+        Cancelled, it asks the command to end, once, and lets its exit code tell how that went.
+        """
+        pid = self._start(job, arguments)
+        asked = await _end_of(pid)
+        status = _bury(pid)
+        if status == 0:
+            return
+        reason = asked.args[0] if asked and asked.args else None
+        if asked and not isinstance(reason, SoftTimeLimit):
+            raise asked
+        how = (f"{reason}; " if reason else "") + describe_exit(status)
+        if os.waitstatus_to_exitcode(status) == RETRY_EXIT_CODE:
+            raise CommandRetry(f"{how}, which asks for another attempt")
+        raise CommandFailed(how)
+
+    def _start(self, job: Job, arguments: bytes) -> int:
+        # It would write this process's stack into the job's output.
+        faulthandler.unregister(signal.SIGTERM)
+        with _input(_document(job, arguments)) as stdin:
+            return os.posix_spawn(
+                self.program,
+                self.words,
+                {**os.environ, **_environment(job)},
+                file_actions=[(os.POSIX_SPAWN_DUP2, stdin, 0)],
+                setsigmask=(),
+                setsigdef=(signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ),
+            )
+
+
+async def _end_of(pid: int) -> asyncio.CancelledError | None:
+    """Return when our child `pid` has ended, unreaped, with what it was asked to end for."""
+    ended, asked = asyncio.Event(), None
+    loop = asyncio.get_running_loop()
+    descriptor = os.pidfd_open(pid)
+    loop.add_reader(descriptor, ended.set)
+    try:
+        while not ended.is_set():
+            try:
+                await ended.wait()
+            except asyncio.CancelledError as cancelled:
+                if asked is None:
+                    # Gone already, or another user's by now: the hard limit is still there.
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+                asked = cancelled
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+    return asked
+
+
+def _bury(pid: int) -> int:
+    return os.waitpid(pid, 0)[1]
+
+
+def _document(job: Job, arguments: bytes) -> tuple[bytes, ...]:
+    head = {
+        "id": job.id,
+        "handler": job.handler,
+        "attempt": job.attempt,
+        "maxAttempts": job.max_attempts,
+        "queue": job.queue,
+        "enqueuedAt": _time(job.enqueued_at),
+        "deadline": _time(job.deadline),
+        "traceparent": job.traceparent,
+        "headers": dict(job.headers),
+    }
+    encoded = json.dumps(head, default=_text, skipkeys=True).encode("ascii")
+    return encoded[:-1], b', "arguments": ', arguments, b"}\n"
+
+
+def _text(value: object) -> str:
+    # AMQP's dates, decimals and strings that are no UTF-8.
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def _environment(job: Job) -> dict[str, str]:
+    values = {
+        "LONGSHORE_JOB_ID": job.id,
+        "LONGSHORE_JOB_HANDLER": job.handler,
+        "LONGSHORE_JOB_ATTEMPT": str(job.attempt),
+        "LONGSHORE_JOB_MAX_ATTEMPTS": str(job.max_attempts),
+        "LONGSHORE_JOB_ENQUEUED_AT": _time(job.enqueued_at),
+        "LONGSHORE_JOB_DEADLINE": _time(job.deadline),
+        QUEUE_ENV: job.queue,
+        "TRACEPARENT": job.traceparent or "",
+    }
+    # A foreign producer's id may hold what no environment can.
+    return {
+        name: value.replace("\0", "\N{REPLACEMENT CHARACTER}") for name, value in values.items()
+    }
+
+
+def _time(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@contextlib.contextmanager
+def _input(parts: Sequence[bytes]) -> Iterator[int]:
+    """A descriptor to read `parts` from: a file, as with a pipe a command that reads nothing blocks
+    whoever writes."""
+    memory = os.memfd_create("longshore-job")
+    try:
+        for part in parts:
+            left = memoryview(part)
+            while left:
+                left = left[os.write(memory, left) :]
+        os.lseek(memory, 0, os.SEEK_SET)
+        yield memory
+    finally:
+        os.close(memory)

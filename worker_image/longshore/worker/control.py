@@ -1,0 +1,112 @@
+"""All that the parent and the zygote say to each other: small messages with file descriptors."""
+
+import json
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from longshore.worker import descriptors
+from longshore.worker.limits import HandlerLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """The handlers' modules are imported: wire names with what their jobs may take."""
+
+    handlers: Mapping[str, HandlerLimits]
+    serves_any: bool = False
+    """Jobs of whatever handler are run, by a command."""
+
+    threads: int = 1
+    """Threads that run after the imports; more than one makes forking unsafe."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportFailed:
+    """The handlers' modules or the middleware cannot be served; the zygote ends."""
+
+    what: str
+    """`handlers from MODULE` or `middleware NAME`."""
+
+    error: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandUnusable:
+    """The command cannot be run; the zygote ends."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fork:
+    """Please make a child."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forked:
+    """A child, with descriptors in the order of `CHILD_DESCRIPTORS`."""
+
+    pid: int
+
+
+CHILD_DESCRIPTORS = ("near", "far", "results", "output", "mark", "pidfd")
+"""Jobs' near end, jobs' far end, results, captured output, start mark, process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForkFailed:
+    """No child could be made."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reap:
+    """Please bury this child: it is dead and nothing needs its process id any more."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reaped:
+    """The child is buried; `status` as of `os.waitpid`."""
+
+    pid: int
+    status: int
+
+
+Control = Ready | ImportFailed | CommandUnusable | Fork | Forked | ForkFailed | Reap | Reaped
+
+_CONTROLS: dict[str, type[Control]] = {
+    kind.__name__: kind
+    for kind in (Ready, ImportFailed, CommandUnusable, Fork, Forked, ForkFailed, Reap, Reaped)
+}
+
+
+_MAX_CONTROL = 200_000
+
+
+def send_control(
+    end: socket.socket, message: Control, *, passed: Sequence[int] = (), flags: int = 0
+) -> None:
+    """Send one message between parent and zygote."""
+    encoded = json.dumps([type(message).__name__, asdict(message)]).encode("ascii")
+    descriptors.send(end, encoded, passed=passed, flags=flags)
+
+
+def receive_control(end: socket.socket, *, flags: int = 0) -> tuple[Control, list[int]] | None:
+    """The next message and its descriptors; None when the other process is gone."""
+    try:
+        encoded, passed = descriptors.receive(end, _MAX_CONTROL, flags=flags)
+    except ConnectionResetError:
+        return None
+    if not encoded:
+        return None
+    kind, fields = json.loads(encoded)
+    if kind == Ready.__name__:
+        fields["handlers"] = {
+            name: HandlerLimits(**limits) for name, limits in fields["handlers"].items()
+        }
+    return _CONTROLS[kind](**fields), passed

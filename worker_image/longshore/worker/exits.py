@@ -1,0 +1,15 @@
+"""How a process ended, in words."""
+
+import os
+import signal
+
+
+def describe_exit(status: int) -> str:
+    """A wait status in words: `killed by SIGSEGV`, `exited with code 3`."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
