@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -62,11 +62,14 @@ class Round:
     """Share of a core, with a tick each second."""
 
     resident: int
+    declaring_writes: dict[str, int]
+    """Writes to RabbitMQ and Kubernetes until all were declared, by kind; kubectl's among them."""
+
     restarted: float
     """From the operator's start to the last TaskQueue reconciled."""
 
-    restart_writes: dict[str, int] = field(default_factory=dict)
-    """Writes to RabbitMQ and Kubernetes in that time, by kind."""
+    restart_writes: dict[str, int]
+    """The same, from the operator's start to a while after."""
 
     deleted: float
 
@@ -157,13 +160,15 @@ def _round(kube: Kube, broker: Broker, *, count: int, steady: float, console: Co
     ):
         with operator(kube, folder=Path(folder)) as first:
             wait_for("the operator stands", lambda: "GET users" in management.requests)
+            before = _writes(kube, management)
             began = time.monotonic()
             kube.kubectl("create", "--filename=-", given=manifests(count), timeout=PATIENCE)
             kubectl = time.monotonic() - began
             end = seen.wait("all are Ready", count=count, ready=True, seconds=PATIENCE)
             declared, declaring_cpu = end - began, first.cpu_seconds()
             console.print(f"{count} declared in {declared:.1f} s (kubectl {kubectl:.1f} s)")
-            console.print(dict(management.requests))
+            declaring_writes = _more(_writes(kube, management), before)
+            console.print(declaring_writes)
             changed = [
                 _change(kube, broker, vhost.name, number) for number in range(min(CHANGES, count))
             ]
@@ -180,11 +185,7 @@ def _round(kube: Kube, broker: Broker, *, count: int, steady: float, console: Co
         with operator(kube, folder=Path(folder)) as second:
             restarted = second.wait_reconciled(count, seconds=PATIENCE) - second.started
             time.sleep(INVENTORY_SETTLES)  # a write that comes late is one too
-            restart_writes = {
-                kind: number - before.get(kind, 0)
-                for kind, number in _writes(kube, management).items()
-                if number != before.get(kind, 0)
-            }
+            restart_writes = _more(_writes(kube, management), before)
             console.print(f"restarted in {restarted:.1f} s; wrote {restart_writes or 'nothing'}")
             began = time.monotonic()
             kube.kubectl(
@@ -204,6 +205,7 @@ def _round(kube: Kube, broker: Broker, *, count: int, steady: float, console: Co
         declaring_cpu=declaring_cpu,
         kubectl=kubectl,
         changed=changed,
+        declaring_writes=declaring_writes,
         steady_cpu=steady_cpu,
         resident=resident,
         restarted=restarted,
@@ -243,6 +245,10 @@ def _change(kube: Kube, broker: Broker, vhost: str, number: int) -> float:
         )
         wait_for(f"the new policy of {queue}", is_in_force, seconds=60, every=0.02)
     return time.monotonic() - began
+
+
+def _more(after: dict[str, int], before: dict[str, int]) -> dict[str, int]:
+    return {kind: n - before.get(kind, 0) for kind, n in after.items() if n != before.get(kind, 0)}
 
 
 def _writes(kube: Kube, management: Counted) -> dict[str, int]:
