@@ -15,6 +15,7 @@ from longshore_operator.adapters.rabbitmq import connect
 from longshore_operator.api.v1alpha1 import GROUP
 from longshore_operator.app.brokers import Brokers
 from longshore_operator.app.deletion import Deletion
+from longshore_operator.app.limits import Limits
 from longshore_operator.app.objects import FINALIZER
 from longshore_operator.app.reconciler import Reconciler
 from longshore_operator.app.record import Records
@@ -22,6 +23,7 @@ from longshore_operator.app.scaler import Scaler
 from longshore_operator.app.statuses import Statuses
 from longshore_operator.app.world import World
 from longshore_operator.core.workload import TASK_QUEUE_LABEL
+from longshore_operator.plugins import scaling_policies
 from longshore_operator.settings import Settings
 
 
@@ -63,6 +65,8 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         clock=time.monotonic,
         interval=settings.tick,
         wake_reconciler=reconciler.wake,
+        limits=Limits(today=lambda: datetime.now(UTC), budgets=settings.budgets),
+        policies=scaling_policies(),
         last_tick=time.monotonic(),
     )
     wiring = handlers.Wiring(

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from longshore.contract.names import dead_queue_name, worker_name
@@ -11,12 +11,13 @@ from longshore_operator.api.v1alpha1 import TaskQueueSpec
 from longshore_operator.app.broker import Depth, Missing
 from longshore_operator.app.brokers import Brokers
 from longshore_operator.app.cluster import Cluster
+from longshore_operator.app.limits import Limits, Sharer
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.record import Record, Records
 from longshore_operator.app.statuses import Statuses
 from longshore_operator.app.world import Key, World
 from longshore_operator.core.pods import Pod
-from longshore_operator.core.scaling import Observation, Worker, decide
+from longshore_operator.core.scaling import Observation, Policy, Worker, decide
 from longshore_operator.errors import OperatorError
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ class Scaler:
     clock: Callable[[], float]
     interval: float
     wake_reconciler: Callable[[], None]
+    limits: Limits
+    policies: Mapping[str, Policy]
     last_tick: float
     """When a tick ended, at first when the loop was made; the operator's liveness."""
 
@@ -65,12 +68,26 @@ class Scaler:
         self.records.keep_only(set(present))
         pending = {key for key, queue in present.items() if not self._is_declared(key, queue)}
         depths = await self._read_depths(present)
+        self.limits.divide(self._sharers(present))
         async with asyncio.TaskGroup() as group:
             for key, task_queue in present.items():
                 if key in pending and self._is_declared(key, task_queue):
                     continue  # declared while others were read; its turn is in the next tick
                 if not task_queue.is_deleting:
                     group.create_task(self._attend(key, task_queue, depths))
+
+    def _sharers(self, present: Mapping[Key, TaskQueueObject]) -> Iterator[tuple[Key, Sharer]]:
+        for key, task_queue in present.items():
+            if task_queue.spec is not None and task_queue.spec.scaling.budget is not None:
+                deployment = self.world.deployment(key)
+                yield (
+                    key,
+                    Sharer(
+                        scaling=task_queue.spec.scaling,
+                        current=deployment.replicas if deployment else None,
+                        decision=self.records.of(key, task_queue).decision,
+                    ),
+                )
 
     async def _read_depths(self, present: Mapping[Key, TaskQueueObject]) -> dict[str, Depths]:
         """Depths of all declared queues, by Broker."""
@@ -169,6 +186,10 @@ class Scaler:
             ),
             memory=record.memory,
             now=self.clock(),
+            limits=self.limits.of(
+                key, spec.scaling, current=(deployment.replicas or 0) if deployment else 0
+            ),
+            policies=self.policies,
         )
         record.memory = record.decision.memory
 
