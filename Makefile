@@ -8,7 +8,7 @@ DEV := $(PYTHON) -m dev
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: venv cluster-up images ## everything up, 200 real jobs done, back to zero workers
@@ -42,8 +42,13 @@ e2e: venv cluster-up images ## tests on a real cluster
 	$(BIN)/python -m pytest tests/chart tests/e2e
 
 .PHONY: bench-worker
-bench-worker: venv brokers-up ## our worker beside its peers: benchmarks/results/worker.json
+bench-worker: venv cluster-up brokers-up images ## our worker beside its peers; 20 min
 	$(BIN)/python -m benchmarks.worker
+
+.PHONY: bench-endurance
+bench-endurance: venv brokers-up ## a job of 20 minutes, heartbeats of 5 s
+	$(BIN)/python -m benchmarks.worker --rounds 0 --only endurance --scale 40 \
+	  --output benchmarks/results/endurance.json
 
 .PHONY: bench-cluster
 bench-cluster: venv cluster-up images ## scaling on a real cluster: benchmarks/results/cluster.json
@@ -52,6 +57,10 @@ bench-cluster: venv cluster-up images ## scaling on a real cluster: benchmarks/r
 .PHONY: bench-scaling
 bench-scaling: venv ## the scaler beside KEDA and HPA, simulated: benchmarks/results/scaling.json
 	$(BIN)/python -m benchmarks.scaling
+
+.PHONY: bench-operator
+bench-operator: venv cluster-up brokers-up ## the operator with a thousand TaskQueues: benchmarks/results/operator.json
+	$(BIN)/python -m benchmarks.operator
 
 .PHONY: cluster-up
 cluster-up: ## a one-node Kubernetes; LONGSHORE_CLUSTER=auto|kubeconfig|kind|embedded

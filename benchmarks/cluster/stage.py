@@ -97,7 +97,7 @@ class Stage:
         )
 
     def wait_until_declared(self) -> None:
-        """The operator has done what the manifest asks of it, and looks every second."""
+        """The operator has done what the manifest asks, and looks at the queue each second."""
         wait_for("the TaskQueue is declared", lambda: self.condition("ScalingActive") == "True")
 
     def _apply(self, kind: str, name: str, *, apiVersion: str = "v1", **parts: Any) -> None:

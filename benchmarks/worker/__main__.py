@@ -30,7 +30,7 @@ _CELLS = {str(each): each for each in CELLS}
 
 @click.command()
 @click.option("--rounds", default=5, show_default=True, help="Rounds of each drain; 0 for none.")
-@click.option("--jobs", default=30_000, show_default=True, help="Jobs in each drain.")
+@click.option("--jobs", default=30_000, show_default=True, help="Jobs in a drain of ours.")
 @click.option("--contender", "names", multiple=True, type=click.Choice(list(_CONTENDERS)))
 @click.option("--cell", "cells", multiple=True, type=click.Choice(list(_CELLS)))
 @click.option("--only", "parts", multiple=True, type=click.Choice(list(suite.PARTS)))
@@ -75,7 +75,6 @@ def main(
     except BenchmarkError as error:
         console.print(f"[red]nothing measured:[/] {error}", highlight=False)
         sys.exit(2)
-    found = throughput.summaries(taken)
     report = Report(
         commit=machine.commit(ROOT),
         taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -87,10 +86,10 @@ def main(
             "scale": scale,
             "peers": peers.versions(),
         },
-        throughput=found,
+        throughput=throughput.summaries(taken),
         measurements=measurements,
         checks=[
-            *throughput.checks(found, missing=missing),
+            *throughput.checks(taken, missing=missing),
             *([throughput.completeness(taken)] if taken else []),
             *checks,
         ],

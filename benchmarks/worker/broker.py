@@ -84,6 +84,9 @@ class Broker:
                 yield vhost
         finally:
             self._ask("DELETE", f"vhosts/{name}")
+            users = [each["name"] for each in self._ask("GET", "users")]
+            ours = [user for user in users if user.startswith(f"{name}.")]
+            self._ask("POST", "users/bulk-delete", {"users": ours})
 
     def connections(self, vhost: str, *, named: str) -> set[str]:
         """Open connections of a vhost that call themselves `named…`."""

@@ -51,24 +51,36 @@ class Contender:
     """Environment of both commands, for a vhost's address and a cell."""
 
     logs_each_job: bool = False
+    share: float = 1.0
+    """Of the jobs of a drain: the slower a contender, the fewer it needs for the same time."""
 
 
-def _longshore(name: str, *, logs_each_job: bool) -> Contender:
+def longshore(
+    name: str, *, logs_each_job: bool = True, handler: str = "noop", is_auto: bool = False
+) -> Contender:
+    """Our worker; `is_auto` has it choose its prefetch, up to that of the cell."""
+
     def variables(url: str, cell: Cell) -> dict[str, str]:
-        settings = product.config(slots=SLOTS, prefetch=cell.prefetch, log_successes=logs_each_job)
+        settings = product.config(
+            slots=SLOTS,
+            prefetch="auto" if is_auto else cell.prefetch,
+            log_successes=logs_each_job,
+        )
         return product.environment(url, settings)
 
     return Contender(
         name=name,
         work=product.COMMAND,
-        send=(sys.executable, "-m", "benchmarks.worker.product"),
+        send=(sys.executable, "-m", "benchmarks.worker.product", handler),
         consumers=1,
         variables=variables,
         logs_each_job=logs_each_job,
     )
 
 
-def _peer(name: str, *, work: tuple[str, ...], send: tuple[str, ...], consumers: int) -> Contender:
+def _peer(
+    name: str, *, work: tuple[str, ...], send: tuple[str, ...], consumers: int, share: float = 0.5
+) -> Contender:
     def variables(url: str, cell: Cell) -> dict[str, str]:
         return peers.environment(
             url=url,
@@ -85,6 +97,7 @@ def _peer(name: str, *, work: tuple[str, ...], send: tuple[str, ...], consumers:
         send=(peers.program(program), *words),
         consumers=consumers,
         variables=variables,
+        share=share,
     )
 
 
@@ -98,10 +111,10 @@ def _dramatiq(name: str, *, processes: int, threads: int) -> Contender:
     )
 
 
-LONGSHORE = _longshore("longshore", logs_each_job=True)
+LONGSHORE = longshore("longshore")
 """With limits, output capture, metrics and its JSON log line for every job."""
 
-LONGSHORE_QUIET = _longshore("longshore-quiet", logs_each_job=False)
+LONGSHORE_QUIET = longshore("longshore-quiet", logs_each_job=False)
 """The same, silent about jobs that succeed."""
 
 DRAMATIQ = _dramatiq("dramatiq-processes", processes=SLOTS, threads=1)
@@ -115,6 +128,7 @@ TASKIQ = _peer(
     ),
     send=("python", "-m", "benchmarks.worker.peers.taskiq_app"),
     consumers=SLOTS,
+    share=0.3,
 )
 
 AIO_PIKA = _peer(
@@ -133,6 +147,7 @@ CELERY = _peer(
     ),
     send=("python", "-m", "benchmarks.worker.peers.celery_app"),
     consumers=1,
+    share=0.1,
 )
 
 IN_PROCESS = (DRAMATIQ, DRAMATIQ_THREADS, TASKIQ, AIO_PIKA)

@@ -40,6 +40,9 @@ _MICROSECONDS = 1e6
 class Round:
     """What one drain showed."""
 
+    number: int
+    """Contenders are compared within a round, as all of it ran under much the same conditions."""
+
     contender: str
     queue_type: str
     prefetch: int
@@ -63,6 +66,11 @@ class Round:
     stop_seconds: float
     """From SIGTERM, with no job left, until no process was."""
 
+    @property
+    def cell(self) -> str:
+        """Its conditions, as they are called in tables."""
+        return f"{self.queue_type}/{self.prefetch}"
+
 
 def sample_of(contender: Contender, cell: Cell, *, broker: Broker) -> Sample:
     """One job of the contender's own client."""
@@ -73,8 +81,10 @@ def sample_of(contender: Contender, cell: Cell, *, broker: Broker) -> Sample:
         return take_sample(stage.vhost, QUEUE)
 
 
-def drain(contender: Contender, cell: Cell, *, broker: Broker, sample: Sample, jobs: int) -> Round:
-    """Let `contender` work off `jobs` jobs. Raises RoundSpoiled."""
+def drain(
+    contender: Contender, cell: Cell, *, broker: Broker, sample: Sample, jobs: int, number: int
+) -> Round:
+    """Let `contender` work off `jobs` jobs in round `number`. Raises RoundSpoiled."""
     with _stage(contender, cell, broker=broker) as stage:
         fill(stage.vhost, QUEUE, sample=sample, jobs=jobs)
         with stage.run(contender.work) as worker:
@@ -82,7 +92,9 @@ def drain(contender: Contender, cell: Cell, *, broker: Broker, sample: Sample, j
             drained_at = time.monotonic()
         stop_seconds = time.monotonic() - drained_at
         stage.verify(jobs=jobs)
-    return _round(contender, cell, jobs=jobs, moments=moments, stop_seconds=stop_seconds)
+    return _round(
+        contender, cell, jobs=jobs, moments=moments, stop_seconds=stop_seconds, number=number
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +196,7 @@ def _round(
     jobs: int,
     moments: Sequence[_Moment],
     stop_seconds: float,
+    number: int,
 ) -> Round:
     if len(moments) < 2:
         raise BenchmarkError(
@@ -193,6 +206,7 @@ def _round(
     acked, seconds = first.ready - last.ready, last.at - first.at
     per_job = _MICROSECONDS / acked
     return Round(
+        number=number,
         contender=contender.name,
         queue_type=str(cell.queue_type),
         prefetch=cell.prefetch,

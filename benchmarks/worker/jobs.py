@@ -27,6 +27,12 @@ def brief(payload: str) -> None:
 
 
 @handler
+def pause(seconds: float) -> None:
+    """Wait, and leave no trace."""
+    time.sleep(seconds)
+
+
+@handler
 def stamp(job: int) -> None:
     """Note when it starts."""
     diary.write(STARTED, job=job)

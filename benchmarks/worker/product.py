@@ -1,6 +1,6 @@
 """Our own worker as it is started to be measured: no cluster, no operator, otherwise the product.
 
-Run as a module: our client sends one job, as the peers' clients do.
+Run as a module: our client sends one job for the handler that is named, as the peers' clients do.
 """
 
 import os
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.worker.broker import Broker, QueueType, Vhost
 from benchmarks.worker.diary import DIARY_ENV, Diary
@@ -56,7 +56,7 @@ class Running:
 def config(
     *,
     slots: int = 2,
-    prefetch: int = 2,
+    prefetch: int | Literal["auto"] = 2,
     hard_limit: float = HARD_LIMIT,
     soft_limit: float | None = None,
     heartbeat: float | None = None,
@@ -76,7 +76,7 @@ def config(
         soft_limit=soft_limit,
         kill_grace=5.0,
         slots=slots,
-        prefetch=prefetch,
+        prefetch=None if prefetch == "auto" else prefetch,
         requeue_on_termination=False,
         features=features_of("4.3"),
     )
@@ -139,4 +139,4 @@ def running(
 
 if __name__ == "__main__":
     with Client(os.environ[AMQP_URL_ENV]) as one:
-        one.enqueue(QUEUE, "noop", payload=PAYLOAD)
+        one.enqueue(QUEUE, sys.argv[1], payload=PAYLOAD)

@@ -13,8 +13,8 @@ from benchmarks.worker.checks import Check
 from benchmarks.worker.contenders import LONGSHORE
 from benchmarks.worker.drains import Round
 from benchmarks.worker.machine import Machine
-from benchmarks.worker.spread import Spread
-from benchmarks.worker.throughput import Spoiled, Summary
+from benchmarks.worker.spread import Spread, spread
+from benchmarks.worker.throughput import Spoiled, Summary, ratios
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,48 +51,46 @@ class Report:
     def show(self, console: Console) -> None:
         """Rates with ratios, then every check."""
         if self.throughput:
-            console.print(_rates(self.throughput))
-        console.print(_verdicts(self.checks))
+            rounds = [each for each in self.rounds if isinstance(each, Round)]
+            console.print(_rates(self.throughput, rounds))
+        console.print(verdicts(self.checks))
 
 
-def _rates(summaries: Sequence[Summary]) -> Table:
-    table = Table(title="no-op jobs per second, median (least to greatest)")
+def _rates(summaries: Sequence[Summary], rounds: Sequence[Round]) -> Table:
+    table = Table(title="no-op jobs per second, and ratios round by round: median (least, most)")
     table.add_column("queue/prefetch")
     table.add_column("contender")
     for name in ("jobs/s", "longshore is", "µs/job worker", "µs/job broker", "rounds"):
         table.add_column(name, justify="right")
     for cell in dict.fromkeys(each.cell for each in summaries):
-        own = _own_rate(summaries, cell)
+        within = [each for each in rounds if each.cell == cell]
         for each in summaries:
             if each.cell == cell:
-                table.add_row(*_row(each, own=own))
+                table.add_row(*_row(each, ratios(within, ours=LONGSHORE.name, peer=each.contender)))
         table.add_section()
     return table
 
 
-def _row(each: Summary, *, own: float | None) -> Iterator[str]:
+def _row(each: Summary, times_as_fast: Sequence[float]) -> Iterator[str]:
     rate = each.jobs_per_second
     yield each.cell
     yield each.contender
     yield f"{rate.median:,.0f} ({rate.min:,.0f} to {rate.max:,.0f})"
-    yield f"{own / rate.median:.2f} x" if own else "?"
+    if times_as_fast:
+        ratio = spread(times_as_fast)
+        yield f"{ratio.median:.2f} x ({ratio.min:.2f}, {ratio.max:.2f})"
+    else:
+        yield "?"
     yield _one(each.worker_cpu_us)
     yield _one(each.broker_cpu_us)
     yield str(each.rounds)
 
 
-def _one(spread: Spread | None) -> str:
-    return "?" if spread is None else f"{spread.median:.0f}"
+def _one(found: Spread | None) -> str:
+    return "?" if found is None else f"{found.median:.0f}"
 
 
-def _own_rate(summaries: Sequence[Summary], cell: str) -> float | None:
-    for each in summaries:
-        if each.cell == cell and each.contender == LONGSHORE.name:
-            return each.jobs_per_second.median
-    return None
-
-
-def _verdicts(checks: Sequence[Check]) -> Table:
+def verdicts(checks: Sequence[Check]) -> Table:
     table = Table(title="what is asked, and what was measured")
     table.add_column("number")
     table.add_column("target", justify="right")

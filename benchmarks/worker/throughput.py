@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from benchmarks.worker.broker import Broker
 from benchmarks.worker.checks import Check, Side
@@ -20,6 +21,8 @@ from benchmarks.worker.spread import Spread, spread
 OVER_IN_PROCESS = 1.5
 OVER_IN_PROCESS_QUIET = 2.0
 OVER_CELERY = 5.0
+
+_IN_PROCESS_NAMES = frozenset(each.name for each in IN_PROCESS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,8 @@ def run(
     What slows the machine for a while so hits everybody in every cell, and nobody always has the
     broker's memory as a certain other left it.
     """
+    if not rounds:
+        return
     samples = {
         (contender.name, cell): sample_of(contender, cell, broker=broker)
         for contender in contenders
@@ -69,9 +74,15 @@ def run(
         for cell in cells:
             for contender in (*contenders[shift:], *contenders[:shift]):
                 tell(f"round {number + 1} of {rounds}, {cell}: {contender.name}")
-                sample = samples[contender.name, cell]
                 try:
-                    yield drain(contender, cell, broker=broker, sample=sample, jobs=jobs)
+                    yield drain(
+                        contender,
+                        cell,
+                        broker=broker,
+                        sample=samples[contender.name, cell],
+                        jobs=round(jobs * contender.share),
+                        number=number,
+                    )
                 except RoundSpoiled as fault:
                     yield Spoiled(
                         contender=contender.name,
@@ -86,16 +97,28 @@ def summaries(rounds: Sequence[Round | Spoiled]) -> list[Summary]:
     groups: dict[tuple[str, str], list[Round]] = {}
     for each in rounds:
         if isinstance(each, Round):
-            cell = f"{each.queue_type}/{each.prefetch}"
-            groups.setdefault((cell, each.contender), []).append(each)
+            groups.setdefault((each.cell, each.contender), []).append(each)
     return [_summary(contender, cell, group) for (cell, contender), group in groups.items()]
 
 
-def checks(found: Sequence[Summary], *, missing: dict[str, str]) -> list[Check]:
+def checks(rounds: Sequence[Round | Spoiled], *, missing: dict[str, str]) -> list[Check]:
     """The ratios that are asked for in each cell; `missing` tells why a contender has no figure."""
-    rates = {(each.cell, each.contender): each.jobs_per_second.median for each in found}
-    cells = dict.fromkeys(each.cell for each in found)
-    return [check for cell in cells for check in _cell_checks(cell, rates, missing=missing)]
+    good = [each for each in rounds if isinstance(each, Round)]
+    cells = dict.fromkeys(each.cell for each in good)
+    return [
+        check
+        for cell in cells
+        for check in _cell_checks(cell, [e for e in good if e.cell == cell], missing=missing)
+    ]
+
+
+def ratios(rounds: Sequence[Round], *, ours: str, peer: str) -> list[float]:
+    """How many times as fast `ours` was as `peer`, for each round of one cell that has both."""
+    own, other = (
+        {each.number: each.jobs_per_second for each in rounds if each.contender == name}
+        for name in (ours, peer)
+    )
+    return [own[number] / other[number] for number in own if number in other]
 
 
 def completeness(rounds: Sequence[Round | Spoiled]) -> Check:
@@ -117,39 +140,36 @@ def completeness(rounds: Sequence[Round | Spoiled]) -> Check:
     )
 
 
-def _cell_checks(
-    cell: str, rates: dict[tuple[str, str], float], *, missing: dict[str, str]
-) -> list[Check]:
-    peers = {each.name: rates[cell, each.name] for each in IN_PROCESS if (cell, each.name) in rates}
-    fastest = max(peers, key=peers.__getitem__, default="no in-process peer")
+def _cell_checks(cell: str, rounds: Sequence[Round], *, missing: dict[str, str]) -> list[Check]:
+    medians = {
+        each.contender: each.jobs_per_second.median
+        for each in summaries(rounds)
+        if each.contender in _IN_PROCESS_NAMES
+    }
+    fastest = max(medians, key=medians.__getitem__, default="no in-process peer")
     comparisons = (
         (LONGSHORE.name, fastest, OVER_IN_PROCESS),
         (LONGSHORE_QUIET.name, fastest, OVER_IN_PROCESS_QUIET),
         (LONGSHORE.name, CELERY.name, OVER_CELERY),
     )
     return [
-        _ratio(cell, rates, ours=ours, peer=peer, target=target, note=missing.get(ours, ""))
+        _ratio(cell, rounds, ours=ours, peer=peer, target=target, note=missing.get(ours, ""))
         for ours, peer, target in comparisons
     ]
 
 
 def _ratio(
-    cell: str,
-    rates: dict[tuple[str, str], float],
-    *,
-    ours: str,
-    peer: str,
-    target: float,
-    note: str,
+    cell: str, rounds: Sequence[Round], *, ours: str, peer: str, target: float, note: str
 ) -> Check:
-    own, other = rates.get((cell, ours)), rates.get((cell, peer))
+    found = ratios(rounds, ours=ours, peer=peer)
+    seen = f"{min(found):.2f} to {max(found):.2f} in single rounds" if found else ""
     return Check(
         name=f"{cell}: {ours} over {peer}",
         side=Side.AT_LEAST,
         target=target,
         unit="times",
-        measured=own / other if own and other else None,
-        note=note or ("" if own and other else "not measured in this run"),
+        measured=median(found) if found else None,
+        note=note or seen or "not measured in this run",
     )
 
 

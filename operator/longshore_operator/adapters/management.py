@@ -1,16 +1,23 @@
 """RabbitMQ's management API: reads one vhost in bulk, writes single objects."""
 
+import secrets
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
-from longshore_operator.core.credentials import Address
+from longshore_operator.adapters.definitions import (
+    Definitions,
+    Importer,
+    topology_definitions,
+    user_definitions,
+)
+from longshore_operator.core.credentials import Address, hash_password
 from longshore_operator.core.inventory import Inventory
 from longshore_operator.core.permissions import Keys, Permissions, User
 from longshore_operator.core.topology import Binding, Exchange, Policy, Queue, Topology
-from longshore_operator.errors import Invalid, Transient
+from longshore_operator.errors import Invalid, OperatorError, Transient
 
 TIMEOUT = 20.0
 """Seconds for one call; the slowest, a policy among 500 others, takes 0.4 s."""
@@ -28,6 +35,7 @@ class Management:
             timeout=TIMEOUT,
             limits=httpx.Limits(max_connections=8),
         )
+        self._importer = Importer(self._import)
 
     async def close(self) -> None:
         """Give its connections back."""
@@ -69,6 +77,14 @@ class Management:
             inventory.topics.setdefault(item["user"], {})[item["exchange"]] = keys
         return inventory
 
+    async def create(self, topology: Topology) -> None:
+        """Write what is wholly new, together with what others create at the same time."""
+        try:
+            await self._importer.write(topology_definitions(topology, vhost=self._vhost))
+        except OperatorError:
+            # One bad object spoils an import for all: alone, each gets its own answer.
+            await self.apply(topology)
+
     async def apply(self, topology: Topology) -> None:
         """Write every object of `topology`, in the order in which they need each other."""
         vhost = self._vhost
@@ -92,10 +108,24 @@ class Management:
         """Remove `binding`, if it is there."""
         await self._remove(*_binding_path(self._vhost, binding), binding.key or "~")
 
+    async def create_user(self, user: User, *, password: str) -> str:
+        """Make a new user, together with what others create; its password's hash."""
+        hashed = hash_password(password, salt=secrets.token_bytes(4))
+        definitions = user_definitions(user, password_hash=hashed, vhost=self._vhost)
+        try:
+            await self._importer.write(definitions)
+        except OperatorError:
+            await self._write("PUT", "users", user.name, body=definitions["users"][0])
+            await self._put_rights(user)
+        return hashed
+
     async def put_user(self, user: User, *, password: str) -> None:
         """Make `user` what it should be."""
         body = {"password": password, "tags": ""}
         await self._write("PUT", "users", user.name, body=body)
+        await self._put_rights(user)
+
+    async def _put_rights(self, user: User) -> None:
         # Topics first: without a topic permission RabbitMQ lets a user publish any key.
         for exchange, keys in user.topics:
             await self._write(
@@ -139,6 +169,9 @@ class Management:
         if not isinstance(messages, int):
             raise Transient(f"RabbitMQ does not tell how full {queue} is", reason="DepthUnknown")
         return messages
+
+    async def _import(self, definitions: Definitions) -> None:
+        await self._write("POST", "definitions", body=definitions)
 
     async def _get(self, *path: str) -> Any:
         query = path[-1] if path[-1].startswith("?") else ""

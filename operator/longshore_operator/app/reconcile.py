@@ -1,5 +1,6 @@
 """Brings one TaskQueue's spec to RabbitMQ and Kubernetes: observe, plan, write what is missing."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -34,7 +35,10 @@ async def declare(topology: Topology, *, session: Session) -> None:
     if missing == Topology():
         return
     try:
-        await session.management.apply(missing)
+        if inventory.is_new(missing):
+            await session.management.create(missing)
+        else:
+            await session.management.apply(missing)
     except BaseException:
         session.doubt()
         raise
@@ -48,33 +52,51 @@ async def admit(
 
     A password is made once; it stays as long as the Secret does.
     """
+    await asyncio.gather(
+        *(
+            _admit(role, owner, session=session, cluster=cluster, new_password=new_password)
+            for role in ROLES
+        )
+    )
+
+
+async def _admit(
+    role: Role,
+    owner: Owner,
+    *,
+    session: Session,
+    cluster: Cluster,
+    new_password: Callable[[], str],
+) -> None:
+    name = _SECRET_NAMES[role](owner.name)
+    found = await cluster.secret(namespace=owner.namespace, name=name)
+    if found and not owner.owns(found.metadata):
+        raise _not_ours("Secret", name, owner=owner)
+    secret = found.data if found else {}
+    password = password_in(secret.get(AMQP_URL_ENV, "")) or new_password()
+    wanted = user(vhost=session.address.vhost, queue=owner.queue, role=role)
     inventory = await session.inventory()
-    for role in ROLES:
-        name = _SECRET_NAMES[role](owner.name)
-        found = await cluster.secret(namespace=owner.namespace, name=name)
-        if found and not owner.owns(found.metadata):
-            raise _not_ours("Secret", name, owner=owner)
-        secret = found.data if found else {}
-        password = password_in(secret.get(AMQP_URL_ENV, "")) or new_password()
-        wanted = user(vhost=session.address.vhost, queue=owner.queue, role=role)
-        if not inventory.has_user(wanted, password=password):
-            await session.management.put_user(wanted, password=password)
-            session.doubt()
-        # The Secret follows its user: a pod that reads it can connect.
-        data = {
-            AMQP_URL_ENV: session.address.amqp_url(username=wanted.name, password=password),
-            QUEUE_ENV: owner.queue,
-        }
-        if not contains(secret, data):
-            await cluster.apply_secret(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Secret",
-                    "metadata": owner.metadata(name),
-                    "type": "Opaque",
-                    "stringData": data,
-                }
-            )
+    if wanted.name not in inventory.password_hashes:
+        hashed = await session.management.create_user(wanted, password=password)
+        inventory.add_user(wanted, password_hash=hashed)
+    elif not inventory.has_user(wanted, password=password):
+        await session.management.put_user(wanted, password=password)
+        session.doubt()
+    # The Secret follows its user: a pod that reads it can connect.
+    data = {
+        AMQP_URL_ENV: session.address.amqp_url(username=wanted.name, password=password),
+        QUEUE_ENV: owner.queue,
+    }
+    if not contains(secret, data):
+        await cluster.apply_secret(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": owner.metadata(name),
+                "type": "Opaque",
+                "stringData": data,
+            }
+        )
 
 
 async def deploy(

@@ -20,7 +20,9 @@ from longshore_operator.errors import Invalid, OperatorError
 
 logger = logging.getLogger(__name__)
 
-CONCURRENCY = 8
+CONCURRENCY = 64
+"""TaskQueues reconciled at the same time: what is new of them shares requests to RabbitMQ."""
+
 SLOWEST_RETRY = 60.0
 INVALID_RETRY = 30.0
 """Seconds until a spec that was refused is tried again unchanged: the obstacle may be elsewhere."""

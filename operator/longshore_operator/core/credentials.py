@@ -71,3 +71,8 @@ def is_password(password: str, *, password_hash: str) -> bool:
         return False
     salt, digest = salted[:4], salted[4:]
     return hashlib.sha256(salt + password.encode()).digest() == digest
+
+
+def hash_password(password: str, *, salt: bytes) -> str:
+    """The salted SHA-256 hash of `password`, as RabbitMQ keeps it; `salt` has four bytes."""
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()

@@ -30,6 +30,15 @@ class Inventory:
             absent_policies=tuple(p for p in wanted.absent_policies if p in self.policies),
         )
 
+    def is_new(self, topology: Topology) -> bool:
+        """Whether nothing of these names is there, and nothing must go."""
+        return not (
+            topology.absent_policies
+            or any(exchange.name in self.exchanges for exchange in topology.exchanges)
+            or any(queue.name in self.queues for queue in topology.queues)
+            or any(policy.name in self.policies for policy in topology.policies)
+        )
+
     def add(self, written: Topology) -> None:
         """Note what was written, so that the next look need not ask RabbitMQ."""
         self.exchanges |= {exchange.name: exchange for exchange in written.exchanges}
@@ -38,6 +47,12 @@ class Inventory:
         self.policies |= {policy.name: policy for policy in written.policies}
         for name in written.absent_policies:
             self.policies.pop(name, None)
+
+    def add_user(self, user: User, *, password_hash: str) -> None:
+        """Note a user that was made."""
+        self.password_hashes[user.name] = password_hash
+        self.permissions[user.name] = user.permissions
+        self.topics[user.name] = dict(user.topics)
 
     def has_user(self, user: User, *, password: str) -> bool:
         """Whether `user` is there, with exactly its rights and with this password."""

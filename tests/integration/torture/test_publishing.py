@@ -89,6 +89,7 @@ def test_a_blocked_broker_loses_nothing_and_still_gets_acks(bench: Bench) -> Non
         blocked = worker.wait("connection-blocked")
         assert "memory" in blocked["reason"]
     worker.wait("job", outcome="dead")
+    assert "longshore_publish_blocked 0.0" in worker.get("/metrics")[1]
     assert bench.dead()[0].headers[DEAD_REASON] == "discarded"
     told = [(line["event"], line.get("outcome")) for line in worker.log()]
     assert told.index(("connection-blocked", None)) < told.index(("job", "dead"))

@@ -21,14 +21,12 @@ MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678_901, UTC)
 def job(**changes: Any) -> Job:
     values: dict[str, Any] = {
         "id": "j-1",
-        "handler": "h",
+        "handler": "transcode",
         "attempt": 2,
         "max_attempts": 3,
         "queue": "media.transcode",
         "enqueued_at": MOMENT,
         "deadline": MOMENT,
-        "_report": print,
-        "_is_lost": bool,
         **changes,
     }
     return Job(**values)

@@ -32,7 +32,7 @@ class Stage:
         self.running = asyncio.ensure_future(self.consumer.run())
 
     def deliver(self, channel: FakeChannel) -> Delivery:
-        arrival = Arrival(1, pika.BasicProperties(), b"{}")
+        arrival: Arrival = (1, b"\0\0", b"{}")
         self.connection.listeners[channel.channel_number]([arrival])
         return self.arrived[-1]
 

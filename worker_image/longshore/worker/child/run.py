@@ -182,12 +182,12 @@ class _Child:
         except BaseException as error:  # a handler may raise anything
             ending = _ending_of(_Failure(error))
         return Ended(
-            ticket=frame.ticket,
-            status=ending.status,
-            seconds=time.monotonic() - started,
-            error=ending.error,
-            traceback=ending.traceback,
-            delay=ending.delay,
+            frame.ticket,
+            ending.status,
+            time.monotonic() - started,
+            ending.error,
+            ending.traceback,
+            ending.delay,
         )
 
     def _call(self, frame: JobFrame) -> _Failure | None:
@@ -206,7 +206,8 @@ class _Child:
 
     def _invoke(self, program: Program, job: Job | None, arguments: Any) -> None:
         result = program.call(job, arguments)
-        if not inspect.isawaitable(result):
+        # Most return nothing, and `isawaitable` asks an abstract class.
+        if result is None or not inspect.isawaitable(result):
             return
         if self._runner is None:
             self._runner = asyncio.Runner()

@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from longshore.contract.message import Undecodable, decode
+from longshore.contract.message import Message, Undecodable, decode
 from longshore.contract.timing import REQUEUE_GRACE
 from longshore.worker.frames import Cause, Ended, Status
+from longshore.worker.parent import plain
 from longshore.worker.parent.consumer import Consumer
 from longshore.worker.parent.flow import View
 from longshore.worker.parent.joblog import JobLog
@@ -106,19 +107,8 @@ class Dispatch:
 
     def _work(self, delivery: Delivery) -> Work | None:
         """The job in `delivery`; where there is none that may run, it is settled."""
-        if delivery.fault:
-            self._bury_undecodable(delivery, delivery.fault)
-            return None
-        try:
-            message = decode(
-                delivery.properties, delivery.body, new_id=self._new_id, now=self._judge.now
-            )
-        except Undecodable as error:
-            self._bury_undecodable(delivery, str(error))
-            return None
-        # What is not foreseen must not end the connection: the job would return and end the next.
-        except Exception as error:
-            self._bury_undecodable(delivery, f"{type(error).__name__}: {error}")
+        message = plain.read(delivery.header, delivery.body) or self._decode(delivery)
+        if message is None:
             return None
         limits = self._judge.limits(message.handler)
         work = Work(
@@ -134,6 +124,21 @@ class Dispatch:
             self._settle(delivery, verdict, fields=work.fields())
             return None
         return work
+
+    def _decode(self, delivery: Delivery) -> Message | None:
+        if delivery.fault:
+            self._bury_undecodable(delivery, delivery.fault)
+            return None
+        try:
+            return decode(
+                delivery.properties, delivery.body, new_id=self._new_id, now=self._judge.now
+            )
+        except Undecodable as error:
+            self._bury_undecodable(delivery, str(error))
+        # What is not foreseen must not end the connection: the job would return and end the next.
+        except Exception as error:
+            self._bury_undecodable(delivery, f"{type(error).__name__}: {error}")
+        return None
 
     def _bury_undecodable(self, delivery: Delivery, error: str) -> None:
         verdict = self._judge.undecodable(delivery.original, delivery.body, error=error)
@@ -161,6 +166,7 @@ class Dispatch:
     def on_room(self) -> None:
         """Hand out what waits, as far as there is room."""
         waiting = self._waiting
+        now = self._judge.now()
         while waiting and not self.draining:
             work = waiting[0]
             if work.message.expires_at and (verdict := self._judge.before(work.message)):
@@ -177,7 +183,7 @@ class Dispatch:
             waiting.popleft()
             self._running[work.ticket] = work
             if work.message.attempt == 1:
-                waited = max(0.0, (self._judge.now() - work.message.enqueued_at) / 1000)
+                waited = max(0.0, (now - work.message.enqueued_at) / 1000)
                 self._metrics.wait_seconds.observe(waited)
                 self.latest_wait = waited
         self._changed()

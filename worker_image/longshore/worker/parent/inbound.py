@@ -3,13 +3,12 @@
 pika turns each frame into objects and decodes each header table, which costs more than all the rest
 of a short job's way through the parent; and a header value that it cannot decode (a date after
 the year 9999) costs the connection, again and again. Here content frames of one channel are
-put together by hand, properties are decoded one delivery at a time, and all other frames go on to
-pika. With a pika whose inside looks different, `connection_class` gives its public class.
+put together by hand, properties stay bytes until somebody asks for them, and all other frames go
+on to pika. With a pika whose inside looks different, `connection_class` gives its public class.
 """
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pika
@@ -21,15 +20,8 @@ PIKA_SERIES = "1.4."
 """Versions of pika whose inside is known here."""
 
 
-@dataclass(slots=True)
-class Arrival:
-    """One delivery as it came; `fault` says what cannot be read of its properties."""
-
-    tag: int
-    properties: pika.BasicProperties
-    body: bytes
-    fault: str | None = None
-
+Arrival = tuple[int, bytes, bytes]
+"""One delivery as it came: its tag, its properties' bytes, its body."""
 
 Listener = Callable[[list[Arrival]], None]
 
@@ -50,6 +42,7 @@ def listen(connection: Any, *, channel: int, listener: Listener) -> bool:
     if not isinstance(connection, DirectConnection):
         return False
     connection.assemblies[channel] = (Assembly(channel), listener)
+    connection.read_much_at_once()
     return True
 
 
@@ -60,12 +53,35 @@ def leave(connection: Any, *, channel: int) -> None:
         connection.assemblies[channel] = (assembly, _drop)
 
 
+def properties_in(header: bytes) -> tuple[pika.BasicProperties, str | None]:
+    """The properties whose bytes these are, and what of them cannot be read."""
+    properties = pika.BasicProperties()
+    try:
+        properties.decode(header)
+    # pika raises what struct, datetime and float raise.
+    except Exception as error:
+        fault = f"its headers cannot be read: {type(error).__name__}: {error}"
+        return _without_headers(header), fault
+    return properties, None
+
+
 class DirectConnection(AsyncioConnection):  # type: ignore[misc]  # pika has no types
     """pika's connection, with deliveries of some channels taken out of the stream."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.assemblies: dict[int, tuple[Assembly, Listener]] = {}
         super().__init__(*arguments, **options)
+
+    def read_much_at_once(self) -> None:
+        """Have whatever the socket holds read by one call.
+
+        pika reads 4 KiB, which is a dozen short jobs, again and again until the kernel refuses.
+        """
+        transport: Any = getattr(self, "_transport", None)
+        # Not of TLS: what OpenSSL has decrypted and kept back, no epoll tells of.
+        if type(transport).__name__ == "_AsyncPlaintextTransport":
+            transport._MAX_RECV_BYTES = _READ_SIZE
+            transport._MAX_CONSUME_BYTES = 1  # enough after one read; epoll tells if there is more
 
     def _on_data_available(self, data: bytes) -> None:
         if not self.assemblies:  # before the handshake's end not even frames are certain
@@ -136,25 +152,12 @@ class Assembly:
                 break  # a method within content is pika's to complain about
             position = end
             if self._header and not self._missing:
-                arrivals.append(self._arrival())
+                parts = self._parts
+                body = parts.pop() if len(parts) == 1 else b"".join(parts)
+                arrivals.append((self._tag, self._header, body))
+                parts.clear()
+                self._header, self._is_open = b"", False
         return arrivals, position
-
-    def _arrival(self) -> Arrival:
-        header, parts = self._header, self._parts
-        self._header, self._is_open = b"", False
-        if len(parts) == 1:
-            body = parts.pop()
-        else:
-            body = b"".join(parts)
-            self._parts = []
-        properties = pika.BasicProperties()
-        try:
-            properties.decode(header)
-        # pika raises what struct, datetime and float raise.
-        except Exception as error:
-            fault = f"its headers cannot be read: {type(error).__name__}: {error}"
-            return Arrival(self._tag, _without_headers(header), body, fault)
-        return Arrival(self._tag, properties, body)
 
 
 def _without_headers(header: bytes) -> pika.BasicProperties:
@@ -184,6 +187,7 @@ _FRAME = struct.Struct(">BHI").unpack_from  # kind, channel, length
 _SHORT = struct.Struct(">H").unpack_from
 _WORD = struct.Struct(">I").unpack_from
 _LONG = struct.Struct(">Q").unpack_from
+_READ_SIZE = 65_536
 _FRAME_EDGES = 8
 _FRAME_END = 0xCE
 _METHOD, _HEADER, _BODY = 1, 2, 3

@@ -33,15 +33,24 @@ class JobLog:
         )
         self._successes = successes
         self._now = now
+        self._second = 0
+        self._prefix = ""
+        """The time of that second, in words."""
 
     def succeeded(self, work: Work, seconds: float) -> None:
         """A job is done; nothing where the configuration wants no such lines."""
         if not self._successes:
             return
         message = work.message
-        time = datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="milliseconds")
+        now = self._now()
+        second = int(now)
+        if second != self._second:
+            # Putting a time into words takes as long as all the rest of the line.
+            self._second = second
+            self._prefix = f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
         self._put(
-            f'{{"time": "{time}", {self._middle}, "job": {quoted(message.id)}, '
+            f'{{"time": "{self._prefix}.{int(now % 1 * 1000):03d}+00:00", {self._middle}, '
+            f'"job": {quoted(message.id)}, '
             f'"handler": {quoted(message.handler)}, "attempt": {message.attempt}, '
             f'"seconds": {seconds:.4f}}}\n'
         )

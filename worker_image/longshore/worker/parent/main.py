@@ -64,6 +64,7 @@ def run(config: WorkerConfig, *, url: str, control: socket.socket, zygote: int) 
         code = BAD_CONFIG
     else:
         worker = _Worker(config, parameters, control, zygote, put_line=writer.put)
+        prctl.give_back_memory()
         code = asyncio.run(worker.run())
     log.info("exit", code=code)
     writer.stop()
@@ -236,6 +237,7 @@ class _Worker:
         self._consumer.on_loss = lambda: self._metrics.reconnects.update(["consume"])
         self._publisher.on_loss = lambda: self._metrics.reconnects.update(["publish"])
         self._metrics.busy = lambda: pool.busy
+        self._metrics.is_blocked = lambda: self._publisher.is_blocked
         self._reporter = Reporter(lambda: self._report(dispatch, pool), send=self._publisher.report)
         dispatch.listeners += [self._reporter.note_change, self._cordon.note]
         self._cordon.on_change = self._reporter.note_change

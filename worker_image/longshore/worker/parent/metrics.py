@@ -63,6 +63,9 @@ class Metrics:
         self.busy: Callable[[], int] = lambda: 0
         """Slots with a running job."""
 
+        self.is_blocked: Callable[[], bool] = lambda: False
+        """Whether the broker takes no messages for now."""
+
         self._slots = slots
 
     def render(self) -> bytes:
@@ -81,6 +84,11 @@ class Metrics:
         yield from self.wait_seconds.lines("longshore_job_wait_seconds")
         yield from _gauge("longshore_busy_slots", "Slots with a running job.", self.busy())
         yield from _gauge("longshore_slots", "Slots of the worker.", self._slots)
+        yield from _gauge(
+            "longshore_publish_blocked",
+            "Whether RabbitMQ takes no messages for now: outcomes wait, unacked.",
+            self.is_blocked(),
+        )
         yield from _counter(
             "longshore_kills", "Children killed by the worker.", "cause", self.kills
         )

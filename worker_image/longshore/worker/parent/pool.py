@@ -1,7 +1,6 @@
 """The children: made, watched, killed, buried and replaced."""
 
 import asyncio
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -125,7 +124,8 @@ class Pool:
         if not slot.has_successor and self._is_full(slot):
             slot.has_successor = True
             self._zygote.fork()
-        self._clocks.note(slot)
+        if len(slot.busy) <= 2:  # a third changes nothing about what is due first
+            self._clocks.note(slot)
         return True
 
     def _hand_again_soon(self) -> None:
@@ -140,19 +140,15 @@ class Pool:
     def _roomiest(self, now: float) -> Slot | None:
         # Spare children wait for their turn.
         takes_idle = len(self.slots) <= self._limits.slots or self.busy < self._limits.slots
-        best, least = None, sys.maxsize
+        best, least = None, self.pace.depth
         for slot in self.slots:
             held = len(slot.busy)
-            if held < least and (held or takes_idle) and self._has_room(slot, now):
+            if held >= least or slot.closing or self._is_full(slot):
+                continue
+            # Nothing is put behind a job that has already taken longer than another may wait.
+            if now - slot.since < HOLD if held else takes_idle:
                 best, least = slot, held
         return best
-
-    def _has_room(self, slot: Slot, now: float) -> bool:
-        held = len(slot.busy)
-        if slot.closing or self._is_full(slot):
-            return False
-        # Nothing is put behind a job that has already taken longer than another may wait.
-        return not held or (held < self.pace.depth and now - slot.since < HOLD)
 
     def _is_full(self, slot: Slot) -> bool:
         """Whether the last job of its life was handed to it."""
@@ -231,6 +227,7 @@ class Pool:
         if not records:
             return
         now = self._loop.time()
+        self._barren = 0
         for record in records:
             work = slot.running
             if work is None or work.ticket != record.ticket:
@@ -245,7 +242,6 @@ class Pool:
             slot.busy.popleft()
             slot.begin(now)
             slot.served += 1
-            self._barren = 0
             # Where each job needs a new child, that takes most of the time: nothing waits here.
             if self._limits.max_jobs != 1:
                 self.pace.note(record.seconds)

@@ -45,6 +45,11 @@ class Publisher:
         self._number = 0
         self._unconfirmed: dict[int, _Unconfirmed] = {}
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the broker takes no messages for now: an alarm about its memory or disk."""
+        return self._connection is not None and self._connection.is_blocked
+
     async def run(self) -> None:
         """Keep connection and channels open until cancelled."""
         backoff = Backoff()

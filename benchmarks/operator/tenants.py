@@ -1,0 +1,161 @@
+"""Kubernetes' side of the benchmark: many TaskQueues made, watched, changed and deleted."""
+
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.worker.errors import BenchmarkError
+from dev import paths
+from dev.kube import Kube, wait_for
+
+NAMESPACE = "longshore-bench"
+BROKER = "longshore-bench"
+
+_REQUESTS = re.compile(r"^apiserver_request_total\{(.*)\} (\S+)$", re.MULTILINE)
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+_WRITES = frozenset({"POST", "PUT", "PATCH", "APPLY", "DELETE"})
+_READY = 'conditions[?(@.type=="Ready")].status'
+_OURS = frozenset(
+    {"taskqueues", "brokers", "deployments", "secrets", "events", "pods", "poddisruptionbudgets"}
+)
+
+
+@contextmanager
+def prepared(kube: Kube, *, broker: Mapping[str, Any], secret: Mapping[str, str]) -> Iterator[None]:
+    """The CRDs, a namespace and a Broker without any operator; all deleted in the end."""
+    if kube.get("deployments", "-A", "-l", "app.kubernetes.io/name=longshore")["items"]:
+        raise BenchmarkError(
+            "an operator is installed and would work on our TaskQueues too: "
+            "helm uninstall longshore --namespace longshore-system"
+        )
+    kube.helm("upgrade", "--install", "longshore-crds", str(paths.REPO / "charts/longshore-crds"))
+    reference = {"name": BROKER, "namespace": NAMESPACE}
+    objects = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+        {"apiVersion": "v1", "kind": "Secret", "metadata": reference, "stringData": secret},
+        {
+            "apiVersion": "longshore.dev/v1alpha1",
+            "kind": "Broker",
+            "metadata": {"name": BROKER},
+            "spec": {"secretRef": reference, **broker},
+        },
+    ]
+    kube.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    try:
+        yield
+    finally:
+        kube.kubectl("delete", "broker", BROKER, "--ignore-not-found")
+        _release(kube)
+        kube.kubectl(
+            "delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=300s", timeout=320
+        )
+
+
+def _release(kube: Kube) -> None:
+    """Let TaskQueues go whose operator has ended with the benchmark."""
+    for each in kube.get("taskqueues", f"--namespace={NAMESPACE}")["items"]:
+        kube.kubectl(
+            "patch",
+            "taskqueue",
+            each["metadata"]["name"],
+            f"--namespace={NAMESPACE}",
+            "--type=merge",
+            '--patch={"metadata":{"finalizers":null}}',
+        )
+
+
+def manifests(count: int) -> str:
+    """So many TaskQueues that differ in nothing but their names."""
+    spec = {
+        "broker": {"name": BROKER},
+        "timeLimit": {"hard": "10m"},
+        # Never pulled: without jobs there are no workers.
+        "worker": {"image": "localhost/none:1", "handlers": ["jobs"]},
+    }
+    items = [
+        {
+            "apiVersion": "longshore.dev/v1alpha1",
+            "kind": "TaskQueue",
+            "metadata": {"name": f"q{number:05}", "namespace": NAMESPACE},
+            "spec": spec,
+        }
+        for number in range(count)
+    ]
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+
+
+@dataclass(slots=True)
+class Watched:
+    """The TaskQueues as a watch shows them."""
+
+    ready: dict[str, bool] = field(default_factory=dict)
+    """By name, whether condition Ready is True."""
+
+    def wait(self, what: str, *, count: int, ready: bool, seconds: float) -> float:
+        """The moment, monotonic, at which there were `count`, all of them ready if asked."""
+
+        def reached() -> float | None:
+            states = list(self.ready.values())
+            is_so = len(states) == count and (all(states) or not ready)
+            return time.monotonic() if is_so else None
+
+        return wait_for(what, reached, seconds=seconds, every=0.05)
+
+
+@contextmanager
+def watched(kube: Kube) -> Iterator[Watched]:
+    """What becomes of the namespace's TaskQueues, as it happens."""
+    columns = ("E:.type", "N:.object.metadata.name", f"R:.object.status.{_READY}")
+    command = [
+        kube.kubectl_program,
+        "get",
+        "taskqueues",
+        f"--namespace={NAMESPACE}",
+        "--watch",
+        "--output-watch-events",
+        "--no-headers",
+        f"--output=custom-columns={','.join(columns)}",
+    ]
+    seen = Watched()
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "KUBECONFIG": kube.kubeconfig},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        reader = threading.Thread(target=_follow, args=(process.stdout, seen), daemon=True)
+        reader.start()
+        try:
+            yield seen
+        finally:
+            process.terminate()
+            reader.join()
+
+
+def _follow(lines: Iterator[str], seen: Watched) -> None:
+    for line in lines:
+        event, name, status = line.split()
+        if event == "DELETED":
+            seen.ready.pop(name, None)
+        else:
+            seen.ready[name] = status == "True"
+
+
+def writes(kube: Kube) -> Counter[str]:
+    """Writes that the API server has served, of the kinds of object that the operator touches."""
+    found: Counter[str] = Counter()
+    for labels, count in _REQUESTS.findall(kube.kubectl("get", "--raw", "/metrics")):
+        fields = dict(_LABEL.findall(labels))
+        if fields["verb"] in _WRITES and fields["resource"] in _OURS:
+            found[f"{fields['verb']} {fields['resource']}"] += int(float(count))
+    return found
