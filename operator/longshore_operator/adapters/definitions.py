@@ -94,8 +94,8 @@ def user_definitions(user: User, *, password_hash: str, vhost: str) -> Definitio
                 "user": user.name,
                 "vhost": vhost,
                 "exchange": exchange,
-                "write": keys,
-                "read": "^$",
+                "write": keys.write,
+                "read": keys.read,
             }
             for exchange, keys in user.topics
         ],
