@@ -18,6 +18,7 @@ from longshore_operator.app.autoscalers import Autoscalers
 from longshore_operator.app.brokers import Brokers
 from longshore_operator.app.census import Census
 from longshore_operator.app.deletion import Deletion
+from longshore_operator.app.limits import Limits
 from longshore_operator.app.objects import FINALIZER
 from longshore_operator.app.protection import Protection
 from longshore_operator.app.reconciler import Reconciler
@@ -28,6 +29,7 @@ from longshore_operator.app.workers import Workers
 from longshore_operator.app.world import Key, World
 from longshore_operator.core.history import Hour
 from longshore_operator.core.workload import TASK_QUEUE_LABEL
+from longshore_operator.plugins import scaling_policies
 from longshore_operator.settings import Settings
 
 
@@ -71,6 +73,8 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         clock=time.monotonic,
         interval=settings.tick,
         wake_reconciler=reconciler.wake,
+        limits=Limits(today=lambda: datetime.now(UTC), budgets=settings.budgets),
+        policies=scaling_policies(),
         last_tick=time.monotonic(),
     )
     wiring = handlers.Wiring(

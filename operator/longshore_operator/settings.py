@@ -1,14 +1,24 @@
 """The operator's settings, from its environment."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from longshore.contract.durations import Seconds
 from longshore_operator.errors import Invalid
 
 PREFIX = "LONGSHORE_"
+
+
+def _budgets(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+    for name, equals, count in pairs:
+        if not name.strip() or not equals or not count.strip().isdecimal():
+            raise ValueError("write it like gpu=8,batch=100")
+    return {name.strip(): int(count) for name, _, count in pairs}
 
 
 class Settings(BaseModel):
@@ -33,6 +43,11 @@ class Settings(BaseModel):
 
     namespace: str | None = None
     """Watch TaskQueues of this namespace only; all when absent."""
+
+    budgets: Annotated[
+        dict[str, Annotated[int, Field(ge=0, le=100_000)]], BeforeValidator(_budgets)
+    ] = Field(default={})
+    """Workers that the TaskQueues of a budget group may have together: `gpu=8,batch=100`."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Settings":

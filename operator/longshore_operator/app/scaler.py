@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from longshore.contract.names import dead_queue_name
@@ -11,13 +11,14 @@ from longshore_operator.api.v1alpha1 import TaskQueueSpec
 from longshore_operator.app.broker import Depth, Missing
 from longshore_operator.app.brokers import Brokers
 from longshore_operator.app.census import Census
+from longshore_operator.app.limits import Limits, Sharer
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.protection import Protection
 from longshore_operator.app.record import Record, Records
 from longshore_operator.app.statuses import Statuses
 from longshore_operator.app.workers import Sight, Workers, held, without_shrink
 from longshore_operator.app.world import Key, World
-from longshore_operator.core.scaling import Observation, decide
+from longshore_operator.core.scaling import Observation, Policy, decide
 from longshore_operator.errors import OperatorError
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ class Scaler:
     clock: Callable[[], float]
     interval: float
     wake_reconciler: Callable[[], None]
+    limits: Limits
+    policies: Mapping[str, Policy]
     last_tick: float
     """When a tick ended, at first when the loop was made; the operator's liveness."""
 
@@ -74,12 +77,26 @@ class Scaler:
             self.census.forget()
             self.protection.forget()
         depths = await self._read_depths(present)
+        self.limits.divide(self._sharers(present))
         async with asyncio.TaskGroup() as group:
             for key, task_queue in present.items():
                 if key in pending and self._is_declared(key, task_queue):
                     continue  # declared while others were read; its turn is in the next tick
                 if not task_queue.is_deleting:
                     group.create_task(self._attend(key, task_queue, depths))
+
+    def _sharers(self, present: Mapping[Key, TaskQueueObject]) -> Iterator[tuple[Key, Sharer]]:
+        for key, task_queue in present.items():
+            if task_queue.spec is not None and task_queue.spec.scaling.budget is not None:
+                deployment = self.world.deployment(key)
+                yield (
+                    key,
+                    Sharer(
+                        scaling=task_queue.spec.scaling,
+                        current=deployment.replicas if deployment else None,
+                        decision=self.records.of(key, task_queue).decision,
+                    ),
+                )
 
     async def _read_depths(self, present: Mapping[Key, TaskQueueObject]) -> dict[str, Depths]:
         """Depths of all declared queues, by Broker."""
@@ -182,6 +199,10 @@ class Scaler:
             ),
             memory=record.memory,
             now=sight.now,
+            limits=self.limits.of(
+                sight.key, spec.scaling, current=self.workers.replicas(sight, record) or 0
+            ),
+            policies=self.policies,
         )
         if other := self.world.autoscalers.get(sight.key):
             why = (

@@ -16,7 +16,7 @@ from longshore_operator.app.cluster import Cluster
 from longshore_operator.app.objects import DeploymentObject
 from longshore_operator.app.record import Asked, Record
 from longshore_operator.app.world import Key
-from longshore_operator.core.cordons import followed
+from longshore_operator.core.cordons import drains, followed
 from longshore_operator.core.pods import CHEAPEST, DELETION_COST, Pod
 from longshore_operator.core.scaling import Decision, Worker
 from longshore_operator.errors import OperatorError
@@ -98,7 +98,10 @@ class Workers:
         return sight.deployment.replicas
 
     def order(self, sight: Sight, record: Record, *, fleet: Fleet, queue: str) -> None:
-        """Tell workers to take no jobs, or to take some again."""
+        """Tell workers to take no jobs, to take some again, or to end if their pods do."""
+        ending = [pod.name for pod in sight.pods if pod.ending]
+        for worker, order in drains(sight.reports, ending=ending):
+            fleet.order(order, queue=queue, worker=worker)
         if record.decision is None:
             return
         reports = {

@@ -92,3 +92,12 @@ def followed(
 def _cordon_of(worker: str, report: WorkerReport, cordons: Cordons) -> str | None:
     ordered = cordons.ordered.get(worker)
     return report.cordon or (ordered.id if ordered else None)
+
+
+def drains(reports: Mapping[str, WorkerReport], *, ending: Collection[str]) -> Orders:
+    """Orders to workers whose pods were asked to end, but who have not heard of it."""
+    return tuple(
+        (worker, Order(kind=OrderKind.DRAIN, id="end"))
+        for worker in sorted(reports.keys() & set(ending))
+        if not reports[worker].draining
+    )

@@ -48,17 +48,19 @@ class History:
     ) -> "History":
         """With what is seen at `epoch`, in seconds since then."""
         at = int(epoch) // STEP * STEP
-        last = self.moments[-1] if self.moments and self.moments[-1].at == at else Moment(at=at)
-        now = Moment(
-            at=at,
-            backlog=_most(last.backlog, backlog),
-            workers=_most(last.workers, workers),
-            wait=_most(last.wait, wait),
+        last = self.moments[-1] if self.moments and self.moments[-1].at == at else None
+        if last is None:
+            now = Moment(at=at, backlog=backlog, workers=workers, wait=wait)
+            return History((*self.moments, now)[-LENGTH:])
+        most = (
+            _most(last.backlog, backlog),
+            _most(last.workers, workers),
+            _most(last.wait, wait),
         )
-        if self.moments and now == self.moments[-1]:
-            return self
-        before = self.moments[:-1] if last in self.moments[-1:] else self.moments
-        return History((*before, now)[-LENGTH:])
+        if most == (last.backlog, last.workers, last.wait):
+            return self  # as mostly, a thousand times a second
+        now = Moment(at=at, backlog=most[0], workers=most[1], wait=most[2])
+        return History((*self.moments[:-1], now))
 
 
 def _most(one: _Number | None, other: _Number | None) -> _Number | None:

@@ -1,6 +1,8 @@
+import httpx
 import pytest
 
-from longshore.contract.names import REPORTS_EXCHANGE
+from longshore.contract.names import ORDERS_EXCHANGE, REPORTS_EXCHANGE
+from longshore.contract.orders import Order, OrderKind
 from longshore.contract.reports import STALE_AFTER, WorkerReport
 from longshore_operator.adapters.fleet import Fleet
 from longshore_operator.app.broker import Session
@@ -66,3 +68,19 @@ async def test_an_old_report_says_nothing_any_more(session: Session) -> None:
     assert set(fleet.reports("media.transcode")) == {"p"}
     now = STALE_AFTER + 1
     assert fleet.reports("media.transcode") == {}
+
+
+async def test_orders_that_cannot_be_given_any_more_end_the_session(tenants: Tenants) -> None:
+    link, where = tenants.session.link, tenants.session.address
+    assert not link.is_lost
+    auth = (where.username, where.password)
+    async with httpx.AsyncClient(base_url=where.management_url, auth=auth) as client:
+        gone = await client.delete(f"/api/exchanges/{where.vhost}/{ORDERS_EXCHANGE}")
+        gone.raise_for_status()
+
+    link.fleet.order(Order(kind=OrderKind.CORDON, id="one"), queue="media.transcode", worker="p")
+
+    async def lost() -> bool:
+        return link.is_lost
+
+    await until(lost)

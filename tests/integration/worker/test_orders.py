@@ -179,6 +179,19 @@ def test_a_cordoned_worker_drains(bench: Bench) -> None:
     assert worker.stop() == 0
 
 
+def test_a_drain_can_be_ordered_and_ends_the_job_first(bench: Bench) -> None:
+    worker, operator = started(bench)
+    bench.enqueue("sleep", diary=bench.diary, seconds=2)
+    bench.wait_lines(1)
+
+    for _ in range(2):
+        operator.order("drain", "end")
+
+    assert worker.exit_code() == 0
+    assert bench.lines() == ["start 1", "end 1"]
+    assert bench.is_empty()
+
+
 def test_reports_tell_how_long_jobs_wait_and_since_when_the_worker_consumes(bench: Bench) -> None:
     bench.enqueue("write", diary=bench.diary)
     _, operator = started(bench)

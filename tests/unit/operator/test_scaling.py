@@ -6,12 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longshore_operator.api.v1alpha1 import Scaling
+from longshore_operator.contracts import check_scaling_policy
 from longshore_operator.core.scaling import (
+    BUILT_IN,
     Decision,
     Limit,
     Memory,
     Observation,
     ServiceTimes,
+    Situation,
+    Wanted,
     Worker,
     decide,
 )
@@ -244,11 +248,74 @@ def test_growth_in_a_minute_is_limited() -> None:
 
 
 def test_queue_wait_by_hand() -> None:
-    """60 jobs of 2 s, 10 s to wait, 2 s to start, so 7 s are left, in which a slot begins 4.5."""
+    """60 jobs of 2 s may wait 10 s; 2 s to react and 2 s to start leave 6, so a slot begins 4."""
     scaling = Scaling.model_validate({"maxQueueWait": "10s", "max": 50})
     observation = seen(ready=60, startup=2.0, service=ServiceTimes(count=1_000_000, mean=2.0))
 
-    assert decided(observation, scaling).replicas == 14
+    assert decided(observation, scaling).replicas == 15
+
+
+def test_before_anything_was_measured_a_job_is_guessed_to_take_as_long_as_it_may_wait() -> None:
+    """10 s are guessed for a job and 10 for a start: half of the wait, 5 s, begins 1.5 a slot."""
+    scaling = Scaling.model_validate({"maxQueueWait": "10s", "max": 50})
+
+    assert decided(seen(ready=60), scaling).replicas == 40
+
+
+def test_running_jobs_make_room_as_fast_as_others_come() -> None:
+    """A steady flow without a backlog wants the workers that it has."""
+    scaling = Scaling(max=50)
+    service = ServiceTimes(count=1_000_000, mean=5.0)
+    observation = seen(workers=busy(8), startup=3.0, service=service)
+
+    assert decided(observation, scaling).wanted == 8
+
+
+@pytest.mark.parametrize("policy", BUILT_IN)
+def test_built_in_policies_keep_the_contract_of_policies(policy: str) -> None:
+    if policy == "fixed":
+        return check_scaling_policy(BUILT_IN[policy])
+    return check_scaling_policy(BUILT_IN[policy], scaling=Scaling(max=1, jobs_per_worker=3))
+
+
+def test_a_policy_that_fails_holds_the_number_and_is_named() -> None:
+    def broken(situation: Situation, /) -> Wanted:
+        raise KeyError("steps")
+
+    decision = decide(
+        settings(policy="broken"),
+        slots=1,
+        observation=seen(ready=9),
+        memory=None,
+        now=NOW,
+        policies={"broken": broken},
+    )
+
+    assert (decision.replicas, decision.holds) == (None, "PolicyFailed")
+    assert "'broken'" in decision.why[0]
+    assert "steps" in decision.why[0]
+
+
+def test_a_busy_worker_that_is_not_ready_keeps_all_others() -> None:
+    """Kubernetes would take it before the one that we choose."""
+    late = Worker(name="b", state="busy", held=1, ready=False)
+    observation = seen(workers=(late, *idle(2, cordoned=True)))
+
+    decision = decided(observation, memory=remembering(work=1))
+
+    assert (decision.replicas, decision.remove) == (3, ())
+
+
+def test_the_default_grace_is_five_times_the_start_beyond_its_first_second() -> None:
+    scaling = Scaling(max=5)
+    observation = seen(workers=idle(2), startup=11.0)
+
+    memory = remembering(peaks=((NOW - 60, 2),))
+
+    early = decided(observation, scaling, memory=replace(memory, idle_since=NOW - 49))
+    late = decided(observation, scaling, memory=replace(memory, idle_since=NOW - 50))
+
+    assert (len(early.cordon), len(late.cordon)) == (0, 2)
 
 
 STATES = st.sampled_from(["idle", "busy", "starting", "unknown"])
@@ -317,3 +384,63 @@ def test_invariants(
     if decision.replicas < replicas:
         assert decision.replicas == replicas - len(decision.remove)
         assert not any(worker.state == "unknown" for worker in workers)
+
+
+LOOKS = st.lists(
+    st.tuples(st.integers(0, 30), st.lists(STATES, max_size=8), st.floats(0.5, 30)),
+    min_size=1,
+    max_size=30,
+)
+
+
+@given(looks=LOOKS, policy=POLICIES)
+def test_nobody_goes_before_the_grace_has_passed(
+    looks: list[tuple[int, list[Any], float]], policy: str
+) -> None:
+    """Over any course of events: a worker is cordoned only if fewer were wanted for `steadyFor`, or
+    nothing waited or ran for `idleGrace`."""
+    scaling = settings(policy=policy, max=40, steadyFor="60s", idleGrace="20s")
+    memory, now = None, NOW
+    wanted_at: list[tuple[float, int]] = []
+    worked_at = NOW
+    for ready, states, elapsed in looks:
+        now += elapsed
+        workers = _workers([(state, 1, False) for state in states])
+        observation = seen(ready=ready, workers=workers)
+        decision = decided(observation, scaling, memory=memory, now=now)
+        memory = decision.memory
+        if ready or any(worker.state in ("busy", "unknown") for worker in workers):
+            worked_at = now
+        wanted_at.append((now, decision.claim or 0))
+        if decision.cordon or decision.remove:
+            lately = [count for when, count in wanted_at if when > now - 60]
+            went = len(decision.cordon) + len(decision.remove)
+            assert now - worked_at >= 20 or len(workers) - went >= max(lately)
+
+
+@given(
+    ready=st.integers(0, 500),
+    held=st.integers(0, 50),
+    service=st.floats(0.001, 7200),
+    startup=st.floats(0, 600),
+    rate=st.floats(0, 100),
+    slots=st.integers(1, 16),
+)
+def test_more_waiting_jobs_never_want_fewer_workers(
+    ready: int, held: int, service: float, startup: float, rate: float, slots: int
+) -> None:
+    def workers(waiting: int) -> int:
+        situation = Situation(
+            scaling=Scaling(),
+            ready=waiting,
+            held=held,
+            workers=held,
+            slots=slots,
+            service=service,
+            startup=startup,
+            arrivals=rate,
+        )
+        return BUILT_IN["queueWait"](situation).workers
+
+    assert workers(ready) <= workers(ready + 1) <= workers(ready + 100)
+    assert workers(ready) >= (ready + held > 0)

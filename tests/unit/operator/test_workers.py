@@ -196,6 +196,14 @@ async def test_more_workers_are_asked_for_in_one_call(stage: Stage) -> None:
     assert stage.workers.replicas(stage.sight, stage.record) == 20, "the watch is behind"
 
 
+async def test_a_worker_that_has_not_heard_that_its_pod_ends_is_told(stage: Stage) -> None:
+    stage.pods = (pod("busy", ending=True), pod("idle", ending=True))
+    stage.reports["idle"] = report("idle", draining=True)
+
+    assert await stage.carry_out(replicas=None) == []
+    assert stage.told == [("busy", "drain")]
+
+
 async def test_a_decision_to_hold_does_nothing(stage: Stage) -> None:
     assert await stage.carry_out(replicas=None) == []
     assert stage.told == []

@@ -21,6 +21,10 @@ class OrderKind(StrEnum):
     UNCORDON = "uncordon"
     """Take jobs again."""
 
+    DRAIN = "drain"
+    """End, as on SIGTERM: the pod was asked to. Its signal is lost where it comes before the process
+    can hear it, since the kernel keeps such from process 1."""
+
 
 class Order(BaseModel):
     """One order. The same one twice is as good as once, but that a cordon's lease begins anew."""
@@ -30,7 +34,7 @@ class Order(BaseModel):
     version: Literal[1] = 1
     kind: OrderKind
     id: CordonId
-    """The cordon that is meant. A worker's report names it, so that nobody takes the word for an
+    """The cordon that is meant; of no meaning to a drain. A worker's report names it, so that nobody takes the word for an
     old cordon as one for the new."""
 
     lease: float = Field(default=CORDON_LEASE, gt=0, le=3600)

@@ -19,6 +19,7 @@ from longshore.address import parameters as read_parameters
 from longshore.contract.config import OnTermination, WorkerConfig
 from longshore.contract.message import job_id
 from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV, POD_NAME_ENV
+from longshore.contract.orders import Order, OrderKind
 from longshore.contract.reports import WorkerReport
 from longshore.contract.timing import most_held
 from longshore.worker import prctl, termination
@@ -146,7 +147,7 @@ class _Worker:
         )
         self._publisher = Publisher(self._parameters)
         self._cordon = Cordon(self._consumer, held=lambda: self._dispatch.held if self._pool else 0)
-        orders = Orders(queue=config.queue, worker=_name(), on_order=self._cordon.take)
+        orders = Orders(queue=config.queue, worker=_name(), on_order=self._on_order)
         self._publisher.beside = orders.listen
         self._health = Health(
             is_ready=lambda: self._consumer.is_consuming, metrics=self._metrics.render
@@ -311,6 +312,13 @@ class _Worker:
         task = asyncio.get_running_loop().create_task(coroutine)
         task.add_done_callback(fail_loudly)
         self._tasks.append(task)
+
+    def _on_order(self, order: Order) -> None:
+        if order.kind is not OrderKind.DRAIN:
+            self._cordon.take(order)
+        elif not self._ending.done():
+            log.info("drain-ordered")
+            self._ending.set_result(DRAINED)
 
     def _on_signal(self) -> None:
         if not self._ending.done():

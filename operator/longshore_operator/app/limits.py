@@ -1,0 +1,61 @@
+"""Schedules and budgets, brought to the scaler as limits of the present moment."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from longshore_operator.api.v1alpha1 import Scaling
+from longshore_operator.app.world import Key
+from longshore_operator.core.scaling import Decision, Limit
+from longshore_operator.core.scaling.budget import Claim, allotted
+from longshore_operator.core.scaling.schedules import limits_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharer:
+    """One TaskQueue as budgets see it. What is unknown is None."""
+
+    scaling: Scaling
+    current: int | None
+    decision: Decision | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Limits:
+    """`today` gives the time of day, `budgets` the workers of each group."""
+
+    today: Callable[[], datetime]
+    budgets: Mapping[str, int]
+    _allotted: dict[Key, int] = field(default_factory=dict)
+
+    def divide(self, sharers: Iterable[tuple[Key, Sharer]]) -> None:
+        """Give each TaskQueue its part, by what was wanted at the last look."""
+        groups: dict[str, dict[Key, Claim]] = defaultdict(dict)
+        for key, each in sharers:
+            budget = each.scaling.budget
+            if budget is None:
+                continue
+            current = each.current or 0
+            claim = each.decision.claim if each.decision else None
+            groups[budget.group][key] = Claim(
+                # What isn't known wants what it has.
+                wanted=current if claim is None else min(claim, each.scaling.max),
+                weight=budget.weight,
+                current=current,
+            )
+        self._allotted = {}
+        for group, claims in groups.items():
+            if group in self.budgets:
+                self._allotted |= allotted(self.budgets[group], claims)
+
+    def of(self, key: Key, scaling: Scaling, *, current: int) -> tuple[Limit, ...]:
+        """What limits this TaskQueue now."""
+        limits = limits_at(scaling.schedules, self.today()) if scaling.schedules else ()
+        if scaling.budget is None:
+            return limits
+        group = scaling.budget.group
+        if group not in self.budgets:
+            name = f"budget {group!r}, which the operator's setting `budgets` does not have,"
+            return (*limits, Limit(name=name, ceiling=current))
+        return (*limits, Limit(name=f"budget {group!r}", ceiling=self._allotted.get(key, current)))

@@ -1,0 +1,53 @@
+from datetime import UTC, datetime
+from typing import Any
+
+from longshore_operator.api.v1alpha1 import Scaling
+from longshore_operator.app.limits import Limits, Sharer
+from longshore_operator.core.scaling import Decision, Limit
+
+A, B = ("shop", "a"), ("shop", "b")
+
+
+def scaling(**parts: Any) -> Scaling:
+    return Scaling.model_validate({"max": 20, "budget": {"group": "gpu"}} | parts)
+
+
+def limits(**budgets: int) -> Limits:
+    return Limits(today=lambda: datetime(2026, 11, 21, 12, tzinfo=UTC), budgets=budgets)
+
+
+def wanting(claim: int | None, *, current: int | None = 0) -> Sharer:
+    decision = None if claim is None else Decision(replicas=None, why=("",), claim=claim)
+    return Sharer(scaling=scaling(), current=current, decision=decision)
+
+
+def test_a_budget_is_divided_by_what_was_wanted() -> None:
+    found = limits(gpu=8)
+    found.divide([(A, wanting(20)), (B, wanting(2))])
+
+    assert found.of(A, scaling(), current=0) == (Limit(name="budget 'gpu'", ceiling=6),)
+    assert found.of(B, scaling(), current=0) == (Limit(name="budget 'gpu'", ceiling=2),)
+
+
+def test_what_is_not_known_keeps_what_it_has_and_counts() -> None:
+    found = limits(gpu=8)
+    found.divide([(A, wanting(20)), (B, wanting(None, current=5))])
+
+    assert found.of(A, scaling(), current=0)[0].ceiling == 3
+    assert found.of(B, scaling(), current=5)[0].ceiling == 4
+
+
+def test_an_unknown_budget_does_not_let_grow_and_is_named() -> None:
+    found = limits()
+    found.divide([(A, wanting(20))])
+    (limit,) = found.of(A, scaling(), current=3)
+
+    assert limit.ceiling == 3
+    assert "'gpu'" in limit.name
+
+
+def test_schedules_hold_by_the_time_of_day() -> None:
+    noon = {"cron": "0 12 * * *", "duration": "1h", "min": 4}
+    found = limits().of(A, scaling(budget=None, schedules=[noon]), current=0)
+
+    assert [each.floor for each in found] == [4]
