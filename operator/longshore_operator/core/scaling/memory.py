@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from longshore_operator.core.scaling.observation import Observation
 
-ARRIVALS_OVER = 60.0
+ARRIVALS_OVER = 90.0
 """Seconds over which the rate of arrivals is averaged, exponentially."""
 
 Counts = tuple[tuple[float, int], ...]

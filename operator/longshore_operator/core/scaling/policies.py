@@ -45,7 +45,7 @@ class Situation:
     """From a pod's creation until it takes jobs: measured, or a guess before that."""
 
     arrivals: float
-    """Jobs that come in a second, averaged over a minute."""
+    """Jobs that come in a second, averaged over a minute and a half."""
 
 
 @dataclass(frozen=True, slots=True)
