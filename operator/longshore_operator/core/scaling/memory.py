@@ -50,7 +50,7 @@ def recalled(
             at=now,
             finished=finished,
             work=work,
-            rate=held / service,
+            rate=observation.running / service,
             idle_since=now if _is_idle(observation, work) else None,
         )
     since = before.idle_since
