@@ -230,9 +230,6 @@ def _worker(pod: Pod, report: WorkerReport | None) -> Worker:
         name=pod.name,
         state="busy" if report.busy or report.held else "idle",
         held=max(report.held, report.busy),
-        slots=report.slots,
-        busy=report.busy,
-        ready=pod.ready,
         settled=report.succeeded + report.failed + report.dead,
     )
 
