@@ -273,7 +273,7 @@ def test_running_jobs_make_room_as_fast_as_others_come() -> None:
 
 def test_a_heap_of_jobs_forecasts_no_other_once_nothing_comes() -> None:
     observation = seen(workers=idle(5), startup=2.0)
-    heap = remembering(rate=2.0, idle_since=NOW - 25)
+    heap = remembering(rate=2.0, idle_since=NOW - 40)
 
     assert decided(observation, Scaling(max=9), memory=heap).wanted == 0
     assert (decided(observation, Scaling(max=9), memory=remembering(rate=2.0)).wanted or 0) > 0
