@@ -34,8 +34,8 @@ class Order(BaseModel):
     version: Literal[1] = 1
     kind: OrderKind
     id: CordonId
-    """The cordon that is meant; of no meaning to a drain. A worker's report names it, so that nobody
-    takes the word for an old cordon as one for the new."""
+    """The cordon that is meant; of no meaning to a drain. A worker's report names it: its word for
+    an old cordon must not be taken for one about the new."""
 
     lease: float = Field(default=CORDON_LEASE, gt=0, le=3600)
     """Seconds until a cordon ends unless it is ordered again."""
