@@ -13,9 +13,12 @@ from longshore.contract.message import DELIVERY_COUNT
 from longshore.contract.names import REPORTS_EXCHANGE
 from longshore.contract.reports import WorkerReport
 from longshore_operator.api.v1alpha1 import Scaling
-from longshore_operator.app.scaler import _worker
+from longshore_operator.app.record import Record
+from longshore_operator.app.workers import Sight, Workers
 from longshore_operator.core.pods import Pod
-from longshore_operator.core.scaling import Decision, Idleness, Observation, Worker, decide
+from longshore_operator.core.scaling import Decision, Memory, Observation, Worker, decide
+from longshore_operator.core.tally import Tally
+from tests.integration.operator.fakes import Kubernetes
 from tests.integration.worker.workers import Bench, wait_for
 
 pytestmark = pytest.mark.integration
@@ -82,8 +85,8 @@ def test_a_worker_that_is_killed_in_its_grace_loses_no_job(bench: Bench) -> None
 def test_a_busy_worker_is_never_taken_away(bench: Bench) -> None:
     """Case 26. The autoscaler sees an empty queue and removes a pod in the middle of its job.
 
-    Which pod goes is the operator's to say: what this worker reports lets it take away none while
-    the job runs, and all when it is done.
+    Which pod goes is the operator's to say: by what this worker reports it is not chosen while its
+    job runs, and only asked to take no more jobs when it is done.
     """
     channel = bench.broker.channel
     ear = channel.queue_declare("", exclusive=True).method.queue
@@ -93,10 +96,13 @@ def test_a_busy_worker_is_never_taken_away(bench: Bench) -> None:
     bench.wait_lines(1)
     assert bench.ready() == 0
     busy = wait_for(lambda: _report(bench, ear, lambda report: report.busy == 1))
-    assert _decide(busy).replicas == 2
-    assert "1 of 2 workers busy" in _decide(busy).why[-1]
+    decision = _decide(busy)
+    assert decision.wanted == 1
+    assert (decision.cordon, decision.remove) == (("other",), ())
     idle = wait_for(lambda: _report(bench, ear, lambda report: report.succeeded == 1))
-    assert _decide(idle).replicas == 0
+    decision = _decide(idle)
+    assert decision.wanted == 0
+    assert (set(decision.cordon), decision.remove) == ({"other", "pod-7"}, ())
     assert worker.stop() == 0
 
 
@@ -116,15 +122,26 @@ def _report(bench: Bench, ear: str, wanted: Callable[[WorkerReport], bool]) -> W
 
 
 def _decide(report: WorkerReport) -> Decision:
-    """For this worker and one that idles, with no job waiting."""
+    """For this worker and one that idles, with no job waiting, long after the last arrival."""
     pod = Pod(name=report.worker, running=True, ready=True, ending=False)
-    worker = _worker(pod, report)
+    reports = {report.worker: report}
+    sight = Sight(key=("ns", "q"), deployment=None, pods=(pod,), reports=reports, now=100.0)
+    record = Record(uid="uid", tally=Tally(since=0))
+    (worker,) = Workers(cluster=Kubernetes(), new_id=str).observed(sight, record, epoch=100.0)
+    before = Memory(
+        at=99.0,
+        finished=worker.settled,
+        work=worker.held,
+        rate=0.0,
+        idle_since=None if worker.held else 10.0,
+        peaks=((99.0, 0),),
+    )
     return decide(
-        Scaling.model_validate({"idleGrace": "30s"}),
+        Scaling.model_validate({"policy": "backlog", "idleGrace": "30s"}),
         slots=1,
         observation=Observation(
             ready=0, workers=(worker, Worker(name="other", state="idle")), replicas=2
         ),
-        idleness=Idleness(since=0.0, settled=worker.settled),
+        memory=before,
         now=100.0,
     )
