@@ -22,8 +22,8 @@ class OrderKind(StrEnum):
     """Take jobs again."""
 
     DRAIN = "drain"
-    """End, as on SIGTERM: the pod was asked to. Its signal is lost where it comes before the process
-    can hear it, since the kernel keeps such from process 1."""
+    """End, as on SIGTERM: the pod was asked to. The signal itself is lost if it comes before the
+    process can hear it: the kernel keeps such from process 1."""
 
 
 class Order(BaseModel):
@@ -34,8 +34,8 @@ class Order(BaseModel):
     version: Literal[1] = 1
     kind: OrderKind
     id: CordonId
-    """The cordon that is meant; of no meaning to a drain. A worker's report names it, so that nobody takes the word for an
-    old cordon as one for the new."""
+    """The cordon that is meant; of no meaning to a drain. A worker's report names it, so that
+    nobody takes the word for an old cordon as one for the new."""
 
     lease: float = Field(default=CORDON_LEASE, gt=0, le=3600)
     """Seconds until a cordon ends unless it is ordered again."""
