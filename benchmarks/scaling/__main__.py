@@ -24,7 +24,7 @@ RESULTS = ROOT / "benchmarks/results/scaling.json"
 TUNING = (1, 2, 3, 4, 5)
 """Seeds that the constants in `core/scaling` were chosen with."""
 
-HELD_OUT = (101, 102, 103, 104, 105)
+HELD_OUT = (201, 202, 203, 204, 205)
 """Seeds that nothing was chosen with."""
 
 BOOTS = (3.0, 10.0, 40.0)

@@ -6,7 +6,6 @@ a killed job goes back to the head of the queue and runs again from its beginnin
 server and the broker take no time: that is kind to whoever asks them for more.
 """
 
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -170,12 +169,6 @@ class Fleet:
             if pod.state is State.IDLE:
                 self._serve(pod, now)
             self.changes += 1
-
-    def next_arrival(self, now: float) -> float:
-        """When the next job comes, or the trace ends."""
-        arrivals = self.trace.arrivals
-        index = bisect_right(arrivals, now)
-        return arrivals[index] if index < len(arrivals) else self.trace.duration
 
     def _push(self, when: float, kind: int, pod: Pod, job: int = -1) -> None:
         self._serial += 1

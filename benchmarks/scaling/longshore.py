@@ -5,7 +5,7 @@ that old in a cluster. A cordon is obeyed at once and known one look later.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from benchmarks.scaling.fleet import Fleet, Pod, State
 from longshore_operator.api.v1alpha1 import Scaling
@@ -34,16 +34,12 @@ class Longshore:
     _seen_at_change: int = -1
     _known_finished: int = 0
     _refresh_at: float = math.inf
-    _wake: float = field(default=0.0)
 
     def next_look(self, now: float) -> float:
-        """Every second; later only when `_sleep` says so."""
+        """Every second."""
         if not self._is_begun:
             self._is_begun = True
             return self.phase
-        if self._wake > now:
-            wake, self._wake = self._wake, 0.0
-            return wake
         return now + LOOK
 
     def look(self, fleet: Fleet, now: float) -> None:
@@ -67,8 +63,6 @@ class Longshore:
         self._act(decision, fleet, now)
         self._observe(fleet, now)
         self._known_finished = finished
-        if not fleet.pods and not fleet.queue and not self._known and not fleet.busy:
-            self._sleep(fleet, now)
 
     def _act(self, decision: Decision, fleet: Fleet, now: float) -> None:
         pods = fleet.pods
@@ -95,13 +89,6 @@ class Longshore:
             pod.created for pod in fleet.pods.values() if now - pod.created < self.scaling.min_life
         ]
         self._refresh_at = min(young) + self.scaling.min_life if young else math.inf
-
-    def _sleep(self, fleet: Fleet, now: float) -> None:
-        """With no pod and no job every look is the same: the next that differs is the first after
-        the next arrival, and the one before it, so that its memory spans one second as always."""
-        looks = math.floor((fleet.next_arrival(now) - now) / LOOK)
-        if looks > 2 and math.isfinite(looks):
-            self._wake = now + (looks - 1) * LOOK
 
 
 def _service(fleet: Fleet) -> ServiceTimes | None:

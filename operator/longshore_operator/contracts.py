@@ -20,6 +20,7 @@ def check_scaling_policy(policy: Policy, *, scaling: Scaling | None = None) -> N
                 scaling=scaling,
                 ready=ready,
                 held=held,
+                running=held,
                 workers=held,
                 slots=slots,
                 service=service,

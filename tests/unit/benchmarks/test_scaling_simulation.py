@@ -75,21 +75,6 @@ def test_a_job_that_outlives_the_grace_is_killed_and_runs_again() -> None:
     assert measured(fleet, ended=ended).jobs == 1
 
 
-@pytest.mark.parametrize("name", ["sparse", "spike"])
-def test_looks_that_are_left_out_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    trace = traces.ALL[name](Random(7))
-
-    def run() -> list[float]:
-        fleet = Fleet(trace, 10.0, 30.0)
-        fleet.run(Longshore(Scaling(max=100), phase=0.25))
-        return [*fleet.started, *(pod.ended or 0.0 for pod in fleet.all_pods)]
-
-    quick = run()
-    monkeypatch.setattr(Longshore, "_sleep", lambda *_: None)
-
-    assert quick == pytest.approx(run(), abs=1e-6)
-
-
 def test_longshore_kills_nothing_and_ends_at_zero() -> None:
     fleet = Fleet(traces.spike(Random(3)), 10.0, 0.0)
     fleet.run(Longshore(Scaling(max=100), phase=0.5))

@@ -271,6 +271,24 @@ def test_running_jobs_make_room_as_fast_as_others_come() -> None:
     assert decided(observation, scaling).wanted == 8
 
 
+def test_a_heap_of_jobs_forecasts_no_other_once_nothing_comes() -> None:
+    observation = seen(workers=idle(5), startup=2.0)
+    heap = remembering(rate=2.0, idle_since=NOW - 40)
+
+    assert decided(observation, Scaling(max=9), memory=heap).wanted == 0
+    assert (decided(observation, Scaling(max=9), memory=remembering(rate=2.0)).wanted or 0) > 0
+
+
+def test_jobs_that_a_worker_holds_beyond_its_slots_wait() -> None:
+    """Short jobs are fetched ahead; a worker with eight of them is one busy slot."""
+    service = ServiceTimes(count=1_000_000, mean=0.1)
+    fetched = (Worker(name="b", state="busy", held=8, busy=1),)
+
+    decision = decided(seen(workers=fetched, startup=3.0, service=service), Scaling(max=50))
+
+    assert decision.wanted == 1
+
+
 @pytest.mark.parametrize("policy", BUILT_IN)
 def test_built_in_policies_keep_the_contract_of_policies(policy: str) -> None:
     if policy == "fixed":
@@ -434,6 +452,7 @@ def test_more_waiting_jobs_never_want_fewer_workers(
             scaling=Scaling(),
             ready=waiting,
             held=held,
+            running=held,
             workers=held,
             slots=slots,
             service=service,

@@ -83,6 +83,7 @@ def decide(
         scaling=scaling,
         ready=ready,
         held=observation.held,
+        running=observation.running,
         workers=replicas,
         slots=slots,
         service=service,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from longshore_operator.core.scaling.observation import Observation
 
-ARRIVALS_OVER = 60.0
+ARRIVALS_OVER = 90.0
 """Seconds over which the rate of arrivals is averaged, exponentially."""
 
 Counts = tuple[tuple[float, int], ...]
@@ -50,7 +50,7 @@ def recalled(
             at=now,
             finished=finished,
             work=work,
-            rate=held / service,
+            rate=observation.running / service,
             idle_since=now if _is_idle(observation, work) else None,
         )
     since = before.idle_since
@@ -62,7 +62,7 @@ def recalled(
         at=now,
         finished=finished,
         work=work,
-        rate=_rate(before, finished=finished, work=work, now=now),
+        rate=_rate(before, finished=finished, work=work, idle_since=since, now=now),
         idle_since=since,
         peaks=before.peaks,
         added=before.added,
@@ -105,7 +105,9 @@ def _is_idle(observation: Observation, work: int | None) -> bool:
     return all(worker.state in ("idle", "starting") for worker in observation.workers)
 
 
-def _rate(before: Memory, *, finished: int, work: int | None, now: float) -> float:
+def _rate(
+    before: Memory, *, finished: int, work: int | None, idle_since: float | None, now: float
+) -> float:
     elapsed = now - before.at
     if before.work is None or work is None or elapsed <= 0:
         return before.rate
@@ -113,4 +115,8 @@ def _rate(before: Memory, *, finished: int, work: int | None, now: float) -> flo
     # back: no single difference is cut off at 0, only their average.
     arrived = work - before.work + max(0, finished - before.finished)
     share = 1 - math.exp(-elapsed / ARRIVALS_OVER)
-    return max(0.0, before.rate + share * (arrived / elapsed - before.rate))
+    rate = max(0.0, before.rate + share * (arrived / elapsed - before.rate))
+    if idle_since is None or idle_since == now:
+        return rate
+    # In so much time not even one came: what came in a heap before says nothing about now.
+    return min(rate, 1 / (now - idle_since))

@@ -26,7 +26,7 @@ class Worker:
 
     slots: int = 1
     busy: int = 0
-    """Slots with a running job."""
+    """Slots with a running job. 0 while the state is `busy` is: as many as it holds jobs."""
 
     ready: bool = True
     """Kubernetes counts it as ready. Of unready ones it takes any, whatever their cost is."""
@@ -64,6 +64,17 @@ class Observation:
     def held(self) -> int:
         """Jobs that workers are known to hold."""
         return sum([worker.held for worker in self.workers])
+
+    @property
+    def running(self) -> int:
+        """Jobs that run; workers may hold more than they have slots for."""
+        return sum(
+            [
+                worker.busy or min(worker.held, worker.slots)
+                for worker in self.workers
+                if worker.state == "busy"
+            ]
+        )
 
     @property
     def settled(self) -> int:

@@ -30,7 +30,10 @@ class Situation:
     """Jobs that wait in the queue."""
 
     held: int
-    """Jobs that workers hold."""
+    """Jobs that workers hold, those that run and those that wait there for a slot."""
+
+    running: int
+    """Jobs that run."""
 
     workers: int
     """Workers asked of Kubernetes now."""
@@ -45,7 +48,7 @@ class Situation:
     """From a pod's creation until it takes jobs: measured, or a guess before that."""
 
     arrivals: float
-    """Jobs that come in a second, averaged over a minute."""
+    """Jobs that come in a second, averaged over a minute and a half."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +69,20 @@ class Policy(Protocol):
 
 def queue_wait(situation: Situation, /) -> Wanted:
     """So many workers that a job begins within `maxQueueWait`, by Little's law."""
-    ready, held, service = situation.ready, situation.held, situation.service
-    horizon = horizon_of(situation)
-    free_slot = 1 + horizon / service
+    running, horizon = situation.running, horizon_of(situation)
+    waiting = situation.ready + max(0, situation.held - running)
+    begun_by_one = horizon / situation.service
     coming = situation.arrivals * horizon
-    ending = held * horizon / service
-    missing = ready + coming - ending
-    wanted_slots = held + missing / free_slot
+    missing = waiting + coming - running * begun_by_one
+    slots = max(0.0, running + missing / (1 + begun_by_one))
     # Rounded: half a worker is soon made up for, and part of it is a forecast.
-    workers = max(math.floor(wanted_slots / situation.slots + 0.5), int(ready + held > 0))
+    workers = max(math.floor(slots / situation.slots + 0.5), int(waiting + running > 0))
     return Wanted(
         workers,
         (
-            f"in {horizon:.3g} s {ready} waiting + {coming:.1f} coming jobs must begin; {held} "
-            f"running slots begin {ending:.1f}, each free one {free_slot:.2f}: "
-            f"{max(0.0, wanted_slots):.1f} slots, {workers} workers wanted",
+            f"within {horizon:.3g} s {waiting} waiting + {coming:.1f} coming jobs are to begin; "
+            f"{running} running slots begin {running * begun_by_one:.1f}, a free one "
+            f"{1 + begun_by_one:.1f}: {slots:.1f} slots, {workers} workers wanted",
         ),
     )
 

@@ -25,7 +25,9 @@ def chosen(workers: Sequence[Worker], *, surplus: int, removable: int, min_life:
     surplus = max(0, surplus)
     # Kubernetes takes those that have not started before all others, whatever we would choose.
     starting = [worker for worker in workers if worker.state == "starting"][:surplus]
-    cordoned = _youngest_first(worker for worker in workers if worker.cordoned)
+    cordoned = _youngest_first(
+        worker for worker in workers if worker.cordoned and worker.state != "starting"
+    )
     leaving = cordoned[: surplus - len(starting)]
     uncordon = tuple(worker.name for worker in cordoned[len(leaving) :])
     if surplus == 0:
