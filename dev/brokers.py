@@ -50,6 +50,34 @@ def status() -> dict[str, str | None]:
     return {name: _version(series) for name, series in rabbitmq.ALL.items()}
 
 
+def start_command(series: Series) -> list[str | Path]:
+    """What runs a broker of this series in a root of its own, given its `environment`."""
+    return [*_in_own_namespaces(), START_SCRIPT, _root(series)]
+
+
+def environment(series: Series) -> dict[str, str]:
+    """Node name and ports, as the start script takes them."""
+    names = ("amqp", "management", "prometheus", "distribution", "epmd")
+    return {
+        "BROKER_NODE": _node(series)[0],
+        **{f"BROKER_{name.upper()}": str(getattr(series, name)) for name in names},
+    }
+
+
+def ctl(series: Series, *, record: Path) -> list[str]:
+    """What to put before rabbitmqctl's arguments; `record` is where its start is noted."""
+    return [str(CTL_SCRIPT), str(record), *_node(series)]
+
+
+def wait_until_up(series: Series) -> None:
+    """Wait for a broker on the ports of `series`. Raises NotReady."""
+    deadline = time.monotonic() + START_DEADLINE
+    while _version(series) is None:
+        if time.monotonic() > deadline:
+            raise NotReady(f"RabbitMQ on port {series.amqp} is not up in {START_DEADLINE:g} s")
+        time.sleep(0.1)
+
+
 def _start(series: Series) -> None:
     _stop(series)
     if docker.answers():
@@ -58,9 +86,9 @@ def _start(series: Series) -> None:
     packages.require_root("a broker in its own root")
     processes.start(
         _name(series),
-        [*_in_own_namespaces(), START_SCRIPT, _root(series)],
+        start_command(series),
         state=paths.state(),
-        environment=_environment(series),
+        environment=environment(series),
     )
 
 
@@ -125,15 +153,7 @@ def _ctl(series: Series) -> list[str]:
     """What to put before rabbitmqctl's arguments."""
     if docker.answers():
         return ["docker", "exec", _name(series), "rabbitmqctl"]
-    return [str(CTL_SCRIPT), str(paths.state() / f"{_name(series)}.pid"), *_node(series)]
-
-
-def _environment(series: Series) -> dict[str, str]:
-    names = ("amqp", "management", "prometheus", "distribution", "epmd")
-    return {
-        "BROKER_NODE": _node(series)[0],
-        **{f"BROKER_{name.upper()}": str(getattr(series, name)) for name in names},
-    }
+    return ctl(series, record=paths.state() / f"{_name(series)}.pid")
 
 
 def _node(series: Series) -> list[str]:

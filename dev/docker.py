@@ -47,8 +47,17 @@ def save(reference: str, archive: Path) -> None:
     commands.output(["docker", "save", "--output", archive, reference])
 
 
-def run_broker(name: str, *, series: Series, user: str, password: str) -> None:
+def run_broker(
+    name: str,
+    *,
+    series: Series,
+    user: str,
+    password: str,
+    more_ports: Mapping[int, int] | None = None,
+    volumes: Mapping[Path, str] | None = None,
+) -> None:
     ports = {5672: series.amqp, 15672: series.management, 15692: series.prometheus}
+    ports |= more_ports or {}
     command = ["docker", "run", "--detach", "--name", name, "--hostname", name]
     command += ["--tmpfs", "/var/lib/rabbitmq/mnesia"]
     command += [
@@ -59,6 +68,8 @@ def run_broker(name: str, *, series: Series, user: str, password: str) -> None:
     ]
     for inside, outside in ports.items():
         command += ["--publish", f"127.0.0.1:{outside}:{inside}"]
+    for source, target in (volumes or {}).items():
+        command += ["--volume", f"{source}:{target}:ro"]
     commands.run_long(f"docker run {name}", [*command, series.official_image])
 
 

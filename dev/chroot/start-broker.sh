@@ -25,6 +25,12 @@ management.tcp.port = $BROKER_MANAGEMENT
 prometheus.tcp.ip = 127.0.0.1
 prometheus.tcp.port = $BROKER_PROMETHEUS
 CONF
+# A private broker brings more of its own: certificates, and the lines that name them.
+if [ -n "${BROKER_FILES:-}" ]; then
+  cp -r "$BROKER_FILES" "$root/run/rabbitmq/files"
+  chown -R 999:999 "$root/run/rabbitmq/files"
+  cat "$root/run/rabbitmq/files/more.conf" >> "$root/run/rabbitmq/host.conf"
+fi
 
 exec chroot --userspec=999:999 "$root" /usr/bin/env -i \
   PATH=/usr/lib/rabbitmq/bin:/usr/bin:/bin \

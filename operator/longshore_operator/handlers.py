@@ -38,6 +38,7 @@ def register(registry: kopf.OperatorRegistry) -> None:
     kopf.index(GROUP, VERSION, "brokers", registry=registry)(brokers)
     kopf.index("apps", "v1", "deployments", labels=OURS, registry=registry)(deployments)
     kopf.index("", "v1", "pods", labels=OURS, registry=registry)(pods)
+    kopf.index("", "v1", "namespaces", registry=registry)(namespaces)
     kopf.on.event(GROUP, VERSION, "taskqueues", registry=registry)(wake)
     kopf.on.event(GROUP, VERSION, "brokers", registry=registry)(wake)
     kopf.on.delete(GROUP, VERSION, "taskqueues", registry=registry)(delete)
@@ -53,6 +54,7 @@ async def share_indices(memo: Wiring, **kwargs: Any) -> None:
     world = memo.world
     world.queues, world.registered = kwargs["task_queues"], kwargs["brokers"]
     world.deployments, world.all_pods = kwargs["deployments"], kwargs["pods"]
+    world.namespaces = kwargs["namespaces"]
 
 
 async def probe(memo: Wiring, **_: Any) -> str:
@@ -82,6 +84,11 @@ async def deployments(body: kopf.Body, **_: Any) -> dict[Key, objects.Deployment
 async def pods(body: kopf.Body, **_: Any) -> dict[Key, Pod]:
     """Workers' pods by their TaskQueue."""
     return {_key(body): pod(body)}
+
+
+async def namespaces(body: kopf.Body, **_: Any) -> dict[str, dict[str, str]]:
+    """Labels of namespaces, by name."""
+    return {body["metadata"]["name"]: dict(body["metadata"].get("labels") or {})}
 
 
 async def wake(memo: Wiring, **_: Any) -> None:

@@ -157,6 +157,22 @@ def test_the_service_leads_to_the_operators_port_for_explain(render: Render) -> 
     assert {"name": "LONGSHORE_HTTP_PORT", "value": "8081"} in container["env"]
 
 
+def test_tls_and_who_may_use_it_are_passed_on(render: Render) -> None:
+    rendered = render(
+        OWN,
+        "broker.tls.caSecretRef.name=ca",
+        "broker.tls.caSecretRef.namespace=mq",
+        "broker.createVhost=false",
+        "broker.allowedNamespaces.matchLabels.team=media",
+    )
+
+    spec = rendered.one("Broker")["spec"]
+    BrokerSpec.model_validate(spec, extra="forbid")
+    assert spec["tls"] == {"caSecretRef": {"name": "ca", "namespace": "mq"}}
+    assert spec["createVhost"] is False
+    assert spec["allowedNamespaces"] == {"matchLabels": {"team": "media"}}
+
+
 def test_no_broker_is_made_when_none_is_wanted(render: Render) -> None:
     assert "Broker" not in render("broker.create=false").kinds()
 

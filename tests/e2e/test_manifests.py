@@ -50,6 +50,13 @@ BAD = {
         {"deletionPolicy": "Whatever"},
         ["spec.deletionPolicy", "RetainIfNotEmpty"],
     ),
+    "classic_of_its_own": ({"queue": {"type": "Classic"}}, ["queue.type Classic", "queue.name"]),
+    "drop_head_of_no_end": ({"queue": {"overflow": "DropHead"}}, ["DropHead", "queue.maxLength"]),
+    "deliveries_below_attempts": (
+        {"queue": {"deliveryLimit": 3}, "retry": {"maxAttempts": 4}},
+        ["queue.deliveryLimit", "retry.maxAttempts"],
+    ),
+    "odd_queue_name": ({"queue": {"name": "a\nb"}}, ["spec.queue.name"]),
     "max_age_before_any_retry": (
         {"retry": {"initialDelay": "10s", "maxAge": "10s"}},
         ["spec.retry", "initialDelay (10s)", "maxAge (10s)", "maxAttempts to 1"],
@@ -105,3 +112,30 @@ def test_a_command_needs_no_handlers(server: Tenant) -> None:
 
     assert spec["worker"]["command"] == ["/app/convert", "--fast"]
     assert spec["worker"]["prefetch"] == 4
+
+
+CHANGED = {
+    "type": (
+        {"queue": {"name": "orders", "type": "Classic"}},
+        {"queue": {"name": "orders", "type": "Quorum"}},
+        ["spec.queue.type", "cannot be changed", "make a new TaskQueue"],
+    ),
+    "name": (
+        {"queue": {"name": "orders"}},
+        {"queue": {"name": "invoices"}},
+        ["spec.queue", "queue.name cannot be changed", "make a new TaskQueue"],
+    ),
+    "name added": ({}, {"queue": {"name": "orders"}}, ["queue.name cannot be changed"]),
+    "name removed": ({"queue": {"name": "orders"}}, {}, ["queue.name cannot be changed"]),
+}
+
+
+@pytest.mark.parametrize("case", CHANGED)
+def test_what_cannot_change_is_refused_with_advice(tenant: Tenant, case: str) -> None:
+    before, after, words = CHANGED[case]
+    tenant.apply(broker={"name": "nowhere"}, **before)
+
+    with pytest.raises(CommandFailed) as refused:
+        tenant.apply(broker={"name": "nowhere"}, **after)
+
+    assert [word for word in words if word not in str(refused.value)] == []

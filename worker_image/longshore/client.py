@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from longshore import submission
 from longshore.contract.message import TRACEPARENT
-from longshore.contract.names import AMQP_URL_ENV
+from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV
 from longshore.errors import InvalidAddress
 from longshore.publisher import Publisher
 from longshore.submission import Handler, Span
@@ -37,11 +37,15 @@ class Client:
         url: str,
         *,
         timeout: Span = DEFAULT_TIMEOUT,
+        authority: str | None = None,
         trace_headers: TraceHeaders | None = None,
         now: Callable[[], float] = time.time,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         """`url` is `amqp://user:password@host:port/vhost`, or `amqps://…` for TLS.
+
+        `authority` is the certificate authority to trust with TLS, in PEM form; the system's are
+        when it is absent.
 
         `trace_headers` is asked at each job for the headers that carry the current trace, such as
         `longshore.integrations.opentelemetry.trace_headers`; without it, jobs carry a trace only
@@ -49,7 +53,7 @@ class Client:
 
         Raises InvalidAddress.
         """
-        self._publisher = Publisher(url)
+        self._publisher = Publisher(url, authority=authority)
         self._timeout = submission.seconds("timeout", timeout)
         self._trace_headers = trace_headers
         self._now = now
@@ -63,13 +67,21 @@ class Client:
         timeout: Span = DEFAULT_TIMEOUT,
         trace_headers: TraceHeaders | None = None,
     ) -> Self:
-        """A Client for the address in `LONGSHORE_AMQP_URL`, a key of each producer's Secret."""
+        """A Client for the address in `LONGSHORE_AMQP_URL`, a key of each producer's Secret.
+
+        With TLS, `LONGSHORE_AMQP_CA` is the certificate authority, a key of the same Secret.
+        """
         url = environment.get(AMQP_URL_ENV)
         if not url:
             raise InvalidAddress(
                 f"{AMQP_URL_ENV} is not set; take it from the Secret NAME-producer of a TaskQueue"
             )
-        return cls(url, timeout=timeout, trace_headers=trace_headers)
+        return cls(
+            url,
+            timeout=timeout,
+            authority=environment.get(AMQP_CA_ENV),
+            trace_headers=trace_headers,
+        )
 
     def enqueue(
         self,

@@ -8,6 +8,7 @@ import time
 
 import pika
 
+from longshore.address import parameters
 from longshore.errors import BrokerUnavailable, InvalidAddress
 from longshore.link import Link, LinkLost, Publication
 
@@ -19,8 +20,8 @@ class Publisher:
     corrupt both streams.
     """
 
-    def __init__(self, url: str) -> None:
-        self._parameters = _parameters(url)
+    def __init__(self, url: str, *, authority: str | None = None) -> None:
+        self._parameters = _parameters(url, authority)
         self._lock = threading.Lock()
         self._link: Link | None = None
         self._process = os.getpid()
@@ -64,7 +65,7 @@ class Publisher:
         return self._link
 
 
-def _parameters(url: str) -> pika.URLParameters:
+def _parameters(url: str, authority: str | None) -> pika.URLParameters:
     if not url.startswith(("amqp://", "amqps://")):
         # Not repeated whole: it may hold a password.
         raise InvalidAddress(
@@ -72,6 +73,6 @@ def _parameters(url: str) -> pika.URLParameters:
             "it looks like amqp://user:password@host:5672/vhost"
         )
     try:
-        return pika.URLParameters(url)
-    except (ValueError, TypeError, AttributeError, IndexError) as error:
-        raise InvalidAddress(f"the address of RabbitMQ cannot be read: {error}") from None
+        return parameters(url, authority=authority)
+    except ValueError as error:
+        raise InvalidAddress(f"the address of RabbitMQ: {error}") from None

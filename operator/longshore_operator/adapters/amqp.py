@@ -6,8 +6,11 @@ from typing import Any
 
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError
 
+from longshore_operator.adapters import tls
+from longshore_operator.core.credentials import Address
 from longshore_operator.errors import Transient
 
 OPEN_TIMEOUT = 10.0
@@ -78,9 +81,13 @@ class Channel:
             _fail(self._waiting, error)
 
 
-async def connect(url: str, *, name: str, heartbeat: float) -> Connection:
-    """Open a connection that RabbitMQ lists as `name`. Raises Transient."""
-    parameters = pika.URLParameters(url)
+async def connect(address: Address, *, name: str, heartbeat: float) -> Connection:
+    """Open a connection that RabbitMQ lists as `name`. Raises Transient or Invalid."""
+    parameters = pika.URLParameters(
+        address.amqp_url(username=address.username, password=address.password)
+    )
+    if address.tls:
+        parameters.ssl_options = pika.SSLOptions(tls.context(address.tls))
     parameters.client_properties = {"connection_name": name}
     parameters.heartbeat = round(heartbeat)
     parameters.socket_timeout = parameters.stack_timeout = OPEN_TIMEOUT
@@ -95,10 +102,11 @@ async def connect(url: str, *, name: str, heartbeat: float) -> Connection:
     )
     try:
         return Connection(await _within(opened, what=f"connect to {parameters.host}"))
-    except AMQPError as error:
-        raise Transient(
-            f"AMQP at {parameters.host}:{parameters.port}: {_in_words(error)}", reason="Unreachable"
-        ) from error
+    except (AMQPError, AMQPConnectorException) as error:
+        where = f"AMQP at {parameters.host}:{parameters.port}"
+        found = tls.trouble(error, address=address, where=where)
+        unreachable = Transient(f"{where}: {_in_words(error)}", reason="Unreachable")
+        raise found or unreachable from error
 
 
 def _settle(future: "asyncio.Future[Any]") -> Callable[[Any], None]:
@@ -122,6 +130,5 @@ async def _within(future: "asyncio.Future[Any]", *, what: str) -> Any:
 
 
 def _in_words(error: BaseException) -> str:
-    # pika wraps causes in args instead of chaining them.
-    parts = [part for part in getattr(error, "args", ()) if isinstance(part, BaseException)]
-    return "; ".join(map(_in_words, parts)) or f"{type(error).__name__}: {error}"
+    deepest = tls.causes(error)[-1]
+    return f"{type(deepest).__name__}: {deepest}"

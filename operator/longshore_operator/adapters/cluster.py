@@ -155,18 +155,19 @@ class Cluster:
         type: Literal["Normal", "Warning"],
         reason: str,
         message: str,
+        kind: Literal["TaskQueue", "Broker"] = "TaskQueue",
     ) -> None:
-        """An Event about a TaskQueue. Never raises."""
+        """An Event about a TaskQueue or Broker. Never raises."""
         now = self._now()
         body = {
             "metadata": {"name": f"{name}.{uuid.uuid4().hex[:16]}", "namespace": namespace},
             "involvedObject": {
                 "apiVersion": API_VERSION,
-                "kind": "TaskQueue",
-                "namespace": namespace,
+                "kind": kind,
                 "name": name,
                 "uid": uid,
-            },
+            }
+            | ({"namespace": namespace} if kind == "TaskQueue" else {}),
             "type": type,
             "reason": reason,
             "message": message[:1024],

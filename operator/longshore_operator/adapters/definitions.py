@@ -26,7 +26,7 @@ def topology_definitions(topology: Topology, *, vhost: str) -> Definitions:
                 "vhost": vhost,
                 "name": policy.name,
                 "pattern": policy.pattern,
-                "apply-to": "quorum_queues",
+                "apply-to": policy.apply_to,
                 "priority": policy.priority,
                 "definition": dict(policy.definition),
             }

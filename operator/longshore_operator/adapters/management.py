@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import httpx
 
+from longshore_operator.adapters import tls
 from longshore_operator.adapters.definitions import (
     Definitions,
     Importer,
@@ -14,9 +15,10 @@ from longshore_operator.adapters.definitions import (
     user_definitions,
 )
 from longshore_operator.core.credentials import Address, hash_password
-from longshore_operator.core.inventory import Inventory
+from longshore_operator.core.inventory import Inventory, QueueState
 from longshore_operator.core.permissions import Keys, Permissions, User
-from longshore_operator.core.topology import Binding, Exchange, Policy, Queue, Topology
+from longshore_operator.core.policies import Policy
+from longshore_operator.core.topology import Binding, Exchange, Queue, Topology
 from longshore_operator.errors import Invalid, OperatorError, Transient
 
 TIMEOUT = 20.0
@@ -27,12 +29,16 @@ class Management:
     """One vhost, seen by its administrator."""
 
     def __init__(self, address: Address) -> None:
+        self._address = address
         self._vhost = address.vhost
         self._me = address.username
         self._client = httpx.AsyncClient(
             base_url=f"{address.management_url}/api/",
             auth=(address.username, address.password),
             timeout=TIMEOUT,
+            verify=tls.context(address.tls),
+            # A proxy of the environment would hear the administrator's password.
+            trust_env=False,
             limits=httpx.Limits(max_connections=8),
         )
         self._importer = Importer(self._import)
@@ -45,9 +51,29 @@ class Management:
         """RabbitMQ's version."""
         return str((await self._get("overview", "?disable_stats=true"))["rabbitmq_version"])
 
+    async def ensure_administrator(self) -> None:
+        """Raises Invalid where our user may read but not make users, which takes this tag."""
+        tags = (await self._get("whoami"))["tags"]
+        if "administrator" not in tags:
+            raise Invalid(
+                f"user {self._me!r} is no administrator of RabbitMQ at {self._client.base_url} "
+                f"(its tags: {', '.join(tags) or 'none'}); give it the tag administrator, or name "
+                "another Secret in spec.secretRef",
+                reason="NotAdministrator",
+            )
+
     async def ensure_vhost(self) -> None:
-        """Make the vhost if it is missing, with all rights in it for the administrator."""
+        """See that the vhost is there, with all rights in it for the administrator.
+
+        Raises Invalid where it is missing and must not be made.
+        """
         if not await self._exists("vhosts", self._vhost):
+            if not self._address.create_vhost:
+                raise Invalid(
+                    f"RabbitMQ has no virtual host {self._vhost!r} and spec.createVhost is false; "
+                    "make it, or name another in spec.vhost of a new Broker",
+                    reason="VhostNotFound",
+                )
             await self._write("PUT", "vhosts", self._vhost, body={})
         if not await self._exists("permissions", self._vhost, self._me):
             everything = {"configure": ".*", "write": ".*", "read": ".*"}
@@ -69,6 +95,7 @@ class Management:
             queues={item["name"]: _queue(item) for item in queues},
             bindings={_binding(item) for item in bindings},
             policies={item["name"]: _policy(item) for item in policies},
+            states={item["name"]: _state(item) for item in queues},
             password_hashes={item["name"]: item.get("password_hash", "") for item in users},
             permissions={item["user"]: _permissions(item) for item in permissions},
         )
@@ -199,12 +226,14 @@ class Management:
         except RuntimeError as error:
             raise Transient("the session was closed meanwhile", reason="Connecting") from error
         except httpx.TransportError as error:
-            raise Transient(
-                f"{self._client.base_url}: {error or type(error).__name__}", reason="Unreachable"
-            ) from error
+            where = str(self._client.base_url)
+            found = tls.trouble(error, address=self._address, where=where)
+            text = f"{where}: {error or type(error).__name__}"
+            raise found or Transient(text, reason="Unreachable") from error
         if response.status_code == httpx.codes.UNAUTHORIZED:
             raise Transient(
-                f"RabbitMQ at {self._client.base_url} refuses user {self._me!r} or its password",
+                f"RabbitMQ at {self._client.base_url} refuses user {self._me!r}: no such user, "
+                "another password, or no tag that lets it use the management API",
                 reason="AuthenticationFailed",
             )
         return response
@@ -239,6 +268,17 @@ def _queue(item: Mapping[str, Any]) -> Queue:
     return Queue(name=item["name"], arguments=arguments)
 
 
+def _state(item: Mapping[str, Any]) -> QueueState:
+    return QueueState(
+        type=item.get("type", "classic"),
+        is_durable=bool(item.get("durable")) and not item.get("exclusive"),
+        is_auto_deleted=bool(item.get("auto_delete")),
+        arguments=dict(item.get("arguments", {})),
+        policy=item.get("policy") or None,
+        messages=item.get("messages", 0),
+    )
+
+
 def _binding(item: Mapping[str, Any]) -> Binding:
     return Binding(
         source=item["source"],
@@ -258,13 +298,14 @@ def _policy(item: Mapping[str, Any]) -> Policy:
         pattern=item["pattern"],
         priority=item["priority"],
         definition=item["definition"],
+        apply_to=item["apply-to"],
     )
 
 
 def _policy_body(policy: Policy) -> dict[str, Any]:
     return {
         "pattern": policy.pattern,
-        "apply-to": "quorum_queues",
+        "apply-to": policy.apply_to,
         "priority": policy.priority,
         "definition": dict(policy.definition),
     }

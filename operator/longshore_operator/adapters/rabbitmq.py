@@ -1,13 +1,19 @@
 """One open RabbitMQ: management, depths, worker reports."""
 
+import asyncio
 import time
 
-from longshore_operator.adapters.amqp import Connection
+from longshore.contract.features import features_of
+from longshore_operator.adapters.amqp import OPEN_TIMEOUT, Connection
 from longshore_operator.adapters.amqp import connect as connect_amqp
 from longshore_operator.adapters.depths import Depths
 from longshore_operator.adapters.fleet import Fleet
 from longshore_operator.adapters.management import Management
 from longshore_operator.core.credentials import Address
+from longshore_operator.errors import Invalid, Transient
+
+NAME = "longshore-operator"
+"""What RabbitMQ lists our connection as."""
 
 
 class RabbitMQ:
@@ -40,15 +46,18 @@ class RabbitMQ:
 
 
 async def connect(address: Address, /, *, heartbeat: float) -> RabbitMQ:
-    """Open a link and make the vhost if it is missing. Raises Transient or Invalid."""
+    """Open a link and make the vhost if it is missing. Raises Transient or Invalid.
+
+    Nothing is written before everything that can be wrong with the address was looked at.
+    """
     management = Management(address)
     try:
-        version = await management.version()
+        version = await _version(management, address)
+        await management.ensure_administrator()
         await management.ensure_vhost()
-        url = address.amqp_url(username=address.username, password=address.password)
-        connection = await connect_amqp(url, name="longshore-operator", heartbeat=heartbeat)
+        connection = await connect_amqp(address, name=NAME, heartbeat=heartbeat)
         try:
-            orders = await connect_amqp(url, name="longshore-operator orders", heartbeat=heartbeat)
+            orders = await connect_amqp(address, name=f"{NAME} orders", heartbeat=heartbeat)
         except BaseException:
             await connection.close()
             raise
@@ -56,3 +65,30 @@ async def connect(address: Address, /, *, heartbeat: float) -> RabbitMQ:
         await management.close()
         raise
     return RabbitMQ(management=management, connection=connection, orders=orders, version=version)
+
+
+async def _version(management: Management, address: Address) -> str:
+    try:
+        version = await management.version()
+        features_of(version)
+    except ValueError as error:
+        raise Invalid(str(error), reason="VersionUnsupported") from error
+    except Transient as error:
+        if error.reason == "Unreachable" and await _listens(address):
+            raise Transient(
+                f"{error}; but AMQP at {address.host}:{address.port} answers: is the plugin "
+                "rabbitmq_management enabled, and spec.managementURL right?",
+                reason="ManagementUnreachable",
+            ) from error
+        raise
+    return version
+
+
+async def _listens(address: Address) -> bool:
+    try:
+        async with asyncio.timeout(OPEN_TIMEOUT):
+            _, writer = await asyncio.open_connection(address.host, address.port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True

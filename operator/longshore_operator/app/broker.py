@@ -12,10 +12,12 @@ from longshore_operator.api.v1alpha1 import BrokerSpec
 from longshore_operator.core.credentials import Address
 from longshore_operator.core.inventory import Inventory
 from longshore_operator.core.permissions import User
+from longshore_operator.core.pods import Trouble
 from longshore_operator.core.topology import Binding, Topology
 
-INVENTORY_AGE = 10.0
-"""Seconds for which a bulk reading is trusted; so long may a change by hand go unseen."""
+INVENTORY_AGE = 6.0
+"""Seconds for which a bulk reading is trusted; so long may a change by hand go unseen, and within
+10 s it is repaired."""
 
 MAX_FAILED_PATROLS = 2
 """Patrols that may fail in a row before the session is opened anew."""
@@ -89,6 +91,9 @@ class Session:
     features: Features
     link: Link
     clock: Callable[[], float]
+    policy: Trouble | None = None
+    """A policy of somebody else's that is in force for the queues that all TaskQueues share."""
+
     _failed_patrols: int = 0
     _inventory: Inventory | None = None
     _read_at: float = 0.0

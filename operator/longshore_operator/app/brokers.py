@@ -2,27 +2,36 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from longshore.contract.features import features_of
-from longshore_operator.api.v1alpha1 import BrokerStatus
+from longshore_operator.api.v1alpha1 import BrokerSpec, BrokerStatus, SecretReference
 from longshore_operator.app.broker import Link, Session
 from longshore_operator.app.cluster import Cluster
 from longshore_operator.app.objects import BrokerObject
-from longshore_operator.app.reconcile import declare
+from longshore_operator.app.reconcile import declare, refuse_foreign_policies
 from longshore_operator.app.world import World
 from longshore_operator.core.credentials import Address, address
 from longshore_operator.core.pods import Trouble
-from longshore_operator.core.status import broker_condition, broker_features, merge_patch, stamped
+from longshore_operator.core.status import (
+    broker_condition,
+    broker_features,
+    merge_patch,
+    policy_condition,
+    stamped,
+)
 from longshore_operator.core.topology import vhost_topology
-from longshore_operator.errors import Invalid, OperatorError, Transient
+from longshore_operator.errors import OperatorError, Transient
 
 logger = logging.getLogger(__name__)
 
 SLOWEST_RETRY = 3.0
 """Seconds between attempts on a Broker that does not answer, at most, before jitter."""
+
+SECRET_AGE = 10.0
+"""Seconds after which a Broker's Secrets are looked at again."""
 
 CONNECTING = Trouble(reason="Connecting", message="the operator is connecting to the Broker")
 
@@ -114,39 +123,61 @@ class Brokers:
         self._troubles.pop(name, None)
 
     async def _until_void(self, name: str, session: Session) -> None:
-        """Wait until the session is void, or the Broker changed or gone."""
+        """Wait until the session is void, or the Broker changed or gone, or its Secret changed."""
+        looked_at = self.clock()
         while True:
             broker = self.world.broker(name)
             if session.is_void or broker is None or broker.spec != session.spec:
                 return
+            if self.clock() - looked_at > SECRET_AGE:
+                looked_at = self.clock()
+                if await self._is_readdressed(session):
+                    logger.info("broker_readdressed", extra={"broker": name})
+                    return
             await asyncio.sleep(0.5)
 
+    async def _is_readdressed(self, session: Session) -> bool:
+        """Whether the Secrets say something else now. Where they say nothing, what works stays."""
+        try:
+            return await self._address(session.spec) != session.address
+        except OperatorError:
+            return False
+
     async def _open(self, broker: BrokerObject) -> Session:
-        # Read anew each time, so that a rotated password is picked up.
-        reference = broker.spec.secret_ref
-        secret = await self.cluster.secret(namespace=reference.namespace, name=reference.name)
-        if secret is None:
-            raise Transient(
-                f"there is no Secret {reference.namespace}/{reference.name}, which "
-                "spec.secretRef names",
-                reason="SecretNotFound",
-            )
-        where = address(broker.spec, secret.data)
+        where = await self._address(broker.spec)
         link = await self.connect(where, heartbeat=broker.spec.heartbeat)
         try:
-            try:
-                features = features_of(link.version)
-            except ValueError as error:
-                raise Invalid(str(error), reason="VersionUnsupported") from error
             session = Session(
-                spec=broker.spec, address=where, features=features, link=link, clock=self.clock
+                spec=broker.spec,
+                address=where,
+                features=features_of(link.version),
+                link=link,
+                clock=self.clock,
             )
+            await refuse_foreign_policies(vhost_topology(), session=session, known=None)
             await declare(vhost_topology(), session=session)
             await link.listen()
         except BaseException:
             await link.close()
             raise
         return session
+
+    async def _address(self, spec: BrokerSpec) -> Address:
+        """The address as spec and Secrets give it now."""
+        secret = await self._secret(spec.secret_ref, field="spec.secretRef")
+        authority = None
+        if spec.tls and spec.tls.ca_secret_ref:
+            authority = await self._secret(spec.tls.ca_secret_ref, field="spec.tls.caSecretRef")
+        return address(spec, secret, authority=authority)
+
+    async def _secret(self, reference: SecretReference, *, field: str) -> Mapping[str, str]:
+        secret = await self.cluster.secret(namespace=reference.namespace, name=reference.name)
+        if secret is None:
+            raise Transient(
+                f"there is no Secret {reference.namespace}/{reference.name}, which {field} names",
+                reason="SecretNotFound",
+            )
+        return secret.data
 
     async def _write_statuses(self) -> None:
         for broker in self.world.brokers():
@@ -171,7 +202,10 @@ class Brokers:
         return BrokerStatus(
             observed_generation=broker.generation,
             conditions=stamped(
-                [broker_condition(trouble, version=version)],
+                [
+                    broker_condition(trouble, version=version),
+                    *([policy_condition(session.policy)] if session else []),
+                ],
                 generation=broker.generation,
                 before=before.conditions,
                 now=self.now(),

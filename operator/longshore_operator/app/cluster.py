@@ -61,6 +61,7 @@ class Cluster(Protocol):
         type: Literal["Normal", "Warning"],
         reason: str,
         message: str,
+        kind: Literal["TaskQueue", "Broker"] = "TaskQueue",
     ) -> None:
-        """An Event about a TaskQueue. Never raises: an event is a courtesy."""
+        """An Event about a TaskQueue or Broker. Never raises: an event is a courtesy."""
         ...

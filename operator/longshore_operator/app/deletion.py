@@ -5,16 +5,18 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from longshore.contract.names import dead_queue_name, worker_name
+from longshore.contract.names import LOST, dead_queue_name, worker_name
 from longshore_operator.api.v1alpha1 import DeletionPolicy, TaskQueueSpec
 from longshore_operator.app.broker import Session
 from longshore_operator.app.brokers import CONNECTING, Brokers
+from longshore_operator.app.claims import rival
 from longshore_operator.app.cluster import Cluster
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.record import Record, Records
 from longshore_operator.app.world import Key, World
 from longshore_operator.core.permissions import ROLES, user_name
-from longshore_operator.core.topology import Topology, entry_bindings, own_policy_name
+from longshore_operator.core.policies import own_policy_name
+from longshore_operator.core.topology import Queue, Topology, entry_bindings
 from longshore_operator.core.workload import timeouts
 from longshore_operator.errors import OperatorError, Transient
 
@@ -64,7 +66,7 @@ class Deletion:
             await self._tell(
                 task_queue,
                 reason="QueueAbandoned",
-                message=f"deleted without its Broker ({error}): queue {task_queue.owner.queue} and "
+                message=f"deleted without its Broker ({error}): queue {task_queue.source} and "
                 "its users may still be in RabbitMQ",
             )
 
@@ -110,34 +112,87 @@ class Deletion:
     async def _delete_queues(
         self, task_queue: TaskQueueObject, spec: TaskQueueSpec, *, session: Session
     ) -> None:
-        queue, management = task_queue.owner.queue, session.management
-        policy = spec.deletion_policy
-        if policy is DeletionPolicy.RETAIN:
-            await self._tell(task_queue, reason="QueueRetained", message=f"queue {queue} stays")
-            return
-        if policy is DeletionPolicy.RETAIN_IF_NOT_EMPTY and not await self._is_empty(
-            queue, session=session
-        ):
+        if why := await self._is_not_ours(task_queue, session=session):
+            await self._tell(task_queue, reason="QueueRetained", message=why)
+        elif spec.deletion_policy is DeletionPolicy.DELETE:
+            await self._remove(task_queue, session=session)
+            await self._remove_dead(task_queue, session=session)
+        elif spec.queue.name:
+            await self._give_back(task_queue, session=session)
+            await self._remove_dead_if_empty(task_queue, spec, session=session)
+        elif spec.deletion_policy is DeletionPolicy.RETAIN:
+            message = f"queue {task_queue.source} stays"
+            await self._tell(task_queue, reason="QueueRetained", message=message)
+        elif await self._is_empty(task_queue.source, session=session):
+            await self._tell_of_delayed(task_queue, session=session)
+            await self._remove(task_queue, session=session)
+            await self._remove_dead_if_empty(task_queue, spec, session=session)
+        else:
             # An attempt that was cut short may have left it closed.
-            await management.apply(Topology(bindings=entry_bindings(queue)))
+            ways = entry_bindings(task_queue.source)
+            await session.management.apply(Topology(bindings=ways))
             await self._tell(
                 task_queue,
                 reason="QueueRetained",
-                message=f"queue {queue} holds jobs and stays, with its dead letters; "
+                message=f"queue {task_queue.source} holds jobs and stays, with its dead letters; "
                 "a TaskQueue of this name takes it up again",
             )
-            return
-        for binding in entry_bindings(queue):
-            await management.unbind(binding)
-        await management.delete_queue(queue)
+
+    async def _is_not_ours(self, task_queue: TaskQueueObject, *, session: Session) -> str | None:
+        """Why nothing of the queues may be touched; None where they are this TaskQueue's."""
+        if (other := rival(task_queue, world=self.world)) is not None:
+            owner = other.owner
+            return f"queue {task_queue.source} is TaskQueue {owner.namespace}/{owner.name}'s"
+        session.doubt()
+        inventory, name = await session.inventory(), task_queue.source
+        if task_queue.spec and task_queue.spec.queue.name:
+            # Only our bindings show that it was ever taken over: the wish to may have been refused.
+            if not inventory.bindings & set(entry_bindings(task_queue.owner.queue, source=name)):
+                return f"queue {name} was not taken over and stays"
+        elif inventory.queues.get(name) not in (None, Queue(name=name)):
+            return f"queue {name} was made by somebody else and stays"
+        return None
+
+    async def _remove(self, task_queue: TaskQueueObject, *, session: Session) -> None:
+        queue, source, management = task_queue.owner.queue, task_queue.source, session.management
+        await management.delete_queue(source)  # its bindings go with it
         await management.delete_policy(own_policy_name(queue))
-        dead = dead_queue_name(queue)
-        if policy is DeletionPolicy.DELETE or not await management.jobs_in(dead):
-            await management.delete_queue(dead)
-            await management.delete_policy(own_policy_name(dead))
-        else:
+
+    async def _remove_dead(self, task_queue: TaskQueueObject, *, session: Session) -> None:
+        dead = dead_queue_name(task_queue.owner.queue)
+        await session.management.delete_queue(dead)
+        await session.management.delete_policy(own_policy_name(dead))
+
+    async def _remove_dead_if_empty(
+        self, task_queue: TaskQueueObject, spec: TaskQueueSpec, *, session: Session
+    ) -> None:
+        dead = dead_queue_name(task_queue.owner.queue)
+        if spec.deletion_policy is DeletionPolicy.RETAIN:
+            return
+        if await session.management.jobs_in(dead):
             message = f"queue {dead} holds dead letters and stays until they expire"
             await self._tell(task_queue, reason="QueueRetained", message=message)
+        else:
+            await self._remove_dead(task_queue, session=session)
+
+    async def _give_back(self, task_queue: TaskQueueObject, *, session: Session) -> None:
+        """Leave a queue that was taken over as it was found, with the jobs that are in it now."""
+        queue, source = task_queue.owner.queue, task_queue.source
+        for binding in entry_bindings(queue, source=source):
+            await session.management.unbind(binding)
+        await session.management.delete_policy(own_policy_name(queue))
+        message = f"queue {source} had been taken over and stays, without Longshore's policy"
+        await self._tell(task_queue, reason="QueueRetained", message=message)
+
+    async def _tell_of_delayed(self, task_queue: TaskQueueObject, *, session: Session) -> None:
+        session.doubt()
+        if delayed := (await session.inventory()).delayed():
+            await self._tell(
+                task_queue,
+                reason="DelayedJobsUnknown",
+                message=f"{delayed} delayed jobs of all queues together are under way; RabbitMQ "
+                f"does not tell whose: those for {task_queue.source} will end in queue {LOST}",
+            )
 
     async def _is_empty(self, queue: str, *, session: Session) -> bool:
         """Whether a queue holds no job. It is closed to new ones then."""

@@ -15,6 +15,8 @@ from longshore_operator.api.v1alpha1 import (
 )
 from longshore_operator.core.workload import Owner
 
+ROTATE_ANNOTATION = f"{GROUP}/rotate-credentials"
+
 FINALIZER = f"{GROUP}/finalizer"
 
 
@@ -34,6 +36,16 @@ class TaskQueueObject:
 
     status: TaskQueueStatus
     raw_status: Mapping[str, Any] = field(repr=False)
+    created: str = ""
+    """When it was made, RFC 3339."""
+
+    rotation: str = ""
+    """Value of `longshore.dev/rotate-credentials`; another one asks for new passwords."""
+
+    @property
+    def source(self) -> str:
+        """The queue in RabbitMQ that holds its jobs: its own, or one that it has taken over."""
+        return (self.spec.queue.name if self.spec else None) or self.owner.queue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +53,7 @@ class BrokerObject:
     """A Broker in the cluster."""
 
     name: str
+    uid: str
     generation: int
     spec: BrokerSpec
     status: BrokerStatus
@@ -88,6 +101,8 @@ def task_queue(body: Mapping[str, Any]) -> TaskQueueObject:
         invalid=invalid,
         status=status,
         raw_status=raw_status,
+        created=metadata.get("creationTimestamp") or "",
+        rotation=(metadata.get("annotations") or {}).get(ROTATE_ANNOTATION, ""),
     )
 
 
@@ -97,6 +112,7 @@ def broker(body: Mapping[str, Any]) -> BrokerObject | None:
     try:
         return BrokerObject(
             name=metadata["name"],
+            uid=metadata.get("uid", ""),
             generation=metadata.get("generation", 0),
             spec=BrokerSpec.model_validate(_plain(body.get("spec", {}))),
             status=BrokerStatus.model_validate(raw_status),

@@ -4,7 +4,13 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from longshore.contract.names import AMQP_URL_ENV, QUEUE_ENV, producer_name, worker_name
+from longshore.contract.names import (
+    AMQP_CA_ENV,
+    AMQP_URL_ENV,
+    QUEUE_ENV,
+    producer_name,
+    worker_name,
+)
 from longshore.contract.timing import Timeouts
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
 from longshore_operator.app.broker import Session
@@ -13,7 +19,12 @@ from longshore_operator.core.credentials import password_in
 from longshore_operator.core.overlay import contains
 from longshore_operator.core.permissions import ROLES, Role, user
 from longshore_operator.core.topology import Topology
-from longshore_operator.core.workload import Owner, deployment, disruption_budget
+from longshore_operator.core.workload import (
+    ROTATION_ANNOTATION,
+    Owner,
+    deployment,
+    disruption_budget,
+)
 from longshore_operator.errors import Invalid
 
 OPERATOR = "longshore"
@@ -28,12 +39,18 @@ _SECRET_NAMES: Mapping[Role, Callable[[str], str]] = {
 }
 
 
-async def declare(topology: Topology, *, session: Session) -> None:
-    """Make RabbitMQ's objects what `topology` says; writes nothing where they are."""
+async def declare(topology: Topology, *, session: Session) -> Topology:
+    """Make RabbitMQ's objects what `topology` says; what was written, nothing where they are."""
     inventory = await session.inventory()
     missing = inventory.missing(topology)
     if missing == Topology():
-        return
+        return missing
+    if foreign := inventory.foreign_queues(missing):
+        raise Invalid(
+            f"{'; '.join(foreign)} was made by somebody else and is left alone; delete or rename "
+            "it, or take it over by spec.queue.name of a new TaskQueue",
+            reason="QueueDiffers",
+        )
     try:
         if inventory.is_new(missing):
             await session.management.create(missing)
@@ -43,21 +60,57 @@ async def declare(topology: Topology, *, session: Session) -> None:
         session.doubt()
         raise
     inventory.add(missing)
+    return missing
+
+
+async def refuse_foreign_policies(
+    topology: Topology, *, session: Session, known: Topology | None
+) -> None:
+    """Raises Invalid where the name of one of our policies is that of somebody else's.
+
+    `known` was declared by us before, so that what differs there now is a change, and repaired.
+    """
+    ours = {policy.name for policy in known.policies} if known else set()
+    taken = [
+        name for name in (await session.inventory()).foreign_policies(topology) if name not in ours
+    ]
+    if taken:
+        raise Invalid(
+            f"policy {taken[0]!r} is there already, for other queues: somebody else uses the name; "
+            "rename that policy, Longshore does not overwrite it",
+            reason="PolicyNameTaken",
+        )
 
 
 async def admit(
-    owner: Owner, *, session: Session, cluster: Cluster, new_password: Callable[[], str]
-) -> None:
+    owner: Owner,
+    *,
+    session: Session,
+    cluster: Cluster,
+    new_password: Callable[[], str],
+    source: str | None = None,
+    rotation: str = "",
+) -> list[str]:
     """Give the TaskQueue its worker and producer users, and their credentials as Secrets.
 
-    A password is made once; it stays as long as the Secret does.
+    A password is made once; it stays as long as the Secret does, and as `rotation`, which the
+    Secret remembers, is the same. Returns the users that were written.
     """
-    await asyncio.gather(
+    written = await asyncio.gather(
         *(
-            _admit(role, owner, session=session, cluster=cluster, new_password=new_password)
+            _admit(
+                role,
+                owner,
+                session=session,
+                cluster=cluster,
+                new_password=new_password,
+                source=source,
+                rotation=rotation,
+            )
             for role in ROLES
         )
     )
+    return [name for name in written if name]
 
 
 async def _admit(
@@ -67,36 +120,52 @@ async def _admit(
     session: Session,
     cluster: Cluster,
     new_password: Callable[[], str],
-) -> None:
+    source: str | None,
+    rotation: str,
+) -> str | None:
+    """The user of one role; its name if it was written."""
     name = _SECRET_NAMES[role](owner.name)
     found = await cluster.secret(namespace=owner.namespace, name=name)
     if found and not owner.owns(found.metadata):
         raise _not_ours("Secret", name, owner=owner)
     secret = found.data if found else {}
-    password = password_in(secret.get(AMQP_URL_ENV, "")) or new_password()
-    wanted = user(vhost=session.address.vhost, queue=owner.queue, role=role)
+    annotations = (found.metadata.get("annotations") or {}) if found else {}
+    is_due = bool(rotation) and annotations.get(ROTATION_ANNOTATION) != rotation
+    password = None if is_due else password_in(secret.get(AMQP_URL_ENV, ""))
+    password = password or new_password()
+    wanted = user(vhost=session.address.vhost, queue=owner.queue, role=role, source=source)
     inventory = await session.inventory()
     if wanted.name not in inventory.password_hashes:
         hashed = await session.management.create_user(wanted, password=password)
         inventory.add_user(wanted, password_hash=hashed)
+        written = True
     elif not inventory.has_user(wanted, password=password):
         await session.management.put_user(wanted, password=password)
         session.doubt()
+        written = True
+    else:
+        written = False
     # The Secret follows its user: a pod that reads it can connect.
     data = {
         AMQP_URL_ENV: session.address.amqp_url(username=wanted.name, password=password),
         QUEUE_ENV: owner.queue,
     }
-    if not contains(secret, data):
+    if session.address.authority:
+        data[AMQP_CA_ENV] = session.address.authority
+    if is_due or not contains(secret, data):
+        metadata = owner.metadata(name)
+        if rotation:
+            metadata["annotations"] = {ROTATION_ANNOTATION: rotation}
         await cluster.apply_secret(
             {
                 "apiVersion": "v1",
                 "kind": "Secret",
-                "metadata": owner.metadata(name),
+                "metadata": metadata,
                 "type": "Opaque",
                 "stringData": data,
             }
         )
+    return wanted.name if written else None
 
 
 async def deploy(
@@ -106,6 +175,7 @@ async def deploy(
     timeouts: Timeouts,
     session: Session,
     cluster: Cluster,
+    rotation: str = "",
 ) -> None:
     """Make the workers' Deployment what the spec says, and leave their number to the scaler."""
     wanted = deployment(
@@ -114,6 +184,7 @@ async def deploy(
         timeouts=timeouts,
         heartbeat=session.spec.heartbeat,
         broker=str(session.address),
+        rotation=rotation,
     )
     name = wanted["metadata"]["name"]
     await cluster.apply_disruption_budget(disruption_budget(owner))

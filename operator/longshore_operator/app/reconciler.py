@@ -7,15 +7,25 @@ from dataclasses import dataclass, field
 
 from longshore_operator.app.broker import INVENTORY_AGE, Session
 from longshore_operator.app.brokers import Brokers
+from longshore_operator.app.claims import refuse_taken, refuse_unallowed, refuse_unfit
 from longshore_operator.app.cluster import Cluster
 from longshore_operator.app.objects import TaskQueueObject
-from longshore_operator.app.reconcile import admit, declare, deploy
+from longshore_operator.app.reconcile import admit, declare, deploy, refuse_foreign_policies
 from longshore_operator.app.record import Record, Records
 from longshore_operator.app.world import Key, World
+from longshore_operator.core.adoption import shortcomings
+from longshore_operator.core.inventory import Inventory
 from longshore_operator.core.permissions import ROLES, user
 from longshore_operator.core.pods import Trouble
-from longshore_operator.core.topology import Topology, task_queue_topology, vhost_topology
-from longshore_operator.core.workload import timeouts
+from longshore_operator.core.policies import policies_in_force, shared_policies_in_force
+from longshore_operator.core.status import foreign_policy, foreign_shared_policy
+from longshore_operator.core.topology import (
+    Topology,
+    in_words,
+    task_queue_topology,
+    vhost_topology,
+)
+from longshore_operator.core.workload import Owner, timeouts
 from longshore_operator.errors import Invalid, OperatorError
 
 logger = logging.getLogger(__name__)
@@ -76,7 +86,7 @@ class Reconciler:
         group.create_task(self._reconcile(key, task_queue, record=record, session=session))
 
     def _is_due(self, task_queue: TaskQueueObject, record: Record, session: Session) -> bool:
-        if not record.is_reconciled(generation=task_queue.generation, session=session):
+        if not record.is_of(task_queue) or record.session is not session:
             return True
         now = self.clock()
         if record.failures:
@@ -104,6 +114,7 @@ class Reconciler:
             )
         finally:
             record.generation, record.session = task_queue.generation, session
+            record.rotation = task_queue.rotation
             record.reconciled_at = self.clock()
             record.is_busy = False
 
@@ -119,22 +130,60 @@ class Reconciler:
         topology = task_queue_topology(
             queue=owner.queue, spec=spec, timeouts=limits, features=session.features
         )
+        is_known = record.is_of(task_queue) and record.session is session
         try:
-            await declare(topology, session=session)
-            await admit(
-                owner, session=session, cluster=self.cluster, new_password=self.new_password
+            repaired = await self._declare(task_queue, topology, record=record, session=session)
+            written = await admit(
+                owner,
+                session=session,
+                cluster=self.cluster,
+                new_password=self.new_password,
+                source=task_queue.source,
+                rotation=task_queue.rotation,
             )
         except OperatorError as error:
             record.topology = Trouble(reason=error.reason, message=str(error))
             raise
+        if is_known and record.wanted == topology:
+            users = [f"user {name}" for name in written]
+            await self._tell_drift(owner, [in_words(repaired), *users])
         record.topology, record.wanted = None, topology
+        _judge(record, task_queue, session=session, inventory=await session.inventory())
         try:
-            await deploy(owner, spec=spec, timeouts=limits, session=session, cluster=self.cluster)
+            await deploy(
+                owner,
+                spec=spec,
+                timeouts=limits,
+                session=session,
+                cluster=self.cluster,
+                rotation=task_queue.rotation,
+            )
         except OperatorError as error:
             record.workload = Trouble(reason=error.reason, message=str(error))
             raise
         record.workload = None
         record.failures = 0
+
+    async def _declare(
+        self, task_queue: TaskQueueObject, topology: Topology, *, record: Record, session: Session
+    ) -> Topology:
+        refuse_unallowed(task_queue, broker=session.spec, world=self.world)
+        refuse_taken(task_queue, world=self.world)
+        inventory = await session.inventory()
+        refuse_unfit(task_queue, inventory=inventory)
+        await refuse_foreign_policies(topology, session=session, known=record.wanted)
+        return await declare(topology, session=session)
+
+    async def _tell_drift(self, owner: Owner, repaired: list[str]) -> None:
+        if objects := ", ".join(filter(None, repaired)):
+            await self.cluster.event(
+                namespace=owner.namespace,
+                name=owner.name,
+                uid=owner.uid,
+                type="Warning",
+                reason="DriftRepaired",
+                message=f"gone or changed in RabbitMQ, and put right: {objects}",
+            )
 
     def _note_failure(self, record: Record, *, invalid: bool) -> None:
         record.failures += 1
@@ -147,24 +196,74 @@ class Reconciler:
         """Find what was deleted or changed by hand, and have it repaired."""
         for name, session in self.brokers.sessions().items():
             try:
-                await self._inspect(session)
+                await self._inspect(name, session)
                 session.note_patrol(failed=False)
             except OperatorError as error:
                 session.note_patrol(failed=True)
                 logger.warning("patrol_failed", extra={"broker": name, "why": str(error)})
 
-    async def _inspect(self, session: Session) -> None:
+    async def _inspect(self, name: str, session: Session) -> None:
         session.doubt()
+        began = self.clock()
         inventory = await session.inventory()
-        await declare(vhost_topology(), session=session)
+        await self._tend_vhost(name, session)
+        if inventory.knows_policies:
+            winning = inventory.winning_policies(shared_policies_in_force())
+            session.policy = foreign_shared_policy(winning)
         for key, task_queue in self.world.task_queues():
             record = self.records.of(key, task_queue)
             if record.session is not session or record.wanted is None or record.is_busy:
                 continue
-            users = (
-                user(vhost=session.address.vhost, queue=task_queue.owner.queue, role=role)
-                for role in ROLES
+            if record.reconciled_at >= began:
+                continue  # written while this was read
+            if not _is_intact(task_queue, record.wanted, session=session, inventory=inventory):
+                record.is_doubted = True
+                continue
+            _judge(record, task_queue, session=session, inventory=inventory)
+
+    async def _tend_vhost(self, name: str, session: Session) -> None:
+        repaired = await declare(vhost_topology(), session=session)
+        broker = self.world.broker(name)
+        if repaired != Topology() and broker is not None:
+            await self.cluster.event(
+                kind="Broker",
+                namespace="default",  # where Kubernetes keeps events of what is in no namespace
+                name=name,
+                uid=broker.uid,
+                type="Warning",
+                reason="DriftRepaired",
+                message=f"gone or changed in RabbitMQ, and put right: {in_words(repaired)}",
             )
-            record.is_doubted |= inventory.missing(record.wanted) != Topology() or not all(
-                inventory.has_rights(user) for user in users
-            )
+
+
+def _is_intact(
+    task_queue: TaskQueueObject, wanted: Topology, *, session: Session, inventory: Inventory
+) -> bool:
+    users = (
+        user(
+            vhost=session.address.vhost,
+            queue=task_queue.owner.queue,
+            role=role,
+            source=task_queue.source,
+        )
+        for role in ROLES
+    )
+    return (
+        inventory.missing(wanted) == Topology()
+        and task_queue.source in inventory.states
+        and all(inventory.has_rights(user) for user in users)
+    )
+
+
+def _judge(
+    record: Record, task_queue: TaskQueueObject, *, session: Session, inventory: Inventory
+) -> None:
+    """Note what others do to the queues, and what these cannot do."""
+    source, features = task_queue.source, session.features
+    if record.wanted is not None and inventory.knows_policies:
+        policies = record.wanted.policies
+        expected = policies_in_force(policies, queue=task_queue.owner.queue, source=source)
+        record.policy = foreign_policy(inventory.winning_policies(expected), features=features)
+    state = inventory.states.get(source)
+    if state is not None and task_queue.spec is not None and task_queue.spec.queue.name:
+        record.shortcomings = shortcomings(source, state, features=features)

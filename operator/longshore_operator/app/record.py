@@ -40,6 +40,15 @@ class Record:
     timeouts: Timeouts | None = None
     topology: Trouble | None = None
     workload: Trouble | None = None
+    policy: Trouble | None = None
+    """A policy of somebody else's that is in force instead of ours."""
+
+    shortcomings: tuple[str, ...] | None = None
+    """What cannot be promised on a queue that was taken over; None for a queue of its own."""
+
+    rotation: str = ""
+    """The rotation of credentials that was last carried out, or tried to be."""
+
     is_busy: bool = False
     is_doubted: bool = False
     """Something is not as it was written; reconcile again."""
@@ -65,6 +74,10 @@ class Record:
     decision: Decision | None = None
     ready: int | None = None
     dead: int | None = None
+
+    def is_of(self, task_queue: TaskQueueObject) -> bool:
+        """Whether nothing was asked for since."""
+        return (self.generation, self.rotation) == (task_queue.generation, task_queue.rotation)
 
     def is_reconciled(self, *, generation: int, session: Session) -> bool:
         """Whether this generation was brought to this session, or at least tried to be."""

@@ -107,7 +107,7 @@ class Scaler:
             queues = wanted.get(task_queue.spec.broker.name)
             if queues is None:
                 continue
-            queues.append(task_queue.owner.queue)
+            queues.append(task_queue.source)
             if (turn + self._ticks) % DEAD_EVERY == 0:
                 queues.append(dead_queue_name(task_queue.owner.queue))
         sessions = [(name, self.brokers.session(name), queues) for name, queues in wanted.items()]
@@ -174,8 +174,8 @@ class Scaler:
         reports: Mapping[str, WorkerReport],
         depths: Depths,
     ) -> None:
-        queue = task_queue.owner.queue
-        jobs, dead = depths.get(queue), depths.get(dead_queue_name(queue))
+        jobs = depths.get(task_queue.source)
+        dead = depths.get(dead_queue_name(task_queue.owner.queue))
         if isinstance(jobs, Missing) or isinstance(dead, Missing):
             self._doubt(record)
         record.ready = waiting(jobs, reports=reports, cordoned=record.cordons.ordered)

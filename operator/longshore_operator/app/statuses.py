@@ -76,6 +76,8 @@ class Statuses:
             broker_version=session.link.version if session else None,
             topology=record.topology,
             workload=record.workload,
+            policy=record.policy,
+            shortcomings=record.shortcomings,
             is_declared=session is not None
             and record.is_reconciled(generation=task_queue.generation, session=session),
             pods=self.world.pods(key),
@@ -106,7 +108,7 @@ class Statuses:
                 before=task_queue.status.conditions,
                 now=now,
             ),
-            queue=queue,
+            queue=task_queue.source,
             dead_queue=dead_queue_name(queue),
             priorities=priorities(session.features) if session else task_queue.status.priorities,
             timeouts=derived_timeouts(record.timeouts)

@@ -31,6 +31,13 @@ class World:
     autoscalers: Mapping[Key, str] = field(default_factory=dict)
     """HorizontalPodAutoscalers of others that set the number of a TaskQueue's workers, by name."""
 
+    namespaces: Mapping[str, Collection[Mapping[str, str]]] = field(default_factory=dict)
+    """Their labels."""
+
+    def namespace_labels(self, name: str) -> Mapping[str, str] | None:
+        """Labels of one namespace."""
+        return _only(self.namespaces.get(name))
+
     def task_queues(self) -> Iterator[tuple[Key, TaskQueueObject]]:
         """Every TaskQueue."""
         for key in list(self.queues):

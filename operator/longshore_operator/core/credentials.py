@@ -11,6 +11,17 @@ from longshore_operator.errors import Invalid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """Whom to trust when RabbitMQ shows its certificate."""
+
+    authority: str | None = field(default=None, repr=False)
+    """Certificates in PEM form; those that the system trusts when None."""
+
+    source: str = "the system's authorities"
+    """Where they come from, for messages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
     """How to reach one vhost of one RabbitMQ, and as whom."""
 
@@ -20,38 +31,120 @@ class Address:
     management_url: str
     username: str
     password: str = field(repr=False)
+    tls: Tls | None = None
+    create_vhost: bool = True
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}/{self.vhost}"
+        where = f"{self.host}:{self.port}/{self.vhost}"
+        if self.tls is None:
+            return where
+        # Whoever connects must know of a new authority too.
+        digest = hashlib.sha256((self.tls.authority or "").encode()).hexdigest()
+        return f"{where} tls {digest[:8]}"
+
+    @property
+    def authority(self) -> str | None:
+        """The authority that clients must trust, where it is not the system's."""
+        return self.tls.authority if self.tls else None
 
     def amqp_url(self, *, username: str, password: str) -> str:
         """The address for clients that connect as `username`."""
+        scheme = "amqps" if self.tls else "amqp"
         who = f"{quote(username, safe='')}:{quote(password, safe='')}"
-        return f"amqp://{who}@{self.host}:{self.port}/{quote(self.vhost, safe='')}"
+        return f"{scheme}://{who}@{self.host}:{self.port}/{quote(self.vhost, safe='')}"
 
 
-def address(spec: BrokerSpec, secret: Mapping[str, str]) -> Address:
-    """The address in a Broker's spec, completed from its Secret. Raises Invalid."""
-    where = f"Secret {spec.secret_ref.namespace}/{spec.secret_ref.name}"
-    for key in ("username", "password"):
-        if not secret.get(key):
-            raise Invalid(f"{where} has no key {key!r}", reason="SecretIncomplete")
-    host = spec.host or secret.get("host")
-    if not host:
-        raise Invalid(
-            f"spec.host is not set and {where} has no key 'host'", reason="SecretIncomplete"
-        )
-    port = spec.port or secret.get("port", "5672")
-    if not str(port).isdecimal():
-        raise Invalid(f"{where}: port {port!r} is not a number", reason="SecretIncomplete")
+def address(
+    spec: BrokerSpec, secret: Mapping[str, str], *, authority: Mapping[str, str] | None = None
+) -> Address:
+    """The address in a Broker's spec, completed from its Secret.
+
+    `authority` is the Secret that `spec.tls.caSecretRef` names. Raises Invalid, naming Secret and
+    key. The RabbitMQ Cluster Operator writes `username`, `password`, `host`, `port` and, telling
+    TLS by its scheme, `connection_string`.
+    """
+    keys = _Keys(f"Secret {spec.secret_ref.namespace}/{spec.secret_ref.name}", secret)
+    username, password = keys.required("username"), keys.required("password")
+    tls = _tls(spec, keys, authority)
+    host = spec.host or keys.required("host", unless="spec.host is set")
     return Address(
         host=host,
-        port=int(port),
+        port=spec.port or keys.port(default=5671 if tls else 5672),
         vhost=spec.vhost,
-        management_url=(spec.management_url or f"http://{host}:15672").rstrip("/"),
-        username=secret["username"],
-        password=secret["password"],
+        management_url=(spec.management_url or _management_url(host, tls)).rstrip("/"),
+        username=username,
+        password=password,
+        tls=tls,
+        create_vhost=spec.create_vhost,
     )
+
+
+def _management_url(host: str, tls: Tls | None) -> str:
+    return f"https://{host}:15671" if tls else f"http://{host}:15672"
+
+
+_CA_KEY = "ca.crt"
+
+
+def _tls(spec: BrokerSpec, keys: "_Keys", authority: Mapping[str, str] | None) -> Tls | None:
+    if spec.tls is None and not keys.values.get("connection_string", "").startswith("amqps://"):
+        return None
+    if spec.tls and (reference := spec.tls.ca_secret_ref):
+        keys = _Keys(f"Secret {reference.namespace}/{reference.name}", authority or {})
+        return Tls(authority=keys.certificates(reference.key), source=keys.named(reference.key))
+    if _CA_KEY in keys.values:
+        return Tls(authority=keys.certificates(_CA_KEY), source=keys.named(_CA_KEY))
+    return Tls()
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """A Secret's values; complaints name Secret and key."""
+
+    where: str
+    values: Mapping[str, str] = field(repr=False)
+
+    def named(self, key: str) -> str:
+        return f"{self.where}, key {key!r}"
+
+    def required(self, key: str, *, unless: str = "") -> str:
+        value = self.values.get(key)
+        if not value:
+            how = "has no key" if value is None else "has nothing in its key"
+            remedy = f"; it is needed unless {unless}" if unless else ""
+            raise Invalid(f"{self.where} {how} {key!r}{remedy}", reason="SecretIncomplete")
+        if value != value.strip():
+            raise Invalid(
+                f"{self.named(key)} begins or ends with a space or line break; was it written "
+                "with echo instead of printf?",
+                reason="SecretInvalid",
+            )
+        return value
+
+    def port(self, *, default: int) -> int:
+        text = self.values.get("port")
+        if text is None:
+            return default
+        if not text.isdecimal() or not 1 <= int(text) <= _LAST_PORT:
+            raise Invalid(
+                f"{self.named('port')} is {text!r}, not a port from 1 to {_LAST_PORT}",
+                reason="SecretInvalid",
+            )
+        return int(text)
+
+    def certificates(self, key: str) -> str:
+        value = self.values.get(key)
+        if not value:
+            how = "has no key" if value is None else "has nothing in its key"
+            raise Invalid(f"{self.where} {how} {key!r}", reason="SecretIncomplete")
+        if "-----BEGIN CERTIFICATE-----" not in value:
+            raise Invalid(
+                f"{self.named(key)} holds no certificate in PEM form", reason="SecretInvalid"
+            )
+        return value
+
+
+_LAST_PORT = 65_535
 
 
 def password_in(amqp_url: str) -> str | None:

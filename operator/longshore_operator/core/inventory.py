@@ -1,10 +1,29 @@
 """What stands in RabbitMQ now, and what of the wanted is missing there."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from longshore.contract.delays import LEVELS, level_name
 from longshore_operator.core.credentials import is_password
 from longshore_operator.core.permissions import Keys, Permissions, User
-from longshore_operator.core.topology import Binding, Exchange, Policy, Queue, Topology
+from longshore_operator.core.policies import Policy
+from longshore_operator.core.topology import Binding, Exchange, Queue, Topology
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueState:
+    """A queue as it is, whoever made it."""
+
+    type: str
+    is_durable: bool
+    is_auto_deleted: bool
+    arguments: Mapping[str, Any]
+    policy: str | None
+    """Name of the policy that is in force."""
+
+    messages: int
+    """Jobs in it, ready and unacked; for a quorum queue up to 5 s old."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -20,6 +39,12 @@ class Inventory:
     topics: dict[str, dict[str, Keys]] = field(default_factory=dict)
     """User → exchange → keys that it may use."""
 
+    states: dict[str, QueueState] = field(default_factory=dict)
+    """By queue. Only what was read, nothing that was written since."""
+
+    knows_policies: bool = True
+    """Whether `states` still tell which policies are in force: none was written since."""
+
     def missing(self, wanted: Topology) -> Topology:
         """The part of `wanted` that must be written."""
         return Topology(
@@ -29,6 +54,49 @@ class Inventory:
             policies=tuple(p for p in wanted.policies if self.policies.get(p.name) != p),
             absent_policies=tuple(p for p in wanted.absent_policies if p in self.policies),
         )
+
+    def foreign_queues(self, wanted: Topology) -> list[str]:
+        """Queues that are there under a wanted name but with other arguments, in words."""
+        return [
+            f"queue {queue.name} ({self._in_words(queue.name)})"
+            for queue in wanted.queues
+            if queue.name in self.queues and self.queues[queue.name] != queue
+        ]
+
+    def foreign_policies(self, wanted: Topology) -> list[str]:
+        """Names of wanted policies that somebody has given to a policy for other queues.
+
+        Another definition or priority is no sign of it: an older Longshore may have written it, or
+        someone may have changed ours.
+        """
+        return [
+            policy.name
+            for policy in wanted.policies
+            if (found := self.policies.get(policy.name)) and found.pattern != policy.pattern
+        ]
+
+    def winning_policies(self, expected: Mapping[str, str]) -> dict[str, str]:
+        """Queues that are not under the policy that is expected for them, with the one that is.
+
+        Means something only while `knows_policies`.
+        """
+        return {
+            queue: state.policy
+            for queue, policy in expected.items()
+            if (state := self.states.get(queue)) and state.policy and state.policy != policy
+        }
+
+    def delayed(self) -> int:
+        """Jobs in the delay ladder, of whichever queue."""
+        levels = (self.states.get(level_name(level)) for level in range(LEVELS))
+        return sum(state.messages for state in levels if state)
+
+    def _in_words(self, queue: str) -> str:
+        state = self.states.get(queue)
+        kind = state.type if state else "quorum"
+        arguments = dict(self.queues[queue].arguments)
+        arguments.pop("x-queue-type", None)
+        return f"{kind}, arguments {arguments or 'none'}"
 
     def is_new(self, topology: Topology) -> bool:
         """Whether nothing of these names is there, and nothing must go."""
@@ -47,6 +115,8 @@ class Inventory:
         self.policies |= {policy.name: policy for policy in written.policies}
         for name in written.absent_policies:
             self.policies.pop(name, None)
+        if written.policies or written.absent_policies:
+            self.knows_policies = False
 
     def add_user(self, user: User, *, password_hash: str) -> None:
         """Note a user that was made."""

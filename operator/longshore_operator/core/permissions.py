@@ -55,8 +55,11 @@ def user_name(*, vhost: str, queue: str, role: Role) -> str:
     return f"{vhost}.{queue}.{role}"
 
 
-def user(*, vhost: str, queue: str, role: Role) -> User:
-    """The user of `role` for `queue`. It may publish to every queue of the queue's namespace."""
+def user(*, vhost: str, queue: str, role: Role, source: str | None = None) -> User:
+    """The user of `role` for `queue`. It may publish to every queue of the queue's namespace.
+
+    `source` is the queue that workers take jobs from, where it has another name.
+    """
     namespace = re.escape(queue.partition(".")[0])
     own = _exactly(queue)
     topics = [
@@ -75,7 +78,7 @@ def user(*, vhost: str, queue: str, role: Role) -> User:
     rights = Permissions(
         configure=f"^{orders}$",
         write=f"{_any_of(topics)}|^{orders}$",
-        read=f"{own}|^{orders}$|{_exactly(ORDERS_EXCHANGE)}",
+        read=f"{_exactly(source or queue)}|^{orders}$|{_exactly(ORDERS_EXCHANGE)}",
     )
     return User(name=name, permissions=rights, topics=(*topics, (ORDERS_EXCHANGE, order_keys)))
 

@@ -30,6 +30,9 @@ class Facts:
     """Ready workers that say nothing."""
 
     broker_version: str | None = None
+    policy: Trouble | None = None
+    shortcomings: tuple[str, ...] | None = None
+    """What cannot be promised on a queue that was taken over; None for a queue of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,9 @@ def conditions(
 ) -> tuple[Condition, ...]:
     """All conditions of a TaskQueue; `now` is RFC 3339 and marks those that changed."""
     parts = (_broker(facts), _queue(facts), _workers(facts), _scaling(facts))
-    return stamped((_ready(parts), *parts), generation=generation, before=before, now=now)
+    is_declared = facts.is_declared and not facts.topology and not facts.broker
+    more = (*([policy_condition(facts.policy)] if is_declared else []), *_guarantees(facts))
+    return stamped((_ready(parts), *parts, *more), generation=generation, before=before, now=now)
 
 
 def broker_condition(trouble: Trouble | None, *, version: str | None) -> _State:
@@ -55,6 +60,15 @@ def broker_condition(trouble: Trouble | None, *, version: str | None) -> _State:
     return _State(
         type="Ready", status="True", reason="Connected", message=f"RabbitMQ {version} answers"
     )
+
+
+def policy_condition(trouble: Trouble | None) -> _State:
+    """The `PolicyInForce` condition of a TaskQueue or Broker whose queues are declared."""
+    kind = "PolicyInForce"
+    if trouble:
+        return _State(type=kind, status="False", reason=trouble.reason, message=trouble.message)
+    message = "no policy of somebody else's takes the place of ours"
+    return _State(type=kind, status="True", reason="InForce", message=message)
 
 
 def stamped(
@@ -74,6 +88,34 @@ def stamped(
             else now,
         )
         for state in states
+    )
+
+
+def foreign_policy(winning: Mapping[str, str], *, features: Features) -> Trouble | None:
+    """What it means that these queues are under these policies, which are not ours."""
+    if not winning:
+        return None
+    which = ", ".join(f"policy {policy!r} for queue {queue}" for queue, policy in winning.items())
+    lost = "length, age, dead-lettering and delivery limit"
+    if not features.ack_timeout_by_consumer:
+        lost += ", and before RabbitMQ 4.3 the ack timeout too,"
+    return Trouble(
+        reason="ForeignPolicy",
+        message=f"somebody else's {which} is in force instead of Longshore's: {lost} are no longer "
+        "as the spec says; lower its priority, or have its pattern leave the queue out",
+    )
+
+
+def foreign_shared_policy(winning: Mapping[str, str]) -> Trouble | None:
+    """What it means that queues which all TaskQueues share are under policies that are not ours."""
+    if not winning:
+        return None
+    which = ", ".join(sorted({repr(policy) for policy in winning.values()}))
+    return Trouble(
+        reason="ForeignPolicy",
+        message=f"somebody else's policy {which} is in force for {len(winning)} queues that hold "
+        "delayed jobs: they may be lost or come too early; lower its priority, or have its pattern "
+        "leave longshore.* out",
     )
 
 
@@ -147,6 +189,18 @@ def _queue(facts: Facts) -> _State:
     return _State(
         type=kind, status="Unknown", reason="Pending", message="not declared yet for this spec"
     )
+
+
+def _guarantees(facts: Facts) -> tuple[_State, ...]:
+    """Only for a queue that was taken over."""
+    if facts.shortcomings is None:
+        return ()
+    kind = "Guaranteed"
+    if facts.shortcomings:
+        message = "on the queue that was taken over: " + "; ".join(facts.shortcomings)
+        return (_State(type=kind, status="False", reason="AdoptedQueue", message=message),)
+    message = "the queue that was taken over lacks nothing"
+    return (_State(type=kind, status="True", reason="AdoptedQueue", message=message),)
 
 
 def _workers(facts: Facts) -> _State:

@@ -20,14 +20,8 @@ from longshore.contract.names import (
     ending_with,
 )
 from longshore.contract.timing import Timeouts
-from longshore_operator.api.v1alpha1 import DeadLetter, TaskQueueSpec
-
-DELIVERY_LIMIT = 100
-"""Deliveries after which RabbitMQ itself gives up on a job. A backstop: workers count attempts, and
-lost deliveries with them, and `retry.maxAttempts` is 100 at most."""
-
-LOST_RETENTION = 7 * 24 * 3600.0
-"""Seconds that a delayed job is kept whose queue is gone."""
+from longshore_operator.api.v1alpha1 import TaskQueueSpec
+from longshore_operator.core.policies import Policy, own_policies, shared_policies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,17 +50,6 @@ class Binding:
     key: str
     destination: str
     to: Literal["queue", "exchange"] = "queue"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """Settings for the quorum queues whose name matches `pattern`. The highest priority wins whole:
-    policies do not merge."""
-
-    name: str
-    pattern: str
-    priority: int
-    definition: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,118 +82,54 @@ def vhost_topology() -> Topology:
             Binding(source=LOST, key="", destination=LOST),
             *(binding for level in levels for binding in _level_bindings(level)),
         ),
-        policies=(
-            Policy(
-                name="longshore.jobs",
-                pattern=rf"^{_LABEL}\.{_LABEL}$",
-                priority=_DEFAULT_PRIORITY,
-                definition=_JOBS,
-            ),
-            Policy(
-                name="longshore.dead",
-                pattern=rf"^{_LABEL}\.{_LABEL}\.dead$",
-                priority=_DEFAULT_PRIORITY,
-                definition=_dead_definition(DeadLetter()),
-            ),
-            Policy(
-                name=LOST,
-                pattern=r"^longshore\.lost$",
-                priority=_OWN_PRIORITY,
-                definition={"message-ttl": _milliseconds(LOST_RETENTION)},
-            ),
-        ),
+        policies=shared_policies(),
     )
 
 
 def task_queue_topology(
     *, queue: str, spec: TaskQueueSpec, timeouts: Timeouts, features: Features
 ) -> Topology:
-    """What one TaskQueue needs beside what it shares with the others."""
-    dead = dead_queue_name(queue)
-    own = (
-        _own_policy(
-            queue, _jobs_definition(spec, timeouts=timeouts, features=features), default=_JOBS
-        ),
-        _own_policy(
-            dead, _dead_definition(spec.dead_letter), default=_dead_definition(DeadLetter())
-        ),
-    )
+    """What one TaskQueue needs beside what it shares with the others.
+
+    `queue` is its own name, by which jobs are addressed; `spec.queue.name` may say that another
+    queue, which is there already, holds them.
+    """
+    dead, source = dead_queue_name(queue), spec.queue.name or queue
+    policies, absent = own_policies(queue, spec, timeouts=timeouts, features=features)
     return Topology(
-        queues=(Queue(name=queue), Queue(name=dead)),
-        bindings=(*entry_bindings(queue), dead_binding(queue)),
-        policies=tuple(policy for policy in own if isinstance(policy, Policy)),
-        absent_policies=tuple(policy for policy in own if isinstance(policy, str)),
+        queues=(*([] if spec.queue.name else [Queue(name=queue)]), Queue(name=dead)),
+        bindings=(*entry_bindings(queue, source=source), dead_binding(queue)),
+        policies=policies,
+        absent_policies=absent,
     )
 
 
-def entry_bindings(queue: str) -> tuple[Binding, ...]:
-    """The ways into a job queue. Without them it is closed to new jobs."""
+def in_words(topology: Topology) -> str:
+    """Its objects, for people."""
+    return ", ".join(
+        (
+            *(f"exchange {exchange.name}" for exchange in topology.exchanges),
+            *(f"queue {queue.name}" for queue in topology.queues),
+            *(f"binding {each.source} to {each.destination}" for each in topology.bindings),
+            *(f"policy {policy.name}" for policy in topology.policies),
+            *(f"policy {name}, which should not be" for name in topology.absent_policies),
+        )
+    )
+
+
+def entry_bindings(queue: str, *, source: str | None = None) -> tuple[Binding, ...]:
+    """The ways into the queue `source` that holds the jobs addressed to `queue`, its own name if
+    None. Without them it is closed to new jobs."""
+    holder = source or queue
     return (
-        Binding(source=JOBS_EXCHANGE, key=queue, destination=queue),
-        Binding(source=DUE_EXCHANGE, key=ending_with(queue), destination=queue),
+        Binding(source=JOBS_EXCHANGE, key=queue, destination=holder),
+        Binding(source=DUE_EXCHANGE, key=ending_with(queue), destination=holder),
     )
 
 
 def dead_binding(queue: str) -> Binding:
     """The way of dead letters; the broker's own carry delay bits before the name."""
     return Binding(source=DEAD_EXCHANGE, key=ending_with(queue), destination=dead_queue_name(queue))
-
-
-def own_policy_name(queue: str) -> str:
-    """The policy of a queue that deviates from the default."""
-    return f"longshore.own.{queue}"
-
-
-_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_DEFAULT_PRIORITY = 1000
-_OWN_PRIORITY = 2000
-
-_JOBS = {
-    # At-least-once dead-lettering needs all three; with one missing RabbitMQ silently makes it
-    # at-most-once.
-    "dead-letter-exchange": DEAD_EXCHANGE,
-    "dead-letter-strategy": "at-least-once",
-    "overflow": "reject-publish",
-    "delivery-limit": DELIVERY_LIMIT,
-}
-
-
-def _jobs_definition(
-    spec: TaskQueueSpec, *, timeouts: Timeouts, features: Features
-) -> dict[str, Any]:
-    definition: dict[str, Any] = dict(_JOBS)
-    if spec.queue.max_length is not None:
-        definition["max-length"] = spec.queue.max_length
-    if spec.queue.max_age is not None:
-        definition["message-ttl"] = _milliseconds(spec.queue.max_age)
-    if not features.ack_timeout_by_consumer:
-        definition["consumer-timeout"] = _milliseconds(timeouts.ack_timeout)
-    return definition
-
-
-def _dead_definition(spec: DeadLetter) -> dict[str, Any]:
-    definition: dict[str, Any] = {"message-ttl": _milliseconds(spec.retention)}
-    if spec.max_length is not None:
-        definition["max-length"] = spec.max_length
-    return definition
-
-
-def _own_policy(
-    queue: str, definition: dict[str, Any], *, default: Mapping[str, Any]
-) -> Policy | str:
-    """A policy for this queue alone, or only its name where the default does."""
-    if definition == default:
-        return own_policy_name(queue)
-    return Policy(
-        name=own_policy_name(queue),
-        pattern=_exactly(queue),
-        priority=_OWN_PRIORITY,
-        definition=definition,
-    )
-
-
-def _exactly(queue: str) -> str:
-    return "^" + queue.replace(".", r"\.") + "$"
 
 
 def _level_queue(level: int) -> Queue:
@@ -236,7 +155,3 @@ def _level_bindings(level: int) -> tuple[Binding, Binding]:
             to="exchange",
         ),
     )
-
-
-def _milliseconds(seconds: float) -> int:
-    return round(seconds * 1000)

@@ -23,6 +23,9 @@ HASH_ANNOTATION = "longshore.dev/spec-hash"
 BROKER_ANNOTATION = "longshore.dev/broker"
 """Annotation of worker pods: host, port and vhost that they connect to."""
 
+ROTATION_ANNOTATION = "longshore.dev/credentials-rotated"
+"""Annotation of worker pods and Secrets: the rotation that their password is of."""
+
 ZONE, NODE = "topology.kubernetes.io/zone", "kubernetes.io/hostname"
 
 MAX_DISRUPTED = "10%"
@@ -97,6 +100,7 @@ def worker_config(
     """What a worker is told."""
     return WorkerConfig(
         queue=queue,
+        source=spec.queue.name,
         isolation=spec.worker.isolation,
         handlers=tuple(spec.worker.handlers),
         middleware=tuple(spec.worker.middleware),
@@ -124,11 +128,17 @@ def worker_config(
 
 
 def deployment(
-    owner: Owner, *, spec: TaskQueueSpec, timeouts: Timeouts, heartbeat: float, broker: str
+    owner: Owner,
+    *,
+    spec: TaskQueueSpec,
+    timeouts: Timeouts,
+    heartbeat: float,
+    broker: str,
+    rotation: str = "",
 ) -> dict[str, Any]:
     """The Deployment, without `replicas`: those are the scaler's.
 
-    `broker` is the address that its workers connect to.
+    `broker` is the address that its workers connect to, `rotation` what their password is of.
     """
     config = worker_config(queue=owner.queue, spec=spec, timeouts=timeouts, heartbeat=heartbeat)
     template = merged(
@@ -136,8 +146,12 @@ def deployment(
         spec.worker.pod_template or {},
     )
     # The selector must match whatever the user's template says; and workers that stay on a broker
-    # that their TaskQueue has left would serve nobody, so a new address makes new pods.
-    ours = {"labels": owner.labels(), "annotations": {BROKER_ANNOTATION: broker}}
+    # that their TaskQueue has left would serve nobody, so a new address makes new pods, and so does
+    # a new password, which old ones could not connect with again.
+    annotations = {BROKER_ANNOTATION: broker} | (
+        {ROTATION_ANNOTATION: rotation} if rotation else {}
+    )
+    ours = {"labels": owner.labels(), "annotations": annotations}
     template = merged(template, {"metadata": ours})
     body = {
         "selector": {"matchLabels": {TASK_QUEUE_LABEL: owner.name}},

@@ -14,22 +14,29 @@ class Kubernetes:
     """What was applied, and how many writes there were."""
 
     secrets: dict[Key, dict[str, str]] = field(default_factory=dict)
-    labels: dict[Key, dict[str, str]] = field(default_factory=dict)
+    metadata: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    """Of Secrets."""
+
     deployments: dict[Key, dict[str, Any]] = field(default_factory=dict)
     budgets: dict[Key, dict[str, Any]] = field(default_factory=dict)
     statuses: list[Mapping[str, Any]] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
+    """Their reasons."""
+
+    messages: list[str] = field(default_factory=list)
+    """What the events say."""
+
     writes: list[str] = field(default_factory=list)
 
     async def secret(self, *, namespace: str, name: str) -> Secret | None:
         data = self.secrets.get((namespace, name))
-        labels = self.labels.get((namespace, name), {})
-        return None if data is None else Secret(data=data, metadata={"labels": labels})
+        metadata = self.metadata.get((namespace, name), {})
+        return None if data is None else Secret(data=data, metadata=metadata)
 
     async def apply_secret(self, body: Mapping[str, Any]) -> None:
         self.writes.append(f"secret {body['metadata']['name']}")
         self.secrets[_key(body)] = dict(body["stringData"])
-        self.labels[_key(body)] = body["metadata"]["labels"]
+        self.metadata[_key(body)] = body["metadata"]
 
     async def apply_disruption_budget(self, body: Mapping[str, Any]) -> None:
         self.budgets[_key(body)] = dict(body["spec"])
@@ -68,8 +75,10 @@ class Kubernetes:
         type: Literal["Normal", "Warning"],
         reason: str,
         message: str,
+        kind: Literal["TaskQueue", "Broker"] = "TaskQueue",
     ) -> None:
         self.events.append(reason)
+        self.messages.append(message)
 
 
 def _key(body: Mapping[str, Any]) -> Key:

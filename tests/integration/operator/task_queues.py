@@ -22,15 +22,25 @@ from tests.integration.operator.fakes import Kubernetes
 JSON_JOB = pika.BasicProperties(type="work", content_type="application/json", delivery_mode=2)
 
 
-def made(name: str = "transcode", *, namespace: str = "media", **spec: Any) -> TaskQueueObject:
+def made(
+    name: str = "transcode",
+    *,
+    namespace: str = "media",
+    generation: int = 1,
+    created: str = "2026-01-01T00:00:00Z",
+    rotation: str = "",
+    **spec: Any,
+) -> TaskQueueObject:
     """A TaskQueue as the cluster shows it."""
     body = {
         "metadata": {
             "namespace": namespace,
             "name": name,
-            "uid": f"uid-{name}",
-            "generation": 1,
+            "uid": f"uid-{namespace}-{name}",
+            "generation": generation,
+            "creationTimestamp": created,
             "finalizers": ["longshore.dev/finalizer"],
+            "annotations": {"longshore.dev/rotate-credentials": rotation} if rotation else {},
         },
         "spec": {
             "timeLimit": {"hard": "2h"},
@@ -62,6 +72,7 @@ class Tenants:
             session=self.session,
             cluster=self.kubernetes,
             new_password=lambda: "p/ss w@rd",
+            source=queue.source,
         )
         await deploy(
             queue.owner,

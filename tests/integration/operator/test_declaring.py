@@ -199,8 +199,11 @@ async def test_a_queue_made_by_somebody_else_is_refused_and_left_alone(tenants: 
     connection.close()
     tenants.session.doubt()
 
-    with pytest.raises(Invalid, match="x-queue-type"):
+    with pytest.raises(Invalid, match=r"media\.transcode \(classic, .*somebody else") as refused:
         await tenants.reconcile(made())
+
+    assert refused.value.reason == "QueueDiffers"
+    assert await ready(tenants, "media.transcode") == 0
 
 
 async def test_what_was_deleted_by_hand_is_seen_as_missing(tenants: Tenants) -> None:
@@ -231,7 +234,7 @@ async def test_wrong_credentials_and_no_broker_are_told_apart(session: Session) 
         await connect(no_amqp, heartbeat=30.0)
 
     assert refused.value.reason == "AuthenticationFailed"
-    assert away.value.reason == "Unreachable"
+    assert away.value.reason == "ManagementUnreachable"
     assert half.value.reason == "Unreachable"
     assert "AMQP at 127.0.0.1:9" in str(half.value)
 

@@ -1,32 +1,23 @@
+import asyncio
 import dataclasses
+import threading
 
 import pika
+import pika.exceptions
 import pytest
 
-from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE
+from longshore.contract.delays import route
+from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE, LOST
 from longshore_operator.api.v1alpha1 import DerivedTimeouts, TaskQueueStatus
 from longshore_operator.app.broker import Depth, Session
 from longshore_operator.app.deletion import GIVE_UP_AFTER, Deletion
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.record import Records
 from longshore_operator.app.world import World
-from longshore_operator.core.pods import Trouble
-from longshore_operator.core.topology import entry_bindings
+from longshore_operator.core.topology import Binding, entry_bindings
 from longshore_operator.errors import Transient
-from tests.integration.operator.task_queues import Tenants, made
-
-
-class OneBroker:
-    """Brokers with one session, or with none and a trouble."""
-
-    def __init__(self, session: Session | None, trouble: str = "Unreachable") -> None:
-        self._session, self._trouble = session, trouble
-
-    def session(self, name: str) -> Session | None:
-        return self._session
-
-    def trouble(self, name: str) -> Trouble:
-        return Trouble(reason=self._trouble, message="")
+from tests.integration.operator.operating import OneBroker
+from tests.integration.operator.task_queues import JSON_JOB, Tenants, made
 
 
 @pytest.fixture
@@ -195,6 +186,106 @@ async def test_a_task_queue_whose_broker_was_never_reached_goes_without_a_word(
     await delete(tenants, made(), brokers=OneBroker(None, "Refused"))
 
     assert tenants.kubernetes.events == []
+
+
+class Publisher:
+    """Somebody who goes on publishing, whatever happens to users and bindings."""
+
+    def __init__(self, tenants: Tenants) -> None:
+        where = tenants.session.address
+        url = where.amqp_url(username=where.username, password=where.password)
+        self._connection = pika.BlockingConnection(pika.URLParameters(f"{url}?heartbeat=0"))
+        self._channel = self._connection.channel()
+        self._channel.confirm_delivery()
+        self.confirmed = self.refused = 0
+
+    def publish(self) -> None:
+        try:
+            self._channel.basic_publish(
+                JOBS_EXCHANGE, "media.transcode", b"{}", JSON_JOB, mandatory=True
+            )
+        except pika.exceptions.UnroutableError:
+            self.refused += 1
+        else:
+            self.confirmed += 1
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@pytest.mark.parametrize("moment", ["always", "before it is closed", "while it is closed"])
+async def test_no_job_that_was_confirmed_goes_with_its_queue(tenants: Tenants, moment: str) -> None:
+    queue = made()
+    await tenants.reconcile(queue)
+    publisher = Publisher(tenants)
+    unbind, ended = tenants.session.management.unbind, threading.Event()
+
+    async def unbind_late(binding: Binding) -> None:
+        if moment == "before it is closed" and not publisher.confirmed:
+            await asyncio.to_thread(publisher.publish)
+        await unbind(binding)
+
+    async def sleep(seconds: float) -> None:
+        if moment == "while it is closed":
+            await asyncio.to_thread(publisher.publish)
+        await asyncio.sleep(seconds)
+
+    def go_on() -> None:
+        while not ended.wait(0.01):
+            publisher.publish()
+
+    tenants.session.management.unbind = unbind_late  # type: ignore[method-assign]
+    publishing = asyncio.create_task(asyncio.to_thread(go_on)) if moment == "always" else None
+    deletion = Deletion(
+        world=World(),
+        brokers=OneBroker(tenants.session),
+        cluster=tenants.kubernetes,
+        records=Records(now=lambda: 0),
+        clock=lambda: 0.0,
+        sleep=sleep,
+    )
+    try:
+        await deletion.delete(dataclasses.replace(queue, is_deleting=True))
+    finally:
+        ended.set()
+        if publishing:
+            await publishing
+        publisher.close()
+
+    found = (await tenants.session.link.depths.read(["media.transcode"]))["media.transcode"]
+    kept = found.ready if isinstance(found, Depth) else 0
+    assert kept == publisher.confirmed
+    assert publisher.confirmed + publisher.refused > 0
+    assert isinstance(found, Depth) is (moment != "while it is closed")
+
+
+async def test_a_queue_of_somebody_elses_under_our_name_stays(tenants: Tenants) -> None:
+    where = tenants.session.address
+    url = where.amqp_url(username=where.username, password=where.password)
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    connection.channel().queue_declare("media.transcode", durable=True)
+    connection.close()
+    tenants.session.doubt()
+
+    await delete(tenants, made(deletionPolicy="Delete"))
+
+    assert await left(tenants) == {"media.transcode"}
+    assert "somebody else" in tenants.kubernetes.messages[0]
+
+
+async def test_delayed_jobs_are_told_of_since_nobody_knows_whose_they_are(
+    tenants: Tenants,
+) -> None:
+    queue = made()
+    await tenants.reconcile(queue)
+    exchange, key = route("media.transcode", delay=3600)
+    tenants.publish(queue, exchange=exchange, key=key)
+
+    await delete(tenants, queue)
+
+    assert tenants.kubernetes.events == ["DelayedJobsUnknown"]
+    assert "1 delayed jobs" in tenants.kubernetes.messages[0]
+    assert LOST in tenants.kubernetes.messages[0]
 
 
 def declared() -> TaskQueueObject:

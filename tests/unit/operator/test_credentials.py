@@ -9,6 +9,20 @@ from longshore_operator.api.v1alpha1 import BrokerSpec
 from longshore_operator.core.credentials import address, is_password, password_in
 from longshore_operator.errors import Invalid
 
+CA = {"namespace": "mq", "name": "ca", "key": "root.pem"}
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+CLUSTER_OPERATOR = {
+    "username": "default_user_a",
+    "password": "b",
+    "default_user.conf": "default_user = default_user_a\ndefault_pass = b\n",
+    "provider": "rabbitmq",
+    "type": "rabbitmq",
+    "host": "jobs.mq.svc",
+    "port": "5671",
+    "connection_string": "amqps://default_user_a:b@jobs.mq.svc:5671/",
+}
+"""What the RabbitMQ Cluster Operator writes where TLS is on."""
+
 SECRET = {"username": "admin", "password": "p/w@:"}
 
 
@@ -35,7 +49,12 @@ def test_the_spec_wins_over_the_secret() -> None:
     [
         ({}, {"username": "a"}, "mq/rabbit has no key 'password'"),
         ({"host": None}, SECRET, "has no key 'host'"),
-        ({}, SECRET | {"port": "amqp"}, "port 'amqp' is not a number"),
+        ({}, SECRET | {"password": ""}, "mq/rabbit has nothing in its key 'password'"),
+        ({}, SECRET | {"password": "p\n"}, "mq/rabbit, key 'password' begins or ends with"),
+        ({}, SECRET | {"port": "amqp"}, "mq/rabbit, key 'port' is 'amqp', not a port"),
+        ({}, SECRET | {"port": "0"}, "key 'port' is '0', not a port from 1 to 65535"),
+        ({"tls": {}}, SECRET | {"ca.crt": "no"}, "key 'ca.crt' holds no certificate"),
+        ({"tls": {"caSecretRef": CA}}, SECRET, "Secret mq/ca has no key 'root.pem'"),
     ],
 )
 def test_what_is_missing_is_named(
@@ -43,6 +62,39 @@ def test_what_is_missing_is_named(
 ) -> None:
     with pytest.raises(Invalid, match=words):
         address(spec(**parts), secret)
+
+
+def test_the_cluster_operators_secret_is_enough() -> None:
+    found = address(spec(host=None), CLUSTER_OPERATOR)
+
+    assert (found.host, found.port, found.username) == ("jobs.mq.svc", 5671, "default_user_a")
+    assert found.management_url == "https://jobs.mq.svc:15671"
+    assert found.amqp_url(username="u", password="p").startswith("amqps://u:p@jobs.mq.svc:5671/")
+
+
+@pytest.mark.parametrize(
+    ("parts", "secret", "source"),
+    [
+        ({"tls": {}}, SECRET, "the system's authorities"),
+        ({"tls": {}}, SECRET | {"ca.crt": PEM}, "Secret mq/rabbit, key 'ca.crt'"),
+        (
+            {"tls": {"caSecretRef": CA}},
+            SECRET | {"ca.crt": "not looked at"},
+            "Secret mq/ca, key 'root.pem'",
+        ),
+    ],
+)
+def test_whom_tls_trusts(parts: dict[str, Any], secret: dict[str, str], source: str) -> None:
+    found = address(spec(**parts), secret, authority={"root.pem": PEM})
+
+    assert found.tls
+    assert found.tls.source == source
+    assert found.authority == (PEM if "Secret" in source else None)
+    assert found.port == 5671
+
+
+def test_without_tls_no_authority_is_passed_on() -> None:
+    assert address(spec(), SECRET | {"ca.crt": PEM}).authority is None
 
 
 def test_an_amqp_url_survives_odd_characters() -> None:

@@ -67,6 +67,16 @@ def test_a_producer_configures_nothing() -> None:
     assert not re.search(someone.permissions.configure, "media.transcode")
 
 
+def test_a_worker_may_read_the_queue_that_was_taken_over_and_no_other() -> None:
+    """Its name is taken literally."""
+    one = user(vhost="longshore", queue="media.transcode", role="worker", source="a.b|c")
+
+    assert re.search(one.permissions.read, "a.b|c")
+    assert not re.search(one.permissions.read, "a.b")
+    assert not re.search(one.permissions.read, "media.transcode")
+    assert dict(one.topics)[DEAD_EXCHANGE].write == r"^media\.transcode$"
+
+
 @pytest.mark.parametrize(
     ("queue", "may"),
     [

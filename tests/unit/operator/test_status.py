@@ -9,7 +9,14 @@ from longshore.contract.features import features_of
 from longshore_operator.api.v1alpha1 import Condition
 from longshore_operator.core.pods import Pod, Trouble
 from longshore_operator.core.scaling import Decision
-from longshore_operator.core.status import Facts, conditions, merge_patch, priorities
+from longshore_operator.core.status import (
+    Facts,
+    conditions,
+    foreign_policy,
+    merge_patch,
+    priorities,
+)
+from tests.unit.operator.specs import V4_0, V4_3
 
 WELL = Facts(
     broker=None,
@@ -149,6 +156,34 @@ def test_a_merge_patch_makes_one_from_the_other_and_is_empty_when_they_are_equal
 ) -> None:
     assert patched(before, merge_patch(before, after)) == after
     assert merge_patch(after, after) == {}
+
+
+def test_a_foreign_policy_is_a_condition_of_its_own() -> None:
+    foreign = foreign_policy({"media.transcode": "theirs"}, features=V4_0)
+    found = made(replace(WELL, policy=foreign))
+
+    assert found["PolicyInForce"].status == "False"
+    assert "'theirs'" in found["PolicyInForce"].message
+    assert "ack timeout" in found["PolicyInForce"].message
+    assert found["Ready"].status == "True", "jobs are still accepted and done"
+    assert made(WELL)["PolicyInForce"].status == "True"
+
+
+def test_from_4_3_on_a_foreign_policy_leaves_the_ack_timeout_alone() -> None:
+    foreign = foreign_policy({"media.transcode": "theirs"}, features=V4_3)
+
+    assert foreign
+    assert "ack timeout" not in foreign.message
+    assert foreign_policy({}, features=V4_3) is None
+
+
+def test_what_a_queue_that_was_taken_over_lacks_is_a_condition() -> None:
+    found = made(replace(WELL, shortcomings=("it has no priorities",)))
+
+    assert found["Guaranteed"].status == "False"
+    assert "no priorities" in found["Guaranteed"].message
+    assert made(replace(WELL, shortcomings=()))["Guaranteed"].status == "True"
+    assert "Guaranteed" not in made(WELL), "a queue of its own needs no word"
 
 
 def test_workers_that_are_silent_are_a_condition_of_scaling_alone() -> None:

@@ -5,8 +5,8 @@ import pytest
 
 from longshore.contract.features import Features
 from longshore.contract.names import DUE_EXCHANGE, JOBS_EXCHANGE, LOST
+from longshore_operator.core.policies import Policy, policies_in_force
 from longshore_operator.core.topology import (
-    Policy,
     Topology,
     entry_bindings,
     task_queue_topology,
@@ -59,7 +59,7 @@ def test_the_ladder_ends_where_a_job_without_a_queue_is_kept_and_blocks_nobody()
         ("media.transcode", ["longshore.jobs"]),
         ("media.transcode.dead", ["longshore.dead"]),
         ("a-b.c-d", ["longshore.jobs"]),
-        ("longshore.delay.27", []),
+        ("longshore.delay.27", ["longshore.delay"]),
         ("longshore.lost", ["longshore.jobs", "longshore.lost"]),
         ("amq.gen-Xy1", []),
         ("somebody_elses", []),
@@ -109,4 +109,53 @@ def test_direct_and_delayed_jobs_each_have_their_way_in() -> None:
     assert ways == {
         (JOBS_EXCHANGE, "media.transcode"),
         (DUE_EXCHANGE, "#.media.transcode"),
+    }
+
+
+def test_a_full_queue_may_let_its_oldest_jobs_go() -> None:
+    """At-least-once dead-lettering would silently be at-most-once with drop-head: it says so."""
+    policy = own(topology(queue={"maxLength": 5, "overflow": "DropHead"}), "media.transcode")
+
+    assert policy.definition["overflow"] == "drop-head"
+    assert policy.definition["dead-letter-strategy"] == "at-most-once"
+
+
+def test_the_delivery_limit_is_the_specs() -> None:
+    policy = own(topology(queue={"deliveryLimit": 7}), "media.transcode")
+
+    assert policy.definition["delivery-limit"] == 7
+
+
+ADOPTED = {"name": "team/orders.1", "type": "Classic"}
+
+
+def test_a_queue_that_is_taken_over_is_not_declared_but_reached() -> None:
+    found = topology(queue=ADOPTED)
+
+    assert [queue.name for queue in found.queues] == ["media.transcode.dead"]
+    assert {(b.source, b.key) for b in found.bindings if b.destination == "team/orders.1"} == {
+        (JOBS_EXCHANGE, "media.transcode"),
+        (DUE_EXCHANGE, "#.media.transcode"),
+    }
+
+
+def test_a_classic_queues_policy_has_only_keys_that_it_knows() -> None:
+    """With another one RabbitMQ passes over the whole policy."""
+    policy = own(topology(queue=ADOPTED), "media.transcode")
+
+    assert policy.apply_to == "classic_queues"
+    assert policy.pattern == r"^team/orders\.1$"
+    assert policy.definition == {
+        "dead-letter-exchange": "longshore.dead",
+        "dead-letter-routing-key": "media.transcode",
+        "overflow": "reject-publish",
+    }
+
+
+def test_the_policies_that_should_be_in_force() -> None:
+    found = topology(queue={"maxLength": 5})
+
+    assert policies_in_force(found.policies, queue="media.transcode", source="media.transcode") == {
+        "media.transcode": "longshore.own.media.transcode",
+        "media.transcode.dead": "longshore.dead",
     }

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from longshore.client import DEFAULT_TIMEOUT, Client
-from longshore.contract.names import AMQP_URL_ENV
+from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV
 
 
 @click.command(no_args_is_help=True)
@@ -29,6 +29,7 @@ from longshore.contract.names import AMQP_URL_ENV
     required=True,
     help="amqp://user:password@host/vhost; better from the environment, where ps cannot see it.",
 )
+@click.option("--ca", envvar=AMQP_CA_ENV, hidden=True)
 def enqueue(
     queue: str,
     handler: str,
@@ -40,6 +41,7 @@ def enqueue(
     count: int,
     timeout: str,
     url: str,
+    ca: str | None,
 ) -> None:
     """Enqueue a job for HANDLER in QUEUE (NAMESPACE.NAME) and print its id.
 
@@ -47,7 +49,7 @@ def enqueue(
     longshore enqueue media.transcode transcode source=s3://in/1.mov threads:=4
     """
     given = parse_arguments(arguments)
-    with Client(url, timeout=timeout) as client:
+    with Client(url, timeout=timeout, authority=ca) as client:
         for _ in range(count):
             click.echo(
                 client.send(

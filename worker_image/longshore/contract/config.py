@@ -36,7 +36,10 @@ class WorkerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     queue: str
-    """`NAMESPACE.NAME`."""
+    """`NAMESPACE.NAME`, by which jobs are addressed and reports are known."""
+
+    source: str | None = None
+    """The queue in RabbitMQ that holds the jobs, where it has another name."""
 
     isolation: Isolation = Isolation.WARM
     handlers: tuple[str, ...] = ()

@@ -31,6 +31,10 @@ WORKER_CONFIG_ENV = "LONGSHORE_WORKER_CONFIG"
 AMQP_URL_ENV = "LONGSHORE_AMQP_URL"
 """Environment variable and Secret key with the `amqp://` or `amqps://` address and credentials."""
 
+AMQP_CA_ENV = "LONGSHORE_AMQP_CA"
+"""Environment variable and Secret key with the certificate authority, in PEM form, that signed
+RabbitMQ's certificate; the system's authorities when it is absent."""
+
 QUEUE_ENV = "LONGSHORE_QUEUE"
 """Environment variable and Secret key with the queue's name, `NAMESPACE.NAME`."""
 

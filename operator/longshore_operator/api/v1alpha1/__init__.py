@@ -3,11 +3,18 @@
 Field descriptions are what `kubectl explain` shows.
 """
 
-from longshore_operator.api.v1alpha1.broker import Broker, BrokerFeatures, BrokerSpec, BrokerStatus
+from longshore_operator.api.v1alpha1.broker import (
+    Broker,
+    BrokerFeatures,
+    BrokerSpec,
+    BrokerStatus,
+    LabelSelector,
+    SecretReference,
+)
 from longshore_operator.api.v1alpha1.condition import Condition
+from longshore_operator.api.v1alpha1.queue import DeadLetter, Overflow, Queue, QueueType
 from longshore_operator.api.v1alpha1.scaling import Budget, Scaling, ScalingStatus, Schedule
 from longshore_operator.api.v1alpha1.task_queue import (
-    DeadLetter,
     DeletionPolicy,
     DerivedTimeouts,
     Jobs,
@@ -36,10 +43,15 @@ __all__ = [
     "DeletionPolicy",
     "DerivedTimeouts",
     "Jobs",
+    "LabelSelector",
+    "Overflow",
     "Priorities",
+    "Queue",
+    "QueueType",
     "Scaling",
     "ScalingStatus",
     "Schedule",
+    "SecretReference",
     "TaskQueue",
     "TaskQueueSpec",
     "TaskQueueStatus",

@@ -20,6 +20,7 @@ from longshore_operator.api.types import (
     rules,
 )
 from longshore_operator.api.v1alpha1.condition import Conditions
+from longshore_operator.api.v1alpha1.queue import DeadLetter, Queue
 from longshore_operator.api.v1alpha1.scaling import Scaling, ScalingStatus
 
 LONGEST_JOB = "720h"
@@ -42,37 +43,6 @@ class BrokerReference(Resource):
         json_schema_extra=immutable(
             "jobs would stay behind on the old Broker: make a new TaskQueue and move producers"
         ),
-    )
-
-
-class Queue(Resource):
-    """The job queue in RabbitMQ."""
-
-    max_length: int | None = Field(
-        default=None,
-        ge=1,
-        le=100_000_000,
-        description="Most jobs that wait in the queue; further ones are refused to their producer. "
-        "Unlimited when absent.",
-    )
-    max_age: Duration | None = Field(
-        default=None,
-        description="Longest time that a job waits to be started; after it, it becomes a dead "
-        "letter. Unlimited when absent.",
-    )
-
-
-class DeadLetter(Resource):
-    """The queue of dead letters: jobs that failed for good, with the reason in their headers."""
-
-    retention: Duration = Field(
-        default=604_800.0, description="How long a dead letter is kept, at most."
-    )
-    max_length: int | None = Field(
-        default=None,
-        ge=1,
-        le=100_000_000,
-        description="Most dead letters that are kept; the oldest give way. Unlimited when absent.",
     )
 
 
@@ -297,6 +267,16 @@ class Worker(Resource):
 class TaskQueueSpec(Resource):
     """What the user wants."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            {
+                "rule": "self.queue.deliveryLimit >= self.retry.maxAttempts",
+                "message": "queue.deliveryLimit must not be below retry.maxAttempts: RabbitMQ "
+                "would give up on jobs before the workers do",
+            }
+        )
+    )
+
     broker: BrokerReference = Field(
         default=BrokerReference(), description="The Broker that holds the queue."
     )
@@ -318,8 +298,9 @@ class TaskQueueSpec(Resource):
     deletion_policy: DeletionPolicy = Field(
         default=DeletionPolicy.RETAIN_IF_NOT_EMPTY,
         description="What happens to the queues in RabbitMQ when the TaskQueue is deleted. "
-        "`RetainIfNotEmpty`: each is deleted if it holds no job. `Retain`: both stay. `Delete`: "
-        "both are deleted with all that is in them.",
+        "`RetainIfNotEmpty`: each is deleted if it holds no job; one that was taken over by "
+        "`queue.name` stays. `Retain`: both stay. `Delete`: both are deleted with all that is in "
+        "them, also one that was taken over.",
     )
 
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import pika
 
+from longshore.address import parameters as read_parameters
 from longshore.contract.config import OnTermination, WorkerConfig
 from longshore.contract.message import job_id
-from longshore.contract.names import AMQP_URL_ENV, POD_NAME_ENV
+from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV, POD_NAME_ENV
 from longshore.contract.orders import Order, OrderKind
 from longshore.contract.reports import WorkerReport
 from longshore.contract.timing import most_held
@@ -75,8 +76,8 @@ def run(config: WorkerConfig, *, url: str, control: socket.socket, zygote: int) 
 def _parameters(url: str, config: WorkerConfig) -> pika.connection.Parameters | str:
     """How to connect, or what is wrong with `url`."""
     try:
-        parameters = pika.URLParameters(url)
-    except (ValueError, TypeError, KeyError) as error:
+        parameters = read_parameters(url, authority=os.environ.get(AMQP_CA_ENV))
+    except ValueError as error:
         return f"{AMQP_URL_ENV} is no AMQP address: {error}"
     parameters.heartbeat = max(1, round(config.heartbeat))
     # Reconnecting is ours, with jitter; pika would try each address once more by itself.
@@ -140,7 +141,7 @@ class _Worker:
         config = self._config
         self._consumer = Consumer(
             self._parameters,
-            queue=config.queue,
+            queue=config.source or config.queue,
             prefetch=config.slots if config.prefetch == "auto" else config.prefetch,
             ack_timeout=config.ack_timeout,
         )

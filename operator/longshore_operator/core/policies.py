@@ -1,0 +1,188 @@
+"""Policies: all settings of a queue that can change while it lives.
+
+A queue has one policy, the one of the highest priority; policies do not merge. One default serves
+all job queues and one all dead-letter queues; a queue that deviates gets a whole policy of its own.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from longshore.contract.delays import LEVELS, level_name
+from longshore.contract.features import Features
+from longshore.contract.names import DEAD_EXCHANGE, LOST, dead_queue_name
+from longshore.contract.timing import Timeouts
+from longshore_operator.api.v1alpha1 import DeadLetter, Overflow, QueueType, TaskQueueSpec
+from longshore_operator.api.v1alpha1 import Queue as QueueSpec
+
+DEFAULT_POLICY = "longshore.jobs"
+DEFAULT_DEAD_POLICY = "longshore.dead"
+DELAY_POLICY = "longshore.delay"
+
+LOST_RETENTION = 7 * 24 * 3600.0
+"""Seconds that a delayed job is kept whose queue is gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Settings for the queues whose name matches `pattern`. The highest priority wins whole:
+    policies do not merge."""
+
+    name: str
+    pattern: str
+    priority: int
+    definition: Mapping[str, Any]
+    apply_to: str = "quorum_queues"
+
+
+def shared_policies() -> tuple[Policy, ...]:
+    """Those of a whole vhost."""
+    return (
+        Policy(
+            name=DEFAULT_POLICY,
+            pattern=rf"^{_LABEL}\.{_LABEL}$",
+            priority=_DEFAULT_PRIORITY,
+            definition=_JOBS,
+        ),
+        Policy(
+            name=DEFAULT_DEAD_POLICY,
+            pattern=rf"^{_LABEL}\.{_LABEL}\.dead$",
+            priority=_DEFAULT_PRIORITY,
+            definition=_dead_definition(DeadLetter()),
+        ),
+        Policy(
+            # Says again what the queues' arguments say, so that no policy for `.*` of somebody
+            # else's adds a limit of its own.
+            name=DELAY_POLICY,
+            pattern=r"^longshore\.delay\.",
+            priority=_OWN_PRIORITY,
+            definition={
+                "dead-letter-strategy": "at-least-once",
+                "overflow": "reject-publish",
+            },
+        ),
+        Policy(
+            name=LOST,
+            pattern=r"^longshore\.lost$",
+            priority=_OWN_PRIORITY,
+            definition={"message-ttl": _milliseconds(LOST_RETENTION)},
+        ),
+    )
+
+
+def shared_policies_in_force() -> dict[str, str]:
+    """The policy that each queue which all TaskQueues share should be under, by queue."""
+    return {level_name(level): DELAY_POLICY for level in range(LEVELS)} | {LOST: LOST}
+
+
+def own_policies(
+    queue: str, spec: TaskQueueSpec, *, timeouts: Timeouts, features: Features
+) -> tuple[tuple[Policy, ...], tuple[str, ...]]:
+    """Policies for the queues of one TaskQueue alone; and names of those that it does not need."""
+    dead, source = dead_queue_name(queue), spec.queue.name or queue
+    jobs = _jobs_definition(queue, spec, timeouts=timeouts, features=features)
+    own = (
+        _own_policy(source, jobs, key=queue, default=_JOBS, spec=spec),
+        _own_policy(
+            dead,
+            _dead_definition(spec.dead_letter),
+            key=dead,
+            default=_dead_definition(DeadLetter()),
+        ),
+    )
+    return (
+        tuple(policy for policy in own if isinstance(policy, Policy)),
+        tuple(policy for policy in own if isinstance(policy, str)),
+    )
+
+
+def policies_in_force(policies: Iterable[Policy], *, queue: str, source: str) -> dict[str, str]:
+    """The policy that each queue of a TaskQueue, whose own are `policies`, should be under."""
+    own = {policy.name for policy in policies}
+    dead = dead_queue_name(queue)
+    wanted = {source: (queue, DEFAULT_POLICY), dead: (dead, DEFAULT_DEAD_POLICY)}
+    return {
+        each: name if (name := own_policy_name(key)) in own else default
+        for each, (key, default) in wanted.items()
+    }
+
+
+def own_policy_name(queue: str) -> str:
+    """The policy of a queue that deviates from the default."""
+    return f"longshore.own.{queue}"
+
+
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_DEFAULT_PRIORITY = 1000
+_OWN_PRIORITY = 2000
+
+_JOBS = {
+    # At-least-once dead-lettering needs all three; with one missing RabbitMQ silently makes it
+    # at-most-once.
+    "dead-letter-exchange": DEAD_EXCHANGE,
+    "dead-letter-strategy": "at-least-once",
+    "overflow": "reject-publish",
+    "delivery-limit": QueueSpec().delivery_limit,
+}
+
+
+def _jobs_definition(
+    queue: str, spec: TaskQueueSpec, *, timeouts: Timeouts, features: Features
+) -> dict[str, Any]:
+    definition: dict[str, Any] = dict(_JOBS) | {"delivery-limit": spec.queue.delivery_limit}
+    if spec.queue.overflow is Overflow.DROP_HEAD:
+        definition |= {"overflow": "drop-head", "dead-letter-strategy": "at-most-once"}
+    if spec.queue.max_length is not None:
+        definition["max-length"] = spec.queue.max_length
+    if spec.queue.max_age is not None:
+        definition["message-ttl"] = _milliseconds(spec.queue.max_age)
+    if not features.ack_timeout_by_consumer:
+        definition["consumer-timeout"] = _milliseconds(timeouts.ack_timeout)
+    if spec.queue.name:
+        # Its jobs may have come by any way, under any key.
+        definition["dead-letter-routing-key"] = queue
+    if spec.queue.type is QueueType.CLASSIC:
+        # A policy with a key that the type does not know is passed over whole.
+        definition = {key: each for key, each in definition.items() if key not in _QUORUM_ONLY}
+    return definition
+
+
+_QUORUM_ONLY = frozenset({"dead-letter-strategy", "delivery-limit"})
+
+
+def _dead_definition(spec: DeadLetter) -> dict[str, Any]:
+    definition: dict[str, Any] = {"message-ttl": _milliseconds(spec.retention)}
+    if spec.max_length is not None:
+        definition["max-length"] = spec.max_length
+    return definition
+
+
+def _own_policy(
+    queue: str,
+    definition: dict[str, Any],
+    *,
+    key: str,
+    default: Mapping[str, Any],
+    spec: TaskQueueSpec | None = None,
+) -> Policy | str:
+    """A policy for this queue alone, or only its name where the default does."""
+    if definition == default:
+        return own_policy_name(key)
+    is_classic = spec is not None and spec.queue.type is QueueType.CLASSIC
+    return Policy(
+        name=own_policy_name(key),
+        pattern=_exactly(queue),
+        priority=_OWN_PRIORITY,
+        definition=definition,
+        apply_to="classic_queues" if is_classic else "quorum_queues",
+    )
+
+
+def _exactly(queue: str) -> str:
+    # A hyphen means nothing outside of brackets; escaped it would only be harder to read.
+    return f"^{re.escape(queue)}$".replace(r"\-", "-")
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -1,0 +1,123 @@
+"""The operator's loop over TaskQueues on a real RabbitMQ, with Kubernetes left out."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
+
+from longshore_operator.app.broker import Session
+from longshore_operator.app.objects import TaskQueueObject
+from longshore_operator.app.reconciler import Reconciler
+from longshore_operator.app.record import Record, Records
+from longshore_operator.app.world import World
+from longshore_operator.core.pods import Trouble
+from tests.integration.operator.brokers import registered
+from tests.integration.operator.fakes import Kubernetes
+from tests.integration.operator.task_queues import until
+
+
+@dataclass
+class OneBroker:
+    """Brokers with one session, or with none and a trouble."""
+
+    one: Session | None
+    why: str = "Unreachable"
+
+    def session(self, name: str) -> Session | None:
+        return self.one
+
+    def sessions(self) -> dict[str, Session]:
+        return {"default": self.one} if self.one else {}
+
+    def trouble(self, name: str) -> Trouble:
+        return Trouble(reason=self.why, message="")
+
+
+@dataclass
+class Operating:
+    """TaskQueues as the cluster has them, and what came of them."""
+
+    session: Session
+    kubernetes: Kubernetes = field(default_factory=Kubernetes)
+    world: World = field(default_factory=lambda: World(is_complete=True))
+    records: Records = field(default_factory=lambda: Records(now=lambda: 0))
+
+    def __post_init__(self) -> None:
+        numbers = itertools.count(1)
+        self.world.queues = {}
+        self.world.registered = {"default": [registered()]}
+        self.reconciler = Reconciler(
+            world=self.world,
+            brokers=OneBroker(self.session),
+            cluster=self.kubernetes,
+            records=self.records,
+            clock=time.monotonic,
+            chance=lambda: 0.0,
+            new_password=lambda: f"secret-{next(numbers)}",
+        )
+
+    def apply(self, *task_queues: TaskQueueObject) -> None:
+        """As kubectl would."""
+        for each in task_queues:
+            self.world.queues[each.owner.namespace, each.owner.name] = [each]
+        self.reconciler.wake()
+
+    def record(self, task_queue: TaskQueueObject) -> Record:
+        return self.records.of((task_queue.owner.namespace, task_queue.owner.name), task_queue)
+
+    async def settled(self, task_queue: TaskQueueObject) -> Record:
+        """Its record, once this very object was reconciled or refused."""
+        record = self.record(task_queue)
+
+        async def look() -> bool:
+            return record.is_of(task_queue) and not record.is_busy
+
+        await until(look, within=30)
+        return record
+
+    async def ready(self, task_queue: TaskQueueObject) -> Record:
+        """Apply it and see that nothing is wrong."""
+        self.apply(task_queue)
+        record = await self.settled(task_queue)
+        assert record.topology is None, record.topology
+        return record
+
+    async def refused(self, task_queue: TaskQueueObject) -> Trouble:
+        """Apply it and see what is wrong."""
+        self.apply(task_queue)
+        record = await self.settled(task_queue)
+        assert record.topology is not None, "it was taken"
+        return record.topology
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Operating"]:
+        loop = asyncio.create_task(self.reconciler.run())
+        try:
+            yield self
+        finally:
+            loop.cancel()
+            await asyncio.gather(loop, return_exceptions=True)
+
+    def administrator(self) -> pika.BlockingConnection:
+        where = self.session.address
+        url = where.amqp_url(username=where.username, password=where.password)
+        return pika.BlockingConnection(pika.URLParameters(f"{url}?heartbeat=0"))
+
+    def declare(self, queue: str, **arguments: Any) -> None:
+        """A queue as somebody else makes it, classic unless the arguments say otherwise."""
+        named = {f"x-{name.replace('_', '-')}": value for name, value in arguments.items()}
+        connection = self.administrator()
+        channel: BlockingChannel = connection.channel()
+        channel.queue_declare(queue, durable=True, arguments=named)
+        connection.close()
+        self.session.doubt()
+
+    async def put(self, *path: str, **body: Any) -> None:
+        """An object as somebody else makes it, by the management API."""
+        await self.session.management._write("PUT", *path, body=body)

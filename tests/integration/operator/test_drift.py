@@ -1,0 +1,93 @@
+"""What someone deletes or changes by hand is back within 10 s, and an event says what it was."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from longshore.contract.names import JOBS_EXCHANGE
+from longshore_operator.adapters.management import Management
+from longshore_operator.app.broker import Session
+from longshore_operator.core.topology import entry_bindings
+from tests.integration.operator.operating import Operating
+from tests.integration.operator.task_queues import made, until
+
+WITHIN = 10.0
+QUEUE = "media.transcode"
+Harm = Callable[[Management, str], Awaitable[None]]
+
+
+@pytest.fixture
+async def operating(session: Session) -> AsyncIterator[Operating]:
+    async with Operating(session).running() as operating:
+        yield operating
+
+
+async def another_password(management: Management, vhost: str) -> None:
+    await management.delete_user(f"{vhost}.{QUEUE}.worker")
+
+
+HARM: dict[str, tuple[Harm, str]] = {
+    "queue": (lambda m, _: m.delete_queue(QUEUE), f"queue {QUEUE}"),
+    "dead-letter queue": (lambda m, _: m.delete_queue(f"{QUEUE}.dead"), f"queue {QUEUE}.dead"),
+    "binding": (lambda m, _: m.unbind(entry_bindings(QUEUE)[0]), "binding longshore.jobs to"),
+    "own policy": (
+        lambda m, _: m.delete_policy(f"longshore.own.{QUEUE}"),
+        f"policy longshore.own.{QUEUE}",
+    ),
+    "changed policy": (
+        lambda m, vhost: m._write(
+            "PUT", "policies", vhost, f"longshore.own.{QUEUE}",
+            body={"pattern": "^changed$", "definition": {"max-length": 1}},
+        ),
+        f"policy longshore.own.{QUEUE}",
+    ),
+    "default policy": (lambda m, _: m.delete_policy("longshore.jobs"), "policy longshore.jobs"),
+    "exchange": (lambda m, vhost: m._remove("exchanges", vhost, JOBS_EXCHANGE), JOBS_EXCHANGE),
+    "user": (another_password, ".media.transcode.worker"),
+    "permission": (
+        lambda m, vhost: m._remove("permissions", vhost, f"{vhost}.{QUEUE}.producer"),
+        ".media.transcode.producer",
+    ),
+    "topic permission": (
+        lambda m, vhost: m._remove("topic-permissions", vhost, f"{vhost}.{QUEUE}.producer"),
+        ".media.transcode.producer",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", HARM)
+async def test_it_is_back_within_ten_seconds_with_an_event(operating: Operating, what: str) -> None:
+    await operating.ready(made(queue={"maxLength": 9}))
+    management, vhost = operating.session.management, operating.session.address.vhost
+    before = await management.inventory()
+    harm, words = HARM[what]
+
+    await harm(management, vhost)
+    harmed_at = time.monotonic()
+
+    async def is_back() -> bool:
+        now = await management.inventory()
+        return (
+            (set(now.queues), now.bindings, now.policies, set(now.exchanges))
+            == (set(before.queues), before.bindings, before.policies, set(before.exchanges))
+            and (now.permissions, now.topics) == (before.permissions, before.topics)
+            and set(now.password_hashes) >= set(before.permissions)
+        )
+
+    await until(is_back, within=30)
+    took = time.monotonic() - harmed_at
+
+    async def told() -> bool:
+        return "DriftRepaired" in operating.kubernetes.events
+
+    await until(told, within=30)
+    assert took <= WITHIN
+    assert words in " ".join(operating.kubernetes.messages)
+
+
+async def test_what_is_written_for_the_first_time_is_no_drift(operating: Operating) -> None:
+    await operating.ready(made())
+    await operating.ready(made(generation=2, queue={"maxLength": 9}))
+
+    assert operating.kubernetes.events == []
