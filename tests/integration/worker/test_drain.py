@@ -70,6 +70,22 @@ def test_a_second_sigterm_kills(bench: Bench) -> None:
     second.stop(number=signal.SIGKILL)
 
 
+def test_a_second_sigterm_right_after_the_first_charges_nobody(bench: Bench) -> None:
+    # The consumer is still being cancelled: what is given back too early comes straight back.
+    worker = bench.started(prefetch=4)
+    for _ in range(4):
+        bench.enqueue("sleep", diary=bench.diary, seconds=60)
+    bench.wait_lines(1)
+    wait_for(lambda: bench.ready() == 0)
+    worker.process.send_signal(signal.SIGTERM)
+    worker.wait("draining")
+    assert worker.stop() == 143
+    wait_for(lambda: bench.ready() == 4)
+    for _ in range(4):
+        headers = bench.broker.channel.basic_get(bench.queue, auto_ack=True)[1].headers or {}
+        assert headers.get("longshore-attempt", 1) + headers.get("x-delivery-count", 0) == 1
+
+
 def test_an_idle_worker_ends_at_once(bench: Bench) -> None:
     worker = bench.started(slots=4, prefetch=4)
     began = time.monotonic()

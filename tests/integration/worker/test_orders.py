@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -186,6 +187,9 @@ def test_a_drain_can_be_ordered_and_ends_the_job_first(bench: Bench) -> None:
 
     for _ in range(2):
         operator.order("drain", "end")
+    worker.wait("draining")
+    # The signal that the order stands in for may come after all: it is the first, and kills nobody.
+    worker.process.send_signal(signal.SIGTERM)
 
     assert worker.exit_code() == 0
     assert bench.lines() == ["start 1", "end 1"]

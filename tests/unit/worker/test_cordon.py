@@ -137,3 +137,15 @@ async def test_a_prefetch_that_changed_meanwhile_is_left_alone(stage: Stage) -> 
     stage.cordon.note()
     await stage.settle()
     assert stage.source.calls == ["cordon", "uncordon 1"]
+
+
+async def test_cordoned_again_and_again_the_prefetch_comes_back_whole(stage: Stage) -> None:
+    stage.held = 1
+    for id in ("one", "two"):
+        await stage.take(CORDON, id)
+        await stage.take(UNCORDON, id)
+
+    stage.held = 0
+    stage.cordon.note()
+    await stage.settle()
+    assert stage.source.prefetch == 2

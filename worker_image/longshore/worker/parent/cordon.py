@@ -95,7 +95,7 @@ class Cordon:
             self._is_shut = False
             # Jobs that came just before the cordon don't count against a new consumer's prefetch;
             # others would wait unacked behind them.
-            full = self._source.prefetch
+            full = self._owed[1] if self._owed else self._source.prefetch
             room = max(0, full - self._held())
             self._owed = (room, full) if room < full else None
             await self._source.uncordon(room)

@@ -221,7 +221,7 @@ class Dispatch:
         """These were never begun, or the worker's own end cut them short: nobody is charged."""
         for work in works:
             del self._running[work.ticket]
-        if self.draining:
+        if self._is_returning:
             self._give_back(works)
             return
         self._waiting.extendleft(work for work in reversed(works) if not work.delivery.void)

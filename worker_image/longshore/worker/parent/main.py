@@ -4,7 +4,6 @@ It never runs user code and nothing in its event loop waits, so heartbeats go on
 """
 
 import asyncio
-import contextlib
 import os
 import random
 import signal
@@ -48,8 +47,9 @@ IMPORT_FAILED = 3
 ZYGOTE_GONE = 4
 KILLED = 143
 
-RETURN_TIMEOUT = 1.0
-"""Seconds that the second SIGTERM leaves for giving back the jobs that it has ended."""
+RETURN_TIMEOUT = 3.0
+"""Seconds that the second SIGTERM leaves for giving back the jobs that it has ended; a consumer's
+cancellation may take most of them."""
 
 log = Log("longshore.worker")
 
@@ -111,6 +111,7 @@ class _Worker:
         self._consuming_at: int | None = None
         self._metrics = Metrics(slots=config.slots)
         self._tasks: list[asyncio.Task[Any]] = []
+        self._was_signalled = False
 
     async def run(self) -> int:
         """Start, serve, drain; the exit code."""
@@ -131,9 +132,8 @@ class _Worker:
             code = serving.result()
         else:
             log.warning("killed")
-            serving.cancel()
             code = self._killed.result()
-            await self._kill()
+            await self._kill(serving)
         await self._stop()
         return code
 
@@ -286,14 +286,14 @@ class _Worker:
         self._consuming_at = self._consuming_at or _now()
         self._reporter.note_change()
 
-    async def _kill(self) -> None:
+    async def _kill(self, serving: asyncio.Task[int]) -> None:
         """End all jobs while their deliveries are ours: no other worker has one of them yet."""
         if self._pool:
             self._dispatch.draining = True
             await self._pool.close()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RETURN_TIMEOUT):
-                    await self._dispatch.quiet()
+        # The drain that is under way gives them back, once no more can come.
+        await asyncio.wait({serving}, timeout=RETURN_TIMEOUT)
+        serving.cancel()
 
     async def _stop(self) -> None:
         """Close in the order of dependence: consumer, children, publisher, zygote."""
@@ -321,9 +321,12 @@ class _Worker:
             self._ending.set_result(DRAINED)
 
     def _on_signal(self) -> None:
+        # Only a signal after a signal kills: the first one may follow an order to drain, or a
+        # zygote's end.
+        is_second, self._was_signalled = self._was_signalled, True
         if not self._ending.done():
             self._ending.set_result(DRAINED)
-        elif not self._killed.done():
+        elif is_second and not self._killed.done():
             self._killed.set_result(KILLED)
 
     def _on_exit(self, pid: int, status: int) -> None:

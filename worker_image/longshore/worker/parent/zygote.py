@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from longshore.worker.control import (
     CHILD_DESCRIPTORS,
+    CommandUnusable,
     Control,
     Fork,
     Forked,
@@ -22,7 +23,7 @@ from longshore.worker.control import (
 )
 from longshore.worker.frames import Mark
 
-Answer = Ready | ImportFailed
+Answer = Ready | ImportFailed | CommandUnusable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +101,7 @@ class Zygote:
             self.on_gone()
             return
         match received:
-            case ((Ready() | ImportFailed()) as answer, _):
+            case ((Ready() | ImportFailed() | CommandUnusable()) as answer, _):
                 self._ready.set_result(answer)
             case (Forked(pid=pid), descriptors):
                 self.on_birth(_birth(pid, descriptors))
@@ -108,6 +109,8 @@ class Zygote:
                 self.on_fork_failed(error)
             case (Reaped(pid=pid, status=status), _):
                 self.on_buried(pid, status)
+            case (other, _):
+                raise AssertionError(f"the zygote never sends {other!r}")
 
 
 def _birth(pid: int, descriptors: list[int]) -> Birth:
