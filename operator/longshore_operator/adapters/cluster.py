@@ -69,6 +69,11 @@ class Cluster:
         """Server-side apply of a Secret."""
         await self._apply(_path(body, "/api/v1", "secrets"), body, manager=OPERATOR)
 
+    async def disruption_budget(self, *, namespace: str, name: str) -> Mapping[str, Any] | None:
+        """A PodDisruptionBudget; None when there is none."""
+        path = f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets/{name}"
+        return await self._read(path)
+
     async def apply_disruption_budget(self, body: Mapping[str, Any]) -> None:
         """Server-side apply of a PodDisruptionBudget."""
         path = _path(body, "/apis/policy/v1", "poddisruptionbudgets")

@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 FORGET_AFTER = 10 * STALE_AFTER
 """Seconds after which a silent worker is forgotten."""
 
+MOST_WORKERS = 10_000
+"""Of one queue: who has a worker's credentials may invent names."""
+
 _LIFE = "10000"
 """Milliseconds after which an order that was not taken is void."""
 
@@ -89,4 +92,6 @@ class Fleet:
             )
             return
         # The key is what RabbitMQ checked against the sender's rights; the body may say anything.
-        self._reports.setdefault(method.routing_key, {})[report.worker] = (self._clock(), report)
+        workers = self._reports.setdefault(method.routing_key, {})
+        if report.worker in workers or len(workers) < MOST_WORKERS:
+            workers[report.worker] = (self._clock(), report)

@@ -142,15 +142,16 @@ class Management:
         try:
             await self._importer.write(definitions)
         except OperatorError:
-            await self._write("PUT", "users", user.name, body=definitions["users"][0])
-            await self._put_rights(user)
+            return await self.put_user(user, password=password)
         return hashed
 
-    async def put_user(self, user: User, *, password: str) -> None:
-        """Make `user` what it should be."""
-        body = {"password": password, "tags": ""}
-        await self._write("PUT", "users", user.name, body=body)
+    async def put_user(self, user: User, *, password: str) -> str:
+        """Make `user` what it should be; its password's hash."""
+        hashed = hash_password(password, salt=secrets.token_bytes(4))
+        definitions = user_definitions(user, password_hash=hashed, vhost=self._vhost)
+        await self._write("PUT", "users", user.name, body=definitions["users"][0])
         await self._put_rights(user)
+        return hashed
 
     async def _put_rights(self, user: User) -> None:
         # Topics first: without a topic permission RabbitMQ lets a user publish any key.

@@ -9,7 +9,6 @@ from typing import Any
 from longshore.contract.names import worker_name
 from longshore_operator.app.cluster import Cluster
 from longshore_operator.app.world import Key, World
-from longshore_operator.errors import OperatorError
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +29,9 @@ class Autoscalers:
         while True:
             try:
                 await self.look()
-            except OperatorError as error:
+            except Exception as error:
                 # What was known stays: an HPA doesn't go because nobody can be asked.
-                logger.warning("autoscalers_unknown", extra={"why": str(error)})
+                logger.warning("autoscalers_unknown", extra={"why": repr(error)})
             await asyncio.sleep(LOOK_EVERY if self.world.is_complete else 0.5)
 
     async def look(self) -> None:

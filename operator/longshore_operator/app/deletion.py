@@ -166,6 +166,7 @@ class Deletion:
     async def _remove_dead_if_empty(
         self, task_queue: TaskQueueObject, spec: TaskQueueSpec, *, session: Session
     ) -> None:
+        # Called `SETTLING` after the last job has ended: the count is younger than its dead letter.
         dead = dead_queue_name(task_queue.owner.queue)
         if spec.deletion_policy is DeletionPolicy.RETAIN:
             return
@@ -181,6 +182,7 @@ class Deletion:
         for binding in entry_bindings(queue, source=source):
             await session.management.unbind(binding)
         await session.management.delete_policy(own_policy_name(queue))
+        await self.sleep(SETTLING)  # for the count of its dead letters
         message = f"queue {source} had been taken over and stays, without Longshore's policy"
         await self._tell(task_queue, reason="QueueRetained", message=message)
 
@@ -199,6 +201,7 @@ class Deletion:
         management = session.management
         jobs = await management.jobs_in(queue)
         if jobs is None:
+            await self.sleep(SETTLING)  # for the count of its dead letters
             return True
         if jobs:
             return False

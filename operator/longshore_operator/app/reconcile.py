@@ -131,17 +131,17 @@ async def _admit(
     secret = found.data if found else {}
     annotations = (found.metadata.get("annotations") or {}) if found else {}
     is_due = bool(rotation) and annotations.get(ROTATION_ANNOTATION) != rotation
-    password = None if is_due else password_in(secret.get(AMQP_URL_ENV, ""))
-    password = password or new_password()
+    known = None if is_due else password_in(secret.get(AMQP_URL_ENV, ""))
+    password = known or new_password()
     wanted = user(vhost=session.address.vhost, queue=owner.queue, role=role, source=source)
     inventory = await session.inventory()
-    if wanted.name not in inventory.password_hashes:
+    if known is None and wanted.name not in inventory.password_hashes:
         hashed = await session.management.create_user(wanted, password=password)
         inventory.add_user(wanted, password_hash=hashed)
         written = True
     elif not inventory.has_user(wanted, password=password):
-        await session.management.put_user(wanted, password=password)
-        session.doubt()
+        hashed = await session.management.put_user(wanted, password=password)
+        inventory.add_user(wanted, password_hash=hashed)
         written = True
     else:
         written = False
@@ -187,7 +187,7 @@ async def deploy(
         rotation=rotation,
     )
     name = wanted["metadata"]["name"]
-    await cluster.apply_disruption_budget(disruption_budget(owner))
+    await _protect(owner, cluster=cluster)
     live = await cluster.deployment(namespace=owner.namespace, name=name)
     if live is None:
         # Without `replicas` Kubernetes would start one worker before the scaler says none.
@@ -203,6 +203,16 @@ async def deploy(
         )
     if not contains(live, wanted):
         await cluster.apply_deployment(wanted)
+
+
+async def _protect(owner: Owner, *, cluster: Cluster) -> None:
+    wanted = disruption_budget(owner)
+    name = wanted["metadata"]["name"]
+    live = await cluster.disruption_budget(namespace=owner.namespace, name=name)
+    if live is not None and not owner.owns(live["metadata"]):
+        raise _not_ours("PodDisruptionBudget", name, owner=owner)
+    if live is None or not contains(live, wanted):
+        await cluster.apply_disruption_budget(wanted)
 
 
 def _not_ours(kind: str, name: str, *, owner: Owner) -> Invalid:

@@ -62,12 +62,15 @@ class Reconciler:
 
     async def run(self) -> None:
         """Reconcile until cancelled."""
+        patrol: asyncio.Task[None] | None = None
         async with asyncio.TaskGroup() as group:
             while True:
                 self._wake.clear()
-                if self.clock() - self._patrolled > INVENTORY_AGE:
+                # Beside reconciling: a Broker that hangs must not hold up the others.
+                is_idle = patrol is None or patrol.done()
+                if is_idle and self.clock() - self._patrolled > INVENTORY_AGE:
                     self._patrolled = self.clock()
-                    await self._patrol()
+                    patrol = group.create_task(self._patrol())
                 for key, task_queue in self.world.task_queues():
                     self._start(group, key, task_queue)
                 try:
@@ -89,8 +92,9 @@ class Reconciler:
         if not record.is_of(task_queue) or record.session is not session:
             return True
         now = self.clock()
-        if record.failures:
+        if record.failures and (record.topology or not record.is_doubted):
             return now >= record.next_try
+        # RabbitMQ's part is put right even while Kubernetes refuses the workers.
         return record.is_doubted or now - record.reconciled_at > RESYNC
 
     async def _reconcile(
@@ -194,13 +198,21 @@ class Reconciler:
 
     async def _patrol(self) -> None:
         """Find what was deleted or changed by hand, and have it repaired."""
-        for name, session in self.brokers.sessions().items():
-            try:
-                await self._inspect(name, session)
-                session.note_patrol(failed=False)
-            except OperatorError as error:
-                session.note_patrol(failed=True)
-                logger.warning("patrol_failed", extra={"broker": name, "why": str(error)})
+        sessions = self.brokers.sessions().items()
+        await asyncio.gather(*(self._patrol_one(name, session) for name, session in sessions))
+
+    async def _patrol_one(self, name: str, session: Session) -> None:
+        try:
+            await self._inspect(name, session)
+            session.note_patrol(failed=False)
+        except Exception as error:
+            # An answer that is none, of a proxy say, must not end the patrols of the others.
+            session.note_patrol(failed=True)
+            logger.warning(
+                "patrol_failed",
+                extra={"broker": name, "why": str(error)},
+                exc_info=not isinstance(error, OperatorError),
+            )
 
     async def _inspect(self, name: str, session: Session) -> None:
         session.doubt()

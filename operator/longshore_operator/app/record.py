@@ -22,6 +22,8 @@ class Asked:
 
     replicas: int
     generation: int
+    uid: str
+    """Of the Deployment: one that is made anew counts its generations from 1."""
 
 
 @dataclass(slots=True, kw_only=True)

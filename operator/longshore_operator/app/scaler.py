@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from longshore.contract.names import dead_queue_name
@@ -123,6 +124,15 @@ class Scaler:
         self, key: Key, task_queue: TaskQueueObject, depths: Mapping[str, Depths]
     ) -> None:
         """One TaskQueue: count, decide, scale, say so."""
+        try:
+            await self._look_after(key, task_queue, depths)
+        except Exception:
+            # A bug that one TaskQueue, its workers or a plug-in bring to light must not end all.
+            logger.exception("tick_crashed", extra={"task_queue": f"{key[0]}/{key[1]}"})
+
+    async def _look_after(
+        self, key: Key, task_queue: TaskQueueObject, depths: Mapping[str, Depths]
+    ) -> None:
         record, spec = self.records.of(key, task_queue), task_queue.spec
         sight = Sight(
             key=key,
@@ -141,7 +151,9 @@ class Scaler:
             record.tally = record.tally.counted(sight.reports.values())
             heard = record.recent.seen
             record.recent = record.recent.learned(sight.reports, sight.pods, now=sight.now)
-            self._count(record, task_queue, reports=sight.reports, depths=depths[spec.broker.name])
+            self._count(
+                record, task_queue, reports=sight.reports, depths=depths.get(spec.broker.name, {})
+            )
             record.history = record.history.noted(
                 epoch=self.records.now() / 1000,
                 backlog=record.ready,
@@ -151,20 +163,19 @@ class Scaler:
             if record.is_declared():
                 self._decide(spec, record=record, sight=sight)
                 self.workers.order(sight, record, fleet=fleet, queue=queue)
-        try:
-            async with self._writers:
+        async with self._writers:
+            # One that fails does not keep the others from being done; the next tick is the retry.
+            with _told(key):
                 await self.workers.scale(sight, record)
-                if spec is not None and session is not None:
+            if spec is not None and session is not None:
+                with _told(key):
                     record.silent = await self.census.look(sight)
+                with _told(key):
                     await self.protection.keep(
                         sight, spec, evictable=record.timeouts is None or record.timeouts.evictable
                     )
+            with _told(key):
                 await self.statuses.write(key, task_queue, record=record, reports=sight.reports)
-        except OperatorError as error:
-            # The next tick is the retry.
-            logger.warning(
-                "tick_failed", extra={"task_queue": f"{key[0]}/{key[1]}", "why": str(error)}
-            )
 
     def _count(
         self,
@@ -259,3 +270,11 @@ def _longest_wait(
         ),
         default=None,
     )
+
+
+@contextmanager
+def _told(key: Key) -> Iterator[None]:
+    try:
+        yield
+    except OperatorError as error:
+        logger.warning("tick_failed", extra={"task_queue": f"{key[0]}/{key[1]}", "why": str(error)})

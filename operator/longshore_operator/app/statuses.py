@@ -136,6 +136,10 @@ def _running(pods: Iterable[Pod], reports: Mapping[str, WorkerReport]) -> int | 
     return sum(report.held for report in reports.values())
 
 
+MOST_LINES, MOST_WORDS = 32, 512
+"""What the CRD admits of reasons; a plug-in may have more to say."""
+
+
 def _scaling(
     task_queue: TaskQueueObject, record: Record, *, current: int | None, now: str
 ) -> ScalingStatus | None:
@@ -146,7 +150,7 @@ def _scaling(
     return ScalingStatus(
         wanted=decision.wanted,
         current=current,
-        why=list(decision.why),
+        why=[line[:MOST_WORDS] for line in decision.why[:MOST_LINES]],
         since=before.since if before and is_same else now,
     )
 

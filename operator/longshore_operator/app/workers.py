@@ -93,9 +93,10 @@ class Workers:
         """What was asked of Kubernetes last, whether or not the watch has shown it yet."""
         if sight.deployment is None:
             return None
-        if record.asked and sight.deployment.generation < record.asked.generation:
-            return record.asked.replicas
-        return sight.deployment.replicas
+        asked, deployment = record.asked, sight.deployment
+        if asked and asked.uid == deployment.uid and deployment.generation < asked.generation:
+            return asked.replicas
+        return deployment.replicas
 
     def order(self, sight: Sight, record: Record, *, fleet: Fleet, queue: str) -> None:
         """Tell workers to take no jobs, to take some again, or to end if their pods do."""
@@ -141,7 +142,7 @@ class Workers:
         generation = await self.cluster.scale(
             namespace=namespace, name=worker_name(name), replicas=to
         )
-        record.asked = Asked(replicas=to, generation=generation)
+        record.asked = _asked(sight, replicas=to, generation=generation)
 
     def _going(self, decision: Decision, sight: Sight, record: Record) -> tuple[Pod, ...]:
         """Those of `decision.remove` for whom it still holds."""
@@ -168,7 +169,7 @@ class Workers:
         generation = await self.cluster.shrink(
             namespace=namespace, name=worker_name(name), before=before, to=to
         )
-        record.asked = Asked(replicas=to, generation=generation)
+        record.asked = _asked(sight, replicas=to, generation=generation)
         record.leaving |= {pod.name: sight.now for pod in gone}
 
     async def _mark(self, key: Key, pod: Pod) -> bool:
@@ -185,7 +186,11 @@ class Workers:
         """A mark from a shrink that came to nothing would make the next one take that pod."""
         for pod in sight.staying:
             if pod.is_marked and pod.name not in keep:
-                await self._annotate(sight.key, pod, cost=None)
+                try:
+                    await self._annotate(sight.key, pod, cost=None)
+                except OperatorError as error:
+                    # It may be gone, and only the watch still shows it.
+                    logger.warning("mark_stays", extra={"pod": pod.name, "why": str(error)})
 
     async def _annotate(self, key: Key, pod: Pod, *, cost: str | None) -> None:
         await self.cluster.annotate_pod(
@@ -202,6 +207,11 @@ class Workers:
                 "why": "; ".join(record.decision.why if record.decision else ()),
             },
         )
+
+
+def _asked(sight: Sight, *, replicas: int, generation: int) -> Asked:
+    uid = sight.deployment.uid if sight.deployment else ""
+    return Asked(replicas=replicas, generation=generation, uid=uid)
 
 
 def _hazard(sight: Sight, record: Record, *, going: Iterable[Pod]) -> str | None:

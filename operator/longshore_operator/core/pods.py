@@ -55,7 +55,7 @@ def pod(body: Mapping[str, Any]) -> Pod:
     return Pod(
         name=metadata["name"],
         running="running" in state,
-        ready=bool(container.get("ready")),
+        ready=_is_ready(status),
         ending="deletionTimestamp" in metadata,
         trouble=_trouble(metadata["name"], status=status, container=container),
         uid=metadata.get("uid", ""),
@@ -63,6 +63,14 @@ def pod(body: Mapping[str, Any]) -> Pod:
         restarts=container.get("restartCount", 0),
         is_marked=annotations.get(DELETION_COST) == CHEAPEST,
         is_protected=NOT_EVICTABLE.items() <= annotations.items(),
+    )
+
+
+def _is_ready(status: Mapping[str, Any]) -> bool:
+    """As Kubernetes ranks pods that may go: sidecars and readiness gates count too."""
+    return any(
+        condition.get("type") == "Ready" and condition.get("status") == "True"
+        for condition in status.get("conditions") or ()
     )
 
 

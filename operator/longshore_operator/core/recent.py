@@ -13,7 +13,7 @@ WINDOW = 600.0
 LEAST = 20
 """Jobs that count even if they are older: of a queue with little to do, old news are all."""
 
-REMEMBERED = 20_000
+REMEMBERED = 2_000
 """Workers whose sums are kept; twice as many as a TaskQueue can have."""
 
 STARTS = 10

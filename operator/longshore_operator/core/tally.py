@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from longshore.contract.reports import WorkerReport
 
-REMEMBERED = 20_000
+REMEMBERED = 2_000
 """Workers whose counters are kept, the last heard of; twice as many as a TaskQueue can have."""
 
 

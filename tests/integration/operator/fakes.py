@@ -38,8 +38,12 @@ class Kubernetes:
         self.secrets[_key(body)] = dict(body["stringData"])
         self.metadata[_key(body)] = body["metadata"]
 
+    async def disruption_budget(self, *, namespace: str, name: str) -> Mapping[str, Any] | None:
+        return self.budgets.get((namespace, name))
+
     async def apply_disruption_budget(self, body: Mapping[str, Any]) -> None:
-        self.budgets[_key(body)] = dict(body["spec"])
+        self.writes.append(f"disruption budget {body['metadata']['name']}")
+        self.budgets[_key(body)] = dict(body)
 
     async def deployment(self, *, namespace: str, name: str) -> Mapping[str, Any] | None:
         return self.deployments.get((namespace, name))

@@ -196,6 +196,22 @@ async def test_more_workers_are_asked_for_in_one_call(stage: Stage) -> None:
     assert stage.workers.replicas(stage.sight, stage.record) == 20, "the watch is behind"
 
 
+async def test_a_deployment_made_anew_counts_by_itself(stage: Stage) -> None:
+    await stage.carry_out(replicas=20)
+    stage.deployment = DeploymentObject(replicas=0, uid="another", generation=1)
+
+    assert stage.workers.replicas(stage.sight, stage.record) == 0
+    assert await stage.carry_out(replicas=20) == ["scale media/transcode-worker to 20"]
+
+
+async def test_a_mark_that_cannot_be_taken_off_keeps_nobody_from_coming(stage: Stage) -> None:
+    stage.pods = (pod("busy"), pod("gone", is_marked=True))
+    stage.kubernetes.failing = {"annotate"}
+
+    calls = await stage.carry_out(replicas=20)
+    assert calls == ["annotate gone None", "scale media/transcode-worker to 20"]
+
+
 async def test_a_worker_that_has_not_heard_that_its_pod_ends_is_told(stage: Stage) -> None:
     stage.pods = (pod("busy", ending=True), pod("idle", ending=True))
     stage.reports["idle"] = report("idle", draining=True)

@@ -1,6 +1,14 @@
 """What a worker tells the operator, over RabbitMQ: one small JSON message on each change."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from longshore.contract.orders import CordonId
+
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Seconds = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+# Bounded, as handlers have their worker's credentials, and may say anything.
 
 REPORT_INTERVAL = 2.0
 """Seconds between reports when nothing changes; a report is also sent at once on a change."""
@@ -15,38 +23,38 @@ class WorkerReport(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     queue: str
-    worker: str
+    worker: Annotated[str, Field(max_length=253)]
     """The pod's name."""
 
-    started_at: int
+    started_at: Count
     """ms since the epoch; also tells a container that was started again in the same pod."""
 
-    slots: int
-    busy: int
+    slots: Count
+    busy: Count
     """Slots with a running job."""
 
-    held: int
+    held: Count
     """Jobs delivered and not yet acked: those running, waiting, and being settled."""
 
     draining: bool = False
-    cordon: str | None = None
+    cordon: CordonId | None = None
     """The cordon that is in force (`contract.orders`): from now on no job comes until it ends."""
 
-    succeeded: int = 0
-    failed: int = 0
+    succeeded: Count = 0
+    failed: Count = 0
     """Attempts that ended badly and were scheduled again."""
 
-    dead: int = 0
+    dead: Count = 0
     """Jobs sent to the dead-letter queue."""
 
-    ran: int = 0
+    ran: Count = 0
     """Attempts that were run to whatever end."""
 
-    run_seconds: float = 0.0
+    run_seconds: Seconds = 0.0
     """What those took, together."""
 
-    wait: float | None = None
+    wait: Seconds | None = None
     """Seconds from enqueue to start of the first attempt that was started last."""
 
-    consuming_at: int | None = None
+    consuming_at: Count | None = None
     """ms since the epoch when it was ready for its first job."""

@@ -92,7 +92,7 @@ def decide(
     )
     try:
         wanted = policy(situation)
-        asked, reasons = max(0, wanted.workers), tuple(wanted.why)
+        asked, reasons = max(0, int(wanted.workers)), tuple(map(str, wanted.why))
     except Exception as error:  # somebody else's code
         text = f"scaling.policy {scaling.policy!r} failed: {error!r}"
         return _hold("PolicyFailed", text, memory=memory)
