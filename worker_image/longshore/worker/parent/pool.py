@@ -79,7 +79,9 @@ class Pool:
             on_hard=self._on_hard_limit,
             on_held=self._on_held,
         )
-        self._killer = Killer(zygote=zygote.pid, grace=limits.kill_grace, on_kill=on_kill)
+        self._killer = Killer(
+            self.slots, zygote=zygote.pid, grace=limits.kill_grace, on_kill=on_kill
+        )
         self._statuses: dict[int, asyncio.Future[int]] = {}
         self._burials: set[asyncio.Task[None]] = set()
         self._hand_retry: asyncio.TimerHandle | None = None

@@ -57,6 +57,12 @@ def group(leader: int, processes: Mapping[int, Process]) -> set[int]:
     return {p.pid for p in processes.values() if p.group == leader and p.is_alive}
 
 
+def family(leader: int, processes: Mapping[int, Process]) -> set[int]:
+    """Living members of a process group, and all below them that are alive."""
+    below = _below(group(leader, processes), processes)
+    return {pid for pid in below if processes[pid].is_alive}
+
+
 def signal_group(leader: int, number: signal.Signals) -> list[int]:
     """Signal a group whose leader is not yet reaped, so the id is still its own.
 
