@@ -26,7 +26,7 @@ HAND_RETRY = 1.0
 """Seconds until a job is handed over again that descriptors or memory were lacking for."""
 
 CLOSE_GRACE = 1.0
-"""Seconds that idle children have to end by themselves."""
+"""Seconds that idle children have to end by themselves before they are killed."""
 
 log = Log("longshore.pool")
 
@@ -251,8 +251,17 @@ class Pool:
         if slot.busy:
             self._clocks.note(slot)
         elif 0 < self._limits.max_jobs <= slot.served and not slot.closing:
-            slot.end_input()
+            self._dismiss(slot)
         self.listener.on_room()
+
+    def _dismiss(self, slot: Slot) -> None:
+        slot.end_input()
+        slot.kill_timer = self._loop.call_later(CLOSE_GRACE, self._on_overstayed, slot)
+
+    def _on_overstayed(self, slot: Slot) -> None:
+        if not slot.is_dead:
+            log.warning("child-does-not-end", pid=slot.pid, grace=CLOSE_GRACE)
+            self._killer.kill(slot, Kill.DISMISSED, at_once=True)
 
     def _on_output(self, slot: Slot) -> None:
         if not slot.output.read(slot.busy):

@@ -31,6 +31,8 @@ class Kill(StrEnum):
     HARD_LIMIT = "hard-limit"
     MEMORY_LIMIT = "memory-limit"
     DRAIN = "drain"
+    DISMISSED = "dismissed"
+    """It had no more jobs to come, and did not end by itself."""
 
 
 class Slot:
