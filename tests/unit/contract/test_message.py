@@ -129,6 +129,14 @@ def test_a_dead_letter_drops_headers_that_leave_no_room_for_its_own() -> None:
     assert message.carried({"tenant": "a"}) == {"tenant": "a"}
 
 
+def test_a_dead_letter_keeps_headers_that_could_not_be_read() -> None:
+    unread = bytes(range(256)) * 384
+    headers = {message.UNDECODABLE_HEADERS: unread, "tenant": "a", "huge": "x" * 120_000}
+
+    assert message.carried(headers) == {message.UNDECODABLE_HEADERS: unread, "tenant": "a"}
+    assert message.carried({message.UNDECODABLE_HEADERS: "x" * 120_000}) == {}
+
+
 def test_ids_are_uuids_of_version_7_that_sort_by_time() -> None:
     early = message.job_id(now=NOW, entropy=b"\xff" * 10)
     late = message.job_id(now=NOW + 1, entropy=b"\x00" * 10)

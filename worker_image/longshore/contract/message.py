@@ -45,6 +45,10 @@ MAX_CARRIED = 32_768
 three times as many at the worst, which leaves room for the dead letter's own."""
 
 
+MAX_UNDECODABLE = 3 * MAX_CARRIED
+"""Bytes kept of headers that could not be read: what the others take at the worst."""
+
+
 class DeadReason(StrEnum):
     """Why a job went to the dead-letter queue."""
 
@@ -182,9 +186,16 @@ def _encodable(text: str) -> bytes:
 
 
 def carried(headers: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Those of a job's headers that its dead letter keeps: all, or the smallest that fit."""
-    kept, left = {}, MAX_CARRIED
+    """Those of a job's headers that its dead letter keeps: all, or the smallest that fit.
+
+    Headers that could not be read are kept beside them: nothing else tells what they were.
+    """
+    unread = headers.get(UNDECODABLE_HEADERS)
+    kept: dict[Any, Any] = {UNDECODABLE_HEADERS: unread} if isinstance(unread, bytes) else {}
+    left = MAX_CARRIED
     for name, value in sorted(headers.items(), key=lambda header: len(repr(header))):
+        if name in kept:
+            continue
         left -= len(repr((name, value)).encode())
         if left < 0:
             break
