@@ -8,6 +8,7 @@ from typing import Protocol
 from longshore.contract.message import DeadReason
 from longshore.worker.exits import describe_exit
 from longshore.worker.frames import Cause, Ended, Progress, Status
+from longshore.worker.parent import processes
 from longshore.worker.parent.clocks import Clocks
 from longshore.worker.parent.crash import fail_loudly
 from longshore.worker.parent.flow import STUCK
@@ -52,11 +53,15 @@ class PoolListener(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Of one queue; seconds, `max_jobs` per child with 0 for no end."""
+    """Of one queue; seconds, `max_jobs` per child with 0 for no end.
+
+    `max_memory`, in bytes, is what a child may keep after a job; None for any.
+    """
 
     slots: int
     kill_grace: float
     max_jobs: int
+    max_memory: int | None = None
 
 
 class Pool:
@@ -123,9 +128,8 @@ class Pool:
             return False
         if len(slot.busy) == 1:
             slot.begin(now)
-        if not slot.has_successor and self._is_full(slot):
-            slot.has_successor = True
-            self._zygote.fork()
+        if self._is_full(slot):
+            self._have_succeeded(slot)
         if len(slot.busy) <= 2:  # a third changes nothing about what is due first
             self._clocks.note(slot)
         return True
@@ -152,9 +156,14 @@ class Pool:
                 best, least = slot, held
         return best
 
+    def _have_succeeded(self, slot: Slot) -> None:
+        if not slot.has_successor:
+            slot.has_successor = True
+            self._zygote.fork()
+
     def _is_full(self, slot: Slot) -> bool:
         """Whether the last job of its life was handed to it."""
-        return 0 < self._limits.max_jobs <= slot.served + len(slot.busy)
+        return slot.is_outgrown or 0 < self._limits.max_jobs <= slot.served + len(slot.busy)
 
     def take_back(self) -> list[Work]:
         """Everything handed over that no child has begun."""
@@ -244,15 +253,26 @@ class Pool:
             slot.busy.popleft()
             slot.begin(now)
             slot.served += 1
+            self._weigh(slot)
             # Where each job needs a new child, that takes most of the time: nothing waits here.
             if self._limits.max_jobs != 1:
                 self.pace.note(record.seconds)
             self.listener.on_ended(work, ended)
         if slot.busy:
             self._clocks.note(slot)
-        elif 0 < self._limits.max_jobs <= slot.served and not slot.closing:
+        elif self._is_full(slot) and not slot.closing:
             self._dismiss(slot)
         self.listener.on_room()
+
+    def _weigh(self, slot: Slot) -> None:
+        most = self._limits.max_memory
+        if most is None or slot.closing or self._is_full(slot):
+            return
+        kept = processes.resident(slot.pid)
+        if kept > most:
+            log.info("child-outgrown", pid=slot.pid, bytes=kept, served=slot.served)
+            slot.is_outgrown = True
+            self._have_succeeded(slot)
 
     def _dismiss(self, slot: Slot) -> None:
         slot.end_input()

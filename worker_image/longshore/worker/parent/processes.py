@@ -38,6 +38,15 @@ def snapshot() -> dict[int, Process]:
     return found
 
 
+def resident(pid: int) -> int:
+    """Bytes of memory that a process has, what it shares with others included; 0 if it is gone."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb", buffering=0) as file:
+            return int(file.read(256).split()[1]) * _PAGE
+    except OSError:
+        return 0
+
+
 def tree(root: int, processes: Mapping[int, Process]) -> set[int]:
     """`root` and everything below it."""
     return _below({root}, processes)

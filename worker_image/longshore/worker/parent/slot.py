@@ -54,6 +54,9 @@ class Slot:
         """The first job was told of its soft limit."""
 
         self.served = 0
+        self.is_outgrown = False
+        """Kept so much memory after a job that it gets no more."""
+
         self.killed_for: Kill | None = None
         self.killed_until = 0.0
         """On the loop's clock: end of the kill grace."""
