@@ -56,6 +56,14 @@ def test_a_job_survives_the_wire(attempt, priority, expires_at, traceparent, for
     )
 
 
+@pytest.mark.parametrize(
+    ("queue", "was_delayed"),
+    [("longshore.delay.00", True), ("their.queue", False), (5, False), (None, False)],
+)
+def test_a_job_tells_whether_it_was_delayed(queue: object, was_delayed: bool) -> None:
+    assert read(headers={"x-last-death-queue": queue}).was_delayed is was_delayed
+
+
 def test_deliveries_that_ended_badly_are_attempts() -> None:
     headers = {"longshore-attempt": 2, "x-delivery-count": 3}
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
+from longshore.contract.names import DELAY_PREFIX
+
 CONTENT_TYPE = "application/json"
 PERSISTENT = 2
 MAX_PRIORITY = 31
@@ -35,6 +37,9 @@ itself) or not be sent on (as Python shows them)."""
 
 DELIVERY_COUNT = "x-delivery-count"
 """RabbitMQ's count of deliveries that ended badly: connection lost, channel closed, reject."""
+
+LAST_DEATH_QUEUE = "x-last-death-queue"
+"""RabbitMQ's name of the queue that a message last left for its dead-letter exchange."""
 
 MAX_ERROR = 1024
 MAX_TRACEBACK = 16_384
@@ -99,6 +104,9 @@ class Message:
     headers: Mapping[str, Any] = field(default_factory=dict)
     """Headers of the producer that mean nothing to Longshore; they stay with the job for life."""
 
+    was_delayed: bool = False
+    """It has come through the delay ladder. Read from a delivery, never sent."""
+
     def next_attempt(self) -> "Message":
         """The same job, to be tried once more."""
         return replace(self, attempt=self.attempt + 1)
@@ -154,6 +162,7 @@ def decode(
         expires_at=_integer(headers, EXPIRES_AT, least=0),
         traceparent=traceparent if isinstance(traceparent, str) else None,
         headers={name: value for name, value in headers.items() if _is_foreign(name)},
+        was_delayed=str(headers.get(LAST_DEATH_QUEUE)).startswith(DELAY_PREFIX),
     )
 
 
