@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from longshore.worker.frames import Ended, Status, encode_record
+from longshore.worker.frames import Ended, Status, encode_record, receive_job
 from longshore.worker.parent import crash, processes
 from longshore.worker.parent import pool as module
 from longshore.worker.parent.kill import Killer
@@ -136,6 +136,21 @@ async def test_a_child_that_keeps_too_much_memory_gets_no_more_and_ends_when_it_
         assert zygote.forks == 1 + outgrown
     assert slot.dismissed is outgrown
     assert pool.hand(work(3)) is not outgrown
+
+
+async def test_a_child_that_keeps_too_much_memory_ends_when_its_last_job_is_taken_back(
+    child: Child,
+) -> None:
+    pool, slot = pool_of(child, max_memory=1), child.slot
+    for ticket in (1, 2):
+        assert slot.hand(work(ticket))
+    assert receive_job(child.far)
+    ended = Ended(ticket=1, status=Status.SUCCEEDED, seconds=0.1)
+    child.results.sendall(encode_record(ended))
+    pool._on_records(slot)
+    assert not slot.dismissed
+    assert [each.ticket for each in pool.take_back()] == [2]
+    assert slot.dismissed
 
 
 def test_a_process_that_is_gone_has_no_memory() -> None:

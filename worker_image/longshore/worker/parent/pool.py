@@ -129,7 +129,7 @@ class Pool:
         if len(slot.busy) == 1:
             slot.begin(now)
         if self._is_full(slot):
-            self._have_succeeded(slot)
+            self._ask_for_successor(slot)
         if len(slot.busy) <= 2:  # a third changes nothing about what is due first
             self._clocks.note(slot)
         return True
@@ -156,7 +156,7 @@ class Pool:
                 best, least = slot, held
         return best
 
-    def _have_succeeded(self, slot: Slot) -> None:
+    def _ask_for_successor(self, slot: Slot) -> None:
         if not slot.has_successor:
             slot.has_successor = True
             self._zygote.fork()
@@ -176,6 +176,8 @@ class Pool:
             # The clocks ran against a job that never began; a later one, which the child
             # received meanwhile, has its whole time.
             slot.begin(self._loop.time())
+        if back:
+            self._dismiss_if_done(slot)
         return back
 
     def interrupt(self, work: Work, cause: Cause) -> None:
@@ -260,8 +262,8 @@ class Pool:
             self.listener.on_ended(work, ended)
         if slot.busy:
             self._clocks.note(slot)
-        elif self._is_full(slot) and not slot.closing:
-            self._dismiss(slot)
+        else:
+            self._dismiss_if_done(slot)
         self.listener.on_room()
 
     def _weigh(self, slot: Slot) -> None:
@@ -272,9 +274,11 @@ class Pool:
         if kept > most:
             log.info("child-outgrown", pid=slot.pid, bytes=kept, served=slot.served)
             slot.is_outgrown = True
-            self._have_succeeded(slot)
+            self._ask_for_successor(slot)
 
-    def _dismiss(self, slot: Slot) -> None:
+    def _dismiss_if_done(self, slot: Slot) -> None:
+        if slot.busy or slot.closing or not self._is_full(slot):
+            return
         slot.end_input()
         slot.kill_timer = self._loop.call_later(CLOSE_GRACE, self._on_overstayed, slot)
 
