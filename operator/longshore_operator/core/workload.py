@@ -112,6 +112,7 @@ def worker_config(
         slots=spec.worker.slots,
         prefetch=spec.worker.prefetch,
         max_jobs_per_child=spec.worker.max_jobs_per_child,
+        max_memory_per_child=spec.worker.max_memory_per_child,
         memory_limit_per_job=spec.worker.memory_limit_per_job,
         on_termination=spec.on_termination,
         retry=RetryPolicy(

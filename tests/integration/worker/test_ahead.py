@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 from collections import Counter
@@ -105,14 +106,16 @@ def test_prefetch_grows_with_short_jobs_and_falls_when_long_ones_hold_them_up(
 
 
 # RabbitMQ itself refuses a NaN and an infinity: it closes the producer's connection over them.
-def test_headers_that_cannot_be_read_are_dead_and_disturb_nobody(bench: Bench) -> None:
+@pytest.mark.parametrize("size", [0, 90_000])
+def test_headers_that_cannot_be_read_are_dead_and_disturb_nobody(bench: Bench, size: int) -> None:
     value = b"T" + struct.pack(">Q", 2**40)  # a date long after the year 9999
+    blob = os.urandom(size)
     worker = bench.started(slots=1, prefetch=4)
     bench.broker.channel.basic_publish(
         JOBS_EXCHANGE,
         bench.queue,
         b'{"a": 1}',
-        _Raw(value, type="write", content_type="application/json", message_id="m-1"),
+        _Raw(value, blob, type="write", content_type="application/json", message_id="m-1"),
     )
     bench.enqueue("write", diary=bench.diary)
     worker.wait("job", outcome="succeeded")
@@ -121,6 +124,7 @@ def test_headers_that_cannot_be_read_are_dead_and_disturb_nobody(bench: Bench) -
     assert properties.headers[DEAD_REASON] == "undecodable"
     assert "headers cannot be read" in properties.headers[ERROR]
     assert value in properties.headers[UNDECODABLE_HEADERS]
+    assert blob in properties.headers[UNDECODABLE_HEADERS]
     assert not worker.events("consumer-lost")
 
 
@@ -134,12 +138,13 @@ def test_a_classic_queue_is_consumed_without_an_ack_timeout(bench: Bench) -> Non
 
 
 class _Raw(pika.BasicProperties):
-    """Properties with one header whose value is these nine bytes."""
+    """Properties with one header whose value is these nine bytes, and one with `blob`."""
 
     _PLACEHOLDER = 2**62 + 12345
 
-    def __init__(self, value: bytes, **properties: object) -> None:
-        super().__init__(headers={"theirs": self._PLACEHOLDER}, **properties)
+    def __init__(self, value: bytes, blob: bytes, **properties: object) -> None:
+        headers = {"theirs": self._PLACEHOLDER, "blob": blob}
+        super().__init__(headers=headers, **properties)
         self._value = value
 
     def encode(self) -> list[bytes]:

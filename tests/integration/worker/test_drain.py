@@ -104,6 +104,43 @@ def test_children_are_replaced_after_so_many_jobs(bench: Bench) -> None:
     assert worker.stop() == 0
 
 
+LEAK = """
+from longshore import handler, Job
+from jobs import note
+import os
+
+leaked = []
+
+@handler
+def leak(job: Job, diary: str) -> None:
+    leaked.append(b"x" * 50 * 1024 * 1024)
+    note(diary, f"{os.getpid()} {len(leaked)} {job.attempt}")
+"""
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_a_child_that_keeps_too_much_memory_is_replaced_and_nobody_is_charged(
+    bench: Bench, slots: int
+) -> None:
+    (bench.directory / "leak.py").write_text(LEAK)
+    worker = bench.started(
+        handlers=["leak"], max_memory_per_child=120 * 1024 * 1024, slots=slots, prefetch=8
+    )
+    for _ in range(12):
+        bench.enqueue("leak", diary=bench.diary)
+    worker.wait("job", count=12, outcome="succeeded")
+    runs = [line.split() for line in bench.lines()]
+    pids = Counter(pid for pid, _, _ in runs)
+    replaced = {str(line["pid"]) for line in worker.events("child-outgrown")}
+    assert len(pids) >= 3
+    assert replaced <= set(pids)
+    assert len(pids) - len(replaced) <= slots
+    assert {attempt for _, _, attempt in runs} == {"1"}
+    assert not worker.events("job", outcome="retried")
+    assert not worker.events("child-died-idle")
+    assert worker.stop() == 0
+
+
 def test_as_process_1_it_reaps_orphans_and_obeys_sigterm(bench: Bench) -> None:
     worker = bench.start(command=[*_as_process_1(), sys.executable, "-m", "longshore_worker"])
     worker.wait("consuming")

@@ -33,6 +33,11 @@ def overlap(diary: str) -> None:
     note(diary, "end")
 
 @handler
+def run_what_tidies(diary: str) -> None:
+    tidy = f"trap 'sleep 4; echo tidied >> {diary}; exit' TERM; echo $$ >> {diary}"
+    subprocess.run(["sh", "-c", tidy + "; while :; do sleep 0.05; done"])
+
+@handler
 def leave_behind(diary: str) -> None:
     note(diary, subprocess.Popen(["sleep", "600"], start_new_session=True).pid)
 """
@@ -40,8 +45,12 @@ def leave_behind(diary: str) -> None:
 
 @pytest.fixture
 def forked(bench: Bench) -> Worker:
+    return forking(bench)
+
+
+def forking(bench: Bench, **config: object) -> Worker:
     (bench.directory / "hoard.py").write_text(HOARD)
-    return bench.started(isolation="Fork", handlers=["hoard"], slots=2, prefetch=16)
+    return bench.started(isolation="Fork", handlers=["hoard"], slots=2, prefetch=16, **config)
 
 
 def shell(bench: Bench, script: str, **config: object) -> Worker:
@@ -89,6 +98,19 @@ def test_what_a_forked_job_leaves_behind_goes_with_its_process(
 
 
 # Exec: what a command is given
+
+
+def test_the_grace_of_one_job_does_not_end_with_the_job_beside_it(bench: Bench) -> None:
+    worker = forking(bench, hard_limit="2s", kill_grace="20s", retry={"max_attempts": 1})
+    bench.enqueue("run_what_tidies", diary=bench.diary)
+    (pid,) = bench.wait_lines(1)
+    wait_for(lambda: 'longshore_kills_total{cause="hard-limit"} 1.0' in worker.get("/metrics")[1])
+    for number in range(1, 6):
+        bench.enqueue("hoard", diary=f"{bench.diary}-beside", number=number)
+        worker.wait("job", count=number, outcome="succeeded")
+    assert is_alive(int(pid))
+    assert bench.dead()[0].headers[DEAD_REASON] == "hard-limit"
+    assert bench.lines() == [pid, "tidied"]
 
 
 def test_a_command_gets_the_job_on_stdin_and_in_its_environment(bench: Bench) -> None:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from longshore.contract.delays import route
 from longshore.contract.message import (
     ATTEMPT,
     DEAD_REASON,
@@ -92,6 +93,19 @@ def test_a_job_that_outlives_its_limit_is_killed_with_all_its_processes(bench: B
     bench.enqueue("write", diary=bench.diary)
     worker.wait("job", outcome="succeeded")
     assert 'longshore_kills_total{cause="hard-limit"} 1.0' in worker.get("/metrics")[1]
+
+
+def test_what_was_delayed_on_purpose_is_no_wait(bench: Bench) -> None:
+    worker = bench.started()
+    exchange, key = route(bench.queue, delay=3)
+    body = json.dumps({"diary": f"{bench.diary}-delayed"}).encode()
+    properties = {"type": "write", "content_type": "application/json"}
+    bench.publish(body, exchange=exchange, key=key, **properties)
+    bench.enqueue("snooze_once", diary=bench.diary)
+    worker.wait("job", count=2, outcome="succeeded", attempt=1)
+    assert len(bench.lines()) == 2
+    # Only the first start of the job that snoozed counts.
+    assert "longshore_job_wait_seconds_count 1.0\n" in worker.get("/metrics")[1]
 
 
 def test_a_job_that_outlives_its_limit_is_tried_again(bench: Bench) -> None:

@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 
 from longshore.contract.message import DEAD_REASON, ERROR, TRACEBACK
-from tests.integration.worker.workers import Bench
+from tests.integration.worker.workers import Bench, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -331,6 +331,21 @@ def test_middleware_is_told_when_a_child_ends_and_cannot_hold_it_up(bench: Bench
     assert worker.stop() == 0
     closed = [line for line in bench.lines() if "closed" in line]
     assert sorted(closed[:4]) == ["one closed"] * 2 + ["two closed"] * 2
+
+
+def test_a_child_whose_middleware_keeps_the_interpreter_is_killed_and_replaced(
+    bench: Bench,
+) -> None:
+    stuck = PLUGINS.replace("time.sleep(60 if", "ctypes.PyDLL(None).sleep(60 if")
+    install(bench.directory, "plugins", {"two": "plugins:two"}, "import ctypes\n" + stuck)
+    write(bench, "plain", "")
+    worker = bench.started(handlers=["plain"], middleware=["two"], max_jobs_per_child=1)
+    for number in (1, 2):
+        bench.enqueue("work")
+        worker.wait("job", outcome="succeeded", count=number)
+        stuck_one = worker.wait("child-does-not-end", count=number)["pid"]
+        wait_for(lambda pid=stuck_one: not Path(f"/proc/{pid}").exists())
+    assert 'longshore_kills_total{cause="dismissed"} 2.0' in worker.get("/metrics")[1]
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,14 @@ def test_a_job_survives_the_wire(attempt, priority, expires_at, traceparent, for
     )
 
 
+@pytest.mark.parametrize(
+    ("queue", "was_delayed"),
+    [("longshore.delay.00", True), ("their.queue", False), (5, False), (None, False)],
+)
+def test_a_job_tells_whether_it_was_delayed(queue: object, was_delayed: bool) -> None:
+    assert read(headers={"x-last-death-queue": queue}).was_delayed is was_delayed
+
+
 def test_deliveries_that_ended_badly_are_attempts() -> None:
     headers = {"longshore-attempt": 2, "x-delivery-count": 3}
 
@@ -127,6 +135,14 @@ def test_a_dead_letter_drops_headers_that_leave_no_room_for_its_own() -> None:
 
     assert message.carried(headers) == {"tenant": "a", message.ATTEMPT: 3}
     assert message.carried({"tenant": "a"}) == {"tenant": "a"}
+
+
+def test_a_dead_letter_keeps_headers_that_could_not_be_read() -> None:
+    unread = bytes(range(256)) * 384
+    headers = {message.UNDECODABLE_HEADERS: unread, "tenant": "a", "huge": "x" * 120_000}
+
+    assert message.carried(headers) == {message.UNDECODABLE_HEADERS: unread, "tenant": "a"}
+    assert message.carried({message.UNDECODABLE_HEADERS: "x" * 120_000}) == {}
 
 
 def test_ids_are_uuids_of_version_7_that_sort_by_time() -> None:

@@ -52,6 +52,7 @@ def test_the_worker_reads_the_configuration_that_the_operator_renders() -> None:
             slots=3,
             memoryLimitPerJob="512Mi",
             maxJobsPerChild=7,
+            maxMemoryPerChild="400Mi",
             middleware=["sentry", "opentelemetry"],
         ),
         retry={"maxAttempts": 2, "initialDelay": "250ms", "maxAge": "1h"},
@@ -65,6 +66,7 @@ def test_the_worker_reads_the_configuration_that_the_operator_renders() -> None:
     assert (config.hard_limit, config.soft_limit, config.ack_timeout) == (90.0, 80.0, 300.0)
     assert (config.slots, config.prefetch, config.max_jobs_per_child) == (3, "auto", 7)
     assert config.memory_limit_per_job == 512 * 1024**2
+    assert config.max_memory_per_child == 400 * 1024**2
     assert (config.retry.max_attempts, config.retry.initial_delay) == (2, 0.25)
     assert config.retry.max_age == 3600.0
     assert config.middleware == ("sentry", "opentelemetry")

@@ -11,7 +11,10 @@ from longshore.contract.message import (
     DEAD_REASON,
     DIED_AT,
     ERROR,
+    MAX_TRACEBACK,
+    MAX_UNDECODABLE,
     TRACEBACK,
+    UNDECODABLE_HEADERS,
     DeadReason,
     Message,
 )
@@ -233,3 +236,32 @@ def test_what_is_no_job_keeps_its_properties_but_those_the_broker_would_act_on()
     assert "expiration" not in properties
     kept = {name for name in properties["headers"] if not name.startswith("longshore-")}
     assert kept == {"mine", "x-mine"}
+
+
+def test_headers_that_could_not_be_read_are_kept_to_the_byte_and_a_cut_is_told() -> None:
+    def letter(unread: bytes) -> dict[str, Any]:
+        original = {"headers": {UNDECODABLE_HEADERS: unread}}
+        return published(JUDGE.undecodable(original, b"", error="why")).properties["headers"]
+
+    whole = bytes(range(256)) * (MAX_UNDECODABLE // 256)
+    assert letter(whole)[UNDECODABLE_HEADERS] == whole
+    assert letter(whole)[ERROR] == "why"
+    assert letter(whole + b"x")[UNDECODABLE_HEADERS] == whole
+    assert letter(whole + b"x")[ERROR] == (
+        "of 98305 bytes of headers the first 98304 are kept; why"
+    )
+
+
+def test_headers_that_cannot_be_sent_on_are_kept_as_far_as_they_fit() -> None:
+    def letter(headers: dict[str, Any]) -> dict[str, Any]:
+        verdict = JUDGE.unsendable({"headers": headers}, b"", error="why")
+        return published(verdict).properties["headers"]
+
+    short = letter({"mine": "Привет"})
+    assert short[UNDECODABLE_HEADERS].decode() == "{'mine': 'Привет'}"
+    assert short[ERROR] == "its headers cannot be sent on: why"
+    long = letter({"mine": "П" * 20_000})
+    assert len(long[UNDECODABLE_HEADERS]) == MAX_TRACEBACK
+    assert long[ERROR].startswith("of 40012 bytes of headers the first 16384 are kept; its headers")
+    unread = letter({UNDECODABLE_HEADERS: b"\xff" * 20_000})
+    assert unread[UNDECODABLE_HEADERS] == b"\xff" * MAX_TRACEBACK

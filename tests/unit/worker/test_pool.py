@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from longshore.worker.frames import Ended, Status, encode_record, receive_job
 from longshore.worker.parent import crash, processes
 from longshore.worker.parent import pool as module
 from longshore.worker.parent.kill import Killer
@@ -34,6 +35,9 @@ class Listener:
     def on_room(self) -> None:
         self.rooms += 1
 
+    def on_ended(self, *_: Any) -> None:
+        pass
+
     def on_taken_back(self, works: list[Any]) -> None:
         pass
 
@@ -45,9 +49,11 @@ def child() -> Iterator[Child]:
     child.close()
 
 
-def pool_of(child: Child, *, max_jobs: int = 0, zygote: Any = None) -> Pool:
+def pool_of(
+    child: Child, *, max_jobs: int = 0, max_memory: int | None = None, zygote: Any = None
+) -> Pool:
     listener: Any = Listener()
-    limits = Limits(slots=1, kill_grace=60.0, max_jobs=max_jobs)
+    limits = Limits(slots=1, kill_grace=60.0, max_jobs=max_jobs, max_memory=max_memory)
     pool = Pool(zygote or Zygote(), limits=limits, on_kill=lambda _: None)
     pool.start(listener)
     pool.slots.append(child.slot)
@@ -109,6 +115,46 @@ async def test_a_child_with_its_last_job_has_a_successor_which_waits_its_turn(
     assert [*spare.slot.busy] == [third]
     assert zygote.forks == 2
     spare.close()
+
+
+@pytest.mark.parametrize("spare", [-1, 2**30])
+async def test_a_child_that_keeps_too_much_memory_gets_no_more_and_ends_when_it_is_empty(
+    child: Child, spare: int
+) -> None:
+    zygote, slot = Zygote(), child.slot
+    most = processes.resident(os.getpid()) + spare
+    pool = pool_of(child, max_memory=most, zygote=zygote)
+    outgrown = spare < 0
+    for ticket in (1, 2):
+        assert slot.hand(work(ticket))
+    for ticket in (1, 2):
+        assert not slot.closing
+        ended = Ended(ticket=ticket, status=Status.SUCCEEDED, seconds=0.1)
+        child.results.sendall(encode_record(ended))
+        pool._on_records(slot)
+        assert slot.is_outgrown is outgrown
+        assert zygote.forks == 1 + outgrown
+    assert slot.dismissed is outgrown
+    assert pool.hand(work(3)) is not outgrown
+
+
+async def test_a_child_that_keeps_too_much_memory_ends_when_its_last_job_is_taken_back(
+    child: Child,
+) -> None:
+    pool, slot = pool_of(child, max_memory=1), child.slot
+    for ticket in (1, 2):
+        assert slot.hand(work(ticket))
+    assert receive_job(child.far)
+    ended = Ended(ticket=1, status=Status.SUCCEEDED, seconds=0.1)
+    child.results.sendall(encode_record(ended))
+    pool._on_records(slot)
+    assert not slot.dismissed
+    assert [each.ticket for each in pool.take_back()] == [2]
+    assert slot.dismissed
+
+
+def test_a_process_that_is_gone_has_no_memory() -> None:
+    assert processes.resident(2**22 + 1) == 0
 
 
 async def test_a_worker_is_stuck_when_all_its_slots_are_and_not_while_a_child_is_on_its_way(

@@ -9,7 +9,7 @@ import pytest
 
 from longshore.worker.exits import describe_exit
 from longshore.worker.parent import processes
-from longshore.worker.parent.processes import Process, debris, group, tree
+from longshore.worker.parent.processes import Process, debris, family, group, tree
 
 
 def process(pid: int, parent: int, *, leader: int = 1, state: str = "S") -> Process:
@@ -38,6 +38,12 @@ def test_a_tree_holds_what_has_fled_the_group() -> None:
 
 def test_debris_is_what_hangs_below_the_parent_beside_the_zygote() -> None:
     assert debris(1, SCENE, zygote=2) == {6, 7}
+
+
+def test_a_family_holds_what_has_fled_below_a_member_of_the_group() -> None:
+    assert family(9, SCENE) == {6, 7}
+    assert family(7, SCENE) == {7}
+    assert family(8, SCENE) == set()
 
 
 def test_processes_are_read_from_proc() -> None:

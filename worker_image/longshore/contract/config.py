@@ -65,6 +65,9 @@ class WorkerConfig(BaseModel):
     max_jobs_per_child: int = Field(default=0, ge=0)
     """Replace a child after so many jobs; 0 means never. With `Fork` and `Exec` it is after one."""
 
+    max_memory_per_child: int | None = Field(default=None, ge=1)
+    """Replace a child that keeps more bytes of resident memory than that when a job has ended."""
+
     memory_limit_per_job: int | None = Field(default=None, ge=1)
     """Bytes of resident memory that a job's processes may use together."""
 

@@ -8,7 +8,7 @@ jobs. RabbitMQ takes TTLs up to 2²⁸ s (measured on 4.0.5 and 4.3.6), hence th
 
 import math
 
-from longshore.contract.names import DUE_EXCHANGE, JOBS_EXCHANGE
+from longshore.contract.names import DELAY_PREFIX, DUE_EXCHANGE, JOBS_EXCHANGE
 
 LEVELS = 28
 
@@ -20,7 +20,7 @@ _TOP = LEVELS - 1
 
 def level_name(level: int) -> str:
     """Exchange and queue of one level, 0 to 27."""
-    return f"longshore.delay.{level:02}"
+    return f"{DELAY_PREFIX}{level:02}"
 
 
 DELAY_EXCHANGE = level_name(_TOP)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
+from longshore.contract.names import DELAY_PREFIX
+
 CONTENT_TYPE = "application/json"
 PERSISTENT = 2
 MAX_PRIORITY = 31
@@ -36,6 +38,9 @@ itself) or not be sent on (as Python shows them)."""
 DELIVERY_COUNT = "x-delivery-count"
 """RabbitMQ's count of deliveries that ended badly: connection lost, channel closed, reject."""
 
+LAST_DEATH_QUEUE = "x-last-death-queue"
+"""RabbitMQ's name of the queue that a message last left for its dead-letter exchange."""
+
 MAX_ERROR = 1024
 MAX_TRACEBACK = 16_384
 """Bytes kept in headers: all headers must fit one frame, 128 KiB by default."""
@@ -43,6 +48,10 @@ MAX_TRACEBACK = 16_384
 MAX_CARRIED = 32_768
 """Bytes, as Python writes them, of a job's headers that its dead letter keeps. Encoded they are
 three times as many at the worst, which leaves room for the dead letter's own."""
+
+
+MAX_UNDECODABLE = 3 * MAX_CARRIED
+"""Bytes kept of headers that could not be read: what the others take at the worst."""
 
 
 class DeadReason(StrEnum):
@@ -94,6 +103,9 @@ class Message:
     traceparent: str | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
     """Headers of the producer that mean nothing to Longshore; they stay with the job for life."""
+
+    was_delayed: bool = False
+    """It has come through the delay ladder. Read from a delivery, never sent."""
 
     def next_attempt(self) -> "Message":
         """The same job, to be tried once more."""
@@ -150,6 +162,7 @@ def decode(
         expires_at=_integer(headers, EXPIRES_AT, least=0),
         traceparent=traceparent if isinstance(traceparent, str) else None,
         headers={name: value for name, value in headers.items() if _is_foreign(name)},
+        was_delayed=str(headers.get(LAST_DEATH_QUEUE)).startswith(DELAY_PREFIX),
     )
 
 
@@ -182,9 +195,16 @@ def _encodable(text: str) -> bytes:
 
 
 def carried(headers: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Those of a job's headers that its dead letter keeps: all, or the smallest that fit."""
-    kept, left = {}, MAX_CARRIED
+    """Those of a job's headers that its dead letter keeps: all, or the smallest that fit.
+
+    Headers that could not be read are kept beside them: nothing else tells what they were.
+    """
+    unread = headers.get(UNDECODABLE_HEADERS)
+    kept: dict[Any, Any] = {UNDECODABLE_HEADERS: unread} if isinstance(unread, bytes) else {}
+    left = MAX_CARRIED
     for name, value in sorted(headers.items(), key=lambda header: len(repr(header))):
+        if name in kept:
+            continue
         left -= len(repr((name, value)).encode())
         if left < 0:
             break

@@ -13,6 +13,9 @@ no producer any more. From here it goes to `LOST`; without that, at-least-once d
 hold it at the foot of the ladder, and 32 such jobs would stop the delays of the whole vhost.
 """
 
+DELAY_PREFIX = "longshore.delay."
+"""How the exchanges and queues of the delay ladder begin."""
+
 LOST = "longshore.lost"
 """Exchange and queue of delayed jobs whose queue is gone."""
 

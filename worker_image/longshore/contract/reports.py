@@ -54,7 +54,8 @@ class WorkerReport(BaseModel):
     """What those took, together."""
 
     wait: Seconds | None = None
-    """Seconds from enqueue to start of the first attempt that was started last."""
+    """Seconds from enqueue to start of the first attempt that was started last. Delayed jobs do not
+    count."""
 
     consuming_at: Count | None = None
     """ms since the epoch when it was ready for its first job."""

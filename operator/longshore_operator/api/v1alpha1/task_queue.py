@@ -236,6 +236,12 @@ class Worker(Resource):
         description="With `isolation: Warm`: replace the process that runs jobs after so many of "
         "them; 0 means never.",
     )
+    max_memory_per_child: Bytes | None = Field(
+        default=None,
+        description="With `isolation: Warm`: replace the process that runs jobs when it has more "
+        "resident memory than that after a job, e.g. 400Mi. No job is interrupted or charged. "
+        "Of use below memoryLimitPerJob.",
+    )
     memory_limit_per_job: Bytes | None = Field(
         default=None,
         description="Resident memory that all processes of one job may use together, e.g. 512Mi. "

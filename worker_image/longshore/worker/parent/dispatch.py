@@ -47,7 +47,10 @@ class Dispatch:
         """Told of every change of what is held."""
 
         self.latest_wait: float | None = None
-        """Seconds that the first attempt started last had waited since it was enqueued."""
+        """Seconds that the first attempt started last had waited since it was enqueued.
+
+        Jobs that were delayed, by a client or by `Snooze`, do not count.
+        """
 
         self._pool = pool
         self._consumer = consumer
@@ -182,7 +185,8 @@ class Dispatch:
                 continue
             waiting.popleft()
             self._running[work.ticket] = work
-            if work.message.attempt == 1:
+            # A delay is no wait: of jobs that had one, nothing tells when they came into the queue.
+            if work.message.attempt == 1 and not work.message.was_delayed:
                 waited = max(0.0, (now - work.message.enqueued_at) / 1000)
                 self._metrics.wait_seconds.observe(waited)
                 self.latest_wait = waited

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 from longshore.worker.parent import processes
 from longshore.worker.parent.logs import Log
@@ -21,7 +21,17 @@ log = Log("longshore.kill")
 class Killer:
     """SIGTERM to the group, grace, SIGKILL to the group, sweep of what has escaped it."""
 
-    def __init__(self, *, zygote: int, grace: float, on_kill: Callable[[Kill], None]) -> None:
+    def __init__(
+        self,
+        slots: Collection[Slot],
+        *,
+        zygote: int,
+        grace: float,
+        on_kill: Callable[[Kill], None],
+    ) -> None:
+        self._slots = slots
+        """All whose child is not buried yet."""
+
         self._zygote = zygote
         self._grace = grace
         self._on_kill = on_kill
@@ -47,17 +57,30 @@ class Killer:
     async def clean_up_after(self, slot: Slot) -> None:
         """Return when nothing of a dead, unreaped child is left.
 
-        After a kill the rest of its tree has until the end of the grace; else it goes at once.
+        After a kill the rest of its tree has until the end of the grace; else it goes at once. What
+        other children have left behind is theirs to end; what may be anybody's has the longest
+        grace of all that are dying.
         """
-        deadline = max(self._loop.time(), slot.killed_until) + SWEEP_DEADLINE
-        while rest := self._rest_of(slot):
+        due: dict[int, float] = {}
+        """By process: when it is struck. A kill that comes later grants it nothing."""
+
+        began = self._loop.time()
+        while True:
+            seen = processes.snapshot()
+            own, anybodys = self._rest_of(slot, seen)
+            if not own and not anybodys:
+                return
+            latest = max(each.killed_until for each in (slot, *self._slots))
+            due.update((pid, slot.killed_until) for pid in own)
+            due.update((pid, min(due.get(pid, latest), latest)) for pid in anybodys)
+            rest = own | anybodys
             now = self._loop.time()
-            if now >= deadline:
+            if now >= max(began, *(due[pid] for pid in rest)) + SWEEP_DEADLINE:
                 log.error("unkillable", pids=sorted(rest))
                 return
             if now >= slot.killed_until:
                 processes.signal_group(slot.pid, signal.SIGKILL)
-                processes.signal_each(rest, signal.SIGKILL, processes.snapshot())
+            processes.signal_each({pid for pid in rest if now >= due[pid]}, signal.SIGKILL, seen)
             await asyncio.sleep(SWEEP_INTERVAL)
 
     def _strike(self, slot: Slot, number: signal.Signals) -> None:
@@ -68,7 +91,13 @@ class Killer:
         if refused:
             log.error("signal-refused", pids=sorted(refused), signal=number.name)
 
-    def _rest_of(self, slot: Slot) -> set[int]:
-        seen = processes.snapshot()
-        left = processes.debris(os.getpid(), seen, zygote=self._zygote)
-        return left | processes.group(slot.pid, seen)
+    def _rest_of(
+        self, slot: Slot, seen: Mapping[int, processes.Process]
+    ) -> tuple[set[int], set[int]]:
+        """What is left of a dead child, and what may be of any dead child."""
+        own = processes.family(slot.pid, seen)
+        anybodys = processes.debris(os.getpid(), seen, zygote=self._zygote) - own
+        for other in self._slots:
+            if other is not slot:
+                anybodys -= processes.family(other.pid, seen)
+        return own, anybodys

@@ -209,6 +209,7 @@ class _Worker:
                 slots=config.slots,
                 kill_grace=config.kill_grace,
                 max_jobs=config.jobs_per_child,
+                max_memory=config.max_memory_per_child,
             ),
             on_kill=lambda cause: self._metrics.kills.update([cause]),
         )

@@ -79,7 +79,7 @@ class Metrics:
         yield from _head(
             "longshore_job_wait_seconds",
             "histogram",
-            "From a job's first enqueue to the start of its first attempt.",
+            "From a job's first enqueue to its first start; delayed jobs do not count.",
         )
         yield from self.wait_seconds.lines("longshore_job_wait_seconds")
         yield from _gauge("longshore_busy_slots", "Slots with a running job.", self.busy())

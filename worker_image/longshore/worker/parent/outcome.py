@@ -11,6 +11,7 @@ from typing import Any
 from longshore.contract.delays import MAX_DELAY, route
 from longshore.contract.message import (
     MAX_TRACEBACK,
+    MAX_UNDECODABLE,
     UNDECODABLE_HEADERS,
     DeadReason,
     Message,
@@ -104,6 +105,10 @@ class Judge:
             for name, value in (original.get("headers") or {}).items()
             if not _is_brokers(name)
         }
+        unread = properties["headers"].get(UNDECODABLE_HEADERS)
+        if isinstance(unread, bytes):
+            kept, error = _cut(unread, MAX_UNDECODABLE, error=error)
+            properties["headers"][UNDECODABLE_HEADERS] = kept
         return self._dead(properties, body, DeadReason.UNDECODABLE, error)
 
     def unsendable(self, original: Mapping[str, Any], body: bytes, *, error: str) -> Verdict:
@@ -111,10 +116,13 @@ class Judge:
 
         A double of 1e30 is an integer too large for AMQP once pika has read it.
         """
-        text = repr(original.get("headers")).encode("utf-8", "backslashreplace")
-        headers = {UNDECODABLE_HEADERS: text[:MAX_TRACEBACK]}
-        why = f"its headers cannot be sent on: {error}"
-        return self.undecodable({**original, "headers": headers}, body, error=why)
+        headers = original.get("headers") or {}
+        unread = headers.get(UNDECODABLE_HEADERS)
+        if not isinstance(unread, bytes):
+            unread = repr(headers).encode("utf-8", "backslashreplace")
+        kept, why = _cut(unread, MAX_TRACEBACK, error=f"its headers cannot be sent on: {error}")
+        properties = {**original, "headers": {UNDECODABLE_HEADERS: kept}}
+        return self.undecodable(properties, body, error=why)
 
     def before(self, message: Message) -> Verdict | None:
         """For a job that must not be run at all; None when it may."""
@@ -238,6 +246,15 @@ class Judge:
             body=body,
         )
         return Verdict(outcome=Outcome.DEAD, publication=publication, reason=reason, error=error)
+
+
+def _cut(headers: bytes, most: int, *, error: str) -> tuple[bytes, str]:
+    """At most `most` bytes of `headers`, and `error`, which tells of the rest."""
+    if len(headers) <= most:
+        return headers, error
+    # In front, as the end of a long error is cut off.
+    said = f"of {len(headers)} bytes of headers the first {most} are kept; {error}"
+    return headers[:most], said
 
 
 def _is_brokers(header: str | bytes) -> bool:

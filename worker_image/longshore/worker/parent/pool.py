@@ -8,6 +8,7 @@ from typing import Protocol
 from longshore.contract.message import DeadReason
 from longshore.worker.exits import describe_exit
 from longshore.worker.frames import Cause, Ended, Progress, Status
+from longshore.worker.parent import processes
 from longshore.worker.parent.clocks import Clocks
 from longshore.worker.parent.crash import fail_loudly
 from longshore.worker.parent.flow import STUCK
@@ -26,7 +27,7 @@ HAND_RETRY = 1.0
 """Seconds until a job is handed over again that descriptors or memory were lacking for."""
 
 CLOSE_GRACE = 1.0
-"""Seconds that idle children have to end by themselves."""
+"""Seconds that idle children have to end by themselves before they are killed."""
 
 log = Log("longshore.pool")
 
@@ -52,11 +53,15 @@ class PoolListener(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Of one queue; seconds, `max_jobs` per child with 0 for no end."""
+    """Of one queue; seconds, `max_jobs` per child with 0 for no end.
+
+    `max_memory`, in bytes, is what a child may keep after a job; None for any.
+    """
 
     slots: int
     kill_grace: float
     max_jobs: int
+    max_memory: int | None = None
 
 
 class Pool:
@@ -79,7 +84,9 @@ class Pool:
             on_hard=self._on_hard_limit,
             on_held=self._on_held,
         )
-        self._killer = Killer(zygote=zygote.pid, grace=limits.kill_grace, on_kill=on_kill)
+        self._killer = Killer(
+            self.slots, zygote=zygote.pid, grace=limits.kill_grace, on_kill=on_kill
+        )
         self._statuses: dict[int, asyncio.Future[int]] = {}
         self._burials: set[asyncio.Task[None]] = set()
         self._hand_retry: asyncio.TimerHandle | None = None
@@ -121,9 +128,8 @@ class Pool:
             return False
         if len(slot.busy) == 1:
             slot.begin(now)
-        if not slot.has_successor and self._is_full(slot):
-            slot.has_successor = True
-            self._zygote.fork()
+        if self._is_full(slot):
+            self._ask_for_successor(slot)
         if len(slot.busy) <= 2:  # a third changes nothing about what is due first
             self._clocks.note(slot)
         return True
@@ -150,9 +156,14 @@ class Pool:
                 best, least = slot, held
         return best
 
+    def _ask_for_successor(self, slot: Slot) -> None:
+        if not slot.has_successor:
+            slot.has_successor = True
+            self._zygote.fork()
+
     def _is_full(self, slot: Slot) -> bool:
         """Whether the last job of its life was handed to it."""
-        return 0 < self._limits.max_jobs <= slot.served + len(slot.busy)
+        return slot.is_outgrown or 0 < self._limits.max_jobs <= slot.served + len(slot.busy)
 
     def take_back(self) -> list[Work]:
         """Everything handed over that no child has begun."""
@@ -165,6 +176,8 @@ class Pool:
             # The clocks ran against a job that never began; a later one, which the child
             # received meanwhile, has its whole time.
             slot.begin(self._loop.time())
+        if back:
+            self._dismiss_if_done(slot)
         return back
 
     def interrupt(self, work: Work, cause: Cause) -> None:
@@ -242,15 +255,37 @@ class Pool:
             slot.busy.popleft()
             slot.begin(now)
             slot.served += 1
+            self._weigh(slot)
             # Where each job needs a new child, that takes most of the time: nothing waits here.
             if self._limits.max_jobs != 1:
                 self.pace.note(record.seconds)
             self.listener.on_ended(work, ended)
         if slot.busy:
             self._clocks.note(slot)
-        elif 0 < self._limits.max_jobs <= slot.served and not slot.closing:
-            slot.end_input()
+        else:
+            self._dismiss_if_done(slot)
         self.listener.on_room()
+
+    def _weigh(self, slot: Slot) -> None:
+        most = self._limits.max_memory
+        if most is None or slot.closing or self._is_full(slot):
+            return
+        kept = processes.resident(slot.pid)
+        if kept > most:
+            log.info("child-outgrown", pid=slot.pid, bytes=kept, served=slot.served)
+            slot.is_outgrown = True
+            self._ask_for_successor(slot)
+
+    def _dismiss_if_done(self, slot: Slot) -> None:
+        if slot.busy or slot.closing or not self._is_full(slot):
+            return
+        slot.end_input()
+        slot.kill_timer = self._loop.call_later(CLOSE_GRACE, self._on_overstayed, slot)
+
+    def _on_overstayed(self, slot: Slot) -> None:
+        if not slot.is_dead:
+            log.warning("child-does-not-end", pid=slot.pid, grace=CLOSE_GRACE)
+            self._killer.kill(slot, Kill.DISMISSED, at_once=True)
 
     def _on_output(self, slot: Slot) -> None:
         if not slot.output.read(slot.busy):

@@ -38,6 +38,15 @@ def snapshot() -> dict[int, Process]:
     return found
 
 
+def resident(pid: int) -> int:
+    """Bytes of memory that a process has, what it shares with others included; 0 if it is gone."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb", buffering=0) as file:
+            return int(file.read(256).split()[1]) * _PAGE
+    except OSError:
+        return 0
+
+
 def tree(root: int, processes: Mapping[int, Process]) -> set[int]:
     """`root` and everything below it."""
     return _below({root}, processes)
@@ -55,6 +64,12 @@ def debris(parent: int, processes: Mapping[int, Process], *, zygote: int) -> set
 def group(leader: int, processes: Mapping[int, Process]) -> set[int]:
     """Living members of a process group."""
     return {p.pid for p in processes.values() if p.group == leader and p.is_alive}
+
+
+def family(leader: int, processes: Mapping[int, Process]) -> set[int]:
+    """Living members of a process group, and all below them that are alive."""
+    below = _below(group(leader, processes), processes)
+    return {pid for pid in below if processes[pid].is_alive}
 
 
 def signal_group(leader: int, number: signal.Signals) -> list[int]:

@@ -31,6 +31,8 @@ class Kill(StrEnum):
     HARD_LIMIT = "hard-limit"
     MEMORY_LIMIT = "memory-limit"
     DRAIN = "drain"
+    DISMISSED = "dismissed"
+    """It had no more jobs to come, and did not end by itself."""
 
 
 class Slot:
@@ -52,6 +54,9 @@ class Slot:
         """The first job was told of its soft limit."""
 
         self.served = 0
+        self.is_outgrown = False
+        """Kept so much memory after a job that it gets no more."""
+
         self.killed_for: Kill | None = None
         self.killed_until = 0.0
         """On the loop's clock: end of the kill grace."""
