@@ -78,6 +78,18 @@ def retry_soon(job: Job, diary: str) -> None:
     raise Retry("not yet", after="1s")
 
 
+class Busy(Retry):
+    after: Any = "30"
+
+    def __init__(self) -> None:
+        Exception.__init__(self, "busy")
+
+
+@handler(max_attempts=2)
+def retry_oddly() -> None:
+    raise Busy
+
+
 @handler
 def snooze_once(job: Job, diary: str) -> None:
     first = not Path(diary).exists()

@@ -185,3 +185,12 @@ def test_output_is_logged_with_its_job(bench: Bench) -> None:
     worker.wait("job", outcome="succeeded")
     said = [event["line"] for event in worker.events("output", job=job, handler="speak", attempt=1)]
     assert sorted(said) == ["from Python", "from a descriptor", "from a shell"]
+
+
+def test_a_delay_that_is_none_fails_the_job_and_holds_up_no_other(bench: Bench) -> None:
+    worker = bench.started()
+    bench.enqueue("retry_oddly")
+    bench.enqueue("write", diary=bench.diary)
+    properties, _ = bench.dead()
+    assert "'30' is not a duration" in properties.headers[ERROR]
+    worker.wait("job", handler="write", outcome="succeeded")

@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, Protocol
 
@@ -21,6 +21,7 @@ from longshore.errors import (
     Retry,
     Snooze,
     SoftTimeLimit,
+    seconds_of,
 )
 from longshore.handler import Job
 from longshore.worker import prctl
@@ -308,11 +309,13 @@ def _ending_of(failure: _Failure) -> _Ending:
     error, complaint = failure.error, failure.complaint
     match error:
         case Snooze(delay=delay):
-            return _Ending(Status.SNOOZED, _said(error), delay=delay)
+            return _put_off(_Ending(Status.SNOOZED, _said(error)), error, delay)
         case Discard():
             return _Ending(Status.DISCARDED, _said(error), _trace(error))
+        case Retry(after=None):
+            return _Ending(Status.FAILED, _said(error), _trace(error))
         case Retry(after=after):
-            return _Ending(Status.FAILED, _said(error), _trace(error), after)
+            return _put_off(_Ending(Status.FAILED, _said(error), _trace(error)), error, after)
         case Interrupted() if not isinstance(error, SoftTimeLimit):
             return _Ending(Status.INTERRUPTED, _said(error))
     if failure.is_expected:
@@ -323,6 +326,16 @@ def _ending_of(failure: _Failure) -> _Ending:
         said = f"{_said(error)[: MAX_ERROR // 2]}; retry_when failed: {_said(complaint)}"
         return _Ending(Status.FAILED, said[:MAX_ERROR], _trace(complaint))
     return _Ending(Status.FAILED, _said(error), _trace(error))
+
+
+def _put_off(ending: _Ending, error: Retry | Snooze, wish: object) -> _Ending:
+    """`ending` with the delay that is wished for; a failure where a subclass made it no delay."""
+    try:
+        delay = seconds_of(wish)
+    except Exception as complaint:  # it is of whatever type
+        said = f"{_said(error)[: MAX_ERROR // 2]}; its delay cannot be used: {complaint}"
+        return _Ending(Status.FAILED, said[:MAX_ERROR], _trace(error))
+    return replace(ending, delay=delay)
 
 
 def _said(error: BaseException) -> str:
