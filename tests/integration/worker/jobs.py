@@ -6,6 +6,7 @@ They tell what they did by appending lines to the file `diary`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import functools
 import multiprocessing
@@ -47,6 +48,20 @@ def speak() -> None:
     print("from Python")
     subprocess.run(["sh", "-c", "echo from a shell >&2"], check=True)
     os.write(1, b"from a descriptor\n")
+
+
+@handler
+def fill_the_output() -> None:
+    os.set_blocking(1, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(1, b"x" * 4095 + b"\n")
+
+
+@handler
+def say_much() -> None:
+    for _ in range(1000):
+        print("y" * 1000)
 
 
 @handler

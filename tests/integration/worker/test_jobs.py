@@ -194,3 +194,14 @@ def test_a_delay_that_is_none_fails_the_job_and_holds_up_no_other(bench: Bench) 
     properties, _ = bench.dead()
     assert "'30' is not a duration" in properties.headers[ERROR]
     worker.wait("job", handler="write", outcome="succeeded")
+
+
+def test_a_job_that_fills_an_output_that_does_not_wait_is_done_and_so_is_the_next(
+    bench: Bench,
+) -> None:
+    worker = bench.started()
+    for _ in range(5):
+        bench.enqueue("fill_the_output")
+        bench.enqueue("say_much")
+    worker.wait("job", outcome="succeeded", count=10)
+    assert not worker.events("job", outcome="retried")

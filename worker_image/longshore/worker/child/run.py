@@ -162,6 +162,7 @@ class _Child:
             ended = self._run(received.open())
             if os.getpid() != self._pid:
                 os._exit(0)  # the handler forked, and its child came back through our stack
+            capture.wait_when_full(self._output)
             capture.flush()
             os.write(self._output, self._boundary)
             self._orphans.bury(now=time.monotonic())
