@@ -1,6 +1,7 @@
 """A child: runs one job after another and reports how each ended."""
 
 import asyncio
+import contextlib
 import inspect
 import os
 import socket
@@ -200,11 +201,35 @@ class _Child:
                 job = self._job(frame, program) if program.takes_job else None
                 self._invoke(program, job, arguments)
             else:
-                job = self._job(frame, program)
-                self._chain.run(job, lambda: self._invoke(program, job, arguments))
+                self._run_chain(self._chain, self._job(frame, program), program, arguments)
         except Exception as error:
+            self._interrupts.handler_has_ended()
             return _judged(error, program)
         return None
+
+    def _run_chain(self, chain: Chain, job: Job, program: Program, arguments: Any) -> None:
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                self._invoke(program, job, arguments)
+            except BaseException as error:
+                failures.append(error)
+                raise
+            finally:
+                self._interrupts.handler_has_ended()
+
+        try:
+            chain.run(job, work)
+        except SoftTimeLimit as late:
+            # A handler that has succeeded fails with it: what was cut short may be its commit.
+            if not failures or late in failures:
+                raise
+            with contextlib.suppress(Exception):  # its stderr may be gone
+                traceback.print_exception(late)
+        else:
+            return
+        raise failures[0]
 
     def _invoke(self, program: Program, job: Job | None, arguments: Any) -> None:
         result = program.call(job, arguments)
@@ -213,10 +238,12 @@ class _Child:
             return
         if self._runner is None:
             self._runner = asyncio.Runner()
+        loop = self._runner.get_loop()
         try:
-            self._runner.get_loop().run_until_complete(self._await(result))
-        except (SystemExit, KeyboardInterrupt):
-            self._runner = None  # they leave the loop in the middle of things
+            loop.run_until_complete(self._await(result))
+        except BaseException:
+            if asyncio.all_tasks(loop):
+                self._runner = None  # left in the middle of things, which are not the next job's
             raise
 
     async def _await(self, result: Awaitable[object]) -> None:
@@ -229,6 +256,7 @@ class _Child:
                 "the handler's task was cancelled"
             ) from None
         finally:
+            self._interrupts.handler_has_ended()
             self._interrupts.deliver_to(None)
             # A job's tasks end with the job; the loop stays, and with it pools of connections.
             rest = asyncio.all_tasks() - {asyncio.current_task()}
