@@ -227,9 +227,12 @@ class _Child:
                 raise
             with contextlib.suppress(Exception):  # its stderr may be gone
                 traceback.print_exception(late)
+            own = failures[0]
         else:
             return
-        raise failures[0]
+        finally:
+            failures.clear()  # or each would hold on to its frames, and those to this list
+        raise own
 
     def _invoke(self, program: Program, job: Job | None, arguments: Any) -> None:
         result = program.call(job, arguments)
