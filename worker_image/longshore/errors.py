@@ -5,6 +5,9 @@ A handler that returns has succeeded; any exception is a failed attempt. `Retry`
 handler.
 """
 
+import math
+from typing import SupportsFloat
+
 from longshore.contract.durations import parse_duration
 
 
@@ -23,7 +26,7 @@ class Retry(LongshoreError):
 
     def __init__(self, reason: str = "", *, after: float | str | None = None) -> None:
         super().__init__(reason or "the handler asked for another attempt")
-        self.after = None if after is None else _seconds(after)
+        self.after = None if after is None else seconds_of(after)
 
 
 class Snooze(LongshoreError):
@@ -31,7 +34,7 @@ class Snooze(LongshoreError):
 
     def __init__(self, delay: float | str, reason: str = "") -> None:
         super().__init__(reason or "the handler put the job off")
-        self.delay = _seconds(delay)
+        self.delay = seconds_of(delay)
 
 
 class Discard(LongshoreError):
@@ -41,10 +44,18 @@ class Discard(LongshoreError):
         super().__init__(reason)
 
 
-def _seconds(duration: float | str) -> float:
-    seconds = parse_duration(duration) if isinstance(duration, str) else float(duration)
+def seconds_of(duration: object) -> float:
+    """A delay in seconds, of a number or text like `90s`. Raises ValueError or TypeError."""
+    if isinstance(duration, str):
+        seconds = parse_duration(duration)
+    elif isinstance(duration, SupportsFloat):
+        seconds = float(duration)
+    else:
+        raise TypeError(f"a delay of {duration!r} is neither seconds nor text like '90s'")
     if not seconds >= 0:
         raise ValueError(f"a delay of {duration!r} is in the past; it must be 0 or more")
+    if seconds == math.inf:
+        raise ValueError(f"a delay of {duration!r} never ends; discard the job instead")
     return seconds
 
 

@@ -6,6 +6,7 @@ They tell what they did by appending lines to the file `diary`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import functools
 import multiprocessing
@@ -50,6 +51,20 @@ def speak() -> None:
 
 
 @handler
+def fill_the_output() -> None:
+    os.set_blocking(1, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(1, b"x" * 4095 + b"\n")
+
+
+@handler
+def say_much() -> None:
+    for _ in range(1000):
+        print("y" * 1000)
+
+
+@handler
 def nothing() -> None:
     pass
 
@@ -76,6 +91,18 @@ def fail(job: Job, diary: str) -> None:
 def retry_soon(job: Job, diary: str) -> None:
     note(diary, job.attempt)
     raise Retry("not yet", after="1s")
+
+
+class Busy(Retry):
+    after: Any = "30"
+
+    def __init__(self) -> None:
+        Exception.__init__(self, "busy")
+
+
+@handler(max_attempts=2)
+def retry_oddly() -> None:
+    raise Busy
 
 
 @handler

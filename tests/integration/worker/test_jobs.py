@@ -199,3 +199,23 @@ def test_output_is_logged_with_its_job(bench: Bench) -> None:
     worker.wait("job", outcome="succeeded")
     said = [event["line"] for event in worker.events("output", job=job, handler="speak", attempt=1)]
     assert sorted(said) == ["from Python", "from a descriptor", "from a shell"]
+
+
+def test_a_delay_that_is_none_fails_the_job_and_holds_up_no_other(bench: Bench) -> None:
+    worker = bench.started()
+    bench.enqueue("retry_oddly")
+    bench.enqueue("write", diary=bench.diary)
+    properties, _ = bench.dead()
+    assert "'30' is not a duration" in properties.headers[ERROR]
+    worker.wait("job", handler="write", outcome="succeeded")
+
+
+def test_a_job_that_fills_an_output_that_does_not_wait_is_done_and_so_is_the_next(
+    bench: Bench,
+) -> None:
+    worker = bench.started()
+    for _ in range(5):
+        bench.enqueue("fill_the_output")
+        bench.enqueue("say_much")
+    worker.wait("job", outcome="succeeded", count=10)
+    assert not worker.events("job", outcome="retried")

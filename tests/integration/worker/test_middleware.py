@@ -231,6 +231,78 @@ def test_a_soft_limit_interrupts_middleware_as_it_does_handlers(
     assert bench.lines()[-1] == "outer saw it"
 
 
+TIDY = """
+    @middleware
+    @contextlib.contextmanager
+    def tidy(job: Job):
+        try:
+            yield
+        finally:
+            note("tidies")
+            time.sleep({seconds})
+            note("tidied")
+"""
+
+
+@pytest.mark.parametrize("handler", ["work", "work_async"])
+def test_what_the_handler_raised_outlasts_a_soft_limit_in_middleware(
+    bench: Bench, handler: str
+) -> None:
+    write(bench, "tidy", TIDY.format(seconds=60))
+    worker = bench.started(handlers=["tidy"], soft_limit="500ms", retry={"max_attempts": 1})
+    bench.enqueue(handler, how="badly")
+    properties, _ = bench.dead()
+    assert properties.headers[ERROR] == "ValueError: work failed"
+    assert "tidied" not in bench.lines()
+    worker.wait("output", line="longshore.errors.SoftTimeLimit: the soft time limit has passed")
+
+
+@pytest.mark.parametrize(("how", "outcome"), [("well", "succeeded"), ("badly", "retried")])
+@pytest.mark.parametrize("handler", ["work", "work_async"])
+def test_a_drain_leaves_the_outcome_of_a_handler_that_has_ended(
+    bench: Bench, handler: str, how: str, outcome: str
+) -> None:
+    write(bench, "tidy", TIDY.format(seconds=2))
+    worker = bench.started(handlers=["tidy"], on_termination="Requeue")
+    bench.enqueue(handler, how=how)
+    bench.wait_lines(2)
+    assert worker.stop() == 0
+    assert [line["outcome"] for line in worker.events("job")] == [outcome]
+    assert bench.lines()[1:] == ["tidies", "tidied"]
+
+
+def test_a_task_that_will_not_end_is_not_the_next_jobs(bench: Bench) -> None:
+    write(
+        bench,
+        "lingering",
+        """
+        async def linger():
+            while True:
+                try:
+                    await asyncio.sleep(0.01)
+                except asyncio.CancelledError:
+                    pass
+
+        @handler(max_attempts=1)
+        async def leave_a_task() -> None:
+            asyncio.create_task(linger(), name="lingering")
+            await asyncio.sleep(0.02)
+
+        @handler
+        async def count_tasks() -> None:
+            await asyncio.sleep(0.05)
+            note(len(asyncio.all_tasks()))
+        """,
+    )
+    worker = bench.started(handlers=["lingering"], soft_limit="500ms")
+    bench.enqueue("leave_a_task")
+    bench.dead()
+    bench.enqueue("count_tasks")
+    worker.wait("job", outcome="succeeded")
+    # Its own, and the one that waits for it.
+    assert bench.lines() == ["2"]
+
+
 def test_what_a_middleware_forgets_to_take_back_ends_with_its_job(bench: Bench) -> None:
     write(
         bench,

@@ -213,6 +213,26 @@ def test_an_event_is_sent_before_its_process_can_be_killed(
     ]
 
 
+def test_what_handlers_send_to_sentry_themselves_outlives_the_processes_of_its_jobs(
+    reporting: Bench, collector: Collector
+) -> None:
+    (reporting.directory / "telling.py").write_text(
+        "import sentry_sdk\n"
+        "from longshore import handler\n"
+        "@handler\n"
+        "def tell(number: int) -> None:\n"
+        "    sentry_sdk.capture_message(f'hello {number}')\n"
+    )
+    settings = {**sentry(collector), "handlers": ["telling"], "isolation": "Fork"}
+    worker = started(reporting, **settings)
+    for number in range(5):
+        reporting.enqueue("tell", number=number)
+    worker.wait("job", outcome="succeeded", count=5)
+    assert worker.stop() == 0
+    heard = sorted(json.dumps(event).partition("hello ")[2][0] for event in collector.events())
+    assert heard == ["0", "1", "2", "3", "4"]
+
+
 def test_sentry_reaches_out_of_children_whose_zygote_has_sent_events_too(
     reporting: Bench, collector: Collector
 ) -> None:

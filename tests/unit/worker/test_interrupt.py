@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from longshore.errors import DeliveryLost, SoftTimeLimit
+from longshore.errors import DeliveryLost, Draining, SoftTimeLimit
 from longshore.worker.child.interrupt import Interrupts
 from longshore.worker.frames import Cause, Mark
 
@@ -87,3 +87,28 @@ def test_what_is_held_back_comes_afterwards(mark: Mark, interrupts: Interrupts) 
             steps.append("sent whole")
         steps.append("never")
     assert steps == ["sent whole"]
+
+
+def test_a_drain_comes_too_late_for_a_handler_that_has_ended(
+    mark: Mark, interrupts: Interrupts
+) -> None:
+    mark.running = 1
+    with interrupts.user_code():
+        interrupts.handler_has_ended()
+        order(mark, 1, Cause.DRAINING)
+    mark.running = 2
+    with pytest.raises(Draining), interrupts.user_code():
+        order(mark, 2, Cause.DRAINING)
+
+
+@pytest.mark.parametrize(
+    ("cause", "error"),
+    [(Cause.SOFT_LIMIT, SoftTimeLimit), (Cause.DELIVERY_LOST, DeliveryLost)],
+)
+def test_middleware_goes_on_being_interrupted_for_other_causes(
+    mark: Mark, interrupts: Interrupts, cause: Cause, error: type[BaseException]
+) -> None:
+    mark.running = 1
+    with pytest.raises(error), interrupts.user_code():  # noqa: PT012 - that is the point
+        interrupts.handler_has_ended()
+        order(mark, 1, cause)

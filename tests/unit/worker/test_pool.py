@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from longshore.worker.frames import Ended, Status, encode_record, receive_job
+from longshore.worker.frames import Cause, Ended, Status, encode_record, receive_job
 from longshore.worker.parent import crash, processes
 from longshore.worker.parent import pool as module
 from longshore.worker.parent.kill import Killer
@@ -76,6 +76,17 @@ async def test_a_job_behind_one_that_is_taken_back_has_its_whole_time(
     monkeypatch.setattr(slot, "take_back", take_back)
     assert pool.take_back() == [first]
     assert slot.due(60.0) > asyncio.get_running_loop().time() + 0.9
+
+
+async def test_a_job_that_its_child_has_received_is_asked_to_end_though_another_comes_first(
+    child: Child,
+) -> None:
+    pool = pool_of(child)
+    first, second = work(1), work(2)
+    for each in (first, second):
+        child.slot.hand(each)
+    pool.interrupt(second, Cause.DELIVERY_LOST)
+    assert (first.asked, second.asked) == (None, Cause.DELIVERY_LOST)
 
 
 async def test_a_job_that_nothing_was_left_for_is_handed_over_again(

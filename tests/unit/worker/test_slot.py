@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from longshore.contract.message import Message
-from longshore.worker.frames import Ended, Mark, Status, encode_record, receive_job
+from longshore.worker.frames import Cause, Ended, Mark, Status, encode_record, receive_job
 from longshore.worker.parent.slot import Slot
 from longshore.worker.parent.work import Work
 from longshore.worker.parent.zygote import Birth
@@ -107,3 +108,46 @@ def test_what_is_due_first_is_due(child: Child) -> None:
     assert slot.due(0.02) == 100.02
     slot.is_dead = True
     assert slot.due(0.02) == math.inf
+
+
+@pytest.fixture
+def sent(child: Child, monkeypatch: pytest.MonkeyPatch) -> list[signal.Signals]:
+    sent: list[signal.Signals] = []
+    monkeypatch.setattr(child.slot, "signal", sent.append)
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("causes", "last"),
+    [
+        ((Cause.SOFT_LIMIT, Cause.DRAINING), Cause.DRAINING),
+        ((Cause.DRAINING, Cause.SOFT_LIMIT), Cause.DRAINING),
+        ((Cause.DRAINING, Cause.DELIVERY_LOST), Cause.DELIVERY_LOST),
+        ((Cause.DELIVERY_LOST, Cause.SOFT_LIMIT, Cause.DRAINING), Cause.DELIVERY_LOST),
+    ],
+)
+def test_only_a_graver_cause_follows_another(
+    child: Child, sent: list[signal.Signals], causes: tuple[Cause, ...], last: Cause
+) -> None:
+    first = work(1)
+    child.slot.hand(first)
+    for cause in causes:
+        child.slot.interrupt(first, cause)
+    assert child.mark.order_for(1) is last
+    assert len(sent) == 1 + (causes[0] < last)
+
+
+def test_a_job_behind_another_hears_when_its_turn_comes(
+    child: Child, sent: list[signal.Signals]
+) -> None:
+    first, second, third = work(1), work(2), work(3)
+    for each in (first, second, third):
+        child.slot.hand(each)
+    child.slot.interrupt(second, Cause.DELIVERY_LOST)
+    assert not child.mark.is_lost(2)
+    child.slot.busy.popleft()
+    child.slot.begin(1.0)
+    assert child.mark.is_lost(2)
+    child.slot.busy.popleft()
+    child.slot.begin(2.0)
+    assert sent == [signal.SIGALRM]

@@ -227,7 +227,7 @@ def _decode_record(encoded: bytes) -> Ended | Progress:
 
 
 class Cause(IntEnum):
-    """Why the parent interrupts a running job."""
+    """Why the parent interrupts a running job: a graver cause replaces a lesser one."""
 
     SOFT_LIMIT = 1
     DRAINING = 2

@@ -27,6 +27,15 @@ def redirect(output: int) -> None:
     faulthandler.register(signal.SIGTERM, file=2, all_threads=True, chain=True)
 
 
+def wait_when_full(output: int) -> None:
+    """Make writers to `output` wait for room again: a job may have changed that for all of them.
+
+    asyncio's `connect_write_pipe` does, and Node.js as a subprocess.
+    """
+    if not os.get_blocking(output):  # 0.2 µs
+        os.set_blocking(output, True)
+
+
 def flush() -> None:
     """Hand over what Python still buffers."""
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):

@@ -36,6 +36,8 @@ class Interrupts:
         self._seen: Cause | None = None
         """Cause of the running job's interruption, once it was delivered."""
 
+        self._handler_has_ended = False
+
     def install(self) -> None:
         """Take over SIGALRM."""
         signal.signal(signal.SIGALRM, self._on_signal)
@@ -44,6 +46,10 @@ class Interrupts:
         """Cancel `task` instead of raising, for `async def` handlers."""
         self._task = task
 
+    def handler_has_ended(self) -> None:
+        """The job's outcome is known: a drain, which would void it, is not delivered any more."""
+        self._handler_has_ended = True
+
     def user_code(self) -> AbstractContextManager[None]:
         """What runs inside may be interrupted, once for each cause."""
         return self._user_code
@@ -51,6 +57,7 @@ class Interrupts:
     def _arm(self) -> None:
         self._seen = None
         self._task = None
+        self._handler_has_ended = False
         self._armed = True
         try:
             self._deliver()  # an order that came before we were ready
@@ -82,6 +89,8 @@ class Interrupts:
     def _deliver(self) -> None:
         cause = self._mark.order_for(self._mark.running)
         if not self._armed or cause is None or cause is self._seen:
+            return
+        if cause is Cause.DRAINING and self._handler_has_ended:
             return
         self._seen = cause
         if self._task is None:

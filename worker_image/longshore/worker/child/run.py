@@ -1,6 +1,7 @@
 """A child: runs one job after another and reports how each ended."""
 
 import asyncio
+import contextlib
 import inspect
 import os
 import socket
@@ -8,7 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, Protocol
 
@@ -21,6 +22,7 @@ from longshore.errors import (
     Retry,
     Snooze,
     SoftTimeLimit,
+    seconds_of,
 )
 from longshore.handler import Job
 from longshore.worker import prctl
@@ -161,6 +163,7 @@ class _Child:
             ended = self._run(received.open())
             if os.getpid() != self._pid:
                 os._exit(0)  # the handler forked, and its child came back through our stack
+            capture.wait_when_full(self._output)
             capture.flush()
             os.write(self._output, self._boundary)
             self._orphans.bury(now=time.monotonic())
@@ -198,11 +201,38 @@ class _Child:
                 job = self._job(frame, program) if program.takes_job else None
                 self._invoke(program, job, arguments)
             else:
-                job = self._job(frame, program)
-                self._chain.run(job, lambda: self._invoke(program, job, arguments))
+                self._run_chain(self._chain, self._job(frame, program), program, arguments)
         except Exception as error:
+            self._interrupts.handler_has_ended()
             return _judged(error, program)
         return None
+
+    def _run_chain(self, chain: Chain, job: Job, program: Program, arguments: Any) -> None:
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                self._invoke(program, job, arguments)
+            except BaseException as error:
+                failures.append(error)
+                raise
+            finally:
+                self._interrupts.handler_has_ended()
+
+        try:
+            chain.run(job, work)
+        except SoftTimeLimit as late:
+            # A handler that has succeeded fails with it: what was cut short may be its commit.
+            if not failures or late in failures:
+                raise
+            with contextlib.suppress(Exception):  # its stderr may be gone
+                traceback.print_exception(late)
+            own = failures[0]
+        else:
+            return
+        finally:
+            failures.clear()  # or each would hold on to its frames, and those to this list
+        raise own
 
     def _invoke(self, program: Program, job: Job | None, arguments: Any) -> None:
         result = program.call(job, arguments)
@@ -211,10 +241,12 @@ class _Child:
             return
         if self._runner is None:
             self._runner = asyncio.Runner()
+        loop = self._runner.get_loop()
         try:
-            self._runner.get_loop().run_until_complete(self._await(result))
-        except (SystemExit, KeyboardInterrupt):
-            self._runner = None  # they leave the loop in the middle of things
+            loop.run_until_complete(self._await(result))
+        except BaseException:
+            if asyncio.all_tasks(loop):
+                self._runner = None  # left in the middle of things, which are not the next job's
             raise
 
     async def _await(self, result: Awaitable[object]) -> None:
@@ -227,6 +259,7 @@ class _Child:
                 "the handler's task was cancelled"
             ) from None
         finally:
+            self._interrupts.handler_has_ended()
             self._interrupts.deliver_to(None)
             # A job's tasks end with the job; the loop stays, and with it pools of connections.
             rest = asyncio.all_tasks() - {asyncio.current_task()}
@@ -308,11 +341,13 @@ def _ending_of(failure: _Failure) -> _Ending:
     error, complaint = failure.error, failure.complaint
     match error:
         case Snooze(delay=delay):
-            return _Ending(Status.SNOOZED, _said(error), delay=delay)
+            return _put_off(_Ending(Status.SNOOZED, _said(error)), error, delay)
         case Discard():
             return _Ending(Status.DISCARDED, _said(error), _trace(error))
+        case Retry(after=None):
+            return _Ending(Status.FAILED, _said(error), _trace(error))
         case Retry(after=after):
-            return _Ending(Status.FAILED, _said(error), _trace(error), after)
+            return _put_off(_Ending(Status.FAILED, _said(error), _trace(error)), error, after)
         case Interrupted() if not isinstance(error, SoftTimeLimit):
             return _Ending(Status.INTERRUPTED, _said(error))
     if failure.is_expected:
@@ -323,6 +358,16 @@ def _ending_of(failure: _Failure) -> _Ending:
         said = f"{_said(error)[: MAX_ERROR // 2]}; retry_when failed: {_said(complaint)}"
         return _Ending(Status.FAILED, said[:MAX_ERROR], _trace(complaint))
     return _Ending(Status.FAILED, _said(error), _trace(error))
+
+
+def _put_off(ending: _Ending, error: Retry | Snooze, wish: object) -> _Ending:
+    """`ending` with the delay that is wished for; a failure where a subclass made it no delay."""
+    try:
+        delay = seconds_of(wish)
+    except Exception as complaint:  # it is of whatever type
+        said = f"{_said(error)[: MAX_ERROR // 2]}; its delay cannot be used: {complaint}"
+        return _Ending(Status.FAILED, said[:MAX_ERROR], _trace(error))
+    return replace(ending, delay=delay)
 
 
 def _said(error: BaseException) -> str:

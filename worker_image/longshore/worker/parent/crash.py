@@ -13,12 +13,33 @@ CRASHED = 70
 log = Log("longshore.worker")
 
 
+def watch_callbacks(loop: asyncio.AbstractEventLoop) -> None:
+    """A bug in a callback of `loop` (a reader, a timer, pika) ends the worker too.
+
+    asyncio would log it and go on with half of what the callback had to do.
+    """
+    loop.set_exception_handler(_on_exception)
+
+
+def _on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # Without a handle it is a connection's own affair, or of a task that is watched elsewhere.
+    error = context.get("exception")
+    if error is None or "handle" not in context:
+        loop.default_exception_handler(context)
+    else:
+        _crash(error)
+
+
 def fail_loudly(task: asyncio.Task[Any]) -> None:
     """A part that dies of a bug takes the worker with it; the broker redelivers its jobs."""
     if task.cancelled():
         return
     with contextlib.suppress(asyncio.InvalidStateError):
         if error := task.exception():
-            log.error("crashed", error=repr(error))
-            sys.excepthook(type(error), error, error.__traceback__)
-            os._exit(CRASHED)
+            _crash(error)
+
+
+def _crash(error: BaseException) -> None:
+    log.error("crashed", error=repr(error))
+    sys.excepthook(type(error), error, error.__traceback__)
+    os._exit(CRASHED)

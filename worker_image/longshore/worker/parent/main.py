@@ -27,7 +27,7 @@ from longshore.worker.limits import limits_of_queue
 from longshore.worker.parent import memory, processes
 from longshore.worker.parent.consumer import Consumer
 from longshore.worker.parent.cordon import Cordon
-from longshore.worker.parent.crash import fail_loudly
+from longshore.worker.parent.crash import fail_loudly, watch_callbacks
 from longshore.worker.parent.dispatch import Dispatch
 from longshore.worker.parent.flow import Bounds, Flow
 from longshore.worker.parent.health import Health
@@ -116,6 +116,7 @@ class _Worker:
     async def run(self) -> int:
         """Start, serve, drain; the exit code."""
         loop = asyncio.get_running_loop()
+        watch_callbacks(loop)
         self._ending: asyncio.Future[int] = loop.create_future()
         self._killed: asyncio.Future[int] = loop.create_future()
         self._zygote = Zygote(self._control, self._zygote_pid)

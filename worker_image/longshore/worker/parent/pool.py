@@ -181,9 +181,9 @@ class Pool:
         return back
 
     def interrupt(self, work: Work, cause: Cause) -> None:
-        """Ask `work` to end soon, if it runs."""
+        """Ask `work` to end soon; it is with a child, which may not have begun it."""
         for slot in self.slots:
-            if slot.running is work and not slot.killed_for:
+            if work in slot.busy and not slot.killed_for:
                 slot.interrupt(work, cause)
 
     def kill(self, slot: Slot, cause: Kill) -> None:

@@ -104,6 +104,8 @@ class Slot:
         """The clocks of the first job run from here."""
         self.since = now
         self.is_softened = False
+        if self.busy and self.busy[0].asked:  # while the result before it was still unread
+            self._order(self.busy[0])
 
     def hand(self, work: Work) -> bool:
         """Give `work` to the child; False when its socket is full."""
@@ -124,9 +126,21 @@ class Slot:
         return self._reader.feed(data)
 
     def interrupt(self, work: Work, cause: Cause) -> None:
-        """Ask the running job to end soon."""
-        self._mark.order(work.ticket, cause)
-        self.signal(signal.SIGALRM)
+        """Ask `work` to end soon; one whose turn is yet to come hears of it then.
+
+        Nothing but a graver cause follows: a lost delivery stays lost, and who was promised not to
+        be charged is not given a soft limit.
+        """
+        if work.asked is not None and cause <= work.asked:
+            return
+        work.asked = cause
+        if work is self.running:
+            self._order(work)
+
+    def _order(self, work: Work) -> None:
+        if work.asked is not None:
+            self._mark.order(work.ticket, work.asked)
+            self.signal(signal.SIGALRM)
 
     def signal(self, number: signal.Signals) -> None:
         """Signal the child alone; the pidfd can mean no other process."""

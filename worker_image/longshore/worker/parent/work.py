@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from longshore.contract.message import Message
-from longshore.worker.frames import JobFrame
+from longshore.worker.frames import Cause, JobFrame
 from longshore.worker.parent.subscription import Delivery
 
 
@@ -18,6 +18,8 @@ class Work:
     max_attempts: int
     hard_limit: float
     soft_limit: float = math.inf
+    asked: Cause | None = None
+    """Why it was asked to end."""
 
     def frame(self) -> JobFrame:
         """The job as its child gets it."""
