@@ -1,4 +1,4 @@
-"""Which deliveries are ours, and how few acks settle those that are done."""
+"""Which deliveries are ours, and how few acks and nacks settle them."""
 
 from collections.abc import Iterable
 from typing import Generic, TypeVar
@@ -16,10 +16,13 @@ class Ledger(Generic[Delivery]):
         self._done: list[int] = []
         """Settled here, not yet acked."""
 
+        self._returned: list[int] = []
+        """Given back here, not yet nacked."""
+
     @property
     def unacked(self) -> int:
         """Deliveries that the broker waits to see settled."""
-        return len(self._open) + len(self._done)
+        return len(self._open) + len(self._done) + len(self._returned)
 
     def add(self, tag: int, delivery: Delivery) -> None:
         """It has arrived."""
@@ -30,9 +33,10 @@ class Ledger(Generic[Delivery]):
         del self._open[tag]
         self._done.append(tag)
 
-    def forget(self, tag: int) -> None:
-        """It is settled in another way than by an ack."""
+    def give_back(self, tag: int) -> None:
+        """It is to be nacked; `nacks` says how."""
         del self._open[tag]
+        self._returned.append(tag)
 
     def acks(self) -> Iterable[tuple[int, bool]]:
         """Tags to ack now, with whether all below are meant too.
@@ -41,18 +45,31 @@ class Ledger(Generic[Delivery]):
         before: RabbitMQ closes the channel over that.
         """
         done, self._done = self._done, []
-        if not done:
-            return []
-        lowest_open = next(iter(self._open), None)
-        if lowest_open is None:
-            return [(max(done), len(done) > 1)]
-        below = [tag for tag in done if tag < lowest_open]
-        merged = [(max(below), len(below) > 1)] if below else []
-        return merged + [(tag, False) for tag in done if tag > lowest_open]
+        return _merged(done, others=(*self._first_open(), *self._returned))
+
+    def nacks(self) -> Iterable[tuple[int, bool]]:
+        """Tags to nack now, the same way; only after the acks."""
+        returned, self._returned = self._returned, []
+        return _merged(returned, others=self._first_open())
+
+    def _first_open(self) -> Iterable[int]:
+        return list(self._open)[:1]
 
     def clear(self) -> list[Delivery]:
         """The broker has taken all back; those that were open."""
         gone = list(self._open.values())
         self._open.clear()
         self._done.clear()
+        self._returned.clear()
         return gone
+
+
+def _merged(tags: list[int], *, others: Iterable[int]) -> list[tuple[int, bool]]:
+    if not tags:
+        return []
+    lowest = min(others, default=None)
+    if lowest is None:
+        return [(max(tags), len(tags) > 1)]
+    below = [tag for tag in tags if tag < lowest]
+    merged = [(max(below), len(below) > 1)] if below else []
+    return merged + [(tag, False) for tag in tags if tag > lowest]

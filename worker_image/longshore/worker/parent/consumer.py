@@ -148,6 +148,7 @@ class Consumer:
         self._draining = True
         for each in self._subscriptions():
             each.flush()
+            await asyncio.sleep(each.settled_at - asyncio.get_running_loop().time())
         if self._connection:
             await self._connection.close()
 
