@@ -56,7 +56,12 @@ class Contender:
 
 
 def longshore(
-    name: str, *, logs_each_job: bool = True, handler: str = "noop", is_auto: bool = False
+    name: str,
+    *,
+    logs_each_job: bool = True,
+    handler: str = "noop",
+    is_auto: bool = False,
+    hard_limit: float = product.HARD_LIMIT,
 ) -> Contender:
     """Our worker; `is_auto` has it choose its prefetch, up to that of the cell."""
 
@@ -65,6 +70,7 @@ def longshore(
             slots=SLOTS,
             prefetch="auto" if is_auto else cell.prefetch,
             log_successes=logs_each_job,
+            hard_limit=hard_limit,
         )
         return product.environment(url, settings)
 

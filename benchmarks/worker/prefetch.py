@@ -16,8 +16,12 @@ DRAINS = 3
 BRIEF_JOBS = 8000
 """Of 1 ms, in two slots: four seconds, so that the second in which `auto` still grows counts."""
 
-AUTO = longshore("auto", handler="brief", is_auto=True)
-FIXED = longshore("fixed", handler="brief")
+HARD_LIMIT = 10.0
+"""Seconds, as whoever has jobs of 1 ms would set it: `auto` holds no more than could all take their
+hard limit before the ack timeout."""
+
+AUTO = longshore("auto", handler="brief", is_auto=True, hard_limit=HARD_LIMIT)
+FIXED = longshore("fixed", handler="brief", hard_limit=HARD_LIMIT)
 
 ROUNDS = 10
 WARM_UP = 1500
@@ -101,7 +105,8 @@ def _rate(contender: Contender, cell: Cell, *, broker: Broker, number: int) -> f
 
 
 def _all_delays(broker: Broker, *, rounds: int) -> Iterator[float]:
-    with product.running(broker, product.config(slots=SLOTS, prefetch="auto")) as worker:
+    settings = product.config(slots=SLOTS, prefetch="auto", hard_limit=HARD_LIMIT)
+    with product.running(broker, settings) as worker:
         for _ in range(WARM_UP):
             worker.client.enqueue(product.QUEUE, "pause", seconds=jobs.BRIEF)
         for number in range(rounds):
