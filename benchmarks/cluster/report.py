@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.worker.checks import Bound, Check, Side
 from benchmarks.worker.machine import Machine
+from benchmarks.worker.report import verdicts
 
 SCALE_INS = (
     Bound("scale-ins under load", Side.AT_LEAST, 500, "", lambda found: found.scale_ins),
@@ -68,15 +68,4 @@ class Report:
 
     def show(self, console: Console) -> None:
         """Every check."""
-        table = Table(title="what is asked, and what was measured")
-        for name in ("number", "target", "measured", "ok", "note"):
-            table.add_column(name)
-        for check in self.checks:
-            table.add_row(
-                check.name,
-                check.aim,
-                "-" if check.measured is None else f"{check.measured:.3g}",
-                "[green]yes[/]" if check.ok else "[red]no[/]",
-                check.note,
-            )
-        console.print(table)
+        console.print(verdicts(self.checks))

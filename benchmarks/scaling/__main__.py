@@ -145,18 +145,7 @@ def _show(
             "yes" if duel.is_won else "no",
         )
     console.print(table)
-    table = Table(title="what is asked, and what was measured")
-    for name in ("number", "target", "measured", "ok", "note"):
-        table.add_column(name)
-    for check in checks:
-        table.add_row(
-            check.name,
-            check.aim,
-            "-" if check.measured is None else f"{check.measured:.3g}",
-            "[green]yes[/]" if check.ok else "[red]no[/]",
-            check.note,
-        )
-    console.print(table)
+    console.print(verdicts(checks))
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ def _worker(pod: Pod, now: float) -> Worker:
     busy = pod.state is State.BUSY
     return Worker(
         name=pod.name,
-        state=_STATES[pod.state],  # type: ignore[arg-type]
+        state=_STATES[pod.state],  # type: ignore[arg-type]  # literals
         held=int(busy),
         busy=int(busy),
         cordoned=pod.cordoned,

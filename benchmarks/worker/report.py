@@ -91,6 +91,7 @@ def _one(found: Spread | None) -> str:
 
 
 def verdicts(checks: Sequence[Check]) -> Table:
+    """Every check as a row; all benchmarks show theirs so."""
     table = Table(title="what is asked, and what was measured")
     table.add_column("number")
     table.add_column("target", justify="right")

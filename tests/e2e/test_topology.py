@@ -30,7 +30,10 @@ def test_new_credentials_make_new_pods_and_drop_no_running_job(tenant: Tenant) -
     wait_for("a new password", lambda: tenant.secret("work-worker") != before, seconds=60)
     wait_for("the job is done", lambda: tenant.jobs().get("succeeded") == 1, seconds=90)
     assert tenant.jobs().get("failed", 0) == 0
-    names = lambda: [pod["metadata"]["name"] for pod in tenant.pods()]  # noqa: E731
+
+    def names() -> list[str]:
+        return [pod["metadata"]["name"] for pod in tenant.pods()]
+
     wait_for("a new pod alone", lambda: len(names()) == 1 and old not in names(), seconds=120)
     with tenant.client() as client:
         client.enqueue(tenant.queue(), "hold", seconds=0)

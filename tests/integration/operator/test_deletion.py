@@ -234,7 +234,7 @@ async def test_no_job_that_was_confirmed_goes_with_its_queue(tenants: Tenants, m
         while not ended.wait(0.01):
             publisher.publish()
 
-    tenants.session.management.unbind = unbind_late  # type: ignore[method-assign]
+    tenants.session.management.unbind = unbind_late  # type: ignore[method-assign]  # on purpose
     publishing = asyncio.create_task(asyncio.to_thread(go_on)) if moment == "always" else None
     deletion = Deletion(
         world=World(),

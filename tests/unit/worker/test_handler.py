@@ -69,7 +69,7 @@ def test_an_async_retry_when_is_refused_as_nobody_would_await_it() -> None:
         return True
 
     with pytest.raises(TypeError, match="not an async one"):
-        handler(retry_when=transient)  # type: ignore[arg-type]
+        handler(retry_when=transient)  # type: ignore[arg-type]  # what is refused
 
 
 def test_an_undecorated_function_has_no_spec() -> None:
