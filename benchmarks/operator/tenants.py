@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -99,6 +99,8 @@ class Watched:
     ready: dict[str, bool] = field(default_factory=dict)
     """By name, whether condition Ready is True."""
 
+    process: "subprocess.Popen[str] | None" = None
+
     def wait(self, what: str, *, count: int, ready: bool, seconds: float) -> float:
         """The moment, monotonic, at which there were `count`, all of them ready if asked."""
 
@@ -124,25 +126,38 @@ def watched(kube: Kube) -> Iterator[Watched]:
         "--no-headers",
         f"--output=custom-columns={','.join(columns)}",
     ]
-    seen = Watched()
-    with subprocess.Popen(
-        command,
-        env={**os.environ, "KUBECONFIG": kube.kubeconfig},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        reader = threading.Thread(target=_follow, args=(process.stdout, seen), daemon=True)
-        reader.start()
-        try:
-            yield seen
-        finally:
-            process.terminate()
-            reader.join()
+    seen, end = Watched(), threading.Event()
+    environment = {**os.environ, "KUBECONFIG": kube.kubeconfig}
+
+    def follow() -> None:
+        # The API server ends watches when it is hard pressed; a new one begins with all there is.
+        while not end.is_set():
+            found = kube.get("taskqueues", f"--namespace={NAMESPACE}")["items"]
+            for name in seen.ready.keys() - {each["metadata"]["name"] for each in found}:
+                del seen.ready[name]
+            with subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            ) as process:
+                seen.process = process
+                _follow(process.stdout or (), seen)
+
+    reader = threading.Thread(target=follow, daemon=True)
+    reader.start()
+    try:
+        yield seen
+    finally:
+        end.set()
+        if seen.process is not None:
+            seen.process.terminate()
+        reader.join()
 
 
-def _follow(lines: Iterator[str], seen: Watched) -> None:
+def _follow(lines: Iterable[str], seen: Watched) -> None:
     for line in lines:
         event, name, status = line.split()
         if event == "DELETED":

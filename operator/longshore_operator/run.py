@@ -13,6 +13,7 @@ from longshore_operator import handlers
 from longshore_operator.adapters.cluster import Cluster
 from longshore_operator.adapters.http import serve
 from longshore_operator.adapters.rabbitmq import connect
+from longshore_operator.adapters.stateless import Stateless
 from longshore_operator.api.v1alpha1 import GROUP
 from longshore_operator.app.autoscalers import Autoscalers
 from longshore_operator.app.brokers import Brokers
@@ -130,9 +131,7 @@ def _kopf_settings() -> kopf.OperatorSettings:
     # Our own names from the first release on: to change them later would handle everything anew.
     settings.persistence.finalizer = FINALIZER
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(
-        prefix=GROUP, key="last-handled"
-    )
+    settings.persistence.diffbase_storage = Stateless()
     # One replica, so no peers; the CRDs are there before the operator, so no scanning for them.
     settings.peering.standalone = True
     settings.scanning.disabled = True

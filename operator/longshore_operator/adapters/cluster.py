@@ -44,11 +44,16 @@ class Cluster:
     @classmethod
     async def connect(cls, *, now: Callable[[], str]) -> "Cluster":
         """With the pod's service account, or outside a cluster with the kubeconfig."""
+        settings = client.Configuration(
+            # To look for a proxy and a .netrc costs as much CPU as the call itself. A proxy that
+            # the kubeconfig names is used.
+            client_session_kwargs={"trust_env": False}
+        )
         try:
-            config.load_incluster_config()
+            config.load_incluster_config(client_configuration=settings)
         except config.ConfigException:
-            await config.load_kube_config()
-        return cls(client.ApiClient(), now=now)
+            await config.load_kube_config(client_configuration=settings)
+        return cls(client.ApiClient(settings), now=now)
 
     async def close(self) -> None:
         """Give its connections back."""

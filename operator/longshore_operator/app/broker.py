@@ -114,10 +114,10 @@ class Session:
         """How the last look at its objects went."""
         self._failed_patrols = self._failed_patrols + 1 if failed else 0
 
-    async def inventory(self) -> Inventory:
-        """What stands in the vhost, read in bulk once for all who ask within `INVENTORY_AGE`."""
+    async def inventory(self, *, max_age: float = INVENTORY_AGE) -> Inventory:
+        """What stands in the vhost, read in bulk once for all who ask within `max_age` seconds."""
         async with self._lock:
-            if self._inventory is None or self.clock() - self._read_at > INVENTORY_AGE:
+            if self._inventory is None or self.clock() - self._read_at > max_age:
                 self._read_at = self.clock()
                 self._inventory = await self.management.inventory()
             return self._inventory

@@ -26,6 +26,10 @@ SETTLING = 6.0
 """Seconds after which RabbitMQ's count of a quorum queue's jobs, at most 5 s old, is younger than
 the moment when the queue was closed."""
 
+FRESH = 1.0
+"""Seconds that a reading of the vhost may be old by which is decided what is ours to delete: a
+thousand that go together share one."""
+
 GIVE_UP_AFTER = 300.0
 """Seconds for which trouble may hold up a deletion, counted by the operator that has it."""
 
@@ -143,8 +147,7 @@ class Deletion:
         if (other := rival(task_queue, world=self.world)) is not None:
             owner = other.owner
             return f"queue {task_queue.source} is TaskQueue {owner.namespace}/{owner.name}'s"
-        session.doubt()
-        inventory, name = await session.inventory(), task_queue.source
+        inventory, name = await session.inventory(max_age=FRESH), task_queue.source
         if task_queue.spec and task_queue.spec.queue.name:
             # Only our bindings show that it was ever taken over: the wish to may have been refused.
             if not inventory.bindings & set(entry_bindings(task_queue.owner.queue, source=name)):
@@ -187,8 +190,7 @@ class Deletion:
         await self._tell(task_queue, reason="QueueRetained", message=message)
 
     async def _tell_of_delayed(self, task_queue: TaskQueueObject, *, session: Session) -> None:
-        session.doubt()
-        if delayed := (await session.inventory()).delayed():
+        if delayed := (await session.inventory(max_age=FRESH)).delayed():
             await self._tell(
                 task_queue,
                 reason="DelayedJobsUnknown",

@@ -187,25 +187,36 @@ async def deploy(
         rotation=rotation,
     )
     name = wanted["metadata"]["name"]
-    await _protect(owner, cluster=cluster)
     live = await cluster.deployment(namespace=owner.namespace, name=name)
     if live is None:
         # Without `replicas` Kubernetes would start one worker before the scaler says none.
-        await cluster.apply_deployment({**wanted, "spec": {**wanted["spec"], "replicas": 0}})
-        await cluster.scale(namespace=owner.namespace, name=name, replicas=0)
+        await cluster.apply_deployment(_with_replicas(wanted, 0))
         return
     if not owner.owns(live["metadata"]):
         raise _not_ours("Deployment", name, owner=owner)
-    if not _is_replicas_owner(live, manager=SCALER):
-        # Cut short before: applied without `replicas` now, their number would fall back to one.
-        await cluster.scale(
-            namespace=owner.namespace, name=name, replicas=live["spec"].get("replicas", 1)
-        )
     if not contains(live, wanted):
-        await cluster.apply_deployment(wanted)
+        if not _is_replicas_owner(live, manager=SCALER):
+            # Ours until the scaler sets them: applied without, their number would fall back to one.
+            replicas = live["spec"].get("replicas", 1)
+            await cluster.apply_deployment(_with_replicas(wanted, replicas, live=live))
+        else:
+            await cluster.apply_deployment(wanted)
 
 
-async def _protect(owner: Owner, *, cluster: Cluster) -> None:
+def _with_replicas(
+    wanted: Mapping[str, Any], replicas: int, *, live: Mapping[str, Any] | None = None
+) -> Mapping[str, Any]:
+    """`wanted` with their number, which is refused when somebody has changed `live` meanwhile."""
+    version = {"resourceVersion": live["metadata"]["resourceVersion"]} if live else {}
+    return {
+        **wanted,
+        "metadata": {**wanted["metadata"], **version},
+        "spec": {**wanted["spec"], "replicas": replicas},
+    }
+
+
+async def protect(owner: Owner, *, cluster: Cluster) -> None:
+    """Bound how many workers may be evicted at a time."""
     wanted = disruption_budget(owner)
     name = wanted["metadata"]["name"]
     live = await cluster.disruption_budget(namespace=owner.namespace, name=name)

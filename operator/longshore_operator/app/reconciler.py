@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from longshore_operator.app.broker import INVENTORY_AGE, Session
@@ -10,7 +11,13 @@ from longshore_operator.app.brokers import Brokers
 from longshore_operator.app.claims import refuse_taken, refuse_unallowed, refuse_unfit
 from longshore_operator.app.cluster import Cluster
 from longshore_operator.app.objects import TaskQueueObject
-from longshore_operator.app.reconcile import admit, declare, deploy, refuse_foreign_policies
+from longshore_operator.app.reconcile import (
+    admit,
+    declare,
+    deploy,
+    protect,
+    refuse_foreign_policies,
+)
 from longshore_operator.app.record import Record, Records
 from longshore_operator.app.world import Key, World
 from longshore_operator.core.adoption import shortcomings
@@ -36,6 +43,9 @@ CONCURRENCY = 64
 SLOWEST_RETRY = 60.0
 INVALID_RETRY = 30.0
 """Seconds until a spec that was refused is tried again unchanged: the obstacle may be elsewhere."""
+
+PAUSE = 0.05
+"""Seconds between two looks for what is to be done."""
 
 RESYNC = 300.0
 """Seconds after which even an undisturbed TaskQueue is compared with Kubernetes."""
@@ -73,10 +83,10 @@ class Reconciler:
                     patrol = group.create_task(self._patrol())
                 for key, task_queue in self.world.task_queues():
                     self._start(group, key, task_queue)
-                try:
+                # Many changes that come together cost one look at all TaskQueues, not one each.
+                await asyncio.sleep(PAUSE)
+                with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), 1.0)
-                except TimeoutError:
-                    continue
 
     def _start(self, group: asyncio.TaskGroup, key: Key, task_queue: TaskQueueObject) -> None:
         if task_queue.is_deleting or not task_queue.is_finalized or task_queue.spec is None:
@@ -95,7 +105,12 @@ class Reconciler:
         if record.failures and (record.topology or not record.is_doubted):
             return now >= record.next_try
         # RabbitMQ's part is put right even while Kubernetes refuses the workers.
-        return record.is_doubted or now - record.reconciled_at > RESYNC
+        is_bare = not record.is_protected and self._has_workers(task_queue.owner)
+        return record.is_doubted or is_bare or now - record.reconciled_at > RESYNC
+
+    def _has_workers(self, owner: Owner) -> bool:
+        deployment = self.world.deployment((owner.namespace, owner.name))
+        return deployment is not None and deployment.replicas > 0
 
     async def _reconcile(
         self, key: Key, task_queue: TaskQueueObject, *, record: Record, session: Session
@@ -162,6 +177,10 @@ class Reconciler:
                 cluster=self.cluster,
                 rotation=task_queue.rotation,
             )
+            # A thousand queues at rest need no budgets, which Kubernetes would go on counting.
+            if record.is_protected or self._has_workers(owner):
+                await protect(owner, cluster=self.cluster)
+                record.is_protected = True
         except OperatorError as error:
             record.workload = Trouble(reason=error.reason, message=str(error))
             raise

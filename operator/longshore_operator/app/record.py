@@ -55,6 +55,9 @@ class Record:
     is_doubted: bool = False
     """Something is not as it was written; reconcile again."""
 
+    is_protected: bool = False
+    """Whether its workers have a PodDisruptionBudget."""
+
     failures: int = 0
     next_try: float = 0.0
     reconciled_at: float = 0.0
@@ -74,6 +77,9 @@ class Record:
     """Ready workers that have said nothing for a while."""
 
     decision: Decision | None = None
+    written: object = None
+    """What the status was made of when it last needed no patch."""
+
     ready: int | None = None
     dead: int | None = None
 

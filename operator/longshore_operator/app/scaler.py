@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from longshore.contract.names import dead_queue_name
 from longshore.contract.reports import WorkerReport
@@ -24,7 +24,7 @@ from longshore_operator.errors import OperatorError
 
 logger = logging.getLogger(__name__)
 
-DEAD_EVERY = 3
+DEAD_EVERY = 5
 """Ticks between looks at one dead-letter queue; nothing is decided by them."""
 
 FORGET_EVERY = 60
@@ -84,7 +84,7 @@ class Scaler:
                 if key in pending and self._is_declared(key, task_queue):
                     continue  # declared while others were read; its turn is in the next tick
                 if not task_queue.is_deleting:
-                    group.create_task(self._attend(key, task_queue, depths))
+                    self._attend(key, task_queue, depths, group=group)
 
     def _sharers(self, present: Mapping[Key, TaskQueueObject]) -> Iterator[tuple[Key, Sharer]]:
         for key, task_queue in present.items():
@@ -109,7 +109,8 @@ class Scaler:
             if queues is None:
                 continue
             queues.append(task_queue.source)
-            if (turn + self._ticks) % DEAD_EVERY == 0:
+            is_new = self.records.of(key, task_queue).dead is None
+            if is_new or (turn + self._ticks) % DEAD_EVERY == 0:
                 queues.append(dead_queue_name(task_queue.owner.queue))
         sessions = [(name, self.brokers.session(name), queues) for name, queues in wanted.items()]
         live = [(name, session, queues) for name, session, queues in sessions if session]
@@ -120,62 +121,88 @@ class Scaler:
         )
         return {name: depths for (name, _, _), depths in zip(live, found, strict=True)}
 
-    async def _attend(
-        self, key: Key, task_queue: TaskQueueObject, depths: Mapping[str, Depths]
+    def _attend(
+        self,
+        key: Key,
+        task_queue: TaskQueueObject,
+        depths: Mapping[str, Depths],
+        *,
+        group: asyncio.TaskGroup,
     ) -> None:
-        """One TaskQueue: count, decide, scale, say so."""
-        try:
-            await self._look_after(key, task_queue, depths)
-        except Exception:
-            # A bug that one TaskQueue, its workers or a plug-in bring to light must not end all.
-            logger.exception("tick_crashed", extra={"task_queue": f"{key[0]}/{key[1]}"})
+        """One TaskQueue: count, decide; scale and say so in a task of `group`, if there is need."""
+        with _apart(key):
+            record = self.records.of(key, task_queue)
+            sight = self._look(key, task_queue, record, depths)
+            if not self._is_at_rest(sight, task_queue, record):
+                group.create_task(self._act(task_queue, record, sight))
 
-    async def _look_after(
-        self, key: Key, task_queue: TaskQueueObject, depths: Mapping[str, Depths]
-    ) -> None:
-        record, spec = self.records.of(key, task_queue), task_queue.spec
+    def _look(
+        self,
+        key: Key,
+        task_queue: TaskQueueObject,
+        record: Record,
+        depths: Mapping[str, Depths],
+    ) -> Sight:
+        spec = task_queue.spec
+        session = self.brokers.session(spec.broker.name) if spec else None
+        fleet, queue = session.link.fleet if session else None, task_queue.owner.queue
         sight = Sight(
             key=key,
             deployment=self.world.deployment(key),
             pods=self.world.pods(key),
-            reports={},
+            reports=fleet.reports(queue) if fleet else {},
             now=self.clock(),
         )
-        session = self.brokers.session(spec.broker.name) if spec else None
-        if spec is None or session is None:
+        if spec is None or fleet is None:
             # Nothing can be known, so nothing is decided.
             record.decision = record.memory = record.ready = None
-        else:
-            fleet, queue = session.link.fleet, task_queue.owner.queue
-            sight = replace(sight, reports=fleet.reports(queue))
-            record.tally = record.tally.counted(sight.reports.values())
-            heard = record.recent.seen
-            record.recent = record.recent.learned(sight.reports, sight.pods, now=sight.now)
-            self._count(
-                record, task_queue, reports=sight.reports, depths=depths.get(spec.broker.name, {})
+            return sight
+        record.tally = record.tally.counted(sight.reports.values())
+        heard = record.recent.seen
+        record.recent = record.recent.learned(sight.reports, sight.pods, now=sight.now)
+        self._count(
+            record, task_queue, reports=sight.reports, depths=depths.get(spec.broker.name, {})
+        )
+        record.history = record.history.noted(
+            epoch=self.records.now() / 1000,
+            backlog=record.ready,
+            workers=self.workers.replicas(sight, record),
+            wait=_longest_wait(sight.reports, before=heard),
+        )
+        if record.is_declared():
+            self._decide(spec, record=record, sight=sight)
+            self.workers.order(sight, record, fleet=fleet, queue=queue)
+        return sight
+
+    def _is_at_rest(self, sight: Sight, task_queue: TaskQueueObject, record: Record) -> bool:
+        """Whether there is nothing to do: so with most of a thousand, each second."""
+        return (
+            not sight.pods
+            and not self.workers.is_short(sight, record)
+            and self.statuses.is_written(
+                sight.key, task_queue, record=record, reports=sight.reports
             )
-            record.history = record.history.noted(
-                epoch=self.records.now() / 1000,
-                backlog=record.ready,
-                workers=self.workers.replicas(sight, record),
-                wait=_longest_wait(sight.reports, before=heard),
-            )
-            if record.is_declared():
-                self._decide(spec, record=record, sight=sight)
-                self.workers.order(sight, record, fleet=fleet, queue=queue)
-        async with self._writers:
-            # One that fails does not keep the others from being done; the next tick is the retry.
-            with _told(key):
-                await self.workers.scale(sight, record)
-            if spec is not None and session is not None:
+        )
+
+    async def _act(self, task_queue: TaskQueueObject, record: Record, sight: Sight) -> None:
+        key, spec = sight.key, task_queue.spec
+        with _apart(key):
+            async with self._writers:
+                # One that fails does not keep the others from being done; the next tick is the
+                # retry.
                 with _told(key):
-                    record.silent = await self.census.look(sight)
+                    await self.workers.scale(sight, record)
+                if spec is not None and self.brokers.session(spec.broker.name) is not None:
+                    with _told(key):
+                        record.silent = await self.census.look(sight)
+                    with _told(key):
+                        await self.protection.keep(
+                            sight,
+                            spec,
+                            evictable=record.timeouts is None or record.timeouts.evictable,
+                        )
                 with _told(key):
-                    await self.protection.keep(
-                        sight, spec, evictable=record.timeouts is None or record.timeouts.evictable
-                    )
-            with _told(key):
-                await self.statuses.write(key, task_queue, record=record, reports=sight.reports)
+                    await self.statuses.write(key, task_queue, record=record, reports=sight.reports)
 
     def _count(
         self,
@@ -270,6 +297,15 @@ def _longest_wait(
         ),
         default=None,
     )
+
+
+@contextmanager
+def _apart(key: Key) -> Iterator[None]:
+    """A bug that one TaskQueue, its workers or a plug-in bring to light must not end all."""
+    try:
+        yield
+    except Exception:
+        logger.exception("tick_crashed", extra={"task_queue": f"{key[0]}/{key[1]}"})
 
 
 @contextmanager

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from longshore.contract.names import dead_queue_name
 from longshore.contract.reports import WorkerReport
+from longshore.contract.timing import Timeouts
 from longshore_operator.api.v1alpha1 import (
     Condition,
     Jobs,
@@ -30,6 +32,19 @@ from longshore_operator.core.status import (
 )
 
 
+class _Seen(NamedTuple):
+    """All that a status is made of. The same again makes the same status."""
+
+    task_queue: TaskQueueObject
+    facts: Facts
+    timeouts: Timeouts | None
+    ready: int | None
+    running: int | None
+    dead: int | None
+    succeeded: int
+    failed: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Statuses:
     """The only writer of TaskQueues' status. `now` gives RFC 3339."""
@@ -38,6 +53,17 @@ class Statuses:
     brokers: Brokers
     cluster: Cluster
     now: Callable[[], str]
+
+    def is_written(
+        self,
+        key: Key,
+        task_queue: TaskQueueObject,
+        *,
+        record: Record,
+        reports: Mapping[str, WorkerReport],
+    ) -> bool:
+        """Whether the status says all this already."""
+        return record.written == self._seen(key, task_queue, record=record, reports=reports)
 
     async def write(
         self,
@@ -48,13 +74,15 @@ class Statuses:
         reports: Mapping[str, WorkerReport],
     ) -> None:
         """Bring the status up to date with one patch, or with none. Raises Transient, Invalid."""
-        facts = self._facts(key, task_queue, record)
-        if _is_passing(facts):
+        seen = self._seen(key, task_queue, record=record, reports=reports)
+        facts = seen.facts
+        if seen == record.written or _is_passing(facts, is_new=not task_queue.raw_status):
             return  # in a moment there is a verdict; the old one stands until then
-        status = self._status(task_queue, record=record, facts=facts, reports=reports)
+        status = self._status(seen, record)
         after = status.model_dump(mode="json", by_alias=True, exclude_none=True)
         patch = merge_patch(task_queue.raw_status, after)
         if not patch:
+            record.written = seen
             return
         await self.cluster.patch_task_queue_status(namespace=key[0], name=key[1], patch=patch)
         for condition in _news(before=task_queue.status.conditions, after=status.conditions):
@@ -66,6 +94,26 @@ class Statuses:
                 reason=condition.reason,
                 message=f"{condition.type} is {condition.status}: {condition.message}",
             )
+
+    def _seen(
+        self,
+        key: Key,
+        task_queue: TaskQueueObject,
+        *,
+        record: Record,
+        reports: Mapping[str, WorkerReport],
+    ) -> "_Seen":
+        facts = self._facts(key, task_queue, record)
+        return _Seen(
+            task_queue=task_queue,
+            facts=facts,
+            timeouts=record.timeouts,
+            ready=record.ready,
+            running=_running(facts.pods, reports),
+            dead=record.dead,
+            succeeded=record.tally.succeeded,
+            failed=record.tally.failed,
+        )
 
     def _facts(self, key: Key, task_queue: TaskQueueObject, record: Record) -> Facts:
         spec, deployment = task_queue.spec, self.world.deployment(key)
@@ -89,16 +137,9 @@ class Statuses:
     def _session(self, task_queue: TaskQueueObject) -> Session | None:
         return self.brokers.session(task_queue.spec.broker.name) if task_queue.spec else None
 
-    def _status(
-        self,
-        task_queue: TaskQueueObject,
-        *,
-        record: Record,
-        facts: Facts,
-        reports: Mapping[str, WorkerReport],
-    ) -> TaskQueueStatus:
-        now, queue = self.now(), task_queue.owner.queue
-        session = self._session(task_queue)
+    def _status(self, seen: _Seen, record: Record) -> TaskQueueStatus:
+        task_queue, facts, now = seen.task_queue, seen.facts, self.now()
+        queue, session = task_queue.owner.queue, self._session(task_queue)
         knows = session is not None
         return TaskQueueStatus(
             observed_generation=task_queue.generation,
@@ -111,15 +152,15 @@ class Statuses:
             queue=task_queue.source,
             dead_queue=dead_queue_name(queue),
             priorities=priorities(session.features) if session else task_queue.status.priorities,
-            timeouts=derived_timeouts(record.timeouts)
-            if record.timeouts
+            timeouts=derived_timeouts(seen.timeouts)
+            if seen.timeouts
             else task_queue.status.timeouts,
             jobs=Jobs(
-                ready=record.ready,
-                running=_running(facts.pods, reports) if knows else None,
-                dead=record.dead if knows else None,
-                succeeded=record.tally.succeeded,
-                failed=record.tally.failed,
+                ready=seen.ready,
+                running=seen.running if knows else None,
+                dead=seen.dead if knows else None,
+                succeeded=seen.succeeded,
+                failed=seen.failed,
             ),
             workers=Workers(
                 current=facts.replicas,
@@ -155,11 +196,14 @@ def _scaling(
     )
 
 
-def _is_passing(facts: Facts) -> bool:
+def _is_passing(facts: Facts, *, is_new: bool) -> bool:
     """Whether the operator is about to know better."""
-    if facts.broker == CONNECTING:
+    if facts.broker is not None:
+        return facts.broker == CONNECTING
+    if not facts.is_declared:
         return True
-    return facts.broker is None and not facts.is_declared
+    # Its Deployment was made this moment, and the watch has not shown it yet.
+    return is_new and facts.replicas is None and not (facts.topology or facts.workload)
 
 
 def _news(*, before: tuple[Condition, ...], after: tuple[Condition, ...]) -> list[Condition]:

@@ -119,6 +119,16 @@ class Workers:
         for worker, order in orders:
             fleet.order(order, queue=queue, worker=worker)
 
+    def is_short(self, sight: Sight, record: Record) -> bool:
+        """Whether there are to be more workers than were asked for."""
+        decision, before = record.decision, self.replicas(sight, record)
+        return (
+            decision is not None
+            and decision.replicas is not None
+            and before is not None
+            and decision.replicas > before
+        )
+
     async def scale(self, sight: Sight, record: Record) -> None:
         """Bring the number of workers about. Raises Transient or Invalid."""
         decision, before = record.decision, self.replicas(sight, record)

@@ -1,6 +1,6 @@
 """Counting jobs over workers that come and go."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from longshore.contract.reports import WorkerReport
@@ -25,8 +25,10 @@ class Tally:
     seen: Mapping[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     """Last counters of each worker, by name and start."""
 
-    def counted(self, reports: Iterable[WorkerReport]) -> "Tally":
+    def counted(self, reports: Collection[WorkerReport]) -> "Tally":
         """With what `reports` add."""
+        if not reports:
+            return self
         succeeded, failed, seen = self.succeeded, self.failed, dict(self.seen)
         for report in reports:
             worker, now = (report.worker, report.started_at), (report.succeeded, report.failed)

@@ -51,6 +51,7 @@ class Kubernetes:
     async def apply_deployment(self, body: Mapping[str, Any]) -> None:
         self.writes.append(f"deployment {body['metadata']['name']}")
         live = self.deployments.setdefault(_key(body), {"metadata": {}, "spec": {}})
+        live["metadata"]["resourceVersion"] = str(len(self.writes))
         parts = {part: live[part] | body[part] for part in ("metadata", "spec")}
         self.deployments[_key(body)] = {**body, **parts}
 

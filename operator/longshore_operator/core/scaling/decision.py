@@ -1,7 +1,7 @@
 """From what is observed to what is done: policy, bounds, stability, and who goes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from longshore_operator.api.v1alpha1 import Scaling
 from longshore_operator.core.scaling.limits import Limit, Lines, bounded, slowed, steadied
@@ -45,8 +45,8 @@ class Decision:
     remove: tuple[str, ...] = ()
     """Workers that hold nothing and will take nothing: cordoned, or without a process yet."""
 
-    memory: Memory | None = None
-    """To be passed to the next decision."""
+    memory: Memory | None = field(default=None, compare=False)
+    """To be passed to the next decision. Decisions to do the same are equal whatever it is."""
 
 
 def decide(

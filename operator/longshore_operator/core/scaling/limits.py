@@ -65,12 +65,12 @@ def steadied(
     count: int, *, ceiling: int, scaling: Scaling, memory: Memory, startup: float
 ) -> tuple[int, Lines]:
     """The most that was wanted lately, while work goes on."""
-    grace = idle_grace(scaling, startup=startup)
-    if memory.idle_since is not None and memory.at - memory.idle_since >= grace:
-        return count, (f"nothing waited or ran for {grace:g} s",)
     most = min(memory.peaks[0][1], ceiling)
     if most <= count:
         return count, ()
+    grace = idle_grace(scaling, startup=startup)
+    if memory.idle_since is not None and memory.at - memory.idle_since >= grace:
+        return count, (f"nothing waited or ran for {grace:g} s",)
     return most, (f"{most} were wanted within scaling.steadyFor = {scaling.steady_for:g} s",)
 
 

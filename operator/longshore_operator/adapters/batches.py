@@ -1,0 +1,58 @@
+"""One request for what many ask for at about the same time."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+MOST = 100
+"""Items in one request: it must end well within the timeout of a call."""
+
+REST = 3.0
+"""Pause after a request, in times of what it took: what is asked for meanwhile shares the next."""
+
+LONGEST_REST = 0.5
+"""Seconds."""
+
+_T = TypeVar("_T")
+
+
+class Batches(Generic[_T]):
+    """Sends items together: at once when nothing is under way, else with all others that wait."""
+
+    def __init__(self, send: Callable[[Sequence[_T]], Awaitable[None]]) -> None:
+        self._send = send
+        self._waiting: list[tuple[_T, asyncio.Future[None]]] = []
+        self._sending: asyncio.Task[None] | None = None
+
+    async def add(self, item: _T) -> None:
+        """Return when it was sent. Raises as `send` does, for all that went into one request."""
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, done))
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send_all())
+        await done
+
+    async def _send_all(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+                began = time.monotonic()
+                await self._send_one(batch)
+                await asyncio.sleep(min(LONGEST_REST, REST * (time.monotonic() - began)))
+        finally:
+            self._sending = None
+
+    async def _send_one(self, batch: Sequence[tuple[_T, asyncio.Future[None]]]) -> None:
+        try:
+            await self._send([item for item, _ in batch])
+        except BaseException as error:
+            for _, done in batch:
+                if not done.done():
+                    done.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            for _, done in batch:
+                if not done.done():
+                    done.set_result(None)
