@@ -4,10 +4,10 @@ import base64
 
 import pytest
 
-from longshore.contract.names import REPLY_TO, dead_queue_name
+from longshore.contract.names import LOST, REPLY_TO, dead_queue_name
 from longshore.contract.orders import Order, OrderKind
 from longshore_operator.adapters.rabbitmq import connect
-from longshore_operator.app.broker import Fleet, Session
+from longshore_operator.app.broker import Depth, Fleet, Session
 from tests.integration.operator.lines import POD, Line, report_of
 from tests.integration.operator.task_queues import Tenants, made, until
 
@@ -102,7 +102,7 @@ FORGED = {
     "another's queue": VICTIM,
     "another's dead letters": dead_queue_name(VICTIM),
     "one's own queue": QUEUE,
-    "a shared queue": "longshore.lost",
+    "a shared queue": LOST,
     "nothing": "",
     "the prefix alone": f"{REPLY_TO}.",
     "another's queue behind the prefix": f"{REPLY_TO}.{VICTIM}",
@@ -156,8 +156,9 @@ async def others_are_served_and_nothing_has_come(tenants: Tenants) -> None:
         link.fleet.order(ORDER, queue=VICTIM, worker=POD)
         assert await other.orders(within=WITHIN) == [ORDER]
     assert not link.is_lost
-    jobs = (VICTIM, dead_queue_name(VICTIM), QUEUE, dead_queue_name(QUEUE), "longshore.lost")
-    assert [await tenants.session.management.jobs_in(queue) for queue in jobs] == [0] * len(jobs)
+    queues = (VICTIM, dead_queue_name(VICTIM), QUEUE, dead_queue_name(QUEUE), LOST)
+    empty = Depth(ready=0, consumers=0)
+    assert await link.depths.read(queues) == dict.fromkeys(queues, empty)
 
 
 async def test_orders_that_cannot_be_given_any_more_end_the_session(tenants: Tenants) -> None:
