@@ -42,7 +42,9 @@ class Line:
         self._channel.confirm_delivery()
 
     def report(self, body: bytes, *, reply_to: str | None = REPLY_TO) -> None:
-        properties = pika.BasicProperties(reply_to=reply_to)
+        self.publish(body, pika.BasicProperties(reply_to=reply_to))
+
+    def publish(self, body: bytes, properties: pika.BasicProperties) -> None:
         self._channel.basic_publish(REPORTS_EXCHANGE, self._queue, body, properties)
 
     async def orders(self, *, within: float = 0.0) -> list[Order]:

@@ -1,7 +1,10 @@
+import struct
 from types import SimpleNamespace
 
+import pika
 import pytest
 
+from longshore.contract.names import REPLY_TO
 from longshore.contract.reports import STALE_AFTER
 from longshore_operator.adapters.fleet import Fleet
 from longshore_operator.app.broker import Session
@@ -44,6 +47,35 @@ async def test_a_worker_speaks_for_its_own_queue_whatever_it_writes(tenants: Ten
         await until(heard)
 
     assert fleet.reports("billing.invoice") == {}
+
+
+class FarFuture(pika.BasicProperties):
+    """Properties with a header that is a date Python has no value for, which pika cannot write."""
+
+    _PLACEHOLDER = 2**62 + 54321
+
+    def __init__(self, **properties: object) -> None:
+        super().__init__(headers={"when": self._PLACEHOLDER}, **properties)
+
+    def encode(self) -> list[bytes]:
+        date = b"T" + struct.pack(">Q", 2**63 - 1)
+        encoded = b"".join(super().encode())
+        return [encoded.replace(b"l" + struct.pack(">q", self._PLACEHOLDER), date)]
+
+
+async def test_no_header_of_a_report_costs_the_connection(tenants: Tenants) -> None:
+    link = tenants.session.link
+
+    async def heard() -> bool:
+        return "last" in link.fleet.reports(QUEUE)
+
+    with Line(tenants, made()) as worker:
+        worker.publish(report_of("p"), FarFuture(reply_to=REPLY_TO))
+        worker.report(report_of("last"))
+        await until(heard)
+
+    assert set(link.fleet.reports(QUEUE)) == {"last"}
+    assert not link.is_lost
 
 
 def test_an_old_report_says_nothing_any_more() -> None:
