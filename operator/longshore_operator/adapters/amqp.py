@@ -1,10 +1,12 @@
 """pika's asyncio connection as coroutines."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import pika
+import pika.spec
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError
@@ -12,6 +14,8 @@ from pika.exceptions import AMQPError
 from longshore_operator.adapters import tls
 from longshore_operator.core.credentials import Address
 from longshore_operator.errors import Transient
+
+logger = logging.getLogger(__name__)
 
 OPEN_TIMEOUT = 10.0
 """Seconds to connect and to open a channel."""
@@ -132,3 +136,22 @@ async def _within(future: "asyncio.Future[Any]", *, what: str) -> Any:
 def _in_words(error: BaseException) -> str:
     deepest = tls.causes(error)[-1]
     return f"{type(deepest).__name__}: {deepest}"
+
+
+class _Properties(pika.BasicProperties):  # type: ignore[misc] # pika is untyped
+    """Read as far as they can be.
+
+    Else any worker's credentials could end the connection with a report: pika raises out of its
+    reading over a header that Python has no value for, such as a date after the year 9999.
+    """
+
+    def decode(self, encoded: bytes, offset: int = 0) -> "_Properties":
+        try:
+            super().decode(encoded, offset)
+        except Exception as error:  # which, pika says nowhere
+            logger.warning("properties_unreadable", extra={"why": repr(error)})
+        return self
+
+
+# Where pika looks up what to read properties with.
+pika.spec.props[pika.BasicProperties.INDEX] = _Properties

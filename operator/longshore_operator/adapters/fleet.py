@@ -2,15 +2,16 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pika
-from pydantic import ValidationError
 
-from longshore.contract.names import ORDERS_EXCHANGE, REPORTS_EXCHANGE, orders_key
+from longshore.contract.names import REPORTS_EXCHANGE
 from longshore.contract.orders import Order
 from longshore.contract.reports import STALE_AFTER, WorkerReport
 from longshore_operator.adapters.amqp import Channel, Connection
+from longshore_operator.core.replies import is_reply_address
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +21,16 @@ FORGET_AFTER = 10 * STALE_AFTER
 MOST_WORKERS = 10_000
 """Of one queue: who has a worker's credentials may invent names."""
 
-_LIFE = "10000"
-"""Milliseconds after which an order that was not taken is void."""
+_PROPERTIES = pika.BasicProperties(content_type="application/json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Heard:
+    """The last report of a worker, when it came, and where its sender takes orders."""
+
+    at: float
+    report: WorkerReport
+    address: str
 
 
 class Fleet:
@@ -30,11 +39,11 @@ class Fleet:
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._channels: tuple[Channel, ...] = ()
-        self._reports: dict[str, dict[str, tuple[float, WorkerReport]]] = {}
+        self._heard: dict[str, dict[str, _Heard]] = {}
 
     @property
     def is_cut_off(self) -> bool:
-        """Whether reports or orders get lost: their exchange or queue was deleted, say."""
+        """Whether reports or orders get lost: the queue of reports was deleted, say."""
         return any(not channel.is_open for channel in self._channels)
 
     async def listen(self, connection: Connection, *, orders: Connection) -> None:
@@ -58,40 +67,51 @@ class Fleet:
         """Reports of the workers of `queue`, by worker, that are not too old to be true."""
         oldest = self._clock() - STALE_AFTER
         return {
-            worker: report
-            for worker, (at, report) in self._reports.get(queue, {}).items()
-            if at >= oldest
+            worker: heard.report
+            for worker, heard in self._heard.get(queue, {}).items()
+            if heard.at >= oldest
         }
 
     def order(self, order: Order, *, queue: str, worker: str) -> None:
-        """Tell one worker. Nobody hears whether it arrives but by that worker's reports."""
-        if not self._channels or self.is_cut_off:
+        """Tell one worker, where its last report came from.
+
+        Nobody hears whether it arrives but by that worker's reports.
+        """
+        heard = self._heard.get(queue, {}).get(worker)
+        if heard is None or not self._channels or self.is_cut_off:
             return
-        self._orders.raw.basic_publish(
-            ORDERS_EXCHANGE,
-            orders_key(queue=queue, worker=worker),
-            order.model_dump_json().encode(),
-            pika.BasicProperties(content_type="application/json", expiration=_LIFE),
-        )
+        # Not mandatory, which tells nothing here: 4.0.5 returns each such message, delivered or
+        # not, and 4.3.6 none.
+        body = order.model_dump_json().encode()
+        self._orders.raw.basic_publish("", heard.address, body, _PROPERTIES)
 
     def forget_silent(self) -> None:
         """Drop workers that have not been heard of for long."""
         oldest = self._clock() - FORGET_AFTER
-        for queue, workers in list(self._reports.items()):
-            for worker in [name for name, (at, _) in workers.items() if at < oldest]:
+        for queue, workers in list(self._heard.items()):
+            for worker in [name for name, heard in workers.items() if heard.at < oldest]:
                 del workers[worker]
             if not workers:
-                del self._reports[queue]
+                del self._heard[queue]
 
-    def _take(self, _channel: Any, method: Any, _properties: Any, body: bytes) -> None:
+    def _take(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
         try:
-            report = WorkerReport.model_validate_json(body)
-        except ValidationError as error:
+            heard = _heard(body, address=properties.reply_to, at=self._clock())
+        except ValueError as error:
             logger.warning(
                 "report_unreadable", extra={"key": method.routing_key, "why": str(error)}
             )
             return
         # The key is what RabbitMQ checked against the sender's rights; the body may say anything.
-        workers = self._reports.setdefault(method.routing_key, {})
-        if report.worker in workers or len(workers) < MOST_WORKERS:
-            workers[report.worker] = (self._clock(), report)
+        workers = self._heard.setdefault(method.routing_key, {})
+        worker = heard.report.worker
+        if worker in workers or len(workers) < MOST_WORKERS:
+            workers[worker] = heard
+
+
+def _heard(body: bytes, *, address: object, at: float) -> _Heard:
+    """Raises ValueError where the report is none, or nobody could be answered."""
+    report = WorkerReport.model_validate_json(body)
+    if not is_reply_address(address):
+        raise ValueError(f"reply_to {address!r} is no address of RabbitMQ's direct reply-to")
+    return _Heard(at=at, report=report, address=str(address))

@@ -94,6 +94,7 @@ class Session:
     policy: Trouble | None = None
     """A policy of somebody else's that is in force for the queues that all TaskQueues share."""
 
+    _is_given_up: bool = False
     _failed_patrols: int = 0
     _inventory: Inventory | None = None
     _read_at: float = 0.0
@@ -108,7 +109,12 @@ class Session:
     def is_void(self) -> bool:
         """Whether it must be opened anew: also when only the management API refuses us, as after
         the administrator's password was changed."""
-        return self.link.is_lost or self._failed_patrols >= MAX_FAILED_PATROLS
+        failed = self._failed_patrols >= MAX_FAILED_PATROLS
+        return self._is_given_up or failed or self.link.is_lost
+
+    def give_up(self) -> None:
+        """Have it opened anew."""
+        self._is_given_up = True
 
     def note_patrol(self, *, failed: bool) -> None:
         """How the last look at its objects went."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from longshore.contract.names import REPORTS_EXCHANGE
 from longshore_operator.app.broker import INVENTORY_AGE, Session
 from longshore_operator.app.brokers import Brokers
 from longshore_operator.app.claims import refuse_taken, refuse_unallowed, refuse_unfit
@@ -254,6 +255,8 @@ class Reconciler:
 
     async def _tend_vhost(self, name: str, session: Session) -> None:
         repaired = await declare(vhost_topology(), session=session)
+        if REPORTS_EXCHANGE in {exchange.name for exchange in repaired.exchanges}:
+            session.give_up()  # nothing is heard over the new one: our binding went with the old
         broker = self.world.broker(name)
         if repaired != Topology() and broker is not None:
             await self.cluster.event(

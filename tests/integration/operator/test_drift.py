@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from longshore.contract.names import JOBS_EXCHANGE
+from longshore.contract.names import JOBS_EXCHANGE, REPORTS_EXCHANGE
 from longshore_operator.adapters.management import Management
 from longshore_operator.app.broker import Session
 from longshore_operator.core.topology import entry_bindings
@@ -84,6 +84,19 @@ async def test_it_is_back_within_ten_seconds_with_an_event(operating: Operating,
     await until(told, within=30)
     assert took <= WITHIN
     assert words in " ".join(operating.kubernetes.messages)
+
+
+async def test_reports_are_heard_again_by_a_new_session(operating: Operating) -> None:
+    await operating.ready(made())
+    session = operating.session
+    assert not session.is_void
+
+    await session.management._remove("exchanges", session.address.vhost, REPORTS_EXCHANGE)
+
+    async def void() -> bool:
+        return session.is_void
+
+    await until(void, within=30)
 
 
 async def test_what_is_written_for_the_first_time_is_no_drift(operating: Operating) -> None:

@@ -90,7 +90,8 @@ def test_a_worker_needs_no_right_to_declare_anything(bench: Bench) -> None:
         assert bench.dead()[0].headers[DEAD_REASON] == "max-attempts"
         assert _queues(bench) == before
         assert not worker.events("connect-failed")
-        assert not worker.events("reports-lost")
+        worker.wait("taking-orders")
+        assert not worker.events("line-lost")
         assert worker.stop() == 0
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import pytest
 
-from longshore.contract.names import ORDERS_EXCHANGE, POD_NAME_ENV, REPORTS_EXCHANGE, orders_key
+from longshore.contract.names import POD_NAME_ENV, REPORTS_EXCHANGE
 from longshore.contract.orders import Order
 from longshore.contract.reports import WorkerReport
 from tests.integration.worker.workers import Bench, Worker, wait_for
@@ -25,27 +25,25 @@ class Operator:
     """Hears reports and gives orders, with the test's own connection."""
 
     def __init__(self, bench: Bench) -> None:
-        self._bench = bench
         self._channel = bench.broker.channel
         self._queue = self._channel.queue_declare("", exclusive=True).method.queue
         self._channel.queue_bind(self._queue, REPORTS_EXCHANGE, bench.queue)
         self.reports: list[WorkerReport] = []
+        self._address = ""
 
     def order(self, kind: str, id: str, **more: Any) -> None:
         order = Order.model_validate({"kind": kind, "id": id, **more})
         self.say(order.model_dump_json().encode())
 
     def say(self, body: bytes) -> None:
-        key = orders_key(queue=self._bench.queue, worker=POD)
-        self._channel.basic_publish(ORDERS_EXCHANGE, key, body)
+        wait_for(lambda: self._address or self._next())
+        self._channel.basic_publish("", self._address, body)
 
     def hears(self, holds: Callable[[WorkerReport], bool]) -> WorkerReport:
         """The first report from now on of which this holds."""
 
         def look() -> WorkerReport | None:
-            while (body := self._channel.basic_get(self._queue, auto_ack=True)[2]) is not None:
-                report = WorkerReport.model_validate_json(body)
-                self.reports.append(report)
+            while (report := self._next()) is not None:
                 if holds(report):
                     return report
             return None
@@ -54,6 +52,15 @@ class Operator:
 
     def forget(self) -> None:
         self._channel.queue_purge(self._queue)
+
+    def _next(self) -> WorkerReport | None:
+        _, properties, body = self._channel.basic_get(self._queue, auto_ack=True)
+        if body is None:
+            return None
+        self._address = properties.reply_to
+        report = WorkerReport.model_validate_json(body)
+        self.reports.append(report)
+        return report
 
 
 def started(bench: Bench, **config: Any) -> tuple[Worker, Operator]:

@@ -25,8 +25,9 @@ DEAD_EXCHANGE = "longshore.dead"
 REPORTS_EXCHANGE = "longshore.reports"
 """Topic exchange for what workers tell the operator; the key is the queue's name."""
 
-ORDERS_EXCHANGE = "longshore.orders"
-"""Topic exchange for what the operator tells one worker; the key is `orders_key`."""
+REPLY_TO = "amq.rabbitmq.reply-to"
+"""RabbitMQ's direct reply-to: a worker consumes it to take orders, and names it in its reports as
+the way to answer, where RabbitMQ puts the address of the worker's channel in its place."""
 
 WORKER_CONFIG_ENV = "LONGSHORE_WORKER_CONFIG"
 """Environment variable with a worker's configuration as JSON (`contract.config`)."""
@@ -72,16 +73,6 @@ def dead_queue_name(queue: str) -> str:
 def ending_with(queue: str) -> str:
     """Binding key for messages to `queue`, whatever delay bits still stand before its name."""
     return f"#.{queue}"
-
-
-def orders_key(*, queue: str, worker: str) -> str:
-    """The key of orders to `worker`, a pod's name, that works on `queue`."""
-    return f"{queue}.{worker}"
-
-
-def orders_queue_prefix(queue: str) -> str:
-    """How the names of the queues begin in which workers of `queue` take orders."""
-    return f"{ORDERS_EXCHANGE}.{queue}."
 
 
 def worker_name(task_queue: str) -> str:

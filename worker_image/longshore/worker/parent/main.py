@@ -32,9 +32,9 @@ from longshore.worker.parent.dispatch import Dispatch
 from longshore.worker.parent.flow import Bounds, Flow
 from longshore.worker.parent.health import Health
 from longshore.worker.parent.joblog import JobLog
+from longshore.worker.parent.line import Line
 from longshore.worker.parent.logs import Log, LogWriter
 from longshore.worker.parent.metrics import Metrics
-from longshore.worker.parent.orders import Orders
 from longshore.worker.parent.outcome import Judge, Outcome
 from longshore.worker.parent.pool import Limits, Pool
 from longshore.worker.parent.publisher import Publisher
@@ -148,8 +148,8 @@ class _Worker:
         )
         self._publisher = Publisher(self._parameters)
         self._cordon = Cordon(self._consumer, held=lambda: self._dispatch.held if self._pool else 0)
-        orders = Orders(queue=config.queue, worker=_name(), on_order=self._on_order)
-        self._publisher.beside = orders.listen
+        self._line = Line(on_order=self._on_order)
+        self._publisher.beside = self._line.keep
         self._health = Health(
             is_ready=lambda: self._consumer.is_consuming, metrics=self._metrics.render
         )
@@ -242,7 +242,7 @@ class _Worker:
         self._publisher.on_loss = lambda: self._metrics.reconnects.update(["publish"])
         self._metrics.busy = lambda: pool.busy
         self._metrics.is_blocked = lambda: self._publisher.is_blocked
-        self._reporter = Reporter(lambda: self._report(dispatch, pool), send=self._publisher.report)
+        self._reporter = Reporter(lambda: self._report(dispatch, pool), send=self._line.report)
         dispatch.listeners += [self._reporter.note_change, self._cordon.note]
         self._cordon.on_change = self._reporter.note_change
         self._consumer.on_consuming = self._on_consuming

@@ -1,4 +1,4 @@
-"""The publishing side: outcomes with confirms, reports without, on a connection of their own.
+"""The publishing side: outcomes, with confirms, on a connection of its own.
 
 A broker that blocks publishers blocks the whole connection, acks included: hence not the one that
 consumes.
@@ -40,7 +40,6 @@ class Publisher:
         self._parameters = parameters
         self._connection: Connection | None = None
         self._channel: Channel | None = None
-        self._reports: Channel | None = None
         self._open = asyncio.Event()
         self._number = 0
         self._unconfirmed: dict[int, _Unconfirmed] = {}
@@ -51,7 +50,7 @@ class Publisher:
         return self._connection is not None and self._connection.is_blocked
 
     async def run(self) -> None:
-        """Keep connection and channels open until cancelled."""
+        """Keep connection and channel open until cancelled."""
         backoff = Backoff()
         while True:
             self._connection = connection = await connect(self._parameters, purpose="publish")
@@ -94,14 +93,6 @@ class Publisher:
             await backoff.pause()
         return False
 
-    def report(self, exchange: str, key: str, body: bytes) -> None:
-        """Publish and forget; nothing is sent while that would wait."""
-        connection, channel = self._connection, self._reports
-        if not connection or connection.is_blocked or not channel or not channel.is_open:
-            return
-        properties = pika.BasicProperties(content_type="application/json")
-        channel.basic_publish(exchange, key, body, properties)
-
     async def close(self) -> None:
         """End the connection."""
         if self._connection:
@@ -143,7 +134,7 @@ class Publisher:
         raise Lost(f"no confirm within {CONFIRM_TIMEOUT:g} s")
 
     async def _serve(self, connection: Connection) -> str:
-        """Have both channels open until either is lost; the cause."""
+        """Have the channel open until it is lost; the cause."""
         loop = asyncio.get_running_loop()
         lost: asyncio.Future[str] = loop.create_future()
         channel = await connection.channel()
@@ -175,29 +166,10 @@ class Publisher:
         self._number = 0
         self._channel = channel
         self._open.set()
-        reports = asyncio.ensure_future(self._keep_reports(connection))
         try:
             return await lost
         finally:
-            reports.cancel()
             self._channel = None
-
-    async def _keep_reports(self, connection: Connection) -> None:
-        # On a channel of their own: an exchange that is missing closes it, and must not take
-        # unconfirmed outcomes with it.
-        backoff = Backoff(first=1.0)
-        while connection.is_open:
-            try:
-                channel = await connection.channel()
-            except Lost:
-                return
-            closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-            channel.add_on_close_callback(
-                lambda _, error, closed=closed: resolve(closed, words(error))
-            )
-            self._reports = channel
-            log.warning("reports-lost", cause=await closed)
-            await backoff.pause()
 
     def _on_confirm(self, frame: Any) -> None:
         method = frame.method

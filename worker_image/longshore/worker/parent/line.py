@@ -1,0 +1,85 @@
+"""The line to the operator, on the connection that publishes: reports go out, orders come back.
+
+Orders come by RabbitMQ's direct reply-to. It notes in each report where the report's own channel
+can be answered, so there is no queue, and a worker needs no right to declare one.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pika
+import pika.exceptions
+from pika.channel import Channel
+from pydantic import ValidationError
+
+from longshore.contract.names import REPLY_TO
+from longshore.contract.orders import Order
+from longshore.worker.parent.connection import Backoff, Connection, Lost, resolve, words
+from longshore.worker.parent.logs import Log
+
+log = Log("longshore.line")
+
+
+class Line:
+    """Takes reports; each order is told to `on_order`."""
+
+    def __init__(self, *, on_order: Callable[[Order], None]) -> None:
+        self._on_order = on_order
+        self._connection: Connection | None = None
+        self._channel: Channel | None = None
+
+    async def keep(self, connection: Connection) -> None:
+        """Hold the line until the connection ends."""
+        backoff = Backoff(first=1.0)
+        while connection.is_open:
+            try:
+                cause = await self._hold(connection)
+            except Lost as error:
+                cause = str(error)
+            # A worker without it goes on working; the operator then cannot take it away.
+            log.warning("line-lost", cause=cause)
+            await backoff.pause()
+
+    def report(self, exchange: str, key: str, body: bytes) -> None:
+        """Publish and forget; nothing is sent while that would wait."""
+        connection, channel = self._connection, self._channel
+        if not connection or connection.is_blocked or not channel or not channel.is_open:
+            return
+        properties = pika.BasicProperties(content_type="application/json", reply_to=REPLY_TO)
+        channel.basic_publish(exchange, key, body, properties)
+
+    async def _hold(self, connection: Connection) -> str:
+        """Report and take orders until the channel closes; the cause. Raises Lost."""
+        # A channel of its own: an exchange that is missing closes it, and must not take unconfirmed
+        # outcomes with it.
+        channel = await connection.channel()
+        loop = asyncio.get_running_loop()
+        lost: asyncio.Future[str] = loop.create_future()
+        listening: asyncio.Future[None] = loop.create_future()
+        lost.add_done_callback(lambda _: resolve(listening, None))
+        channel.add_on_close_callback(lambda _, error: resolve(lost, words(error)))
+        try:
+            channel.basic_consume(
+                REPLY_TO, self._take, auto_ack=True, callback=lambda _: resolve(listening, None)
+            )
+            await connection.answer(listening)
+            if not lost.done():
+                # Only now: RabbitMQ closes the channel over a report that wants an answer to it
+                # before anybody consumes.
+                self._connection, self._channel = connection, channel
+                log.info("taking-orders")
+            return await lost
+        except pika.exceptions.AMQPError as error:
+            raise Lost(words(error)) from None
+        finally:
+            if channel.is_open:
+                channel.close()
+
+    def _take(self, _channel: Channel, _method: Any, _properties: Any, body: bytes) -> None:
+        try:
+            order = Order.model_validate_json(body)
+        except ValidationError as error:
+            log.warning("order-unreadable", error=str(error))
+            return
+        self._on_order(order)
