@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.cluster import outage, reaction, report, scale_ins, spike
+from benchmarks.cluster import outage, reaction, report, scale_ins, spike, validation
 from benchmarks.worker.checks import Bound, Check
 from benchmarks.worker.machine import commit, describe
 from dev import paths, release
@@ -70,6 +70,10 @@ class Run:
         found = {name: round(mean(each[name] for each in rounds), 2) for name in rounds[0]}
         self._keep("spike", {"means": found, "rounds": rounds}, report.SPIKE, found)
 
+    def validation(self) -> None:
+        found = validation.measure(self.kube, chance=self.chance, tell=self.tell)
+        self._keep("validation", found.as_json(), (), found)
+
     def outage(self) -> None:
         found = outage.measure(self.kube, seconds=self.settings.outage, tell=self.tell)
         self._keep("outage", found.as_json(), report.OUTAGE, found)
@@ -86,6 +90,7 @@ class Run:
 MEASUREMENTS: dict[str, Callable[[Run], None]] = {
     "reaction": Run.reaction,
     "spike": Run.spike,
+    "validation": Run.validation,
     "outage": Run.outage,
     "scale-ins": Run.scale_ins,
 }
@@ -106,7 +111,7 @@ def main() -> int:
             console.print(f"[red]{name}:[/] {error}", highlight=False)
             run.checks += [
                 bound.check(None, fault=str(error))
-                for bound in getattr(report, name.replace("-", "_").upper())
+                for bound in getattr(report, name.replace("-", "_").upper(), ())
             ]
     found = report.Report(
         commit=commit(paths.REPO),

@@ -65,6 +65,19 @@ def heavy(chance: Random) -> Trace:
     return Trace("heavy", duration, arrivals, service)
 
 
+def short(chance: Random) -> Trace:
+    """What a small real cluster can run too: 0.05 jobs/s for 10 minutes, twice 1 job/s for 45 s;
+    jobs of 5 s. Not one of those by which settings are compared."""
+    duration = 600.0
+    arrivals = list(_poisson(chance, rate=0.05, until=duration))
+    for start in (120.0, 330.0):
+        arrivals += _poisson(chance, rate=1.0, until=start + 45, start=start)
+    arrivals.sort()
+    return Trace(
+        "short", duration, tuple(arrivals), _lognormal(chance, mean=5.0, count=len(arrivals))
+    )
+
+
 ALL: dict[str, Callable[[Random], Trace]] = {
     each.__name__: each for each in (sparse, spike, bursty, diurnal, heavy)
 }
