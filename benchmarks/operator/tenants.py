@@ -21,7 +21,9 @@ BROKER = "longshore-bench"
 
 _REQUESTS = re.compile(r"^apiserver_request_total\{(.*)\} (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
-_WRITES = frozenset({"POST", "PUT", "PATCH", "APPLY", "DELETE"})
+_WRITES = frozenset({"POST", "PATCH", "APPLY", "DELETE"})
+"""Not PUT, with which Kubernetes' own controllers write status, at their leisure; ours never do."""
+
 _READY = 'conditions[?(@.type=="Ready")].status'
 _OURS = frozenset(
     {"taskqueues", "brokers", "deployments", "secrets", "events", "pods", "poddisruptionbudgets"}

@@ -15,7 +15,7 @@ def configure(*, level: str, form: Literal["json", "text"]) -> None:
     handler.setFormatter(_Json() if form == "json" else _Text())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # They tell every connection, request, event and probe, thousands a minute.
-    for name in ("httpx", "httpcore", "kopf.objects", "kopf.activities", "aiohttp.access"):
+    for name in ("kopf.objects", "kopf.activities", "aiohttp.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # Every fault of a connection is told where it is handled.
     logging.getLogger("pika").setLevel(logging.CRITICAL)

@@ -1,12 +1,17 @@
 """RabbitMQ's management API: reads one vhost in bulk, writes single objects."""
 
 import asyncio
+import json
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-import httpx
+import aiohttp
+from yarl import URL
 
 from longshore_operator.adapters import tls
 from longshore_operator.adapters.batches import Batches
@@ -26,32 +31,38 @@ from longshore_operator.errors import Invalid, OperatorError, Transient
 TIMEOUT = 20.0
 """Seconds for one call; the slowest, a policy among 500 others, takes 0.4 s."""
 
+AT_ONCE = 8
+"""Calls at the same time; RabbitMQ writes its objects one after the other anyway."""
+
 LISTINGS = 4
 """Attempts at reading a list: RabbitMQ answers 500 when an object goes while it reads (4.3.6)."""
 
 
 class Management:
-    """One vhost, seen by its administrator."""
+    """One vhost, seen by its administrator. Made while an event loop runs."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
+        self._url = f"{address.management_url}/api/"
         self._vhost = address.vhost
         self._me = address.username
-        self._client = httpx.AsyncClient(
-            base_url=f"{address.management_url}/api/",
-            auth=(address.username, address.password),
-            timeout=TIMEOUT,
-            verify=tls.context(address.tls),
+        credentials = aiohttp.encode_basic_auth(
+            address.username, address.password, encoding="utf-8"
+        )
+        self._client = aiohttp.ClientSession(
+            headers={"Authorization": credentials},
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT),
+            connector=aiohttp.TCPConnector(ssl=tls.context(address.tls)),
             # A proxy of the environment would hear the administrator's password.
             trust_env=False,
-            limits=httpx.Limits(max_connections=8),
         )
+        self._calls = asyncio.Semaphore(AT_ONCE)
         self._imports = Batches(self._import)
         self._departures = Batches(self._delete_users)
 
     async def close(self) -> None:
         """Give its connections back."""
-        await self._client.aclose()
+        await self._client.close()
 
     async def version(self) -> str:
         """RabbitMQ's version."""
@@ -62,7 +73,7 @@ class Management:
         tags = (await self._get("whoami"))["tags"]
         if "administrator" not in tags:
             raise Invalid(
-                f"user {self._me!r} is no administrator of RabbitMQ at {self._client.base_url} "
+                f"user {self._me!r} is no administrator of RabbitMQ at {self._url} "
                 f"(its tags: {', '.join(tags) or 'none'}); give it the tag administrator, or name "
                 "another Secret in spec.secretRef",
                 reason="NotAdministrator",
@@ -200,7 +211,7 @@ class Management:
         """
         lean = "?disable_stats=true&enable_queue_totals=true"
         response = await self._send("GET", "queues", self._vhost, queue, query=lean)
-        if response.status_code == httpx.codes.NOT_FOUND:
+        if response.status == HTTPStatus.NOT_FOUND:
             return None
         messages = _checked(response).json().get("messages")
         if not isinstance(messages, int):
@@ -218,55 +229,69 @@ class Management:
         parts = path[:-1] if query else path
         for _ in range(LISTINGS - 1):
             response = await self._send("GET", *parts, query=query)
-            if response.status_code != httpx.codes.INTERNAL_SERVER_ERROR:
+            if response.status != HTTPStatus.INTERNAL_SERVER_ERROR:
                 return _checked(response).json()
             await asyncio.sleep(0.1)
         return _checked(await self._send("GET", *parts, query=query)).json()
 
     async def _exists(self, *path: str) -> bool:
         response = await self._send("GET", *path)
-        return response.status_code != httpx.codes.NOT_FOUND and bool(_checked(response))
+        return response.status != HTTPStatus.NOT_FOUND and bool(_checked(response))
 
     async def _write(self, method: str, *path: str, body: Mapping[str, Any]) -> None:
         _checked(await self._send(method, *path, body=body))
 
     async def _remove(self, *path: str) -> None:
         response = await self._send("DELETE", *path)
-        if response.status_code != httpx.codes.NOT_FOUND:
+        if response.status != HTTPStatus.NOT_FOUND:
             _checked(response)
 
     async def _send(
         self, method: str, *path: str, query: str = "", body: Mapping[str, Any] | None = None
-    ) -> httpx.Response:
-        url = "/".join(quote(part, safe="") for part in path) + query
+    ) -> "_Response":
+        # Encoded already: a vhost of the name "/" is %2F, which must stay so.
+        url = URL(self._url + "/".join(quote(part, safe="") for part in path) + query, encoded=True)
         try:
-            response = await self._client.request(method, url, json=body)
+            async with (
+                self._calls,
+                self._client.request(method, url, json=body, allow_redirects=False) as answer,
+            ):
+                response = _Response(
+                    what=f"{method} {url}", status=answer.status, body=await answer.read()
+                )
         except RuntimeError as error:
             raise Transient("the session was closed meanwhile", reason="Connecting") from error
-        except httpx.TransportError as error:
-            where = str(self._client.base_url)
-            found = tls.trouble(error, address=self._address, where=where)
-            text = f"{where}: {error or type(error).__name__}"
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            found = tls.trouble(error, address=self._address, where=self._url)
+            text = f"{self._url}: {error or type(error).__name__}"
             raise found or Transient(text, reason="Unreachable") from error
-        if response.status_code == httpx.codes.UNAUTHORIZED:
+        if response.status == HTTPStatus.UNAUTHORIZED:
             raise Transient(
-                f"RabbitMQ at {self._client.base_url} refuses user {self._me!r}: no such user, "
+                f"RabbitMQ at {self._url} refuses user {self._me!r}: no such user, "
                 "another password, or no tag that lets it use the management API",
                 reason="AuthenticationFailed",
             )
         return response
 
 
-def _checked(response: httpx.Response) -> httpx.Response:
-    if response.is_success:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Response:
+    what: str
+    status: int
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def _checked(response: _Response) -> _Response:
+    if response.status < HTTPStatus.MULTIPLE_CHOICES:
         return response
-    request = response.request
-    try:
-        said = response.json().get("reason", response.text)
-    except ValueError:
-        said = response.text[:200]
-    text = f"{request.method} {request.url}: {response.status_code} {said}"
-    if response.status_code == httpx.codes.BAD_REQUEST:
+    said = response.body[:200].decode(errors="replace")
+    with suppress(ValueError, AttributeError):  # not RabbitMQ's own words
+        said = response.json().get("reason", said)
+    text = f"{response.what}: {response.status} {said}"
+    if response.status == HTTPStatus.BAD_REQUEST:
         raise Invalid(text, reason="Refused")
     raise Transient(text, reason="ManagementFailed")
 

@@ -23,7 +23,8 @@ def context(tls: Tls | None) -> ssl.SSLContext:
 
 def trouble(error: BaseException, *, address: Address, where: str) -> OperatorError | None:
     """What a failed connection to `where` means, if TLS is the cause."""
-    cause = next((each for each in causes(error) if isinstance(each, ssl.SSLError)), None)
+    # The deepest: aiohttp's own errors are SSLErrors too, without OpenSSL's words.
+    cause = next((each for each in causes(error)[::-1] if isinstance(each, ssl.SSLError)), None)
     if cause is None:
         return None
     if not isinstance(cause, ssl.SSLCertVerificationError):

@@ -180,6 +180,8 @@ class Brokers:
         return secret.data
 
     async def _write_statuses(self) -> None:
+        if not self.world.is_complete:
+            return  # not all TaskQueues are counted yet
         for broker in self.world.brokers():
             trouble = self.trouble(broker.name)
             if trouble == CONNECTING:
