@@ -18,6 +18,7 @@ from longshore_operator.app.cluster import Cluster
 from longshore_operator.core.credentials import password_in
 from longshore_operator.core.overlay import contains
 from longshore_operator.core.permissions import ROLES, Role, user
+from longshore_operator.core.rollout import rollout, rollout_in
 from longshore_operator.core.topology import Topology
 from longshore_operator.core.workload import (
     ROTATION_ANNOTATION,
@@ -28,10 +29,10 @@ from longshore_operator.core.workload import (
 from longshore_operator.errors import Invalid
 
 OPERATOR = "longshore"
-"""Field manager of all that the operator applies, but replicas."""
+"""Field manager of all that the operator applies, but what is the scaler's."""
 
 SCALER = "longshore-scaler"
-"""Field manager of replicas."""
+"""Field manager of a Deployment's `replicas` and `strategy`."""
 
 _SECRET_NAMES: Mapping[Role, Callable[[str], str]] = {
     "worker": worker_name,
@@ -177,7 +178,8 @@ async def deploy(
     cluster: Cluster,
     rotation: str = "",
 ) -> None:
-    """Make the workers' Deployment what the spec says, and leave their number to the scaler."""
+    """Make the workers' Deployment what the spec says, and leave their number, and how a rollout
+    replaces them, to the scaler."""
     wanted = deployment(
         owner,
         spec=spec,
@@ -186,20 +188,29 @@ async def deploy(
         broker=str(session.address),
         rotation=rotation,
     )
-    name = wanted["metadata"]["name"]
+    name, ceiling = wanted["metadata"]["name"], spec.scaling.max
     await _protect(owner, cluster=cluster)
     live = await cluster.deployment(namespace=owner.namespace, name=name)
     if live is None:
         # Without `replicas` Kubernetes would start one worker before the scaler says none.
         await cluster.apply_deployment({**wanted, "spec": {**wanted["spec"], "replicas": 0}})
-        await cluster.scale(namespace=owner.namespace, name=name, replicas=0)
+        await cluster.scale(
+            namespace=owner.namespace, name=name, replicas=0, rollout=rollout(0, ceiling=ceiling)
+        )
         return
     if not owner.owns(live["metadata"]):
         raise _not_ours("Deployment", name, owner=owner)
-    if not _is_replicas_owner(live, manager=SCALER):
-        # Cut short before: applied without `replicas` now, their number would fall back to one.
-        await cluster.scale(
-            namespace=owner.namespace, name=name, replicas=live["spec"].get("replicas", 1)
+    replicas = live["spec"].get("replicas", 1)
+    within, so_far = rollout(replicas, ceiling=ceiling), rollout_in(live["spec"])
+    # Cut short before: applied without `replicas` now, their number would fall back to one. And
+    # what follows may begin a rollout before the scaler has seen a lower `max`.
+    if (
+        not _is_replicas_owner(live, manager=SCALER)
+        or so_far is None
+        or so_far.surge > within.surge
+    ):
+        await cluster.rescale(
+            namespace=owner.namespace, name=name, before=replicas, to=replicas, rollout=within
         )
     if not contains(live, wanted):
         await cluster.apply_deployment(wanted)
