@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from longshore_operator.api.v1alpha1 import Scaling
 from longshore_operator.contracts import check_scaling_policy
+from longshore_operator.core.pods import Trouble
 from longshore_operator.core.scaling import (
     BUILT_IN,
     Decision,
@@ -236,6 +237,16 @@ def test_limits_leave_a_line() -> None:
     assert "schedule night lowers it to 2" in decided(seen(ready=9), limits=(night,)).why
     assert decided(seen(), limits=(day,)).replicas == 5
     assert "schedule day raises it to 5" in decided(seen(), limits=(day,)).why
+
+
+@pytest.mark.parametrize("ready", [0, 9])
+def test_trouble_with_a_limit_is_told_whatever_it_changes(ready: int) -> None:
+    trouble = Trouble(reason="BudgetUnknown", message="no budget 'gpu'")
+    limit = Limit(name="budget 'gpu'", ceiling=2, trouble=trouble)
+
+    decision = decided(seen(ready=ready, replicas=2), limits=(limit,))
+
+    assert (decision.replicas, decision.trouble) == (2, trouble)
 
 
 def test_growth_in_a_minute_is_limited() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from longshore_operator.api.v1alpha1 import Scaling
+from longshore_operator.core.pods import Trouble
 from longshore_operator.core.scaling.memory import Counts, Memory
 
 GRACE_PER_STARTUP = 5.0
@@ -25,6 +26,8 @@ class Limit:
 
     floor: int | None = None
     ceiling: int | None = None
+    trouble: Trouble | None = None
+    """A mistake that it stands for; users are told, whether or not it changes the number."""
 
 
 @dataclass(frozen=True, slots=True)
