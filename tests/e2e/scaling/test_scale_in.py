@@ -7,53 +7,18 @@ import sys
 from pathlib import Path
 
 from dev import release
-from dev.errors import CommandFailed
 from dev.kube import Kube, wait_for
+from tests.e2e.scaling.workers import (
+    QUICK,
+    log_of,
+    staying,
+    wait_for_pods,
+    wait_for_workers,
+    worker_of,
+)
 from tests.e2e.tenant import Tenant
 
-QUICK = {
-    "policy": "backlog",
-    "min": 0,
-    "max": 3,
-    "idleGrace": "2s",
-    "steadyFor": "2s",
-    "minLife": "0s",
-}
 RABBITMQ = f"{release.BROKER_SERVICE}-0"
-
-
-def log_of(tenant: Tenant, pod: str) -> str:
-    try:
-        return tenant.kube.kubectl("logs", pod, f"--namespace={tenant.namespace}")
-    except CommandFailed:
-        return ""
-
-
-def staying(tenant: Tenant) -> set[str]:
-    """Names of the pods that were not asked to end."""
-    pods = [pod["metadata"] for pod in tenant.pods()]
-    return {pod["name"] for pod in pods if "deletionTimestamp" not in pod}
-
-
-def wait_for_workers(tenant: Tenant, count: int) -> set[str]:
-    """The pods that stay, once they are so many."""
-    what = f"{count} workers"
-    wait_for(what, lambda: len(staying(tenant)) == count, seconds=60)
-    return staying(tenant)
-
-
-def worker_of(tenant: Tenant, job: str) -> str:
-    """The pod that has begun a job that prints something."""
-    found = wait_for(
-        f"{job} has begun",
-        lambda: [pod for pod in staying(tenant) if job in log_of(tenant, pod)],
-        seconds=60,
-    )
-    return found[0]
-
-
-def wait_for_pods(tenant: Tenant, names: set[str], *, seconds: float = 60) -> None:
-    wait_for(f"only {names} stay", lambda: staying(tenant) == names, seconds=seconds)
 
 
 def test_the_idle_one_of_two_workers_goes_and_the_busy_one_ends_its_job(tenant: Tenant) -> None:
