@@ -20,7 +20,8 @@ STANDING: dict[str, dict[str, Any]] = {
     "floor": {"scaling": {**QUICK, "schedules": [{**ALWAYS, "min": 1}]}},
     "ceiling": {"scaling": {**FIXED, "schedules": [{**ALWAYS, "max": 1}]}},
     "dry": {"scaling": {**FIXED, "max": 2, "dryRun": True}},
-    "changing": {"scaling": {**FIXED, "max": 1, "minLife": "25s"}},
+    "changing": {"scaling": {**FIXED, "max": 1, "minLife": "15s"}},
+    "long": {"scaling": {**QUICK, "min": 1}, "timeLimit": {"hard": "2h"}},
     "lost": {"scaling": {**FIXED, "budget": {"group": "nowhere"}}},
     "first": {"scaling": {**FIXED, "budget": {"group": "shared", "weight": 2}}},
     "second": {"scaling": {**FIXED, "budget": {"group": "shared"}}},
@@ -28,9 +29,9 @@ STANDING: dict[str, dict[str, Any]] = {
 """Changes to a manifest, by name."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def standing(kube: Kube) -> Iterator[Tenant]:
-    """All of them in one namespace, declared: many a wait is one."""
+    """All of them in one namespace, declared: so many a wait is one wait."""
     images = json.loads(paths.IMAGES_RECORD.read_text())
     tenant = Tenant(kube=kube, namespace="e2e-standing", image=images["worker"])
     tenant.create()

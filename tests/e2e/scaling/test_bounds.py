@@ -66,10 +66,10 @@ def test_no_worker_goes_before_its_minimum_life(standing: Tenant) -> None:
 
     standing.apply("changing", scaling={**scaling, "policy": "backlog"})
 
-    wait_for_line(standing, "younger than scaling.minLife = 25 s", "changing")
+    wait_for_line(standing, "younger than scaling.minLife = 15 s", "changing")
     assert youngest in staying(standing, "changing")
     wait_for("it goes", lambda: youngest not in staying(standing, "changing"), seconds=60)
-    assert time.time() - born[youngest].timestamp() >= 25
+    assert time.time() - born[youngest].timestamp() >= 15
 
 
 def test_a_budget_is_shared_by_weight_and_never_exceeded(standing: Tenant) -> None:

@@ -3,10 +3,7 @@
 from typing import Any
 
 from dev.kube import wait_for
-from tests.e2e.scaling.workers import (
-    QUICK,
-    deployment,
-)
+from tests.e2e.scaling.workers import deployment, wait_for_workers
 from tests.e2e.tenant import Tenant
 
 NOT_EVICTABLE = {
@@ -16,16 +13,14 @@ NOT_EVICTABLE = {
 
 
 def annotations(tenant: Tenant) -> dict[str, Any]:
-    (pod,) = tenant.pods()
+    (pod,) = tenant.pods("long")
     return pod["metadata"].get("annotations") or {}
 
 
-def test_a_worker_with_long_jobs_is_protected_while_it_is_busy(tenant: Tenant) -> None:
-    """No node autoscaler waits for longer than 600 s. Idle is who had no job for 60 s."""
-    tenant.apply(scaling={**QUICK, "min": 1}, timeLimit={"hard": "2h"})
-    tenant.wait_for_condition("Ready", "True", seconds=90)
-    template = deployment(tenant)["spec"]["template"]["spec"]
-    budget = tenant.kube.get("pdb", "work-worker", f"--namespace={tenant.namespace}")
+def test_workers_are_spread_and_evicted_a_few_at_a_time(standing: Tenant) -> None:
+    wait_for_workers(standing, 1, "long")
+    template = deployment(standing, "long")["spec"]["template"]["spec"]
+    budget = standing.kube.get("pdb", "long-worker", f"--namespace={standing.namespace}")
 
     assert template["terminationGracePeriodSeconds"] == 7235
     assert {each["topologyKey"] for each in template["topologySpreadConstraints"]} == {
@@ -33,14 +28,21 @@ def test_a_worker_with_long_jobs_is_protected_while_it_is_busy(tenant: Tenant) -
         "kubernetes.io/hostname",
     }
     assert budget["spec"]["maxUnavailable"] == "10%"
-    assert NOT_EVICTABLE.items() <= annotations(tenant).items()
+    assert budget["spec"]["selector"]["matchLabels"] == {"longshore.dev/task-queue": "long"}
+
+
+def test_a_worker_with_long_jobs_is_protected_while_it_is_busy(standing: Tenant) -> None:
+    """No node autoscaler waits for longer than 600 s. Idle is who had no job for 60 s."""
+    template = deployment(standing, "long")["spec"]["template"]
+
+    assert NOT_EVICTABLE.items() <= template["metadata"]["annotations"].items(), "from the start"
     wait_for(
         "an idle one is not protected",
-        lambda: not NOT_EVICTABLE.keys() & annotations(tenant).keys(),
+        lambda: not NOT_EVICTABLE.keys() & annotations(standing).keys(),
         seconds=100,
     )
-    with tenant.client() as client:
-        client.enqueue(tenant.queue(), "hold", seconds=5)
+    with standing.client("long") as client:
+        client.enqueue(standing.queue("long"), "hold", seconds=5)
     wait_for(
-        "a busy one is", lambda: NOT_EVICTABLE.items() <= annotations(tenant).items(), seconds=30
+        "a busy one is", lambda: NOT_EVICTABLE.items() <= annotations(standing).items(), seconds=30
     )
