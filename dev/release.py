@@ -15,6 +15,10 @@ HEARTBEAT = "10s"
 """Short, so that a job of half a minute outlasts three of them."""
 
 
+BUDGETS = {"shared": 3}
+"""Workers that TaskQueues of a group may have together."""
+
+
 def install(kube: Kube, *, rabbitmq: str = "4.3") -> None:
     """Install or upgrade, and wait until the operator and RabbitMQ are ready."""
     images = json.loads(paths.IMAGES_RECORD.read_text())
@@ -33,4 +37,5 @@ def install(kube: Kube, *, rabbitmq: str = "4.3") -> None:
         "--set=rabbitmq.enabled=true",
         f"--set=rabbitmq.image={images[f'rabbitmq-{rabbitmq}']}",
         f"--set=broker.heartbeat={HEARTBEAT}",
+        *[f"--set=budgets.{group}={count}" for group, count in BUDGETS.items()],
     )

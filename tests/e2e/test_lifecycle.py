@@ -73,6 +73,7 @@ def test_an_operator_that_starts_again_disturbs_nobody(tenant: Tenant, kube: Kub
     tenant.apply(scaling={"min": 1})
     tenant.wait_for_condition("Ready", "True", seconds=90)
     before = {pod["metadata"]["name"] for pod in tenant.pods()}
+    generation = generation_of(tenant)
     operator = (f"deployment/{release.RELEASE}", f"--namespace={release.NAMESPACE}")
 
     kube.kubectl("rollout", "restart", *operator)
@@ -84,6 +85,12 @@ def test_an_operator_that_starts_again_disturbs_nobody(tenant: Tenant, kube: Kub
     wait_for("the job is done", lambda: "noted: hello" in kube.kubectl(*logs), seconds=30)
     tenant.wait_for_condition("Ready", "True")
     assert {pod["metadata"]["name"] for pod in tenant.pods()} == before
+    assert generation_of(tenant) == generation
+
+
+def generation_of(tenant: Tenant) -> int:
+    found = tenant.kube.get("deployment", "work-worker", f"--namespace={tenant.namespace}")
+    return found["metadata"]["generation"]
 
 
 def test_a_namespace_with_a_task_queue_can_be_deleted(tenant: Tenant) -> None:

@@ -18,6 +18,7 @@ from kubernetes.aio.client.exceptions import ApiException
 from longshore_operator.api.v1alpha1 import API_VERSION
 from longshore_operator.app.cluster import Secret
 from longshore_operator.app.reconcile import OPERATOR, SCALER
+from longshore_operator.core.rollout import Rollout
 from longshore_operator.errors import Invalid, OperatorError, Transient
 
 logger = logging.getLogger(__name__)
@@ -92,28 +93,35 @@ class Cluster:
         """Server-side apply of a Deployment, under the operator's name."""
         await self._apply(_path(body, "/apis/apps/v1", "deployments"), body, manager=OPERATOR)
 
-    async def scale(self, *, namespace: str, name: str, replicas: int) -> int:
-        """Server-side apply of `replicas` alone, under the scaler's name.
+    async def scale(self, *, namespace: str, name: str, replicas: int, rollout: Rollout) -> int:
+        """Server-side apply of `replicas` and `strategy`, under the scaler's name.
 
         Not a patch of `/scale`: there 0 counts as no value, and nobody would own the field.
         """
-        return await self._scale(namespace, name, replicas=replicas)
+        return await self._scale(namespace, name, replicas=replicas, rollout=rollout)
 
-    async def shrink(self, *, namespace: str, name: str, before: int, to: int) -> int:
+    async def rescale(
+        self, *, namespace: str, name: str, before: int, to: int, rollout: Rollout
+    ) -> int:
         """Set `replicas` if they are `before` and the Deployment does not change meanwhile."""
         live = await self._send("GET", _deployment(namespace, name))
         if live["spec"].get("replicas", 1) != before:
             text = f"Deployment {namespace}/{name} has not {before} replicas any more"
             raise Transient(text, reason="Conflict")
         version = live["metadata"]["resourceVersion"]
-        return await self._scale(namespace, name, replicas=to, resourceVersion=version)
+        return await self._scale(
+            namespace, name, replicas=to, rollout=rollout, resourceVersion=version
+        )
 
-    async def _scale(self, namespace: str, name: str, *, replicas: int, **metadata: str) -> int:
+    async def _scale(
+        self, namespace: str, name: str, *, replicas: int, rollout: Rollout, **metadata: str
+    ) -> int:
         body = {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
             "metadata": {"name": name, "namespace": namespace, **metadata},
-            "spec": {"replicas": replicas},
+            # Both each time: what an apply leaves out is taken away again.
+            "spec": {"replicas": replicas, "strategy": rollout.strategy()},
         }
         after = await self._apply(_deployment(namespace, name), body, manager=SCALER)
         generation: int = after["metadata"]["generation"]

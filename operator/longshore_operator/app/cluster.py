@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from longshore_operator.core.rollout import Rollout
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secret:
@@ -23,14 +25,17 @@ class Cluster(Protocol):
     async def deployment(self, *, namespace: str, name: str) -> Mapping[str, Any] | None: ...
 
     async def apply_deployment(self, body: Mapping[str, Any]) -> None:
-        """Server-side apply. A body without `replicas` leaves them to the scaler."""
+        """Server-side apply. A body without `replicas` and `strategy` leaves them to the scaler."""
         ...
 
-    async def scale(self, *, namespace: str, name: str, replicas: int) -> int:
-        """Set `replicas` of a Deployment and own that field from then on; its generation then."""
+    async def scale(self, *, namespace: str, name: str, replicas: int, rollout: Rollout) -> int:
+        """Set `replicas` and `strategy` of a Deployment and own these fields from then on; its
+        generation then."""
         ...
 
-    async def shrink(self, *, namespace: str, name: str, before: int, to: int) -> int:
+    async def rescale(
+        self, *, namespace: str, name: str, before: int, to: int, rollout: Rollout
+    ) -> int:
         """The same, but only if they are `before` and the Deployment does not change meanwhile."""
         ...
 

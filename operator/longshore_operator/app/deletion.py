@@ -16,6 +16,7 @@ from longshore_operator.app.record import Record, Records
 from longshore_operator.app.world import Key, World
 from longshore_operator.core.permissions import ROLES, user_name
 from longshore_operator.core.policies import own_policy_name
+from longshore_operator.core.rollout import rollout
 from longshore_operator.core.topology import Queue, Topology, entry_bindings
 from longshore_operator.core.workload import timeouts
 from longshore_operator.errors import OperatorError, Transient
@@ -101,7 +102,12 @@ class Deletion:
         key: Key = (task_queue.owner.namespace, task_queue.owner.name)
         deployment = self.world.deployment(key)
         if deployment is not None and deployment.replicas:
-            await self.cluster.scale(namespace=key[0], name=worker_name(key[1]), replicas=0)
+            await self.cluster.scale(
+                namespace=key[0],
+                name=worker_name(key[1]),
+                replicas=0,
+                rollout=rollout(0, ceiling=spec.scaling.max),
+            )
         left = timeouts(spec, features=session.features).termination_grace
         while left > 0 and any(pod.running for pod in self.world.pods(key)):
             await self.sleep(1.0)

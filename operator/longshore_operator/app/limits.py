@@ -7,6 +7,7 @@ from datetime import datetime
 
 from longshore_operator.api.v1alpha1 import Scaling
 from longshore_operator.app.world import Key
+from longshore_operator.core.pods import Trouble
 from longshore_operator.core.scaling import Decision, Limit
 from longshore_operator.core.scaling.budget import Claim, allotted
 from longshore_operator.core.scaling.schedules import limits_at
@@ -56,6 +57,17 @@ class Limits:
             return limits
         group = scaling.budget.group
         if group not in self.budgets:
-            name = f"budget {group!r}, which the operator's setting `budgets` does not have,"
-            return (*limits, Limit(name=name, ceiling=current))
+            return (*limits, self._unknown(group, current=current))
         return (*limits, Limit(name=f"budget {group!r}", ceiling=self._allotted.get(key, current)))
+
+    def _unknown(self, group: str, *, current: int) -> Limit:
+        known = f"there are {', '.join(sorted(self.budgets))}" if self.budgets else "it has none"
+        return Limit(
+            name=f"budget {group!r}, which the operator's setting `budgets` does not have,",
+            ceiling=current,
+            trouble=Trouble(
+                reason="BudgetUnknown",
+                message=f"scaling.budget.group {group!r} is not in the operator's setting "
+                f"`budgets` ({known}): until then no workers are added",
+            ),
+        )

@@ -13,6 +13,7 @@ from longshore_operator.api.v1alpha1 import (
     TaskQueueSpec,
     TaskQueueStatus,
 )
+from longshore_operator.core.rollout import Rollout, rollout_in
 from longshore_operator.core.workload import Owner
 
 ROTATE_ANNOTATION = f"{GROUP}/rotate-credentials"
@@ -69,6 +70,9 @@ class DeploymentObject:
     generation: int = 0
     is_rolling: bool = False
     """Pods of an older template are there, or may be: which of them goes is not ours to say."""
+
+    rollout: Rollout | None = None
+    """How it replaces its pods; None where that is not what we would say."""
 
 
 def task_queue(body: Mapping[str, Any]) -> TaskQueueObject:
@@ -131,6 +135,7 @@ def deployment(body: Mapping[str, Any]) -> DeploymentObject:
         generation=metadata.get("generation", 0),
         is_rolling=status.get("updatedReplicas", 0) < status.get("replicas", 0)
         or status.get("observedGeneration", 0) < metadata.get("generation", 0),
+        rollout=rollout_in(body["spec"]),
     )
 
 

@@ -18,6 +18,7 @@ from longshore_operator.app.cluster import Cluster
 from longshore_operator.core.credentials import password_in
 from longshore_operator.core.overlay import contains
 from longshore_operator.core.permissions import ROLES, Role, user
+from longshore_operator.core.rollout import rollout, rollout_in
 from longshore_operator.core.topology import Topology
 from longshore_operator.core.workload import (
     ROTATION_ANNOTATION,
@@ -28,10 +29,10 @@ from longshore_operator.core.workload import (
 from longshore_operator.errors import Invalid
 
 OPERATOR = "longshore"
-"""Field manager of all that the operator applies, but replicas."""
+"""Field manager of all that the operator applies, but what is the scaler's."""
 
 SCALER = "longshore-scaler"
-"""Field manager of replicas."""
+"""Field manager of a Deployment's `replicas` and `strategy`."""
 
 _SECRET_NAMES: Mapping[Role, Callable[[str], str]] = {
     "worker": worker_name,
@@ -177,7 +178,8 @@ async def deploy(
     cluster: Cluster,
     rotation: str = "",
 ) -> None:
-    """Make the workers' Deployment what the spec says, and leave their number to the scaler."""
+    """Make the workers' Deployment what the spec says, and leave their number, and how a rollout
+    replaces them, to the scaler."""
     wanted = deployment(
         owner,
         spec=spec,
@@ -186,33 +188,27 @@ async def deploy(
         broker=str(session.address),
         rotation=rotation,
     )
-    name = wanted["metadata"]["name"]
+    name, ceiling = wanted["metadata"]["name"], spec.scaling.max
     live = await cluster.deployment(namespace=owner.namespace, name=name)
     if live is None:
         # Without `replicas` Kubernetes would start one worker before the scaler says none.
-        await cluster.apply_deployment(_with_replicas(wanted, 0))
+        own = {"replicas": 0, "strategy": rollout(0, ceiling=ceiling).strategy()}
+        await cluster.apply_deployment({**wanted, "spec": {**wanted["spec"], **own}})
         return
     if not owner.owns(live["metadata"]):
         raise _not_ours("Deployment", name, owner=owner)
-    if not contains(live, wanted):
-        if not _is_replicas_owner(live, manager=SCALER):
-            # Ours until the scaler sets them: applied without, their number would fall back to one.
-            replicas = live["spec"].get("replicas", 1)
-            await cluster.apply_deployment(_with_replicas(wanted, replicas, live=live))
-        else:
-            await cluster.apply_deployment(wanted)
-
-
-def _with_replicas(
-    wanted: Mapping[str, Any], replicas: int, *, live: Mapping[str, Any] | None = None
-) -> Mapping[str, Any]:
-    """`wanted` with their number, which is refused when somebody has changed `live` meanwhile."""
-    version = {"resourceVersion": live["metadata"]["resourceVersion"]} if live else {}
-    return {
-        **wanted,
-        "metadata": {**wanted["metadata"], **version},
-        "spec": {**wanted["spec"], "replicas": replicas},
-    }
+    is_as_wanted = contains(live, wanted)
+    replicas = live["spec"].get("replicas", 1)
+    within, so_far = rollout(replicas, ceiling=ceiling), rollout_in(live["spec"])
+    # The number becomes the scaler's before anything is applied without it: it would fall back to
+    # one. And what is applied may begin a rollout before the scaler has seen a lower `max`.
+    is_lax = so_far is None or so_far.surge > within.surge
+    if is_lax or not (is_as_wanted or _is_replicas_owner(live, manager=SCALER)):
+        await cluster.rescale(
+            namespace=owner.namespace, name=name, before=replicas, to=replicas, rollout=within
+        )
+    if not is_as_wanted:
+        await cluster.apply_deployment(wanted)
 
 
 async def protect(owner: Owner, *, cluster: Cluster) -> None:

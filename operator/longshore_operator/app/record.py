@@ -11,6 +11,7 @@ from longshore_operator.core.cordons import Cordons
 from longshore_operator.core.history import History
 from longshore_operator.core.pods import Trouble
 from longshore_operator.core.recent import Recent
+from longshore_operator.core.rollout import Rollout
 from longshore_operator.core.scaling import Decision, Memory
 from longshore_operator.core.tally import Tally
 from longshore_operator.core.topology import Topology
@@ -18,9 +19,10 @@ from longshore_operator.core.topology import Topology
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A number of workers that was set, and the generation that this gave the Deployment."""
+    """What was set, and the generation that this gave the Deployment."""
 
     replicas: int
+    rollout: Rollout
     generation: int
     uid: str
     """Of the Deployment: one that is made anew counts its generations from 1."""

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from longshore.contract.names import dead_queue_name
 from longshore.contract.reports import WorkerReport
@@ -19,7 +19,7 @@ from longshore_operator.app.record import Record, Records
 from longshore_operator.app.statuses import Statuses
 from longshore_operator.app.workers import Sight, Workers, held, without_shrink
 from longshore_operator.app.world import Key, World
-from longshore_operator.core.scaling import Observation, Policy, decide
+from longshore_operator.core.scaling import Limit, Observation, Policy, ceiling_of, decide
 from longshore_operator.errors import OperatorError
 
 logger = logging.getLogger(__name__)
@@ -157,6 +157,10 @@ class Scaler:
             # Nothing can be known, so nothing is decided.
             record.decision = record.memory = record.ready = None
             return sight
+        limits = self.limits.of(
+            key, spec.scaling, current=self.workers.replicas(sight, record) or 0
+        )
+        sight = replace(sight, ceiling=ceiling_of(spec.scaling, limits=limits))
         record.tally = record.tally.counted(sight.reports.values())
         heard = record.recent.seen
         record.recent = record.recent.learned(sight.reports, sight.pods, now=sight.now)
@@ -170,7 +174,7 @@ class Scaler:
             wait=_longest_wait(sight.reports, before=heard),
         )
         if record.is_declared():
-            self._decide(spec, record=record, sight=sight)
+            self._decide(spec, record=record, sight=sight, limits=limits)
             self.workers.order(sight, record, fleet=fleet, queue=queue)
         return sight
 
@@ -178,7 +182,7 @@ class Scaler:
         """Whether there is nothing to do: so with most of a thousand, each second."""
         return (
             not sight.pods
-            and not self.workers.is_short(sight, record)
+            and not self.workers.is_due(sight, record)
             and self.statuses.is_written(
                 sight.key, task_queue, record=record, reports=sight.reports
             )
@@ -220,7 +224,9 @@ class Scaler:
         if isinstance(dead, Depth):
             record.dead = dead.ready
 
-    def _decide(self, spec: TaskQueueSpec, *, record: Record, sight: Sight) -> None:
+    def _decide(
+        self, spec: TaskQueueSpec, *, record: Record, sight: Sight, limits: Sequence[Limit]
+    ) -> None:
         if sight.deployment is None and self.clock() - record.reconciled_at > self.interval:
             self._doubt(record)
         workers = self.workers.observed(sight, record, epoch=self.records.now() / 1000)
@@ -237,9 +243,7 @@ class Scaler:
             ),
             memory=record.memory,
             now=sight.now,
-            limits=self.limits.of(
-                sight.key, spec.scaling, current=self.workers.replicas(sight, record) or 0
-            ),
+            limits=limits,
             policies=self.policies,
         )
         if other := self.world.autoscalers.get(sight.key):

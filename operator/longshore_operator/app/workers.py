@@ -18,6 +18,7 @@ from longshore_operator.app.record import Asked, Record
 from longshore_operator.app.world import Key
 from longshore_operator.core.cordons import drains, followed
 from longshore_operator.core.pods import CHEAPEST, DELETION_COST, Pod
+from longshore_operator.core.rollout import Rollout, rollout
 from longshore_operator.core.scaling import Decision, Worker
 from longshore_operator.errors import OperatorError
 
@@ -25,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 LEAVE_WITHIN = 30.0
 """Seconds after which a pod that should have been taken away counts again: another one went."""
+
+LEFT_ALONE = frozenset({"DryRun", "ForeignAutoscaler"})
+"""Reasons for holding in which the Deployment is not touched at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,8 @@ class Sight:
     pods: tuple[Pod, ...]
     reports: Mapping[str, WorkerReport]
     now: float
+    ceiling: int = 0
+    """Most workers that there may be now; 0 while nothing is decided."""
 
     @property
     def staying(self) -> tuple[Pod, ...]:
@@ -91,12 +97,8 @@ class Workers:
 
     def replicas(self, sight: Sight, record: Record) -> int | None:
         """What was asked of Kubernetes last, whether or not the watch has shown it yet."""
-        if sight.deployment is None:
-            return None
-        asked, deployment = record.asked, sight.deployment
-        if asked and asked.uid == deployment.uid and deployment.generation < asked.generation:
-            return asked.replicas
-        return deployment.replicas
+        latest = _latest(sight, record)
+        return latest.replicas if latest else None
 
     def order(self, sight: Sight, record: Record, *, fleet: Fleet, queue: str) -> None:
         """Tell workers to take no jobs, to take some again, or to end if their pods do."""
@@ -119,40 +121,42 @@ class Workers:
         for worker, order in orders:
             fleet.order(order, queue=queue, worker=worker)
 
-    def is_short(self, sight: Sight, record: Record) -> bool:
-        """Whether there are to be more workers than were asked for."""
+    def is_due(self, sight: Sight, record: Record) -> bool:
+        """Whether `scale` has something to do where there are no pods."""
         decision, before = record.decision, self.replicas(sight, record)
-        return (
-            decision is not None
-            and decision.replicas is not None
-            and before is not None
-            and decision.replicas > before
+        if decision is None:
+            return False
+        is_short = (
+            decision.replicas is not None and before is not None and decision.replicas > before
         )
+        return is_short or (decision.holds not in LEFT_ALONE and _is_unfit(sight, record))
 
     async def scale(self, sight: Sight, record: Record) -> None:
         """Bring the number of workers about. Raises Transient or Invalid."""
         decision, before = record.decision, self.replicas(sight, record)
         if decision is None or decision.replicas is None or before is None:
             await self._unmark(sight, keep=record.leaving)
-            return
-        if decision.replicas > before:
+        elif decision.replicas > before:
             await self._unmark(sight, keep=record.leaving)
             await self._grow(sight, record, before=before, to=decision.replicas)
-            return
-        going = self._going(decision, sight, record)
-        await self._unmark(sight, keep={*record.leaving, *(pod.name for pod in going)})
-        if going and (reason := _hazard(sight, record, going=going)):
-            record.decision = replace(decision, why=(*decision.why, reason))
-        elif going:
-            await self._shrink(sight, record, going=going, before=before)
+        else:
+            going = self._going(decision, sight, record)
+            await self._unmark(sight, keep={*record.leaving, *(pod.name for pod in going)})
+            if going and (reason := _hazard(sight, record, going=going)):
+                record.decision = replace(decision, why=(*decision.why, reason))
+            elif going:
+                await self._shrink(sight, record, going=going, before=before)
+        if decision is not None and decision.holds not in LEFT_ALONE:
+            await self._keep_rollout(sight, record)
 
     async def _grow(self, sight: Sight, record: Record, *, before: int, to: int) -> None:
         self._log(sight, record, before=before, to=to)
         namespace, name = sight.key
+        wanted = rollout(to, ceiling=sight.ceiling)
         generation = await self.cluster.scale(
-            namespace=namespace, name=worker_name(name), replicas=to
+            namespace=namespace, name=worker_name(name), replicas=to, rollout=wanted
         )
-        record.asked = _asked(sight, replicas=to, generation=generation)
+        record.asked = _asked(sight, replicas=to, rollout=wanted, generation=generation)
 
     def _going(self, decision: Decision, sight: Sight, record: Record) -> tuple[Pod, ...]:
         """Those of `decision.remove` for whom it still holds."""
@@ -175,12 +179,22 @@ class Workers:
             return
         to = before - len(gone)
         self._log(sight, record, before=before, to=to)
-        namespace, name = sight.key
-        generation = await self.cluster.shrink(
-            namespace=namespace, name=worker_name(name), before=before, to=to
-        )
-        record.asked = _asked(sight, replicas=to, generation=generation)
+        await self._rescale(sight, record, before=before, to=to)
         record.leaving |= {pod.name: sight.now for pod in gone}
+
+    async def _keep_rollout(self, sight: Sight, record: Record) -> None:
+        """Have the next rollout, or the one under way, stay within what there may be."""
+        latest = _latest(sight, record)
+        if latest and _is_unfit(sight, record):
+            await self._rescale(sight, record, before=latest.replicas, to=latest.replicas)
+
+    async def _rescale(self, sight: Sight, record: Record, *, before: int, to: int) -> None:
+        namespace, name = sight.key
+        wanted = rollout(to, ceiling=sight.ceiling)
+        generation = await self.cluster.rescale(
+            namespace=namespace, name=worker_name(name), before=before, to=to, rollout=wanted
+        )
+        record.asked = _asked(sight, replicas=to, rollout=wanted, generation=generation)
 
     async def _mark(self, key: Key, pod: Pod) -> bool:
         if pod.is_marked:
@@ -219,9 +233,23 @@ class Workers:
         )
 
 
-def _asked(sight: Sight, *, replicas: int, generation: int) -> Asked:
+def _asked(sight: Sight, *, replicas: int, rollout: Rollout, generation: int) -> Asked:
     uid = sight.deployment.uid if sight.deployment else ""
-    return Asked(replicas=replicas, generation=generation, uid=uid)
+    return Asked(replicas=replicas, rollout=rollout, generation=generation, uid=uid)
+
+
+def _latest(sight: Sight, record: Record) -> Asked | DeploymentObject | None:
+    """What the Deployment is: as the watch shows it, or as it was asked to be since."""
+    asked, deployment = record.asked, sight.deployment
+    if deployment is None or asked is None or asked.uid != deployment.uid:
+        return deployment
+    return asked if deployment.generation < asked.generation else deployment
+
+
+def _is_unfit(sight: Sight, record: Record) -> bool:
+    """Whether a rollout would not keep to what there may be now."""
+    latest = _latest(sight, record)
+    return latest is not None and latest.rollout != rollout(latest.replicas, ceiling=sight.ceiling)
 
 
 def _hazard(sight: Sight, record: Record, *, going: Iterable[Pod]) -> str | None:

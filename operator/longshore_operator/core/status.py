@@ -162,7 +162,7 @@ _MAX_MESSAGE = 4096
 PASSING = frozenset({"Starting", "DeploymentUnknown"})
 """Reasons for missing workers that are part of a healthy life."""
 
-TOLD = frozenset({"ForeignAutoscaler", "WorkersSilent"})
+TOLD = frozenset({"BudgetUnknown", "ForeignAutoscaler", "WorkersSilent"})
 """Reasons for not scaling that no other condition tells, and nobody has asked for."""
 
 
@@ -239,6 +239,8 @@ def _scaling(facts: Facts) -> _State:
         )
     if decision.holds:
         return _State(type=kind, status="False", reason=decision.holds, message=decision.why[-1])
+    if trouble := decision.trouble:
+        return _State(type=kind, status="False", reason=trouble.reason, message=trouble.message)
     if facts.silent:
         message = (
             f"{len(facts.silent)} workers are ready and say nothing, {facts.silent[0]} among them: "

@@ -137,7 +137,7 @@ def deployment(
     broker: str,
     rotation: str = "",
 ) -> dict[str, Any]:
-    """The Deployment, without `replicas`: those are the scaler's.
+    """The Deployment, without `replicas` and `strategy`: those are the scaler's.
 
     `broker` is the address that its workers connect to, `rotation` what their password is of.
     """
@@ -157,11 +157,6 @@ def deployment(
     body = {
         "selector": {"matchLabels": {TASK_QUEUE_LABEL: owner.name}},
         "revisionHistoryLimit": 3,
-        # An image that cannot run must not take away workers that do.
-        "strategy": {
-            "type": "RollingUpdate",
-            "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"},
-        },
         "template": template,
     }
     # What is taken out of a spec leaves no trace in what is wanted, but in its hash it does.

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from longshore_operator.app.cluster import Secret
+from longshore_operator.core.rollout import Rollout
 
 Key = tuple[str, str]
 
@@ -55,13 +56,18 @@ class Kubernetes:
         parts = {part: live[part] | body[part] for part in ("metadata", "spec")}
         self.deployments[_key(body)] = {**body, **parts}
 
-    async def scale(self, *, namespace: str, name: str, replicas: int) -> int:
+    async def scale(self, *, namespace: str, name: str, replicas: int, rollout: Rollout) -> int:
         self.writes.append(f"scale {name} to {replicas}")
         live = self.deployments[namespace, name]
-        live["spec"]["replicas"] = replicas
+        live["spec"] |= {"replicas": replicas, "strategy": rollout.strategy()}
         owned = {"manager": "longshore-scaler", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
         live["metadata"]["managedFields"] = [owned]
         return 1
+
+    async def rescale(
+        self, *, namespace: str, name: str, before: int, to: int, rollout: Rollout
+    ) -> int:
+        return await self.scale(namespace=namespace, name=name, replicas=to, rollout=rollout)
 
     async def patch_task_queue_status(
         self, *, namespace: str, name: str, patch: Mapping[str, Any]

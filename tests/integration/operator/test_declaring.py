@@ -11,6 +11,7 @@ from longshore_operator.adapters.rabbitmq import connect
 from longshore_operator.api.v1alpha1 import Priorities
 from longshore_operator.app.broker import Depth, Missing, Session
 from longshore_operator.app.reconcile import declare
+from longshore_operator.core.rollout import rollout
 from longshore_operator.core.status import priorities
 from longshore_operator.core.topology import Topology, vhost_topology
 from longshore_operator.errors import Invalid, Transient
@@ -61,6 +62,21 @@ async def test_a_new_deployment_starts_with_no_worker(tenants: Tenants) -> None:
     await tenants.reconcile(made())
 
     assert tenants.kubernetes.deployments["media", "transcode-worker"]["spec"]["replicas"] == 0
+
+
+async def test_a_lower_max_limits_the_rollout_that_comes_with_it(tenants: Tenants) -> None:
+    await tenants.reconcile(made(scaling={"max": 10}))
+    deployment = tenants.kubernetes.deployments["media", "transcode-worker"]
+    deployment["spec"] |= {"replicas": 5, "strategy": rollout(5, ceiling=10).strategy()}
+    tenants.kubernetes.writes.clear()
+
+    image = {"image": "media:2", "handlers": ["media.jobs"]}
+    await tenants.reconcile(made(scaling={"max": 5}, worker=image))
+
+    name = "transcode-worker"
+    assert tenants.kubernetes.writes == [f"scale {name} to 5", f"deployment {name}"]
+    live = tenants.kubernetes.deployments["media", name]["spec"]
+    assert live["strategy"] == rollout(5, ceiling=5).strategy()
 
 
 async def test_a_password_lost_in_rabbitmq_is_set_again_from_the_secret(tenants: Tenants) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from longshore_operator.core.rollout import Rollout
 from longshore_operator.errors import Transient
 
 
@@ -23,12 +24,19 @@ class Kubernetes:
         if any(call.startswith(beginning) for beginning in self.failing):
             raise Transient(f"{call}: 503", reason="KubernetesFailed")
 
-    async def scale(self, *, namespace: str, name: str, replicas: int) -> int:
+    rollout: Rollout | None = None
+    """What was asked for last."""
+
+    async def scale(self, *, namespace: str, name: str, replicas: int, rollout: Rollout) -> int:
         self._note(f"scale {namespace}/{name} to {replicas}")
+        self.rollout = rollout
         return 2
 
-    async def shrink(self, *, namespace: str, name: str, before: int, to: int) -> int:
-        self._note(f"shrink {namespace}/{name} from {before} to {to}")
+    async def rescale(
+        self, *, namespace: str, name: str, before: int, to: int, rollout: Rollout
+    ) -> int:
+        self._note(f"rescale {namespace}/{name} from {before} to {to}")
+        self.rollout = rollout
         return 2
 
     async def annotate_pod(

@@ -1,6 +1,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from longshore_operator.api.v1alpha1 import Scaling
 from longshore_operator.app.limits import Limits, Sharer
 from longshore_operator.core.scaling import Decision, Limit
@@ -44,6 +46,26 @@ def test_an_unknown_budget_does_not_let_grow_and_is_named() -> None:
 
     assert limit.ceiling == 3
     assert "'gpu'" in limit.name
+
+
+@pytest.mark.parametrize(
+    ("budgets", "known"), [({}, "it has none"), ({"cpu": 3, "batch": 9}, "there are batch, cpu")]
+)
+def test_an_unknown_budget_is_trouble_that_names_those_that_there_are(
+    budgets: dict[str, int], known: str
+) -> None:
+    (limit,) = limits(**budgets).of(A, scaling(), current=3)
+
+    assert limit.trouble is not None
+    assert limit.trouble.reason == "BudgetUnknown"
+    assert "scaling.budget.group 'gpu'" in limit.trouble.message
+    assert known in limit.trouble.message
+
+
+def test_a_budget_that_there_is_is_no_trouble() -> None:
+    (limit,) = limits(gpu=8).of(A, scaling(), current=3)
+
+    assert limit.trouble is None
 
 
 def test_schedules_hold_by_the_time_of_day() -> None:

@@ -2,11 +2,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from longshore_operator.api.v1alpha1 import Scaling
 from longshore_operator.contracts import check_scaling_policy
+from longshore_operator.core.pods import Trouble
 from longshore_operator.core.scaling import (
     BUILT_IN,
     Decision,
@@ -238,6 +237,16 @@ def test_limits_leave_a_line() -> None:
     assert "schedule day raises it to 5" in decided(seen(), limits=(day,)).why
 
 
+@pytest.mark.parametrize("ready", [0, 9])
+def test_trouble_with_a_limit_is_told_whatever_it_changes(ready: int) -> None:
+    trouble = Trouble(reason="BudgetUnknown", message="no budget 'gpu'")
+    limit = Limit(name="budget 'gpu'", ceiling=2, trouble=trouble)
+
+    decision = decided(seen(ready=ready, replicas=2), limits=(limit,))
+
+    assert (decision.replicas, decision.trouble) == (2, trouble)
+
+
 def test_growth_in_a_minute_is_limited() -> None:
     scaling = settings(maxGrowth=3)
     first = decided(seen(ready=9), scaling)
@@ -334,132 +343,3 @@ def test_the_default_grace_is_five_times_the_start_beyond_its_first_second() -> 
     late = decided(observation, scaling, memory=replace(memory, idle_since=NOW - 50))
 
     assert (len(early.cordon), len(late.cordon)) == (0, 2)
-
-
-STATES = st.sampled_from(["idle", "busy", "starting", "unknown"])
-
-
-def _workers(states: list[tuple[Any, int, bool]]) -> tuple[Worker, ...]:
-    return tuple(
-        Worker(
-            name=f"w{n}",
-            state=state,
-            held=max(1, held) if state == "busy" else 0,
-            cordoned=cordoned and state != "starting",
-        )
-        for n, (state, held, cordoned) in enumerate(states)
-    )
-
-
-WORKERS = st.lists(st.tuples(STATES, st.integers(0, 5), st.booleans()), max_size=20).map(_workers)
-BOUNDS = st.tuples(st.integers(0, 20), st.integers(1, 40)).filter(lambda pair: pair[0] <= pair[1])
-POLICIES = st.sampled_from(["queueWait", "backlog", "fixed"])
-
-
-@given(
-    bounds=BOUNDS,
-    policy=POLICIES,
-    ready=st.integers(0, 100),
-    workers=WORKERS,
-    missing=st.integers(0, 30),
-    idle_for=st.none() | st.floats(0, 100),
-    per_worker=st.integers(1, 10),
-)
-def test_invariants(
-    bounds: tuple[int, int],
-    policy: str,
-    ready: int,
-    workers: tuple[Worker, ...],
-    missing: int,
-    idle_for: float | None,
-    per_worker: int,
-) -> None:
-    scaling = settings(min=bounds[0], max=bounds[1], jobsPerWorker=per_worker, policy=policy)
-    replicas = len(workers) + missing
-    observation = seen(ready=ready, workers=workers, replicas=replicas)
-    decision = decided(observation, scaling, idle_for=idle_for)
-    more = decided(replace(observation, ready=ready + 1), scaling, idle_for=idle_for)
-    by_name = {worker.name: worker for worker in workers}
-
-    assert decision.replicas is not None
-    assert decision.wanted is not None
-    assert more.wanted is not None
-    assert bounds[0] <= decision.wanted <= bounds[1]
-    assert decision.replicas <= max(bounds[1], replicas)
-    assert decision.replicas >= min(bounds[0], replicas)
-    assert decision.why
-    assert more.wanted >= decision.wanted
-    for name in decision.cordon:
-        assert by_name[name].state == "idle"
-        assert not by_name[name].cordoned
-    for name in decision.uncordon:
-        assert by_name[name].cordoned
-    for name in decision.remove:
-        worker = by_name[name]
-        assert worker.held == 0
-        assert worker.state == "starting" or (worker.state == "idle" and worker.cordoned)
-    assert not set(decision.remove) & set(decision.uncordon)
-    if decision.replicas < replicas:
-        assert decision.replicas == replicas - len(decision.remove)
-        assert not any(worker.state == "unknown" for worker in workers)
-
-
-LOOKS = st.lists(
-    st.tuples(st.integers(0, 30), st.lists(STATES, max_size=8), st.floats(0.5, 30)),
-    min_size=1,
-    max_size=30,
-)
-
-
-@given(looks=LOOKS, policy=POLICIES)
-def test_nobody_goes_before_the_grace_has_passed(
-    looks: list[tuple[int, list[Any], float]], policy: str
-) -> None:
-    """Over any course of events: a worker is cordoned only if fewer were wanted for `steadyFor`, or
-    nothing waited or ran for `idleGrace`."""
-    scaling = settings(policy=policy, max=40, steadyFor="60s", idleGrace="20s")
-    memory, now = None, NOW
-    wanted_at: list[tuple[float, int]] = []
-    worked_at = NOW
-    for ready, states, elapsed in looks:
-        now += elapsed
-        workers = _workers([(state, 1, False) for state in states])
-        observation = seen(ready=ready, workers=workers)
-        decision = decided(observation, scaling, memory=memory, now=now)
-        memory = decision.memory
-        if ready or any(worker.state in ("busy", "unknown") for worker in workers):
-            worked_at = now
-        wanted_at.append((now, decision.claim or 0))
-        if decision.cordon or decision.remove:
-            lately = [count for when, count in wanted_at if when > now - 60]
-            went = len(decision.cordon) + len(decision.remove)
-            assert now - worked_at >= 20 or len(workers) - went >= max(lately)
-
-
-@given(
-    ready=st.integers(0, 500),
-    held=st.integers(0, 50),
-    service=st.floats(0.001, 7200),
-    startup=st.floats(0, 600),
-    rate=st.floats(0, 100),
-    slots=st.integers(1, 16),
-)
-def test_more_waiting_jobs_never_want_fewer_workers(
-    ready: int, held: int, service: float, startup: float, rate: float, slots: int
-) -> None:
-    def workers(waiting: int) -> int:
-        situation = Situation(
-            scaling=Scaling(),
-            ready=waiting,
-            held=held,
-            running=held,
-            workers=held,
-            slots=slots,
-            service=service,
-            startup=startup,
-            arrivals=rate,
-        )
-        return BUILT_IN["queueWait"](situation).workers
-
-    assert workers(ready) <= workers(ready + 1) <= workers(ready + 100)
-    assert workers(ready) >= (ready + held > 0)

@@ -186,6 +186,20 @@ def test_what_a_queue_that_was_taken_over_lacks_is_a_condition() -> None:
     assert "Guaranteed" not in made(WELL), "a queue of its own needs no word"
 
 
+def test_a_budget_that_there_is_none_of_is_a_condition_of_scaling_alone() -> None:
+    trouble = Trouble(reason="BudgetUnknown", message="scaling.budget.group 'gpu' is unknown")
+    decision = Decision(replicas=3, why=("3 wanted",), trouble=trouble)
+
+    found = made(replace(WELL, decision=decision))
+
+    assert (found["ScalingActive"].status, found["ScalingActive"].reason) == (
+        "False",
+        "BudgetUnknown",
+    )
+    assert "'gpu'" in found["ScalingActive"].message
+    assert found["Ready"].status == "True"
+
+
 def test_workers_that_are_silent_are_a_condition_of_scaling_alone() -> None:
     found = made(SILENT)
 

@@ -11,6 +11,7 @@ from longshore_operator.app.objects import DeploymentObject
 from longshore_operator.app.record import Record
 from longshore_operator.app.workers import LEAVE_WITHIN, Sight, Workers, held, without_shrink
 from longshore_operator.core.pods import CHEAPEST, Pod
+from longshore_operator.core.rollout import Rollout, rollout
 from longshore_operator.core.scaling import Decision, Worker
 from longshore_operator.core.tally import Tally
 from longshore_operator.errors import Transient
@@ -18,6 +19,7 @@ from tests.unit.operator.kubernetes import Kubernetes
 
 KEY = ("media", "transcode")
 EPOCH = 1_000_000.0
+MOST = 30
 
 
 def pod(name: str, **parts: Any) -> Pod:
@@ -38,8 +40,11 @@ class Stage:
     record: Record = field(default_factory=lambda: Record(uid="u", tally=Tally(since=0)))
     pods: tuple[Pod, ...] = (pod("busy"), pod("idle"))
     deployment: DeploymentObject = field(
-        default_factory=lambda: DeploymentObject(replicas=2, uid="d", generation=1)
+        default_factory=lambda: DeploymentObject(
+            replicas=2, uid="d", generation=1, rollout=rollout(2, ceiling=MOST)
+        )
     )
+    ceiling: int = MOST
     told: list[tuple[str, str]] = field(default_factory=list)
     now: float = 100.0
 
@@ -58,6 +63,7 @@ class Stage:
             pods=self.pods,
             reports=self.reports,
             now=self.now,
+            ceiling=self.ceiling,
         )
 
     def observed(self) -> dict[str, Worker]:
@@ -83,7 +89,7 @@ def stage() -> Stage:
     return Stage()
 
 
-SHRUNK = [f"annotate idle {CHEAPEST}", "shrink media/transcode-worker from 2 to 1"]
+SHRUNK = [f"annotate idle {CHEAPEST}", "rescale media/transcode-worker from 2 to 1"]
 
 
 async def test_a_worker_goes_once_it_has_said_that_it_is_cordoned_and_holds_nothing(
@@ -140,7 +146,7 @@ async def test_a_pod_that_cannot_be_marked_does_not_go(stage: Stage) -> None:
 
 async def test_a_mark_without_a_shrink_is_taken_off_again(stage: Stage) -> None:
     await stage.cordon_idle()
-    stage.kubernetes.failing = {"shrink"}
+    stage.kubernetes.failing = {"rescale"}
     with pytest.raises(Transient):
         await stage.carry_out(replicas=1, remove=("idle",))
     stage.pods = (pod("busy"), pod("idle", is_marked=True))
@@ -151,7 +157,7 @@ async def test_a_mark_without_a_shrink_is_taken_off_again(stage: Stage) -> None:
 
 async def test_a_shrink_that_failed_is_tried_again(stage: Stage) -> None:
     await stage.cordon_idle()
-    stage.kubernetes.failing = {"shrink"}
+    stage.kubernetes.failing = {"rescale"}
     with pytest.raises(Transient):
         await stage.carry_out(replicas=1, remove=("idle",))
     stage.pods = (pod("busy"), pod("idle", is_marked=True))
@@ -176,7 +182,9 @@ async def test_who_was_to_go_but_stays_counts_again(stage: Stage) -> None:
     await stage.carry_out(replicas=1, remove=("idle",))
     stage.now += LEAVE_WITHIN
     stage.pods = (pod("idle", is_marked=True),)
-    stage.deployment = replace(stage.deployment, replicas=1, generation=2)
+    stage.deployment = replace(
+        stage.deployment, replicas=1, generation=2, rollout=rollout(1, ceiling=MOST)
+    )
 
     assert set(stage.observed()) == {"idle"}
     assert await stage.carry_out(replicas=1, uncordon=("idle",)) == ["annotate idle None"]
@@ -198,7 +206,9 @@ async def test_more_workers_are_asked_for_in_one_call(stage: Stage) -> None:
 
 async def test_a_deployment_made_anew_counts_by_itself(stage: Stage) -> None:
     await stage.carry_out(replicas=20)
-    stage.deployment = DeploymentObject(replicas=0, uid="another", generation=1)
+    stage.deployment = DeploymentObject(
+        replicas=0, uid="another", generation=1, rollout=rollout(0, ceiling=MOST)
+    )
 
     assert stage.workers.replicas(stage.sight, stage.record) == 0
     assert await stage.carry_out(replicas=20) == ["scale media/transcode-worker to 20"]
@@ -223,6 +233,45 @@ async def test_a_worker_that_has_not_heard_that_its_pod_ends_is_told(stage: Stag
 async def test_a_decision_to_hold_does_nothing(stage: Stage) -> None:
     assert await stage.carry_out(replicas=None) == []
     assert stage.told == []
+
+
+async def test_a_rollout_that_fits_is_not_written_again(stage: Stage) -> None:
+    assert await stage.carry_out(replicas=2) == []
+
+
+@pytest.mark.parametrize("replicas", [2, None], ids=["as it is", "held"])
+async def test_a_lower_ceiling_leaves_a_rollout_less_room(
+    stage: Stage, replicas: int | None
+) -> None:
+    stage.ceiling = 2
+
+    assert await stage.carry_out(replicas=replicas) == [
+        "rescale media/transcode-worker from 2 to 2"
+    ]
+    assert stage.kubernetes.rollout == Rollout(surge=0, unavailable=1)
+    assert await stage.carry_out(replicas=replicas) == [], "the watch is behind"
+
+
+async def test_a_rollout_that_somebody_else_changed_is_put_right(stage: Stage) -> None:
+    stage.deployment = replace(stage.deployment, rollout=None)
+
+    assert len(await stage.carry_out(replicas=2)) == 1
+    assert stage.kubernetes.rollout == Rollout(surge=1, unavailable=0)
+
+
+async def test_the_number_and_its_rollout_are_written_in_one_call(stage: Stage) -> None:
+    assert len(await stage.carry_out(replicas=MOST)) == 1
+    assert stage.kubernetes.rollout == Rollout(surge=0, unavailable=1)
+
+
+@pytest.mark.parametrize("reason", ["DryRun", "ForeignAutoscaler"])
+async def test_a_deployment_that_is_left_alone_keeps_its_rollout(stage: Stage, reason: str) -> None:
+    stage.ceiling = 2
+    stage.record.decision = Decision(replicas=None, why=("",), holds=reason)
+
+    await stage.workers.scale(stage.sight, stage.record)
+
+    assert stage.kubernetes.calls == []
 
 
 def test_a_workers_own_word_counts_before_kubernetes_has_noticed_that_it_runs(

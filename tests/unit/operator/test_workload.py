@@ -99,7 +99,7 @@ def test_a_command_runs_jobs_in_place_of_handlers() -> None:
 
 
 def test_replicas_are_left_to_the_scaler() -> None:
-    assert "replicas" not in rendered()["spec"]
+    assert not {"replicas", "strategy"} & rendered()["spec"].keys()
 
 
 def test_the_deployment_goes_with_its_task_queue() -> None:

@@ -5,7 +5,7 @@ proved that it holds nothing. `docs/scaling.md` explains the steps and works an 
 """
 
 from longshore_operator.core.scaling.decision import Decision, decide
-from longshore_operator.core.scaling.limits import Limit
+from longshore_operator.core.scaling.limits import Limit, ceiling_of
 from longshore_operator.core.scaling.memory import Memory
 from longshore_operator.core.scaling.observation import Observation, ServiceTimes, Worker
 from longshore_operator.core.scaling.policies import BUILT_IN, Policy, Situation, Wanted
@@ -21,5 +21,6 @@ __all__ = [
     "Situation",
     "Wanted",
     "Worker",
+    "ceiling_of",
     "decide",
 ]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from longshore_operator.api.v1alpha1 import Scaling
+from longshore_operator.core.pods import Trouble
 from longshore_operator.core.scaling.limits import Limit, Lines, bounded, slowed, steadied
 from longshore_operator.core.scaling.memory import Memory, lately, recalled, with_peak
 from longshore_operator.core.scaling.observation import Observation
@@ -28,7 +29,10 @@ class Decision:
     why: Lines
     holds: str | None = None
     """One word for why the number is left alone: `Paused`, `DryRun`, `DepthUnknown`,
-    `DeploymentUnknown`, `PolicyUnknown`, `PolicyFailed`, or a limit's."""
+    `DeploymentUnknown`, `PolicyUnknown`, `PolicyFailed`, or what the caller finds."""
+
+    trouble: Trouble | None = None
+    """A mistake in what limits the number."""
 
     wanted: int | None = None
     """Workers that there should be, whether or not that can be had now; None is unknown."""
@@ -106,14 +110,17 @@ def decide(
         text = f"scaling.dryRun is true: {count} workers are wanted, and nothing is done"
         hold = _hold("DryRun", *why, text, memory=memory, uncordon=_cordoned(observation))
         return replace(hold, wanted=count, claim=asked)
-    if count == replicas and not any(worker.cordoned for worker in observation.workers):
-        return Decision(replicas=count, wanted=count, claim=asked, why=why, memory=memory)
-    return _carried_out(
-        Decision(replicas=replicas, wanted=count, claim=asked, why=why, memory=memory),
-        scaling=scaling,
-        observation=observation,
+    decision = Decision(
+        replicas=replicas,
+        wanted=count,
+        claim=asked,
+        why=why,
+        trouble=next((limit.trouble for limit in limits if limit.trouble), None),
         memory=memory,
     )
+    if count == replicas and not any(worker.cordoned for worker in observation.workers):
+        return decision
+    return _carried_out(decision, scaling=scaling, observation=observation, memory=memory)
 
 
 def _hold(reason: str, *why: str, memory: Memory, uncordon: tuple[str, ...] = ()) -> Decision:

@@ -1,9 +1,10 @@
 """What raises, lowers or slows the number that the policy wants. Each step that does says so."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from longshore_operator.api.v1alpha1 import Scaling
+from longshore_operator.core.pods import Trouble
 from longshore_operator.core.scaling.memory import Counts, Memory
 
 GRACE_PER_STARTUP = 5.0
@@ -25,6 +26,8 @@ class Limit:
 
     floor: int | None = None
     ceiling: int | None = None
+    trouble: Trouble | None = None
+    """A mistake that it stands for; users are told, whether or not it changes the number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,16 @@ class Bounded:
     why: Lines = ()
 
 
+def ceiling_of(scaling: Scaling, *, limits: Iterable[Limit]) -> int:
+    """The most workers that there may be now."""
+    tops = [limit.ceiling for limit in limits if limit.ceiling is not None]
+    return min([scaling.max, *tops])
+
+
 def bounded(wanted: int, *, scaling: Scaling, limits: Sequence[Limit]) -> Bounded:
     """Floors come first, so a ceiling beats a floor: of all that can go wrong, too many workers is
     what others pay for."""
-    count, ceiling = wanted, scaling.max
+    count = wanted
     why: list[str] = []
     for name, floor in (
         ("scaling.min", scaling.min),
@@ -52,13 +61,10 @@ def bounded(wanted: int, *, scaling: Scaling, limits: Sequence[Limit]) -> Bounde
         *[(each.name, each.ceiling) for each in limits],
         ("scaling.max", scaling.max),
     ):
-        if top is None:
-            continue
-        ceiling = min(ceiling, top)
-        if top < count:
+        if top is not None and top < count:
             count = top
             why.append(f"{name} lowers it to {count}")
-    return Bounded(count, ceiling, tuple(why))
+    return Bounded(count, ceiling_of(scaling, limits=limits), tuple(why))
 
 
 def steadied(

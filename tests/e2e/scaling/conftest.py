@@ -1,0 +1,50 @@
+"""TaskQueues that stand side by side, each with another setting of `scaling`."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dev import paths
+from dev.kube import Kube, wait_for
+from tests.e2e.scaling.workers import QUICK
+from tests.e2e.tenant import Tenant
+
+ALWAYS = {"cron": "* * * * *", "duration": "1h"}
+"""A schedule that holds at any time."""
+
+FIXED = {**QUICK, "policy": "fixed"}
+
+STANDING: dict[str, dict[str, Any]] = {
+    "floor": {"scaling": {**QUICK, "schedules": [{**ALWAYS, "min": 1}]}},
+    "ceiling": {"scaling": {**FIXED, "schedules": [{**ALWAYS, "max": 1}]}},
+    "dry": {"scaling": {**FIXED, "max": 2, "dryRun": True}},
+    "changing": {"scaling": {**FIXED, "max": 1, "minLife": "15s"}},
+    "long": {"scaling": {**QUICK, "min": 1}, "timeLimit": {"hard": "2h"}},
+    "lost": {"scaling": {**FIXED, "budget": {"group": "nowhere"}}},
+    "first": {"scaling": {**FIXED, "budget": {"group": "shared", "weight": 2}}},
+    "second": {"scaling": {**FIXED, "budget": {"group": "shared"}}},
+}
+"""Changes to a manifest, by name."""
+
+
+@pytest.fixture(scope="session")
+def standing(kube: Kube) -> Iterator[Tenant]:
+    """All of them in one namespace, declared: so many a wait is one wait."""
+    images = json.loads(paths.IMAGES_RECORD.read_text())
+    tenant = Tenant(kube=kube, namespace="e2e-standing", image=images["worker"])
+    tenant.create()
+    for name, changes in STANDING.items():
+        tenant.apply(name, **changes)
+
+    def pending() -> list[str]:
+        return [
+            name
+            for name in STANDING
+            if tenant.condition("QueueDeclared", name).get("status") != "True"
+        ]
+
+    wait_for("all are declared", lambda: not pending(), seconds=90)
+    yield tenant
+    tenant.delete(wait=False)
