@@ -173,6 +173,9 @@ class Reconciler:
     ) -> Topology:
         refuse_unallowed(task_queue, broker=session.spec, world=self.world)
         refuse_taken(task_queue, world=self.world)
+        if record.failures and task_queue.spec is not None:
+            # What failed may have been for want of an exchange that all share.
+            await self._tend_vhost(task_queue.spec.broker.name, session)
         inventory = await session.inventory()
         refuse_unfit(task_queue, inventory=inventory)
         await refuse_foreign_policies(topology, session=session, known=record.wanted)
