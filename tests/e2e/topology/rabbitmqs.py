@@ -34,6 +34,7 @@ AUTHORITY = "authority"
 ACCESS_LOG = "/tmp/http"
 LOOPBACK = ("127.", "::1", "::ffff:127.")
 CONFIG = f"""
+log.console.level = info
 management.http_log_dir = {ACCESS_LOG}
 listeners.ssl.default = 5671
 ssl_options.certfile = /etc/rabbitmq/tls/tls.crt
