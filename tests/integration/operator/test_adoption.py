@@ -123,6 +123,18 @@ async def test_a_quorum_queue_under_our_own_name_but_with_other_arguments(
     await operating.ready(made("taken", queue={"name": "media.transcode"}, generation=2))
 
 
+async def test_a_queue_with_other_arguments_that_is_younger_than_the_last_reading(
+    operating: Operating,
+) -> None:
+    await operating.ready(made("other"))
+    connection = operating.administrator()
+    arguments = {"x-queue-type": "quorum", "x-delivery-limit": 7}
+    connection.channel().queue_declare("media.transcode", durable=True, arguments=arguments)
+    connection.close()
+
+    assert (await operating.refused(made())).reason == "QueueDiffers"
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
