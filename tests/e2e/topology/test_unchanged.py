@@ -10,16 +10,11 @@ from tests.e2e.topology.rabbitmqs import VHOST, RabbitMQ
 KINDS = "taskqueues,deployments,secrets,poddisruptionbudgets,configmaps"
 
 
-def versions(tenant: Tenant) -> dict[str, str]:
-    """Resource versions of all that belongs to the namespace, and of its Broker."""
-    objects: list[dict[str, Any]] = tenant.kube.get(KINDS, f"--namespace={tenant.namespace}")[
-        "items"
-    ]
-    objects.append(tenant.kube.get("broker", tenant.place.broker))
-    return {
-        f"{each['kind']} {each['metadata']['name']}": each["metadata"]["resourceVersion"]
-        for each in objects
-    }
+def objects(tenant: Tenant) -> dict[str, Any]:
+    """All that belongs to the namespace, and its Broker, with their resource versions."""
+    found = tenant.kube.get(KINDS, f"--namespace={tenant.namespace}")["items"]
+    found.append(tenant.kube.get("broker", tenant.place.broker))
+    return {f"{each['kind']} {each['metadata']['name']}": each for each in found}
 
 
 def reconciled(tenant: Tenant) -> int:
@@ -35,13 +30,13 @@ def test_a_second_reconcile_writes_nothing(tenant: Tenant, rabbitmq: RabbitMQ) -
     tenant.declared(queue={"maxLength": 100}, deadLetter={"maxLength": 10})
     tenant.wait_for_condition("Ready", "True")
     tenant.kube.kubectl("annotate", "tq", "work", f"--namespace={tenant.namespace}", "touched=yes")
-    seen: list[dict[str, str]] = [{}]
+    seen: list[dict[str, Any]] = [{}]
 
     def is_settled() -> bool:
-        seen.append(versions(tenant))
-        return seen[-1] == seen[-2]
+        seen.append(objects(tenant))
+        return {"ready", "dead"} <= tenant.jobs().keys() and seen[-1] == seen[-2]
 
-    wait_for("the status is written", is_settled, every=2.0)
+    wait_for("the status is whole", is_settled, every=3.0)
     asked, before = len(rabbitmq.asked_by_pods()), reconciled(tenant)
 
     # A new session makes the operator compare everything anew.
@@ -53,4 +48,4 @@ def test_a_second_reconcile_writes_nothing(tenant: Tenant, rabbitmq: RabbitMQ) -
     since = rabbitmq.asked_by_pods()[asked:]
     assert f"GET /api/policies/{VHOST}" in since, "RabbitMQ writes down what it is asked"
     assert [each for each in since if not each.startswith("GET ")] == []
-    assert versions(tenant) == seen[-1]
+    assert objects(tenant) == seen[-1]
