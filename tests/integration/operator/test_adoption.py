@@ -135,6 +135,17 @@ async def test_a_queue_with_other_arguments_that_is_younger_than_the_last_readin
     assert (await operating.refused(made())).reason == "QueueDiffers"
 
 
+async def test_a_queue_that_is_younger_than_the_last_reading_is_taken_over(
+    operating: Operating,
+) -> None:
+    await operating.ready(made("other"))
+    connection = operating.administrator()
+    connection.channel().queue_declare("celery", durable=True)
+    connection.close()
+
+    await operating.ready(adopting("celery"))
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
