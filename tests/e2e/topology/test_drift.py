@@ -59,17 +59,13 @@ def standing(tenant: Tenant, rabbitmq: RabbitMQ) -> dict[str, Any]:
     """All that stands in RabbitMQ for the tenant's TaskQueues, and what they share."""
     ours = (tenant.namespace, f"{VHOST}.{tenant.namespace}", f"longshore.own.{tenant.namespace}")
 
-    def is_ours(name: str) -> bool:
-        return name.startswith(ours) or name == DEAD_EXCHANGE
-
     def some(*path: str, key: Callable[[dict[str, Any]], tuple[str, ...]]) -> set[tuple[str, ...]]:
-        return {
-            found for each in rabbitmq.api("GET", *path) if any(map(is_ours, found := key(each)))
-        }
+        found = [key(each) for each in rabbitmq.api("GET", *path)]
+        return {names for names in found if any(name.startswith(ours) for name in names)}
 
     return {
         "queues": some("queues", VHOST, key=lambda each: (each["name"],)),
-        "exchanges": some("exchanges", VHOST, key=lambda each: (each["name"],)),
+        "exchanges": {DEAD_EXCHANGE} & rabbitmq.names("exchanges", VHOST),
         "bindings": some(
             "bindings",
             VHOST,

@@ -75,7 +75,7 @@ def deliveries_and_ack_timeout(tenant: Tenant, rabbitmq: RabbitMQ) -> None:
     by_policy = own.get("consumer-timeout")
     by_worker = worker_config(tenant)["ack_timeout"]
     if rabbitmq.by_consumer:
-        assert (by_policy, by_worker) == (None, 3600 + 5 + 120)
+        assert (by_policy, by_worker) == (None, "1h2m5s")
     else:
         assert by_policy == (3600 + 5 + 120 + 60) * 1000
 
