@@ -1,4 +1,4 @@
-"""The trial RabbitMQ of the development cluster, looked into from outside by its management API."""
+"""A RabbitMQ in the development cluster, looked into from outside by its management API."""
 
 from __future__ import annotations
 
@@ -55,13 +55,28 @@ class Management:
             return json.load(answer)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a RabbitMQ is in the cluster, and the Broker that leads to it."""
+
+    namespace: str
+    service: str
+    """Also the name of the Secret with its administrator's credentials, and of its StatefulSet."""
+
+    broker: str
+
+
+TRIAL = Place(namespace=release.NAMESPACE, service=release.BROKER_SERVICE, broker="default")
+"""The one that comes with the release."""
+
+
 @contextmanager
-def management(kube: Kube) -> Iterator[Management]:
-    """The release's RabbitMQ, reached for as long as the block lasts."""
-    service = release.BROKER_SERVICE
-    data = kube.get("secret", service, f"--namespace={release.NAMESPACE}")["data"]
-    broker = kube.get("broker", "default")["spec"]
-    with kube.forwarded(f"service/{service}", namespace=release.NAMESPACE, port=15672) as port:
+def management(kube: Kube, place: Place = TRIAL) -> Iterator[Management]:
+    """A RabbitMQ's management API, reached for as long as the block lasts."""
+    data = kube.get("secret", place.service, f"--namespace={place.namespace}")["data"]
+    broker = kube.get("broker", place.broker)["spec"]
+    target = f"service/{place.service}"
+    with kube.forwarded(target, namespace=place.namespace, port=15672) as port:
         yield Management(
             port=port,
             username=base64.b64decode(data["username"]).decode(),

@@ -28,13 +28,18 @@ def kube() -> Iterator[Kube]:
 @pytest.fixture
 def tenant(kube: Kube, request: pytest.FixtureRequest) -> Iterator[Tenant]:
     """A namespace named after the test, with handlers that do what a test asks of them."""
-    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())
     images = json.loads(paths.IMAGES_RECORD.read_text())
-    tenant = Tenant(kube=kube, namespace=f"e2e-{words[:50].strip('-')}", image=images["worker"])
+    namespace = namespace_of(request.node.name)
+    tenant = Tenant(kube=kube, namespace=namespace, image=images["worker"])
     tenant.create()
     yield tenant
     # An emptied queue is only deleted once RabbitMQ is sure that it is empty: not waited for here.
     tenant.delete(wait=False)
+
+
+def namespace_of(test: str) -> str:
+    words = re.sub(r"[^a-z0-9]+", "-", test.lower())
+    return f"e2e-{words[:50].strip('-')}"
 
 
 def namespaces(kube: Kube) -> list[str]:

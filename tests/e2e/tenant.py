@@ -11,12 +11,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 import yaml
 
-from dev import release
 from dev.errors import CommandFailed
 from dev.kube import Kube, wait_for
-from dev.management import management
+from dev.management import TRIAL, Place, management
 from longshore import Client
-from longshore.contract.names import dead_queue_name
+from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV, dead_queue_name
 
 HANDLERS = (Path(__file__).parent / "jobs.py").read_text()
 
@@ -28,6 +27,8 @@ class Tenant:
     kube: Kube
     namespace: str
     image: str
+    place: Place = TRIAL
+    """The RabbitMQ that its TaskQueues are on."""
 
     def create(self) -> None:
         self.delete()
@@ -49,6 +50,7 @@ class Tenant:
     def manifest(self, name: str = "work", **changes: Any) -> str:
         """A TaskQueue with quick settings; `changes` go into its spec by section."""
         spec: dict[str, Any] = {
+            "broker": {"name": self.place.broker},
             "timeLimit": {"hard": "60s"},
             "retry": {"initialDelay": "1s", "maxAttempts": 2},
             "worker": {
@@ -110,6 +112,36 @@ class Tenant:
 
         return wait_for(f"{type_}={status} {reason or ''}", look, seconds=seconds)
 
+    def declared(self, name: str = "work", **changes: Any) -> None:
+        """Apply it, and wait until this very spec stands in RabbitMQ."""
+        self.apply(name, **changes)
+        self.wait_until_declared(name)
+
+    def wait_until_declared(self, *names: str) -> None:
+        def look() -> bool:
+            found = self.kube.get("taskqueues", f"--namespace={self.namespace}")["items"]
+            done = {
+                each["metadata"]["name"]
+                for each in found
+                for condition in each.get("status", {}).get("conditions", [])
+                if condition["type"] == "QueueDeclared"
+                and condition["status"] == "True"
+                and condition["observedGeneration"] == each["metadata"]["generation"]
+            }
+            return done >= set(names)
+
+        wait_for(f"{', '.join(names)} declared", look, seconds=60)
+
+    def events(self, reason: str, *, namespace: str | None = None) -> list[str]:
+        """Messages of events with this reason; the Broker's own are in namespace `default`."""
+        where = f"--namespace={namespace or self.namespace}"
+        found = self.kube.get("events", where, f"--field-selector=reason={reason}")["items"]
+        return [event["message"] for event in found]
+
+    def remove(self, *names: str) -> None:
+        """Delete TaskQueues and wait until they are gone."""
+        self.kube.kubectl("delete", "tq", *names, f"--namespace={self.namespace}", "--timeout=90s")
+
     def replicas(self, name: str = "work") -> int:
         deployment = self.kube.get("deployment", f"{name}-worker", f"--namespace={self.namespace}")
         return deployment["spec"]["replicas"]
@@ -122,26 +154,37 @@ class Tenant:
         data = self.kube.get("secret", name, f"--namespace={self.namespace}")["data"]
         return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
-    @contextmanager
-    def producer_url(self, name: str = "work") -> Iterator[str]:
-        """The producer's own credentials, leading to RabbitMQ from outside of the cluster."""
+    def credentials(self, name: str = "work", *, role: str = "producer") -> dict[str, str]:
+        """The Secret with which a role's own user connects, once it is there."""
 
-        def look() -> str | None:
+        def look() -> dict[str, str] | None:
             try:
-                return self.secret(f"{name}-producer")["LONGSHORE_AMQP_URL"]
+                return self.secret(f"{name}-{role}")
             except CommandFailed:
                 return None
 
-        url = urlsplit(wait_for(f"Secret {name}-producer", look, seconds=30))
-        with self.kube.forwarded(
-            f"service/{release.BROKER_SERVICE}", namespace=release.NAMESPACE, port=5672
-        ) as port:
-            place = f"{url.username}:{url.password}@127.0.0.1:{port}"
+        return wait_for(f"Secret {name}-{role}", look, seconds=30)
+
+    @contextmanager
+    def producer_url(self, name: str = "work") -> Iterator[str]:
+        """The producer's own credentials, leading to RabbitMQ from outside of the cluster."""
+        with self.outside(self.credentials(name)[AMQP_URL_ENV]) as url:
+            yield url
+
+    @contextmanager
+    def outside(self, address: str) -> Iterator[str]:
+        """An address of RabbitMQ in the cluster, leading there by a port of loopback."""
+        url = urlsplit(address)
+        port = url.port or 5672
+        target = f"service/{self.place.service}"
+        with self.kube.forwarded(target, namespace=self.place.namespace, port=port) as local:
+            place = f"{url.username}:{url.password}@127.0.0.1:{local}"
             yield urlunsplit(url._replace(netloc=place))
 
     @contextmanager
     def client(self, name: str = "work") -> Iterator[Client]:
-        with self.producer_url(name) as url, Client(url) as client:
+        authority = self.credentials(name).get(AMQP_CA_ENV)
+        with self.producer_url(name) as url, Client(url, authority=authority) as client:
             yield client
 
     def queue(self, name: str = "work") -> str:
@@ -149,10 +192,10 @@ class Tenant:
 
     def dead_letters(self, name: str = "work") -> list[dict[str, Any]]:
         """Dead letters of a TaskQueue, left where they are, as the management API shows them."""
-        with management(self.kube) as broker:
+        with management(self.kube, self.place) as broker:
             return broker.peek(dead_queue_name(self.queue(name)))
 
     def depth(self, name: str = "work") -> int | None:
         """Jobs ready in a TaskQueue's queue; None when there is no queue."""
-        with management(self.kube) as broker:
+        with management(self.kube, self.place) as broker:
             return broker.depth(self.queue(name))

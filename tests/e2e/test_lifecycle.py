@@ -1,9 +1,6 @@
 """TaskQueues come, change and go; the operator may go too."""
 
-import pytest
-
 from dev import release
-from dev.errors import CommandFailed
 from dev.kube import Kube, wait_for
 from tests.e2e.tenant import Tenant
 
@@ -46,29 +43,6 @@ def test_applying_again_leaves_the_scale_alone(tenant: Tenant) -> None:
     assert deployment["spec"]["replicas"] == 2
 
 
-def test_a_queue_with_jobs_in_it_outlives_its_task_queue(tenant: Tenant) -> None:
-    tenant.apply(scaling={"paused": True})
-    tenant.wait_for_condition("QueueDeclared", "True")
-    with tenant.client() as client:
-        client.enqueue(tenant.queue(), "note", text="still here")
-
-    tenant.kube.kubectl("delete", "tq", "work", f"--namespace={tenant.namespace}", "--timeout=60s")
-
-    assert tenant.depth() == 1
-    tenant.apply()
-    wait_for("the kept job is done", lambda: tenant.jobs().get("succeeded") == 1, seconds=60)
-
-
-def test_an_empty_queue_goes_with_its_task_queue(tenant: Tenant) -> None:
-    tenant.apply()
-    tenant.wait_for_condition("QueueDeclared", "True")
-    assert tenant.depth() == 0
-
-    tenant.kube.kubectl("delete", "tq", "work", f"--namespace={tenant.namespace}", "--timeout=60s")
-
-    assert tenant.depth() is None
-
-
 def test_an_operator_that_starts_again_disturbs_nobody(tenant: Tenant, kube: Kube) -> None:
     tenant.apply(scaling={"min": 1})
     tenant.wait_for_condition("Ready", "True", seconds=90)
@@ -91,13 +65,3 @@ def test_an_operator_that_starts_again_disturbs_nobody(tenant: Tenant, kube: Kub
 def generation_of(tenant: Tenant) -> int:
     found = tenant.kube.get("deployment", "work-worker", f"--namespace={tenant.namespace}")
     return found["metadata"]["generation"]
-
-
-def test_a_namespace_with_a_task_queue_can_be_deleted(tenant: Tenant) -> None:
-    tenant.apply(scaling={"min": 1})
-    tenant.wait_for_condition("QueueDeclared", "True")
-
-    tenant.delete()
-
-    with pytest.raises(CommandFailed, match="NotFound"):
-        tenant.kube.get("namespace", tenant.namespace)

@@ -44,6 +44,10 @@ async def declare(topology: Topology, *, session: Session) -> Topology:
     """Make RabbitMQ's objects what `topology` says; what was written, nothing where they are."""
     inventory = await session.inventory()
     missing = inventory.missing(topology)
+    if inventory.is_new(missing) and await _is_there(missing, session=session):
+        session.doubt()
+        inventory = await session.inventory()
+        missing = inventory.missing(topology)
     if missing == Topology():
         return missing
     if foreign := inventory.foreign_queues(missing):
@@ -62,6 +66,17 @@ async def declare(topology: Topology, *, session: Session) -> Topology:
         raise
     inventory.add(missing)
     return missing
+
+
+async def _is_there(wanted: Topology, *, session: Session) -> bool:
+    """Whether a queue is there although what was read in bulk, a moment ago, does not have it.
+
+    An import of definitions would say nothing of its other arguments, and leave it as it is.
+    """
+    jobs = await asyncio.gather(
+        *(session.management.jobs_in(queue.name) for queue in wanted.queues)
+    )
+    return any(number is not None for number in jobs)
 
 
 async def refuse_foreign_policies(

@@ -193,7 +193,13 @@ class Reconciler:
     ) -> Topology:
         refuse_unallowed(task_queue, broker=session.spec, world=self.world)
         refuse_taken(task_queue, world=self.world)
+        if record.failures and task_queue.spec is not None:
+            # What failed may have been for want of an exchange that all share.
+            await self._tend_vhost(task_queue.spec.broker.name, session)
         inventory = await session.inventory()
+        if _adopts(task_queue) and task_queue.source not in inventory.states:
+            session.doubt()  # it may be younger than what was read
+            inventory = await session.inventory()
         refuse_unfit(task_queue, inventory=inventory)
         await refuse_foreign_policies(topology, session=session, known=record.wanted)
         return await declare(topology, session=session)
@@ -289,6 +295,10 @@ def _is_intact(
     )
 
 
+def _adopts(task_queue: TaskQueueObject) -> bool:
+    return task_queue.spec is not None and task_queue.spec.queue.name is not None
+
+
 def _judge(
     record: Record, task_queue: TaskQueueObject, *, session: Session, inventory: Inventory
 ) -> None:
@@ -299,5 +309,5 @@ def _judge(
         expected = policies_in_force(policies, queue=task_queue.owner.queue, source=source)
         record.policy = foreign_policy(inventory.winning_policies(expected), features=features)
     state = inventory.states.get(source)
-    if state is not None and task_queue.spec is not None and task_queue.spec.queue.name:
+    if state is not None and _adopts(task_queue):
         record.shortcomings = shortcomings(source, state, features=features)

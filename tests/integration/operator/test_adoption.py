@@ -123,6 +123,29 @@ async def test_a_quorum_queue_under_our_own_name_but_with_other_arguments(
     await operating.ready(made("taken", queue={"name": "media.transcode"}, generation=2))
 
 
+async def test_a_queue_with_other_arguments_that_is_younger_than_the_last_reading(
+    operating: Operating,
+) -> None:
+    await operating.ready(made("other"))
+    connection = operating.administrator()
+    arguments = {"x-queue-type": "quorum", "x-delivery-limit": 7}
+    connection.channel().queue_declare("media.transcode", durable=True, arguments=arguments)
+    connection.close()
+
+    assert (await operating.refused(made())).reason == "QueueDiffers"
+
+
+async def test_a_queue_that_is_younger_than_the_last_reading_is_taken_over(
+    operating: Operating,
+) -> None:
+    await operating.ready(made("other"))
+    connection = operating.administrator()
+    connection.channel().queue_declare("celery", durable=True)
+    connection.close()
+
+    await operating.ready(adopting("celery"))
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

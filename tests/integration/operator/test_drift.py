@@ -99,6 +99,26 @@ async def test_reports_are_heard_again_by_a_new_session(operating: Operating) ->
     await until(void, within=30)
 
 
+async def test_a_shared_exchange_that_a_task_queue_needs_now_does_not_wait_for_the_patrol(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("longshore_operator.app.reconciler.INVENTORY_AGE", float("inf"))
+    async with Operating(session).running() as operating:
+        await operating.ready(made())
+        management, vhost = session.management, session.address.vhost
+        before = await management.inventory()
+        await management._remove("exchanges", vhost, JOBS_EXCHANGE)
+        session.doubt()
+
+        operating.apply(made(generation=2))
+
+        async def is_back() -> bool:
+            now = await management.inventory()
+            return (set(now.exchanges), now.bindings) == (set(before.exchanges), before.bindings)
+
+        await until(is_back, within=30)
+
+
 async def test_what_is_written_for_the_first_time_is_no_drift(operating: Operating) -> None:
     await operating.ready(made())
     await operating.ready(made(generation=2, queue={"maxLength": 9}))
