@@ -128,15 +128,12 @@ def watched(kube: Kube) -> Iterator[Watched]:
         "--no-headers",
         f"--output=custom-columns={','.join(columns)}",
     ]
-    seen, end = Watched(), threading.Event()
+    seen, end, anew = Watched(), threading.Event(), threading.Event()
     environment = {**os.environ, "KUBECONFIG": kube.kubeconfig}
 
     def follow() -> None:
         # The API server ends watches when it is hard pressed; a new one begins with all there is.
         while not end.is_set():
-            found = kube.get("taskqueues", f"--namespace={NAMESPACE}")["items"]
-            for name in seen.ready.keys() - {each["metadata"]["name"] for each in found}:
-                del seen.ready[name]
             with subprocess.Popen(
                 command,
                 env=environment,
@@ -147,16 +144,28 @@ def watched(kube: Kube) -> Iterator[Watched]:
             ) as process:
                 seen.process = process
                 _follow(process.stdout or (), seen)
+            anew.set()
 
-    reader = threading.Thread(target=follow, daemon=True)
-    reader.start()
+    def compare() -> None:
+        # What goes between two watches is told by none.
+        while not end.wait(5.0):
+            if anew.is_set():
+                anew.clear()
+                names = kube.kubectl("get", "taskqueues", f"--namespace={NAMESPACE}", "-o=name")
+                for name in seen.ready.keys() - {line.split("/")[1] for line in names.split()}:
+                    seen.ready.pop(name, None)
+
+    threads = [threading.Thread(target=each, daemon=True) for each in (follow, compare)]
+    for thread in threads:
+        thread.start()
     try:
         yield seen
     finally:
         end.set()
         if seen.process is not None:
             seen.process.terminate()
-        reader.join()
+        for thread in threads:
+            thread.join()
 
 
 def _follow(lines: Iterable[str], seen: Watched) -> None:

@@ -98,6 +98,7 @@ class Session:
     _failed_patrols: int = 0
     _inventory: Inventory | None = None
     _read_at: float = 0.0
+    _meanwhile: list[Callable[[Inventory], None]] = field(default_factory=list)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -125,8 +126,19 @@ class Session:
         async with self._lock:
             if self._inventory is None or self.clock() - self._read_at > max_age:
                 self._read_at = self.clock()
-                self._inventory = await self.management.inventory()
+                self._meanwhile.clear()
+                found = await self.management.inventory()
+                for change in self._meanwhile:
+                    change(found)
+                self._inventory = found
             return self._inventory
+
+    def note(self, change: Callable[[Inventory], None]) -> None:
+        """Something was written; `change` adds it to what was read, or is being read."""
+        if self._inventory is not None:
+            change(self._inventory)
+        if self._lock.locked():
+            self._meanwhile.append(change)
 
     def doubt(self) -> None:
         """Read anew next time: something is not as it was written."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from longshore.contract.names import (
@@ -16,6 +17,7 @@ from longshore_operator.api.v1alpha1 import TaskQueueSpec
 from longshore_operator.app.broker import Session
 from longshore_operator.app.cluster import Cluster
 from longshore_operator.core.credentials import password_in
+from longshore_operator.core.inventory import Inventory
 from longshore_operator.core.overlay import contains
 from longshore_operator.core.permissions import ROLES, Role, user
 from longshore_operator.core.rollout import rollout, rollout_in
@@ -64,7 +66,7 @@ async def declare(topology: Topology, *, session: Session) -> Topology:
     except BaseException:
         session.doubt()
         raise
-    inventory.add(missing)
+    session.note(partial(Inventory.add, written=missing))
     return missing
 
 
@@ -151,16 +153,13 @@ async def _admit(
     password = known or new_password()
     wanted = user(vhost=session.address.vhost, queue=owner.queue, role=role, source=source)
     inventory = await session.inventory()
+    hashed = None
     if known is None and wanted.name not in inventory.password_hashes:
         hashed = await session.management.create_user(wanted, password=password)
-        inventory.add_user(wanted, password_hash=hashed)
-        written = True
     elif not inventory.has_user(wanted, password=password):
         hashed = await session.management.put_user(wanted, password=password)
-        inventory.add_user(wanted, password_hash=hashed)
-        written = True
-    else:
-        written = False
+    if hashed is not None:
+        session.note(partial(Inventory.add_user, user=wanted, password_hash=hashed))
     # The Secret follows its user: a pod that reads it can connect.
     data = {
         AMQP_URL_ENV: session.address.amqp_url(username=wanted.name, password=password),
@@ -181,7 +180,7 @@ async def _admit(
                 "stringData": data,
             }
         )
-    return wanted.name if written else None
+    return wanted.name if hashed is not None else None
 
 
 async def deploy(

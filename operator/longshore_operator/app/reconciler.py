@@ -151,8 +151,9 @@ class Reconciler:
             queue=owner.queue, spec=spec, timeouts=limits, features=session.features
         )
         is_known = record.is_of(task_queue) and record.session is session
+        is_repair = is_known and record.wanted == topology
         try:
-            repaired = await self._declare(task_queue, topology, record=record, session=session)
+            await self._declare(task_queue, topology, record=record, session=session)
             written = await admit(
                 owner,
                 session=session,
@@ -164,9 +165,9 @@ class Reconciler:
         except OperatorError as error:
             record.topology = Trouble(reason=error.reason, message=str(error))
             raise
-        if is_known and record.wanted == topology:
-            users = [f"user {name}" for name in written]
-            await self._tell_drift(owner, [in_words(repaired), *users])
+        if is_repair:
+            await self._tell_drift(owner, [*record.missed, *(f"user {name}" for name in written)])
+        record.missed = {}
         record.topology, record.wanted = None, topology
         _judge(record, task_queue, session=session, inventory=await session.inventory())
         try:
@@ -190,7 +191,7 @@ class Reconciler:
 
     async def _declare(
         self, task_queue: TaskQueueObject, topology: Topology, *, record: Record, session: Session
-    ) -> Topology:
+    ) -> None:
         refuse_unallowed(task_queue, broker=session.spec, world=self.world)
         refuse_taken(task_queue, world=self.world)
         if record.failures and task_queue.spec is not None:
@@ -202,10 +203,12 @@ class Reconciler:
             inventory = await session.inventory()
         refuse_unfit(task_queue, inventory=inventory)
         await refuse_foreign_policies(topology, session=session, known=record.wanted)
-        return await declare(topology, session=session)
+        # Kept for the Event if this attempt fails: the next one does not miss all of it any more.
+        record.missed |= dict.fromkeys(in_words(inventory.missing(topology)))
+        await declare(topology, session=session)
 
     async def _tell_drift(self, owner: Owner, repaired: list[str]) -> None:
-        if objects := ", ".join(filter(None, repaired)):
+        if objects := ", ".join(repaired):
             await self.cluster.event(
                 namespace=owner.namespace,
                 name=owner.name,
@@ -263,8 +266,8 @@ class Reconciler:
         repaired = await declare(vhost_topology(), session=session)
         if REPORTS_EXCHANGE in {exchange.name for exchange in repaired.exchanges}:
             session.give_up()  # nothing is heard over the new one: our binding went with the old
-        broker = self.world.broker(name)
-        if repaired != Topology() and broker is not None:
+        broker, words = self.world.broker(name), ", ".join(in_words(repaired))
+        if words and broker is not None:
             await self.cluster.event(
                 kind="Broker",
                 namespace="default",  # where Kubernetes keeps events of what is in no namespace
@@ -272,7 +275,7 @@ class Reconciler:
                 uid=broker.uid,
                 type="Warning",
                 reason="DriftRepaired",
-                message=f"gone or changed in RabbitMQ, and put right: {in_words(repaired)}",
+                message=f"gone or changed in RabbitMQ, and put right: {words}",
             )
 
 

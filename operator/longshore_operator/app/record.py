@@ -53,6 +53,9 @@ class Record:
     rotation: str = ""
     """The rotation of credentials that was last carried out, or tried to be."""
 
+    missed: dict[str, None] = field(default_factory=dict)
+    """What RabbitMQ lacked, in words, in this attempt and in those that failed before it."""
+
     is_busy: bool = False
     is_doubted: bool = False
     """Something is not as it was written; reconcile again."""

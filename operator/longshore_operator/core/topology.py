@@ -102,16 +102,14 @@ def task_queue_topology(
     )
 
 
-def in_words(topology: Topology) -> str:
+def in_words(topology: Topology) -> tuple[str, ...]:
     """Its objects, for people."""
-    return ", ".join(
-        (
-            *(f"exchange {exchange.name}" for exchange in topology.exchanges),
-            *(f"queue {queue.name}" for queue in topology.queues),
-            *(f"binding {each.source} to {each.destination}" for each in topology.bindings),
-            *(f"policy {policy.name}" for policy in topology.policies),
-            *(f"policy {name}, which should not be" for name in topology.absent_policies),
-        )
+    return (
+        *(f"exchange {exchange.name}" for exchange in topology.exchanges),
+        *(f"queue {queue.name}" for queue in topology.queues),
+        *(f"binding {each.source} to {each.destination}" for each in topology.bindings),
+        *(f"policy {policy.name}" for policy in topology.policies),
+        *(f"policy {name}, which should not be" for name in topology.absent_policies),
     )
 
 
