@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pika
 import pika.spec
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from longshore_operator.adapters import tls
 from longshore_operator.core.credentials import Address
@@ -53,12 +54,22 @@ class Connection:
                 return
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Passive:
+    """Passive declares that are under way."""
+
+    answers: list[pika.spec.Queue.DeclareOk]
+    count: int
+    """Answers there will be, if the channel does not close before."""
+
+
 class Channel:
     """One channel, used for one call at a time."""
 
     def __init__(self, channel: Any) -> None:
         self.raw = channel
         self._waiting: asyncio.Future[Any] | None = None
+        self._passive: _Passive | None = None
         channel.add_on_close_callback(self._closed)
 
     @property
@@ -74,6 +85,34 @@ class Channel:
         self._waiting = asyncio.get_running_loop().create_future()
         method(callback=_settle(self._waiting), **arguments)
         return await self._waiting
+
+    async def declare_passively(
+        self, queues: Sequence[str], answers: list[pika.spec.Queue.DeclareOk]
+    ) -> ChannelClosedByBroker | None:
+        """Declare `queues` without making them, all under way at once; `answers` grows in order.
+
+        Returns why the channel closed at the first queue without an answer. Raises pika's
+        ConnectionClosed. pika's own way, one call after the other, takes four times the CPU.
+        """
+        if self._passive is None:
+            declared = [pika.spec.Queue.DeclareOk]
+            self.raw.add_callback(self._answered, declared, one_shot=False)
+        self._waiting = asyncio.get_running_loop().create_future()
+        self._passive = _Passive(answers=answers, count=len(queues))
+        for queue in queues:
+            self.raw._send_method(pika.spec.Queue.Declare(queue=queue, passive=True))
+        try:
+            await self._waiting
+        except ChannelClosedByBroker as error:
+            return error
+        return None
+
+    def _answered(self, frame: Any) -> None:
+        if self._passive is None or self._waiting is None:
+            return
+        self._passive.answers.append(frame.method)
+        if len(self._passive.answers) == self._passive.count:
+            _settle(self._waiting)(None)
 
     def close(self) -> None:
         """Close it, without waiting for the answer."""

@@ -5,13 +5,13 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-MOST = 100
+MOST = 200
 """Items in one request: it must end well within the timeout of a call."""
 
-REST = 3.0
+REST = 4.0
 """Pause after a request, in times of what it took: what is asked for meanwhile shares the next."""
 
-LONGEST_REST = 0.5
+LONGEST_REST = 1.0
 """Seconds."""
 
 _T = TypeVar("_T")

@@ -1,7 +1,6 @@
 """RabbitMQ's management API: reads one vhost in bulk, writes single objects."""
 
 import asyncio
-import json
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -11,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+from pydantic_core import from_json
 from yarl import URL
 
 from longshore_operator.adapters import tls
@@ -281,7 +281,7 @@ class _Response:
     body: bytes
 
     def json(self) -> Any:
-        return json.loads(self.body)
+        return from_json(self.body)  # twice as fast as json, on megabytes every few seconds
 
 
 def _checked(response: _Response) -> _Response:

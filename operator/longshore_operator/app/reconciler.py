@@ -38,7 +38,7 @@ from longshore_operator.errors import Invalid, OperatorError
 
 logger = logging.getLogger(__name__)
 
-CONCURRENCY = 64
+CONCURRENCY = 256
 """TaskQueues reconciled at the same time: what is new of them shares requests to RabbitMQ."""
 
 SLOWEST_RETRY = 60.0

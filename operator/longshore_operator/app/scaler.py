@@ -24,7 +24,7 @@ from longshore_operator.errors import OperatorError
 
 logger = logging.getLogger(__name__)
 
-DEAD_EVERY = 5
+DEAD_EVERY = 10
 """Ticks between looks at one dead-letter queue; nothing is decided by them."""
 
 FORGET_EVERY = 60

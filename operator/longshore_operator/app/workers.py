@@ -105,7 +105,7 @@ class Workers:
         ending = [pod.name for pod in sight.pods if pod.ending]
         for worker, order in drains(sight.reports, ending=ending):
             fleet.order(order, queue=queue, worker=worker)
-        if record.decision is None:
+        if record.decision is None or not (sight.reports or record.cordons.ordered):
             return
         reports = {
             pod.name: report for pod in sight.staying if (report := sight.reports.get(pod.name))

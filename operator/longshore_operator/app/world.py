@@ -64,7 +64,9 @@ class World:
 
     def pods(self, key: Key) -> tuple[Pod, ...]:
         """The pods of a TaskQueue's workers, by name."""
-        pods = [pod for pod in self.all_pods.get(key) or () if pod.uid not in self.gone]
+        if not (known := self.all_pods.get(key)):
+            return ()
+        pods = [pod for pod in known if pod.uid not in self.gone]
         return tuple(sorted(pods, key=lambda pod: pod.name))
 
 

@@ -1,6 +1,7 @@
 """Names of everything that Longshore declares in RabbitMQ and Kubernetes."""
 
 import re
+from functools import lru_cache
 
 JOBS_EXCHANGE = "longshore.jobs"
 """Topic exchange through which every job enters its queue; the key ends with the queue's name."""
@@ -51,6 +52,7 @@ MAX_TASK_QUEUE_NAME = 54
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
+@lru_cache(maxsize=10_000)  # the operator asks for each several times a second
 def queue_name(*, namespace: str, name: str) -> str:
     """The job queue of TaskQueue `name` in `namespace`; also its key in every exchange.
 
