@@ -1,7 +1,8 @@
 """`python -m benchmarks.operator`: measure, print, and write `benchmarks/results/operator.json`.
 
 The operator runs as a process of this machine against the real API server and a real RabbitMQ, so
-that nothing but its own work is weighed. TaskQueues without jobs have no workers, so no pods run.
+that nothing but its own work is weighed. No pod runs: TaskQueues without jobs have no workers, and
+those of the others are reports that come from here.
 
 Exits 0 when every check is met, 1 when one is not, 2 when nothing could be measured.
 """
@@ -21,11 +22,20 @@ import click
 import httpx
 from rich.console import Console
 
-from benchmarks.operator.program import operator
+from benchmarks.operator.active import active, buckets, p99
+from benchmarks.operator.program import METRICS_PORT, operator
 from benchmarks.operator.proxy import Counted, counting
-from benchmarks.operator.tenants import NAMESPACE, manifests, prepared, watched, writes
+from benchmarks.operator.tenants import (
+    NAMESPACE,
+    WORKERS,
+    manifests,
+    name_of,
+    prepared,
+    watched,
+    writes,
+)
 from benchmarks.worker import machine
-from benchmarks.worker.broker import Broker
+from benchmarks.worker.broker import Broker, Vhost
 from benchmarks.worker.checks import Bound, Check, Side
 from benchmarks.worker.errors import BenchmarkError
 from benchmarks.worker.report import verdicts
@@ -41,6 +51,9 @@ PATIENCE = 600.0
 
 CHANGES = 10
 """Specs that are changed, one after the other."""
+
+ACTIVE = 50
+"""TaskQueues with jobs and workers, for as long as the others rest."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,6 +84,12 @@ class Round:
     restart_writes: dict[str, int]
     """The same, from the operator's start to a while after."""
 
+    tick_p99: float
+    """One look at all TaskQueues, `ACTIVE` of them with jobs and workers; the bound of a bucket."""
+
+    interval_p99: float
+    """From the beginning of one look to that of the next, which is due after a second."""
+
     deleted: float
 
 
@@ -86,6 +105,16 @@ BOUNDS = (
         0,
         "",
         lambda r: float(sum(r.restart_writes.values())),
+    ),
+    Bound(
+        f"a full tick, {ACTIVE} active, p99", Side.AT_MOST, 300, "ms", lambda r: r.tick_p99 * 1000
+    ),
+    Bound(
+        f"from tick to tick, {ACTIVE} active, p99",
+        Side.AT_MOST,
+        1.2,
+        "s",
+        lambda r: r.interval_p99,
     ),
     Bound("all deleted", Side.AT_MOST, 90, "s", lambda r: r.deleted),
 )
@@ -187,6 +216,8 @@ def _round(kube: Kube, broker: Broker, *, count: int, steady: float, console: Co
             time.sleep(INVENTORY_SETTLES)  # a write that comes late is one too
             restart_writes = _more(_writes(kube, management), before)
             console.print(f"restarted in {restarted:.1f} s; wrote {restart_writes or 'nothing'}")
+            tick_p99, interval_p99 = _ticks(kube, broker, vhost, count=count, seconds=steady)
+            console.print(f"ticks of {tick_p99:g} s every {interval_p99:g} s at most (p99)")
             began = time.monotonic()
             kube.kubectl(
                 "delete",
@@ -210,6 +241,8 @@ def _round(kube: Kube, broker: Broker, *, count: int, steady: float, console: Co
         resident=resident,
         restarted=restarted,
         restart_writes=restart_writes,
+        tick_p99=tick_p99,
+        interval_p99=interval_p99,
         deleted=deleted,
     )
 
@@ -218,9 +251,24 @@ INVENTORY_SETTLES = 12.0
 """Seconds: one patrol of the operator and a bit."""
 
 
+def _ticks(
+    kube: Kube, broker: Broker, vhost: Vhost, *, count: int, seconds: float
+) -> tuple[float, float]:
+    """p99 of a tick and from tick to tick, in seconds, while some have work."""
+    names = [name_of(number) for number in range(min(ACTIVE, count))]
+    histograms = "longshore_operator_tick_seconds", "longshore_operator_tick_interval_seconds"
+    with active(kube, names, workers=WORKERS, broker=broker, vhost=vhost):
+        time.sleep(INVENTORY_SETTLES)  # what starting them took is not asked for
+        before = [buckets(METRICS_PORT, name) for name in histograms]
+        time.sleep(seconds)
+        after = [buckets(METRICS_PORT, name) for name in histograms]
+    tick, interval = (p99(*pair) for pair in zip(before, after, strict=True))
+    return tick, interval
+
+
 def _change(kube: Kube, broker: Broker, vhost: str, number: int) -> float:
     """Seconds from a changed spec to its policy in RabbitMQ."""
-    queue = f"{NAMESPACE}.q{number:05}"
+    queue = f"{NAMESPACE}.{name_of(number)}"
     length = 1000 + number
     with httpx.Client(
         base_url=broker.management, auth=(broker.user, broker.password), trust_env=False
@@ -238,7 +286,7 @@ def _change(kube: Kube, broker: Broker, vhost: str, number: int) -> float:
         kube.kubectl(
             "patch",
             "taskqueue",
-            f"q{number:05}",
+            name_of(number),
             f"--namespace={NAMESPACE}",
             "--type=merge",
             f'--patch={{"spec":{{"queue":{{"maxLength":{length}}}}}}}',

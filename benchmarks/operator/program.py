@@ -14,6 +14,7 @@ from dev import paths
 from dev.kube import Kube, wait_for
 
 _LIVENESS_PORT = 18_080
+METRICS_PORT = 18_081
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ def operator(kube: Kube, *, folder: Path) -> Iterator[Operator]:
         "KUBECONFIG": kube.kubeconfig,
         "LONGSHORE_NAMESPACE": NAMESPACE,
         "LONGSHORE_LIVENESS_PORT": str(_LIVENESS_PORT),
+        "LONGSHORE_HTTP_PORT": str(METRICS_PORT),
     }
     started = time.monotonic()
     with processes.session(

@@ -74,19 +74,33 @@ def _release(kube: Kube) -> None:
         )
 
 
+WORKERS = 4
+"""The most that a TaskQueue may have."""
+
+
+def name_of(number: int) -> str:
+    """The TaskQueue of this number."""
+    return f"q{number:05}"
+
+
 def manifests(count: int) -> str:
     """So many TaskQueues that differ in nothing but their names."""
     spec = {
         "broker": {"name": BROKER},
         "timeLimit": {"hard": "10m"},
-        # Never pulled: without jobs there are no workers.
-        "worker": {"image": "localhost/none:1", "handlers": ["jobs"]},
+        "worker": {
+            # Never pulled, as no node is like that.
+            "image": "localhost/none:1",
+            "handlers": ["jobs"],
+            "podTemplate": {"spec": {"nodeSelector": {"longshore.dev/bench": "nowhere"}}},
+        },
+        "scaling": {"max": WORKERS},
     }
     items = [
         {
             "apiVersion": "longshore.dev/v1alpha1",
             "kind": "TaskQueue",
-            "metadata": {"name": f"q{number:05}", "namespace": NAMESPACE},
+            "metadata": {"name": name_of(number), "namespace": NAMESPACE},
             "spec": spec,
         }
         for number in range(count)

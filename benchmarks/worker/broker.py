@@ -36,7 +36,7 @@ class QueueType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """What a passive declare tells; 0.17 ms, at most 40 ms old (`facts/rabbitmq.md` §4)."""
+    """What a passive declare tells; 0.17 ms, at most 40 ms old."""
 
     ready: int
     consumers: int

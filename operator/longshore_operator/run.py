@@ -5,6 +5,7 @@ import random
 import secrets
 import signal
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import kopf
@@ -12,6 +13,7 @@ import kopf
 from longshore_operator import handlers
 from longshore_operator.adapters.cluster import Cluster
 from longshore_operator.adapters.http import serve
+from longshore_operator.adapters.metrics import Metrics, Shown
 from longshore_operator.adapters.rabbitmq import connect
 from longshore_operator.adapters.stateless import Stateless
 from longshore_operator.api.v1alpha1 import GROUP
@@ -54,6 +56,12 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         now=_now,
         chance=chance,
     )
+    metrics = Metrics(
+        task_queues=lambda: _shown(world, records),
+        brokers=lambda: [
+            (each.name, brokers.trouble(each.name) is None) for each in world.brokers()
+        ],
+    )
     reconciler = Reconciler(
         world=world,
         brokers=brokers,
@@ -62,6 +70,7 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         clock=time.monotonic,
         chance=chance,
         new_password=lambda: secrets.token_urlsafe(24),
+        reconciled=lambda failed: metrics.reconciled(failed=failed),
     )
     scaler = Scaler(
         world=world,
@@ -77,6 +86,7 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         limits=Limits(today=lambda: datetime.now(UTC), budgets=settings.budgets),
         policies=scaling_policies(),
         last_tick=time.monotonic(),
+        ticked=metrics.ticked,
     )
     wiring = handlers.Wiring(
         world=world,
@@ -92,7 +102,9 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with asyncio.TaskGroup() as group:
         shown = await serve(
-            lambda namespace, name: _hour(records, (namespace, name)), port=settings.http_port
+            lambda namespace, name: _hour(records, (namespace, name)),
+            exposition=metrics.exposition,
+            port=settings.http_port,
         )
         parts = (scaler, reconciler, brokers, autoscalers)
         loops = [group.create_task(part.run()) for part in parts]
@@ -100,6 +112,19 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         for loop in loops:
             loop.cancel()
         await shown.cleanup()
+
+
+def _shown(world: World, records: Records) -> Iterator[Shown]:
+    for key, task_queue in world.task_queues():
+        record, deployment = records.of(key, task_queue), world.deployment(key)
+        yield Shown(
+            namespace=key[0],
+            name=key[1],
+            ready=record.ready,
+            dead=record.dead,
+            wanted=record.decision.wanted if record.decision else None,
+            workers=deployment.replicas if deployment else None,
+        )
 
 
 def _hour(records: Records, key: Key) -> Hour | None:

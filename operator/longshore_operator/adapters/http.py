@@ -1,12 +1,13 @@
-"""What the operator shows over HTTP: the last hour of each TaskQueue, for `longshore explain`.
+"""What the operator shows over HTTP: metrics, and for `longshore explain` the last hour.
 
-Reached through the API server's proxy, so by those who may `get services/proxy` in the operator's
-namespace. It shows numbers, no jobs, and changes nothing.
+The hour is reached through the API server's proxy, so by those who may `get services/proxy` in the
+operator's namespace. There are numbers here, no jobs, and nothing can be changed.
 """
 
 from collections.abc import Callable
 
 from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from longshore_operator.core.history import Hour
 
@@ -14,7 +15,7 @@ History = Callable[[str, str], Hour | None]
 """The last hour of a TaskQueue by its namespace and name; None when there is no such one."""
 
 
-async def serve(history: History, *, port: int) -> web.AppRunner:
+async def serve(history: History, *, exposition: Callable[[], bytes], port: int) -> web.AppRunner:
     """Listen on all addresses until the runner's `cleanup`."""
 
     async def answer(request: web.Request) -> web.Response:
@@ -23,7 +24,11 @@ async def serve(history: History, *, port: int) -> web.AppRunner:
             raise web.HTTPNotFound(text="no such TaskQueue\n")
         return web.Response(text=hour.model_dump_json(), content_type="application/json")
 
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
     app = web.Application()
+    app.router.add_get("/metrics", metrics)
     app.router.add_get("/v1/history/{namespace}/{name}", answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

@@ -63,6 +63,9 @@ class Reconciler:
     clock: Callable[[], float]
     chance: Callable[[], float]
     new_password: Callable[[], str]
+    reconciled: Callable[[bool], None] = lambda _: None
+    """Told of each attempt whether it failed."""
+
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONCURRENCY))
     _patrolled: float = 0.0
@@ -137,6 +140,7 @@ class Reconciler:
             record.rotation = task_queue.rotation
             record.reconciled_at = self.clock()
             record.is_busy = False
+            self.reconciled(record.failures > 0)
 
     async def reconcile(
         self, task_queue: TaskQueueObject, *, record: Record, session: Session

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from longshore.contract.names import dead_queue_name
 from longshore.contract.reports import WorkerReport
@@ -36,6 +37,12 @@ WRITERS = 16
 Depths = Mapping[str, Depth | Missing]
 
 
+class Ticked(Protocol):
+    """Told how long a tick took, and how long after the one before it began, in seconds."""
+
+    def __call__(self, *, took: float, interval: float | None) -> None: ...
+
+
 @dataclass(slots=True, kw_only=True)
 class Scaler:
     """The loop. `clock` is monotonic."""
@@ -55,15 +62,21 @@ class Scaler:
     last_tick: float
     """When a tick ended, at first when the loop was made; the operator's liveness."""
 
+    ticked: Ticked
+
     _ticks: int = 0
     _writers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(WRITERS))
 
     async def run(self) -> None:
         """Tick until cancelled."""
+        before: float | None = None
         while True:
             started = self.clock()
             await self.tick()
             self.last_tick = self.clock()
+            interval = None if before is None else started - before
+            self.ticked(took=self.last_tick - started, interval=interval)
+            before = started
             await asyncio.sleep(max(0.05, self.interval - (self.last_tick - started)))
 
     async def tick(self) -> None:

@@ -35,14 +35,16 @@ def test_an_hour_is_kept() -> None:
 async def test_the_hour_is_shown_over_http(name: str, status: int) -> None:
     hour = Hour(moments=(Moment(at=60, backlog=7),))
     known = {("media", "transcode"): hour}
-    runner = await serve(lambda *key: known.get(key), port=0)
+    runner = await serve(lambda *key: known.get(key), exposition=lambda: b"up 1\n", port=0)
     port = next(port for host, port, *_ in runner.addresses if host == "0.0.0.0")
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             answer = await client.get(f"/v1/history/media/{name}")
+            metrics = await client.get("/metrics")
     finally:
         await runner.cleanup()
 
+    assert metrics.text == "up 1\n"
     assert answer.status_code == status
     if status == 200:
         assert Hour.model_validate_json(answer.text) == hour

@@ -1,0 +1,103 @@
+"""What Prometheus scrapes from the operator."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 1.1, 1.2, 1.5, 2, 5, 10, 30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """One TaskQueue. None is unknown, and not shown."""
+
+    namespace: str
+    name: str
+    ready: int | None
+    dead: int | None
+    wanted: int | None
+    workers: int | None
+
+
+class Metrics:
+    """`task_queues` and `brokers`, which are reached by their name or not, as they are now."""
+
+    def __init__(
+        self,
+        *,
+        task_queues: Callable[[], Iterable[Shown]],
+        brokers: Callable[[], Iterable[tuple[str, bool]]],
+    ) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_Fleet(task_queues, brokers))
+        self._tick = Histogram(
+            "longshore_operator_tick_seconds",
+            "Time of one look at all TaskQueues.",
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._interval = Histogram(
+            "longshore_operator_tick_interval_seconds",
+            "Time from the beginning of a look to the beginning of the next.",
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._reconciled = Counter(
+            "longshore_operator_reconciles",
+            "TaskQueues that were brought to RabbitMQ and Kubernetes, or tried to be.",
+            ["result"],
+            registry=self._registry,
+        )
+        for result in ("done", "failed"):
+            self._reconciled.labels(result)  # there from the start: a rate needs a zero
+
+    def ticked(self, *, took: float, interval: float | None) -> None:
+        """Note one look, in seconds; `interval` is None for the first."""
+        self._tick.observe(took)
+        if interval is not None:
+            self._interval.observe(interval)
+
+    def reconciled(self, *, failed: bool) -> None:
+        """Note one attempt."""
+        self._reconciled.labels("failed" if failed else "done").inc()
+
+    def exposition(self) -> bytes:
+        """All of it, in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fleet(Collector):
+    task_queues: Callable[[], Iterable[Shown]]
+    brokers: Callable[[], Iterable[tuple[str, bool]]]
+
+    def collect(self) -> Iterator[Metric]:
+        ready = _gauge("jobs_ready", "Jobs that wait in the queue.")
+        dead = _gauge("jobs_dead", "Jobs in the dead-letter queue.")
+        wanted = _gauge("workers_wanted", "Workers that there should be.")
+        workers = _gauge("workers", "Workers asked of Kubernetes.")
+        for each in self.task_queues():
+            for family, value in (
+                (ready, each.ready),
+                (dead, each.dead),
+                (wanted, each.wanted),
+                (workers, each.workers),
+            ):
+                if value is not None:
+                    family.add_metric([each.namespace, each.name], value)
+        reached = GaugeMetricFamily(
+            "longshore_broker_up", "Whether the Broker answers.", labels=["broker"]
+        )
+        for name, is_up in self.brokers():
+            reached.add_metric([name], float(is_up))
+        yield from (ready, dead, wanted, workers, reached)
+
+
+def _gauge(name: str, meaning: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(
+        f"longshore_taskqueue_{name}", meaning, labels=["namespace", "task_queue"]
+    )
