@@ -20,7 +20,7 @@ BUDGETS = {"shared": 3}
 
 
 def install(kube: Kube, *, rabbitmq: str = "4.3") -> None:
-    """Install or upgrade, and wait until the operator and RabbitMQ are ready."""
+    """Install or upgrade, and wait until the operator is ready and has reached RabbitMQ."""
     images = json.loads(paths.IMAGES_RECORD.read_text())
     charts = paths.REPO / "charts"
     kube.helm("upgrade", "--install", "longshore-crds", str(charts / "longshore-crds"))
@@ -39,3 +39,4 @@ def install(kube: Kube, *, rabbitmq: str = "4.3") -> None:
         f"--set=broker.heartbeat={HEARTBEAT}",
         *[f"--set=budgets.{group}={count}" for group, count in BUDGETS.items()],
     )
+    kube.kubectl("wait", "broker/default", "--for=condition=Ready", "--timeout=120s")

@@ -66,12 +66,11 @@ def heavy(chance: Random) -> Trace:
 
 
 def short(chance: Random) -> Trace:
-    """What a small real cluster can run too: 0.05 jobs/s for 10 minutes, twice 1 job/s for 45 s;
-    jobs of 5 s. Not one of those by which settings are compared."""
-    duration = 600.0
+    """What a small real cluster can run too: 0.05 jobs/s for 6 minutes, and 1 job/s for 45 s of
+    them; jobs of 5 s. Not one of those by which settings are compared."""
+    duration = 360.0
     arrivals = list(_poisson(chance, rate=0.05, until=duration))
-    for start in (120.0, 330.0):
-        arrivals += _poisson(chance, rate=1.0, until=start + 45, start=start)
+    arrivals += _poisson(chance, rate=1.0, until=165.0, start=120.0)
     arrivals.sort()
     return Trace(
         "short", duration, tuple(arrivals), _lognormal(chance, mean=5.0, count=len(arrivals))

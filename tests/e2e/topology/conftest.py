@@ -18,7 +18,13 @@ def both(kube: Kube) -> Iterator[Kube]:
     """The cluster, with both RabbitMQs in it."""
     with rabbitmqs.both(kube):
         yield kube
-        wait_for("no namespace of a test is left", lambda: not namespaces(kube), seconds=120)
+        # With their Brokers gone first, the last ones' queues would not be looked at any more.
+        wait_for("no namespace of theirs is left", lambda: not _theirs(kube), seconds=100)
+
+
+def _theirs(kube: Kube) -> list[str]:
+    beginnings = tuple(namespace_of(series) for series in rabbitmqs.SERIES)
+    return [name for name in namespaces(kube) if name.startswith(beginnings)]
 
 
 @pytest.fixture(params=rabbitmqs.SERIES)

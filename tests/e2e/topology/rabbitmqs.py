@@ -154,6 +154,8 @@ def both(kube: Kube) -> Iterator[None]:
         for series in SERIES:
             workload = f"statefulset/{place(series).service}"
             kube.kubectl("rollout", "status", workload, f"--namespace={NAMESPACE}")
+        brokers = [f"broker/{place(series).broker}" for series in SERIES]
+        kube.kubectl("wait", *brokers, "--for=condition=Ready", "--timeout=90s")
         yield
     finally:
         remove(kube, wait=False)
