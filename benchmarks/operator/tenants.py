@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from kubernetes import client, config
+
 from benchmarks.worker.errors import BenchmarkError
 from dev import paths
 from dev.kube import Kube, wait_for
@@ -63,15 +65,11 @@ def prepared(kube: Kube, *, broker: Mapping[str, Any], secret: Mapping[str, str]
 
 def _release(kube: Kube) -> None:
     """Let TaskQueues go whose operator has ended with the benchmark."""
+    api = client.CustomObjectsApi(config.new_client_from_config(kube.kubeconfig))
+    kind = ("longshore.dev", "v1alpha1", NAMESPACE, "taskqueues")
     for each in kube.get("taskqueues", f"--namespace={NAMESPACE}")["items"]:
-        kube.kubectl(
-            "patch",
-            "taskqueue",
-            each["metadata"]["name"],
-            f"--namespace={NAMESPACE}",
-            "--type=merge",
-            '--patch={"metadata":{"finalizers":null}}',
-        )
+        body = {"metadata": {"finalizers": None}}
+        api.patch_namespaced_custom_object(*kind, each["metadata"]["name"], body)
 
 
 WORKERS = 4
