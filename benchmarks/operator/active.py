@@ -37,7 +37,7 @@ def active(
     """Jobs in the queues of TaskQueues `names`, each with so many workers that are busy."""
     queues = {name: queue_name(namespace=NAMESPACE, name=name) for name in names}
     end = threading.Event()
-    with pika.BlockingConnection(pika.URLParameters(vhost.amqp)) as connection:
+    with pika.BlockingConnection(pika.URLParameters(vhost.url)) as connection:
         channel = connection.channel()
         for queue in queues.values():
             for _ in range(JOBS):
@@ -48,7 +48,7 @@ def active(
         seconds=120,
         every=1.0,
     )
-    reporter = threading.Thread(target=_report, args=(vhost.amqp, queues, pods, end), daemon=True)
+    reporter = threading.Thread(target=_report, args=(vhost.url, queues, pods, end), daemon=True)
     reporter.start()
     try:
         yield

@@ -79,7 +79,9 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         census=Census(world=world, cluster=cluster),
         protection=Protection(world=world, cluster=cluster),
         workers=Workers(cluster=cluster, new_id=lambda: secrets.token_hex(6)),
-        statuses=Statuses(world=world, brokers=brokers, cluster=cluster, now=_now),
+        statuses=Statuses(
+            world=world, brokers=brokers, cluster=cluster, now=_now, clock=time.monotonic
+        ),
         clock=time.monotonic,
         interval=settings.tick,
         wake_reconciler=reconciler.wake,

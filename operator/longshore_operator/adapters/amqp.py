@@ -39,7 +39,7 @@ class Connection:
         """A new channel. Raises Transient."""
         opened = asyncio.get_running_loop().create_future()
         try:
-            self._connection.channel(on_open_callback=_settle(opened))
+            self._connection.channel(on_open_callback=lambda raw: _take(opened, raw))
         except AMQPError as error:
             raise Transient(f"cannot open a channel: {error!r}", reason="Unreachable") from error
         return Channel(await _within(opened, what="open a channel"))
@@ -150,6 +150,13 @@ async def connect(address: Address, *, name: str, heartbeat: float) -> Connectio
         found = tls.trouble(error, address=address, where=where)
         unreachable = Transient(f"{where}: {_in_words(error)}", reason="Unreachable")
         raise found or unreachable from error
+
+
+def _take(opened: "asyncio.Future[Any]", channel: Any) -> None:
+    if opened.done():
+        channel.close()  # whoever wanted it has given up
+    else:
+        opened.set_result(channel)
 
 
 def _settle(future: "asyncio.Future[Any]") -> Callable[[Any], None]:

@@ -39,6 +39,12 @@ class Batches(Generic[_T]):
                 batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
                 await self._send_one(batch)
                 await asyncio.sleep(min(LONGEST_REST, REST * (len(batch) - 1)))
+        except BaseException as error:
+            # Nobody would send them any more, and who waits for them must not do so forever.
+            for _, done in self._waiting:
+                _fail(done, error)
+            self._waiting.clear()
+            raise
         finally:
             self._sending = None
 
@@ -47,11 +53,15 @@ class Batches(Generic[_T]):
             await self._send([item for item, _ in batch])
         except BaseException as error:
             for _, done in batch:
-                if not done.done():
-                    done.set_exception(error)
+                _fail(done, error)
             if not isinstance(error, Exception):
                 raise
         else:
             for _, done in batch:
                 if not done.done():
                     done.set_result(None)
+
+
+def _fail(done: asyncio.Future[None], error: BaseException) -> None:
+    if not done.done():
+        done.set_exception(error)

@@ -265,6 +265,8 @@ def _refusal(what: str, status: int | None, content: Any) -> OperatorError:
     text = f"{what}: {status} {said}"
     if status == HTTPStatus.NOT_FOUND:
         return _NotFound(text, reason="NotFound")
+    if status == HTTPStatus.CONFLICT:
+        return Transient(text, reason="Conflict")
     # A pod template of the wrong shape is the server's error 500, not 4xx (Kubernetes 1.36).
     if status in _REFUSED or "failed to create typed patch object" in str(said):
         return Invalid(text, reason="RefusedByKubernetes")

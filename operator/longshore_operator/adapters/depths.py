@@ -38,19 +38,24 @@ class Depths:
         self._turn = (self._turn + len(waiting) // 3 + 1) % len(waiting)
         waiting = waiting[self._turn :] + waiting[: self._turn]
         lanes = min(CHANNELS, len(waiting))
+        share = min(AT_ONCE, -(-len(waiting) // lanes))
         try:
             async with asyncio.timeout(DEADLINE):
-                await asyncio.gather(*(self._drain(waiting, found) for _ in range(lanes)))
+                await asyncio.gather(
+                    *(self._drain(waiting, found, share=share) for _ in range(lanes))
+                )
         except (TimeoutError, AMQPError, OperatorError):
             pass  # what is missing in the answer is unknown, as promised
         return found
 
-    async def _drain(self, waiting: list[str], found: dict[str, Depth | Missing]) -> None:
+    async def _drain(
+        self, waiting: list[str], found: dict[str, Depth | Missing], *, share: int
+    ) -> None:
         channel, asked = None, list[str]()
         try:
             while asked or waiting:
                 if not asked:
-                    asked, waiting[:] = waiting[-AT_ONCE:], waiting[:-AT_ONCE]
+                    asked, waiting[:] = waiting[-share:], waiting[:-share]
                 if channel is None or not channel.is_open:
                     channel = await self._connection.channel()
                 answers = list[spec.Queue.DeclareOk]()

@@ -26,7 +26,7 @@ from longshore_operator.core.inventory import Inventory, QueueState
 from longshore_operator.core.permissions import Keys, Permissions, User
 from longshore_operator.core.policies import Policy
 from longshore_operator.core.topology import Binding, Exchange, Queue, Topology
-from longshore_operator.errors import Invalid, OperatorError, Transient
+from longshore_operator.errors import Invalid, Transient
 
 TIMEOUT = 20.0
 """Seconds for one call; the slowest, a policy among 500 others, takes 0.4 s."""
@@ -125,7 +125,7 @@ class Management:
         """Write what is wholly new, together with what others create at the same time."""
         try:
             await self._imports.add(topology_definitions(topology, vhost=self._vhost))
-        except OperatorError:
+        except Invalid:
             # One bad object spoils an import for all: alone, each gets its own answer.
             await self.apply(topology)
 
@@ -158,7 +158,7 @@ class Management:
         definitions = user_definitions(user, password_hash=hashed, vhost=self._vhost)
         try:
             await self._imports.add(definitions)
-        except OperatorError:
+        except Invalid:
             return await self.put_user(user, password=password)
         return hashed
 
@@ -260,6 +260,12 @@ class Management:
                     what=f"{method} {url}", status=answer.status, body=await answer.read()
                 )
         except RuntimeError as error:
+            raise Transient("the session was closed meanwhile", reason="Connecting") from error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Nobody has cancelled us: aiohttp does, when it is closed while it looks up a name.
             raise Transient("the session was closed meanwhile", reason="Connecting") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             found = tls.trouble(error, address=self._address, where=self._url)

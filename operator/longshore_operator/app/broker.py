@@ -98,7 +98,14 @@ class Session:
     _failed_patrols: int = 0
     _inventory: Inventory | None = None
     _read_at: float = 0.0
+    _doubts: int = 0
+    _read_after: int = 0
+    """Doubts that there had been when it was read."""
+
     _meanwhile: list[Callable[[Inventory], None]] = field(default_factory=list)
+    tending: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by who repairs what all TaskQueues share: of many who miss it one is enough."""
+
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -123,14 +130,16 @@ class Session:
 
     async def inventory(self, *, max_age: float = INVENTORY_AGE) -> Inventory:
         """What stands in the vhost, read in bulk once for all who ask within `max_age` seconds."""
+        oldest, doubts = self.clock() - max_age, self._doubts
         async with self._lock:
-            if self._inventory is None or self.clock() - self._read_at > max_age:
-                self._read_at = self.clock()
+            # A reading that began after we asked will do, however long we waited for it.
+            if self._inventory is None or self._read_at < oldest or self._read_after < doubts:
+                began, after = self.clock(), self._doubts
                 self._meanwhile.clear()
                 found = await self.management.inventory()
                 for change in self._meanwhile:
                     change(found)
-                self._inventory = found
+                self._inventory, self._read_at, self._read_after = found, began, after
             return self._inventory
 
     def note(self, change: Callable[[Inventory], None]) -> None:
@@ -142,4 +151,4 @@ class Session:
 
     def doubt(self) -> None:
         """Read anew next time: something is not as it was written."""
-        self._inventory = None
+        self._doubts += 1

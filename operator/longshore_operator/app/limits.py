@@ -58,13 +58,15 @@ class Limits:
         group = scaling.budget.group
         if group not in self.budgets:
             return (*limits, self._unknown(group, current=current))
-        return (*limits, Limit(name=f"budget {group!r}", ceiling=self._allotted.get(key, current)))
+        share = self._allotted.get(key, current)
+        return (*limits, Limit(name=f"budget {group!r}", ceiling=share, is_share=True))
 
     def _unknown(self, group: str, *, current: int) -> Limit:
         known = f"there are {', '.join(sorted(self.budgets))}" if self.budgets else "it has none"
         return Limit(
             name=f"budget {group!r}, which the operator's setting `budgets` does not have,",
             ceiling=current,
+            is_share=True,
             trouble=Trouble(
                 reason="BudgetUnknown",
                 message=f"scaling.budget.group {group!r} is not in the operator's setting "

@@ -188,7 +188,8 @@ class Reconciler:
                 await protect(owner, cluster=self.cluster)
                 record.is_protected = True
         except OperatorError as error:
-            record.workload = Trouble(reason=error.reason, message=str(error))
+            if error.reason != "Conflict":  # the next try sees what somebody wrote just now
+                record.workload = Trouble(reason=error.reason, message=str(error))
             raise
         record.workload = None
         record.failures = 0
@@ -267,7 +268,8 @@ class Reconciler:
             _judge(record, task_queue, session=session, inventory=inventory)
 
     async def _tend_vhost(self, name: str, session: Session) -> None:
-        repaired = await declare(vhost_topology(), session=session)
+        async with session.tending:
+            repaired = await declare(vhost_topology(), session=session)
         if REPORTS_EXCHANGE in {exchange.name for exchange in repaired.exchanges}:
             session.give_up()  # nothing is heard over the new one: our binding went with the old
         broker, words = self.world.broker(name), ", ".join(in_words(repaired))

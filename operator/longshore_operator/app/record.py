@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 
 from longshore.contract.timing import Timeouts
 from longshore_operator.app.broker import Session
@@ -84,6 +85,9 @@ class Record:
     decision: Decision | None = None
     written: object = None
     """What the status was made of when it last needed no patch."""
+
+    written_at: float = -inf
+    """When it was patched last."""
 
     ready: int | None = None
     dead: int | None = None

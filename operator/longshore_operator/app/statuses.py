@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from longshore.contract.names import dead_queue_name
 from longshore.contract.reports import WorkerReport
@@ -31,6 +31,10 @@ from longshore_operator.core.status import (
     priorities,
 )
 
+NUMBERS_EVERY = 5.0
+"""Seconds between two writes of numbers alone: those of a queue at work change all the time, and
+each write is worth ten looks at a queue."""
+
 
 class _Seen(NamedTuple):
     """All that a status is made of. The same again makes the same status."""
@@ -47,12 +51,13 @@ class _Seen(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Statuses:
-    """The only writer of TaskQueues' status. `now` gives RFC 3339."""
+    """The only writer of TaskQueues' status. `now` gives RFC 3339, `clock` is monotonic."""
 
     world: World
     brokers: Brokers
     cluster: Cluster
     now: Callable[[], str]
+    clock: Callable[[], float]
 
     def is_written(
         self,
@@ -84,6 +89,9 @@ class Statuses:
         if not patch:
             record.written = seen
             return
+        if not _is_news_in(patch) and self.clock() - record.written_at < NUMBERS_EVERY:
+            return
+        record.written_at = self.clock()
         await self.cluster.patch_task_queue_status(namespace=key[0], name=key[1], patch=patch)
         for condition in _news(before=task_queue.status.conditions, after=status.conditions):
             await self.cluster.event(
@@ -204,6 +212,12 @@ def _is_passing(facts: Facts, *, is_new: bool) -> bool:
         return True
     # Its Deployment was made this moment, and the watch has not shown it yet.
     return is_new and facts.replicas is None and not (facts.topology or facts.workload)
+
+
+def _is_news_in(patch: Mapping[str, Any]) -> bool:
+    """Whether more than numbers of jobs, and reasons made of them, has changed."""
+    scaling = patch.get("scaling") or {}
+    return bool(patch.keys() - {"jobs", "scaling"}) or bool(scaling.keys() - {"why"})
 
 
 def _news(*, before: tuple[Condition, ...], after: tuple[Condition, ...]) -> list[Condition]:

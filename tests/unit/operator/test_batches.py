@@ -77,3 +77,17 @@ async def test_one_who_no_longer_waits_disturbs_nobody() -> None:
     await second
     with pytest.raises(asyncio.CancelledError):
         await first
+
+
+async def test_when_the_sending_is_cancelled_nobody_waits_for_ever() -> None:
+    async def cancelled(_: Sequence[int]) -> None:
+        await asyncio.sleep(0)
+        raise asyncio.CancelledError
+
+    batches = Batches(cancelled)
+    adding = [asyncio.create_task(batches.add(number)) for number in range(MOST + 5)]
+
+    async with asyncio.timeout(10):
+        results = await asyncio.gather(*adding, return_exceptions=True)
+
+    assert all(isinstance(result, asyncio.CancelledError) for result in results)

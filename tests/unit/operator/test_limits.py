@@ -6,6 +6,7 @@ import pytest
 from longshore_operator.api.v1alpha1 import Scaling
 from longshore_operator.app.limits import Limits, Sharer
 from longshore_operator.core.scaling import Decision, Limit
+from longshore_operator.core.scaling.limits import ceiling_of
 
 A, B = ("shop", "a"), ("shop", "b")
 
@@ -27,8 +28,12 @@ def test_a_budget_is_divided_by_what_was_wanted() -> None:
     found = limits(gpu=8)
     found.divide([(A, wanting(20)), (B, wanting(2))])
 
-    assert found.of(A, scaling(), current=0) == (Limit(name="budget 'gpu'", ceiling=6),)
-    assert found.of(B, scaling(), current=0) == (Limit(name="budget 'gpu'", ceiling=2),)
+    assert found.of(A, scaling(), current=0) == (
+        Limit(name="budget 'gpu'", ceiling=6, is_share=True),
+    )
+    assert found.of(B, scaling(), current=0) == (
+        Limit(name="budget 'gpu'", ceiling=2, is_share=True),
+    )
 
 
 def test_what_is_not_known_keeps_what_it_has_and_counts() -> None:
@@ -73,3 +78,11 @@ def test_schedules_hold_by_the_time_of_day() -> None:
     found = limits().of(A, scaling(budget=None, schedules=[noon]), current=0)
 
     assert [each.floor for each in found] == [4]
+
+
+def test_a_rollout_keeps_to_schedules_and_not_to_the_share_of_this_moment() -> None:
+    night = Limit(name="night", ceiling=4)
+    share = Limit(name="budget 'gpu'", ceiling=1, is_share=True)
+
+    assert ceiling_of(scaling(max=10), limits=[night, share]) == 4
+    assert ceiling_of(scaling(max=10), limits=[share]) == 10

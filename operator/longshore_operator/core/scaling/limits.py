@@ -26,6 +26,9 @@ class Limit:
 
     floor: int | None = None
     ceiling: int | None = None
+    is_share: bool = False
+    """Whether it is a part of what several have: it follows what each wants at each look."""
+
     trouble: Trouble | None = None
     """A mistake that it stands for; users are told, whether or not it changes the number."""
 
@@ -40,8 +43,9 @@ class Bounded:
 
 
 def ceiling_of(scaling: Scaling, *, limits: Iterable[Limit]) -> int:
-    """The most workers that there may be now."""
-    tops = [limit.ceiling for limit in limits if limit.ceiling is not None]
+    """The most workers that there may be during a rollout. Shares are left out: a rollout would
+    change its pace with each of them."""
+    tops = [each.ceiling for each in limits if each.ceiling is not None and not each.is_share]
     return min([scaling.max, *tops])
 
 
