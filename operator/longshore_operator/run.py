@@ -80,7 +80,12 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         protection=Protection(world=world, cluster=cluster),
         workers=Workers(cluster=cluster, new_id=lambda: secrets.token_hex(6)),
         statuses=Statuses(
-            world=world, brokers=brokers, cluster=cluster, now=_now, clock=time.monotonic
+            world=world,
+            brokers=brokers,
+            cluster=cluster,
+            now=_now,
+            clock=time.monotonic,
+            chance=chance,
         ),
         clock=time.monotonic,
         interval=settings.tick,

@@ -86,8 +86,8 @@ class Record:
     written: object = None
     """What the status was made of when it last needed no patch."""
 
-    written_at: float = -inf
-    """When it was patched last."""
+    quiet_until: float = -inf
+    """When numbers alone may be written again."""
 
     ready: int | None = None
     dead: int | None = None

@@ -32,8 +32,8 @@ from longshore_operator.core.status import (
 )
 
 NUMBERS_EVERY = 5.0
-"""Seconds between two writes of numbers alone: those of a queue at work change all the time, and
-each write is worth ten looks at a queue."""
+"""Seconds, on average, between two writes of numbers alone: those of a queue at work change all the
+time, and each write is worth ten looks at a queue."""
 
 
 class _Seen(NamedTuple):
@@ -51,13 +51,15 @@ class _Seen(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Statuses:
-    """The only writer of TaskQueues' status. `now` gives RFC 3339, `clock` is monotonic."""
+    """The only writer of TaskQueues' status. `now` gives RFC 3339, `clock` is monotonic,
+    `chance` uniform in [0, 1)."""
 
     world: World
     brokers: Brokers
     cluster: Cluster
     now: Callable[[], str]
     clock: Callable[[], float]
+    chance: Callable[[], float]
 
     def is_written(
         self,
@@ -89,9 +91,10 @@ class Statuses:
         if not patch:
             record.written = seen
             return
-        if not _is_news_in(patch) and self.clock() - record.written_at < NUMBERS_EVERY:
+        if not _is_news_in(patch) and self.clock() < record.quiet_until:
             return
-        record.written_at = self.clock()
+        # Spread, so that those of many queues do not fall into one tick.
+        record.quiet_until = self.clock() + NUMBERS_EVERY * (0.5 + self.chance())
         await self.cluster.patch_task_queue_status(namespace=key[0], name=key[1], patch=patch)
         for condition in _news(before=task_queue.status.conditions, after=status.conditions):
             await self.cluster.event(
