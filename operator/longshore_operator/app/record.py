@@ -71,6 +71,9 @@ class Record:
     stuck_since: float | None = None
     """When its deletion met trouble first."""
 
+    is_acting: bool = False
+    """What was decided is being carried out; until that has ended nothing new is."""
+
     memory: Memory | None = None
     recent: Recent = field(default_factory=lambda: Recent(since=0))
     history: History = field(default_factory=History)

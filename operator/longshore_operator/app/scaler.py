@@ -70,17 +70,22 @@ class Scaler:
     async def run(self) -> None:
         """Tick until cancelled."""
         before: float | None = None
-        while True:
-            started = self.clock()
-            await self.tick()
-            self.last_tick = self.clock()
-            interval = None if before is None else started - before
-            self.ticked(took=self.last_tick - started, interval=interval)
-            before = started
-            await asyncio.sleep(max(0.05, self.interval - (self.last_tick - started)))
+        async with asyncio.TaskGroup() as group:
+            while True:
+                started = self.clock()
+                await self.tick(group)
+                self.last_tick = self.clock()
+                interval = None if before is None else started - before
+                self.ticked(took=self.last_tick - started, interval=interval)
+                before = started
+                await asyncio.sleep(max(0.05, self.interval - (self.last_tick - started)))
 
-    async def tick(self) -> None:
-        """Look at every TaskQueue once."""
+    async def tick(self, group: asyncio.TaskGroup) -> None:
+        """Look at every TaskQueue once; what is to be done about one is a task of `group`.
+
+        Nothing is waited for but the depths: a call to Kubernetes that takes its time holds up its
+        own TaskQueue and no other.
+        """
         if not self.world.is_complete:
             return
         self._ticks += 1
@@ -92,12 +97,11 @@ class Scaler:
             self.protection.forget()
         depths = await self._read_depths(present)
         self.limits.divide(self._sharers(present))
-        async with asyncio.TaskGroup() as group:
-            for key, task_queue in present.items():
-                if key in pending and self._is_declared(key, task_queue):
-                    continue  # declared while others were read; its turn is in the next tick
-                if not task_queue.is_deleting:
-                    self._attend(key, task_queue, depths, group=group)
+        for key, task_queue in present.items():
+            if key in pending and self._is_declared(key, task_queue):
+                continue  # declared while others were read; its turn is in the next tick
+            if not task_queue.is_deleting:
+                self._attend(key, task_queue, depths, group=group)
 
     def _sharers(self, present: Mapping[Key, TaskQueueObject]) -> Iterator[tuple[Key, Sharer]]:
         for key, task_queue in present.items():
@@ -145,8 +149,11 @@ class Scaler:
         """One TaskQueue: count, decide; scale and say so in a task of `group`, if there is need."""
         with _apart(key):
             record = self.records.of(key, task_queue)
+            if record.is_acting:
+                return
             sight = self._look(key, task_queue, record, depths)
             if not self._is_at_rest(sight, task_queue, record):
+                record.is_acting = True
                 group.create_task(self._act(task_queue, record, sight))
 
     def _look(
@@ -202,24 +209,27 @@ class Scaler:
         )
 
     async def _act(self, task_queue: TaskQueueObject, record: Record, sight: Sight) -> None:
+        key = sight.key
+        try:
+            with _apart(key):
+                async with self._writers:
+                    await self._carry_out(task_queue, record, sight)
+        finally:
+            record.is_acting = False
+
+    async def _carry_out(self, task_queue: TaskQueueObject, record: Record, sight: Sight) -> None:
+        # One that fails does not keep the others from being done; the next tick is the retry.
         key, spec = sight.key, task_queue.spec
-        with _apart(key):
-            async with self._writers:
-                # One that fails does not keep the others from being done; the next tick is the
-                # retry.
-                with _told(key):
-                    await self.workers.scale(sight, record)
-                if spec is not None and self.brokers.session(spec.broker.name) is not None:
-                    with _told(key):
-                        record.silent = await self.census.look(sight)
-                    with _told(key):
-                        await self.protection.keep(
-                            sight,
-                            spec,
-                            evictable=record.timeouts is None or record.timeouts.evictable,
-                        )
-                with _told(key):
-                    await self.statuses.write(key, task_queue, record=record, reports=sight.reports)
+        with _told(key):
+            await self.workers.scale(sight, record)
+        if spec is not None and self.brokers.session(spec.broker.name) is not None:
+            with _told(key):
+                record.silent = await self.census.look(sight)
+            with _told(key):
+                evictable = record.timeouts is None or record.timeouts.evictable
+                await self.protection.keep(sight, spec, evictable=evictable)
+        with _told(key):
+            await self.statuses.write(key, task_queue, record=record, reports=sight.reports)
 
     def _count(
         self,
