@@ -85,8 +85,8 @@ class Round:
     """The same, from the operator's start to a while after."""
 
     tick_p99: float
-    """One look at all TaskQueues, `ACTIVE` of them with jobs and workers: counted and decided, while
-    what was decided is carried out beside it. The bound of a bucket."""
+    """One look at all TaskQueues, `ACTIVE` of them with jobs and workers: counted and decided. What
+    was decided is carried out beside it. The bound of a bucket."""
 
     interval_p99: float
     """From the beginning of one look to that of the next, which is due after a second."""
