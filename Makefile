@@ -51,8 +51,8 @@ bench-endurance: venv brokers-up ## a job of 20 minutes, heartbeats of 5 s
 	  --output benchmarks/results/endurance.json
 
 .PHONY: bench-cluster
-bench-cluster: venv cluster-up images ## scaling on a real cluster: benchmarks/results/cluster.json
-	$(BIN)/python -m benchmarks.cluster
+bench-cluster: venv cluster-up images ## scaling on a real cluster: benchmarks/results/cluster.json; ARGS="--seconds 600" is shorter
+	$(BIN)/python -m benchmarks.cluster $(ARGS)
 
 .PHONY: bench-scaling
 bench-scaling: venv ## the scaler beside KEDA and HPA, simulated: benchmarks/results/scaling.json
