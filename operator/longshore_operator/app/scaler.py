@@ -262,6 +262,7 @@ class Scaler:
                 replicas=self.workers.replicas(sight, record),
                 service=record.recent.service,
                 startup=record.recent.startup,
+                quickest=record.recent.quickest,
                 finished=record.recent.finished,
             ),
             memory=record.memory,

@@ -54,6 +54,11 @@ class Recent:
         """Seconds from a pod's creation until it consumes."""
         return sum(self.starts) / len(self.starts) if self.starts else None
 
+    @property
+    def quickest(self) -> float | None:
+        """The same of the one that started fastest."""
+        return min(self.starts, default=None)
+
     def learned(
         self, reports: Mapping[str, WorkerReport], pods: Iterable[Pod], *, now: float
     ) -> "Recent":

@@ -343,3 +343,16 @@ def test_the_default_grace_is_five_times_the_start_beyond_its_first_second() -> 
     late = decided(observation, scaling, memory=replace(memory, idle_since=NOW - 50))
 
     assert (len(early.cordon), len(late.cordon)) == (0, 2)
+
+
+def test_the_default_grace_is_that_of_a_start_without_others_beside_it() -> None:
+    observation = seen(workers=idle(2), startup=11.0, quickest=5.0)
+
+    memory = remembering(peaks=((NOW - 60, 2),))
+
+    scaling = Scaling(max=5)
+
+    early = decided(observation, scaling, memory=replace(memory, idle_since=NOW - 19))
+    late = decided(observation, scaling, memory=replace(memory, idle_since=NOW - 20))
+
+    assert (len(early.cordon), len(late.cordon)) == (0, 2)

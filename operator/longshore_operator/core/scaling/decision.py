@@ -103,7 +103,12 @@ def decide(
     within = bounded(asked, scaling=scaling, limits=limits)
     memory = with_peak(memory, wanted=within.count, replicas=replicas, window=scaling.steady_for)
     count, steady = steadied(
-        within.count, ceiling=within.ceiling, scaling=scaling, memory=memory, startup=startup
+        within.count,
+        ceiling=within.ceiling,
+        scaling=scaling,
+        memory=memory,
+        # Those who go would come back one by one, not all together as they may have come.
+        startup=startup if observation.quickest is None else observation.quickest,
     )
     why = (*reasons, *within.why, *steady)
     if scaling.dry_run:

@@ -56,6 +56,9 @@ class Observation:
     startup: float | None = None
     """Seconds from a pod's creation until it consumes, as measured of recent ones."""
 
+    quickest: float | None = None
+    """The shortest of those: what it takes where no others start on the same node."""
+
     finished: int | None = None
     """Attempts that ended since the operator counts, of all workers, gone ones too; it only grows.
     With it arrivals are counted exactly; without it, from the present workers' own counters."""
