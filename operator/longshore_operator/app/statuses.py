@@ -91,7 +91,10 @@ class Statuses:
         if not patch:
             record.written = seen
             return
-        if not _is_news_in(patch) and self.clock() < record.quiet_until:
+        if (
+            not _is_news_in(patch, before=task_queue.raw_status)
+            and self.clock() < record.quiet_until
+        ):
             return
         # Spread, so that those of many queues do not fall into one tick.
         record.quiet_until = self.clock() + NUMBERS_EVERY * (0.5 + self.chance())
@@ -217,10 +220,15 @@ def _is_passing(facts: Facts, *, is_new: bool) -> bool:
     return is_new and facts.replicas is None and not (facts.topology or facts.workload)
 
 
-def _is_news_in(patch: Mapping[str, Any]) -> bool:
-    """Whether more than numbers of jobs, and reasons made of them, has changed."""
-    scaling = patch.get("scaling") or {}
-    return bool(patch.keys() - {"jobs", "scaling"}) or bool(scaling.keys() - {"why"})
+def _is_news_in(patch: Mapping[str, Any], *, before: Mapping[str, Any]) -> bool:
+    """Whether more has changed than numbers of jobs, and reasons made of them: what became known
+    or unknown is more."""
+    jobs, known, scaling = patch.get("jobs") or {}, before.get("jobs") or {}, patch.get("scaling")
+    return (
+        bool(patch.keys() - {"jobs", "scaling"})
+        or bool((scaling or {}).keys() - {"why"})
+        or any(value is None or name not in known for name, value in jobs.items())
+    )
 
 
 def _news(*, before: tuple[Condition, ...], after: tuple[Condition, ...]) -> list[Condition]:

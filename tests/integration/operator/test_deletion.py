@@ -244,6 +244,12 @@ async def test_no_job_that_was_confirmed_goes_with_its_queue(tenants: Tenants, m
         clock=lambda: 0.0,
         sleep=sleep,
     )
+
+    async def is_confirmed() -> bool:
+        return publisher.confirmed > 0
+
+    if publishing:
+        await until(is_confirmed)
     try:
         await deletion.delete(dataclasses.replace(queue, is_deleting=True))
     finally:
