@@ -17,7 +17,7 @@ from longshore_operator.app.world import World
 from longshore_operator.core.topology import Binding, entry_bindings
 from longshore_operator.errors import Transient
 from tests.integration.operator.operating import OneBroker
-from tests.integration.operator.task_queues import JSON_JOB, Tenants, made
+from tests.integration.operator.task_queues import JSON_JOB, Tenants, made, until
 
 
 @pytest.fixture
