@@ -19,6 +19,9 @@ REMEMBERED = 2_000
 STARTS = 10
 """Starts of workers over which is averaged."""
 
+QUICKEST_OF = 100
+"""Starts of which the quickest counts: more than come together, as those slow each other down."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recent:
@@ -52,7 +55,8 @@ class Recent:
     @property
     def startup(self) -> float | None:
         """Seconds from a pod's creation until it consumes."""
-        return sum(self.starts) / len(self.starts) if self.starts else None
+        lately = self.starts[-STARTS:]
+        return sum(lately) / len(lately) if lately else None
 
     @property
     def quickest(self) -> float | None:
@@ -98,7 +102,7 @@ class Recent:
                     and not (then and then.consuming_at)
                     and (at := created.get(worker)) is not None
                 ),
-            )[-STARTS:],
+            )[-QUICKEST_OF:],
             seen={**seen, **{worker: report for worker, (_, report) in news.items()}},
         )
 

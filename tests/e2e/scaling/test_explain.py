@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 from dev import release
-from tests.e2e.scaling.workers import QUICK
+from tests.e2e.scaling.workers import QUICK, wait_for_current
 from tests.e2e.tenant import Tenant
 
 
 def test_explain_shows_the_reasons_and_the_last_hour(tenant: Tenant) -> None:
     tenant.apply(scaling={**QUICK, "min": 1})
-    tenant.wait_for_condition("Ready", "True", seconds=90)
+    wait_for_current(tenant, 1)
 
     program = str(Path(sys.executable).with_name("longshore"))
     operator = f"--operator={release.NAMESPACE}/{release.RELEASE}"

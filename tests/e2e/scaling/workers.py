@@ -73,6 +73,15 @@ def wait_for_line(tenant: Tenant, words: str, name: str) -> dict[str, Any]:
     return wait_for(f"{name}: a line with {words!r}", look, seconds=60)
 
 
+def wait_for_current(tenant: Tenant, count: int, name: str = "work") -> None:
+    """Wait until the operator's last tick saw so many workers."""
+
+    def look() -> bool:
+        return (tenant.status(name).get("scaling") or {}).get("current") == count
+
+    wait_for(f"{name}: scaling.current {count}", look, seconds=90)
+
+
 def deployment(tenant: Tenant, name: str = "work") -> dict[str, Any]:
     return tenant.kube.get("deployment", f"{name}-worker", f"--namespace={tenant.namespace}")
 

@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 from longshore.contract.reports import WorkerReport
 from longshore_operator.core.pods import Pod
-from longshore_operator.core.recent import LEAST, WINDOW, Recent
+from longshore_operator.core.recent import LEAST, QUICKEST_OF, WINDOW, Recent
 from longshore_operator.core.scaling import ServiceTimes
 
 
@@ -59,6 +61,26 @@ def test_a_start_is_timed_from_the_pods_creation_until_it_consumes() -> None:
     recent = recent.learned({"a": telling}, [pod()], now=1)
     assert recent.startup == recent.quickest == 3.0
     assert recent.learned({"a": telling}, [pod()], now=2).starts == (3.0,)
+
+
+def test_the_quickest_start_outlives_a_crowd_that_started_together() -> None:
+    recent = Recent(since=0, starts=(1.0,))
+    crowd = tuple([9.0] * 20)
+
+    after = replace(recent, starts=recent.starts + crowd)
+
+    assert after.startup == 9.0
+    assert after.quickest == 1.0
+
+
+def test_starts_are_forgotten_in_the_end() -> None:
+    recent = Recent(since=0, starts=(1.0,) + tuple([9.0] * (QUICKEST_OF - 1)))
+    telling = report(ran=0, took=0.0, consuming_at=103_500)
+
+    after = recent.learned({"a": telling}, [pod()], now=0)
+
+    assert len(after.starts) == QUICKEST_OF
+    assert after.quickest == 3.0
 
 
 def test_a_container_that_was_started_again_says_nothing_of_starting_pods() -> None:

@@ -130,8 +130,8 @@ class Scaling(Resource):
     idle_grace: DurationOrZero | None = Field(
         default=None,
         description="How long nothing must have waited or run before workers are taken away. "
-        "Default: 5 s for each second beyond the first that the quickest of the last ten starts "
-        "took, at least half of `maxQueueWait`.",
+        "Default: 5 s for each second beyond the first that the quickest of the last hundred "
+        "starts took, at least half of `maxQueueWait`.",
     )
     steady_for: DurationOrZero = Field(
         default=300.0,
