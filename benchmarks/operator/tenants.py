@@ -159,10 +159,15 @@ def watched(kube: Kube) -> Iterator[Watched]:
             anew.set()
 
     def compare() -> None:
-        # What goes between two watches is told by none.
+        # What goes between two watches is told by none. The first look may come before the new watch
+        # has begun, so there is a second.
+        looks = 0
         while not end.wait(5.0):
             if anew.is_set():
                 anew.clear()
+                looks = 2
+            if looks:
+                looks -= 1
                 names = kube.kubectl("get", "taskqueues", f"--namespace={NAMESPACE}", "-o=name")
                 for name in seen.ready.keys() - {line.split("/")[1] for line in names.split()}:
                     seen.ready.pop(name, None)

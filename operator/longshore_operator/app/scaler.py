@@ -117,10 +117,12 @@ class Scaler:
                 )
 
     async def _read_depths(self, present: Mapping[Key, TaskQueueObject]) -> dict[str, Depths]:
-        """Depths of all declared queues, by Broker."""
+        """Depths of all declared queues but those that go, by Broker."""
         wanted: dict[str, list[str]] = {name: [] for name in self.brokers.sessions()}
         for turn, (key, task_queue) in enumerate(present.items()):
-            if task_queue.spec is None or not self._is_declared(key, task_queue):
+            if task_queue.spec is None or task_queue.is_deleting:
+                continue
+            if not self._is_declared(key, task_queue):
                 continue
             queues = wanted.get(task_queue.spec.broker.name)
             if queues is None:

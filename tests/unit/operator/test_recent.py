@@ -74,7 +74,7 @@ def test_the_quickest_start_outlives_a_crowd_that_started_together() -> None:
 
 
 def test_starts_are_forgotten_in_the_end() -> None:
-    recent = Recent(since=0, starts=(1.0,) + tuple([9.0] * (QUICKEST_OF - 1)))
+    recent = Recent(since=0, starts=(1.0, *[9.0] * (QUICKEST_OF - 1)))
     telling = report(ran=0, took=0.0, consuming_at=103_500)
 
     after = recent.learned({"a": telling}, [pod()], now=0)
