@@ -159,8 +159,8 @@ def watched(kube: Kube) -> Iterator[Watched]:
             anew.set()
 
     def compare() -> None:
-        # What goes between two watches is told by none. The first look may come before the new watch
-        # has begun, so there is a second.
+        # What goes between two watches is told by none. The first look may come before the new
+        # watch has begun, so there is a second.
         looks = 0
         while not end.wait(5.0):
             if anew.is_set():
