@@ -34,6 +34,9 @@ FORGET_EVERY = 60
 WRITERS = 16
 """Calls to Kubernetes at the same time."""
 
+WATCH_LAG = 5.0
+"""Seconds for which a Deployment that was just made may be missing in what Kubernetes shows."""
+
 Depths = Mapping[str, Depth | Missing]
 
 
@@ -252,7 +255,7 @@ class Scaler:
     def _decide(
         self, spec: TaskQueueSpec, *, record: Record, sight: Sight, limits: Sequence[Limit]
     ) -> None:
-        if sight.deployment is None and self.clock() - record.reconciled_at > self.interval:
+        if sight.deployment is None and self.clock() - record.reconciled_at > WATCH_LAG:
             self._doubt(record)
         workers = self.workers.observed(sight, record, epoch=self.records.now() / 1000)
         decision = decide(

@@ -216,8 +216,11 @@ def _is_passing(facts: Facts, *, is_new: bool) -> bool:
         return facts.broker == CONNECTING
     if not facts.is_declared:
         return True
-    # Its Deployment was made this moment, and the watch has not shown it yet.
-    return is_new and facts.replicas is None and not (facts.topology or facts.workload)
+    if not is_new or facts.topology or facts.workload:
+        return False
+    # Its Deployment was made this moment: the watch has not shown it yet, or not to the last tick.
+    decision = facts.decision
+    return facts.replicas is None or decision is None or decision.holds == "DeploymentUnknown"
 
 
 def _is_news_in(patch: Mapping[str, Any], *, before: Mapping[str, Any]) -> bool:
