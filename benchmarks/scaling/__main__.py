@@ -17,6 +17,7 @@ from rich.table import Table
 from benchmarks.scaling import compare, cost, plots, rush, verdicts
 from benchmarks.worker import machine
 from benchmarks.worker.checks import Check
+from benchmarks.worker.report import verdicts as table_of
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks/results/scaling.json"
@@ -145,7 +146,7 @@ def _show(
             "yes" if duel.is_won else "no",
         )
     console.print(table)
-    console.print(verdicts(checks))
+    console.print(table_of(checks))
 
 
 if __name__ == "__main__":

@@ -131,16 +131,23 @@ class Session:
     async def inventory(self, *, max_age: float = INVENTORY_AGE) -> Inventory:
         """What stands in the vhost, read in bulk once for all who ask within `max_age` seconds."""
         oldest, doubts = self.clock() - max_age, self._doubts
+        if known := self._known(oldest, doubts):
+            return known  # also while somebody else, who wants it younger, reads
         async with self._lock:
             # A reading that began after we asked will do, however long we waited for it.
-            if self._inventory is None or self._read_at < oldest or self._read_after < doubts:
-                began, after = self.clock(), self._doubts
-                self._meanwhile.clear()
-                found = await self.management.inventory()
-                for change in self._meanwhile:
-                    change(found)
-                self._inventory, self._read_at, self._read_after = found, began, after
-            return self._inventory
+            if known := self._known(oldest, doubts):
+                return known
+            began, after = self.clock(), self._doubts
+            self._meanwhile.clear()
+            found = await self.management.inventory()
+            for change in self._meanwhile:
+                change(found)
+            self._inventory, self._read_at, self._read_after = found, began, after
+            return found
+
+    def _known(self, oldest: float, doubts: int) -> Inventory | None:
+        is_good = self._read_at >= oldest and self._read_after >= doubts
+        return self._inventory if is_good else None
 
     def note(self, change: Callable[[Inventory], None]) -> None:
         """Something was written; `change` adds it to what was read, or is being read."""

@@ -249,9 +249,8 @@ class Reconciler:
             )
 
     async def _inspect(self, name: str, session: Session) -> None:
-        session.doubt()
         began = self.clock()
-        inventory = await session.inventory()
+        inventory = await session.inventory(max_age=0.0)
         await self._tend_vhost(name, session)
         if inventory.knows_policies:
             winning = inventory.winning_policies(shared_policies_in_force())

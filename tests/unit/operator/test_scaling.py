@@ -333,6 +333,15 @@ def test_a_busy_worker_that_is_not_ready_keeps_all_others() -> None:
     assert (decision.replicas, decision.remove) == (3, ())
 
 
+def test_workers_that_went_are_not_called_back_for_what_was_wanted_before() -> None:
+    memory = remembering(peaks=((NOW - 60, 8),), work=1)
+
+    staying = decided(seen(ready=1, workers=idle(8)), settings(max=10), memory=memory)
+    gone = decided(seen(ready=1), settings(max=10), memory=memory)
+
+    assert (staying.wanted, gone.wanted) == (8, 1)
+
+
 def test_the_default_grace_is_five_times_the_start_beyond_its_first_second() -> None:
     scaling = Scaling(max=5)
     observation = seen(workers=idle(2), startup=11.0)

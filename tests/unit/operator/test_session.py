@@ -115,3 +115,16 @@ async def test_a_young_reading_is_not_repeated() -> None:
 
     await session.inventory(max_age=1.0)
     assert rabbitmq.readings == 2
+
+
+async def test_who_takes_an_older_reading_waits_for_no_younger_one() -> None:
+    session, rabbitmq, clock = made()
+    old = await session.inventory()
+    clock.now += 1
+    rabbitmq.may_end.clear()
+    patrol = asyncio.create_task(session.inventory(max_age=0.0))
+    await asyncio.sleep(0)
+
+    assert await asyncio.wait_for(session.inventory(), timeout=1) is old
+    rabbitmq.may_end.set()
+    assert await patrol is not old

@@ -104,6 +104,7 @@ def decide(
     memory = with_peak(memory, wanted=within.count, replicas=replicas, window=scaling.steady_for)
     count, steady = steadied(
         within.count,
+        replicas=replicas,
         ceiling=within.ceiling,
         scaling=scaling,
         memory=memory,

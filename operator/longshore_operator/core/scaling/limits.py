@@ -72,10 +72,10 @@ def bounded(wanted: int, *, scaling: Scaling, limits: Sequence[Limit]) -> Bounde
 
 
 def steadied(
-    count: int, *, ceiling: int, scaling: Scaling, memory: Memory, startup: float
+    count: int, *, replicas: int, ceiling: int, scaling: Scaling, memory: Memory, startup: float
 ) -> tuple[int, Lines]:
-    """The most that was wanted lately, while work goes on."""
-    most = min(memory.peaks[0][1], ceiling)
+    """While work goes on, those of `replicas` stay that were wanted lately. None is called back."""
+    most = min(memory.peaks[0][1], ceiling, replicas)
     if most <= count:
         return count, ()
     grace = idle_grace(scaling, startup=startup)
