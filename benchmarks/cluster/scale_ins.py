@@ -13,7 +13,7 @@ from dev.kube import Kube, wait_for
 QUICK = {
     "policy": "backlog",
     "min": 1,
-    "max": 8,
+    "max": 12,
     "idleGrace": "1s",
     "steadyFor": "1s",
     "minLife": "0s",
@@ -46,10 +46,10 @@ def measure(
         with here.client() as client:
             while here.seen.shrunk < wanted and time.monotonic() - began < seconds:
                 # A few jobs that are short, some that outlast the decision to shrink.
-                for _ in range(chance.randrange(1, 9)):
+                for _ in range(chance.randrange(1, 13)):
                     length = chance.choice((0.2, 0.5, 1.0, 3.0, 6.0))
                     enqueued.append(client.enqueue(here.queue, "work", seconds=length))
-                time.sleep(chance.uniform(0.5, 5.0))
+                time.sleep(chance.uniform(0.5, 6.0))
                 tell(f"{here.seen.shrunk} of {wanted} scale-ins, {len(enqueued)} jobs")
         shrunk = here.seen.shrunk
         _wait_until_done(here, jobs=len(enqueued))
