@@ -11,14 +11,17 @@ from dev.kube import Kube, wait_for
 
 WORKERS = 3
 
+POD = f"pod/{release.BROKER_SERVICE}-0", f"-n={release.NAMESPACE}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
-    """Seconds it lasted, replicas seen meanwhile, seconds until the scaler was active again with
-    every worker heard of, and until a worker had taken a job."""
+    """Seconds it lasted, replicas seen meanwhile, seconds until Kubernetes led to it again; from
+    then on, until the scaler was active with every worker heard of, and until a job began."""
 
     seconds: float
     replicas: list[int]
+    routed_after: float
     scaling_after: float
     work_after: float
 
@@ -45,6 +48,9 @@ def measure(kube: Kube, *, seconds: float, tell: Callable[[str], None]) -> Outag
             time.sleep(seconds)
         finally:
             kube.kubectl(*rabbitmq, "rabbitmqctl", "resume_listeners")
+        resumed = time.time()
+        # Kubernetes leads nobody to a pod before its probe, every 5 s, has found it well.
+        kube.kubectl("wait", *POD, "--for=condition=Ready", "--timeout=60s")
         back = time.time()
         wait_for(
             "the scaler is active",
@@ -62,6 +68,7 @@ def measure(kube: Kube, *, seconds: float, tell: Callable[[str], None]) -> Outag
         return Outage(
             seconds=seconds,
             replicas=during,
+            routed_after=round(back - resumed, 2),
             scaling_after=round(active - back, 2),
             work_after=round(begun - back, 2),
         )

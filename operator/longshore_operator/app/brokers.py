@@ -27,7 +27,7 @@ from longshore_operator.errors import OperatorError, Transient
 
 logger = logging.getLogger(__name__)
 
-SLOWEST_RETRY = 3.0
+SLOWEST_RETRY = 2.0
 """Seconds between attempts on a Broker that does not answer, at most, before jitter."""
 
 SECRET_AGE = 10.0

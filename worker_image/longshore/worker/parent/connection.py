@@ -21,7 +21,7 @@ OPEN_TIMEOUT = 15.0
 ANSWER_TIMEOUT = 30.0
 """Seconds for the answer to one method; a quorum queue without leader never answers."""
 
-SLOWEST_RETRY = 5.0
+SLOWEST_RETRY = 3.0
 """Seconds between two attempts to connect, at most: so soon after a broker is back, all work."""
 
 T = TypeVar("T")
