@@ -111,10 +111,22 @@ def _make_cgroups() -> None:
     # cgroup v2 has its controllers at the top, v1 has a hierarchy for each.
     if (leftovers.CGROUPS / "cgroup.controllers").exists():
         (leftovers.CGROUPS / layout.CGROUP).mkdir()
-        return
-    for hierarchy in leftovers.CGROUPS.iterdir():
-        if (hierarchy / "cgroup.procs").exists() and not hierarchy.is_symlink():
-            (hierarchy / layout.CGROUP).mkdir()
+    else:
+        for hierarchy in leftovers.CGROUPS.iterdir():
+            if (hierarchy / "cgroup.procs").exists() and not hierarchy.is_symlink():
+                (hierarchy / layout.CGROUP).mkdir()
+    _daemons().mkdir()
+
+
+def _daemons() -> Path:
+    """The cgroup that shares the CPUs out between the daemons and the pods.
+
+    As on a node with systemd (system.slice beside kubepods.slice): at the top each of their threads
+    would weigh as much as all pods together, and twenty containers that start would leave next to
+    nothing to those that run.
+    """
+    version_1 = leftovers.CGROUPS / "cpu"
+    return (version_1 if version_1.exists() else leftovers.CGROUPS) / layout.DAEMONS
 
 
 def _start(programs: Path, *, dns: Path, pause: Recipe) -> None:
@@ -161,7 +173,8 @@ def _load_pause(image: Recipe) -> None:
 
 
 def _run(name: str, command: list[str]) -> None:
-    processes.start(name, command, state=layout.state())
+    started = processes.start(name, command, state=layout.state())
+    (_daemons() / "cgroup.procs").write_text(str(started.pid))
 
 
 def _await(name: str, ready: Callable[[], bool]) -> None:

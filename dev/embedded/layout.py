@@ -11,6 +11,8 @@ NETWORK = "longshore"
 BRIDGE = "longshore0"
 # Every process of every pod is below this cgroup, in each hierarchy.
 CGROUP = "longshore-dev"
+# Beside the pods, so that containers which start have to share with those that run.
+DAEMONS = f"{CGROUP}/system"
 
 HOST = "10.244.0.1"
 PODS = "10.244.0.0/24"

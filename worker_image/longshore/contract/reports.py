@@ -59,3 +59,9 @@ class WorkerReport(BaseModel):
 
     consuming_at: Count | None = None
     """ms since the epoch when it was ready for its first job."""
+
+    cpu_ran: Seconds | None = None
+    """Of a CPU that its process had until then; None where the kernel does not tell."""
+
+    cpu_waited: Seconds | None = None
+    """In which it could have run until then, and others had the CPUs."""

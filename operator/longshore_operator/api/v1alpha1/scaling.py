@@ -131,7 +131,7 @@ class Scaling(Resource):
         default=None,
         description="How long nothing must have waited or run before workers are taken away. "
         "Default: 5 s for each second beyond the first that the quickest of the last hundred "
-        "starts took, at least half of `maxQueueWait`.",
+        "starts took without waiting for a CPU, at least half of `maxQueueWait`.",
     )
     steady_for: DurationOrZero = Field(
         default=300.0,

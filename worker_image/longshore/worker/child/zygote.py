@@ -53,6 +53,7 @@ def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoRetu
     # Moves everything out of the collector's sight: its headers stay shared with the children.
     gc.collect()
     gc.freeze()
+    gc.enable()  # held back by the image's entry
     threads = threading.active_count()
     ready = Ready(handlers=limits, serves_any=bool(config.command), threads=threads)
     send_control(control, ready)

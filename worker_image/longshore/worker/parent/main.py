@@ -4,12 +4,14 @@ It never runs user code and nothing in its event loop waits, so heartbeats go on
 """
 
 import asyncio
+import gc
 import os
 import random
 import signal
 import socket
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pika
@@ -67,6 +69,7 @@ def run(config: WorkerConfig, *, url: str, control: socket.socket, zygote: int) 
     else:
         worker = _Worker(config, parameters, control, zygote, put_line=writer.put)
         prctl.give_back_memory()
+        gc.enable()  # held back by the image's entry
         code = asyncio.run(worker.run())
     log.info("exit", code=code)
     writer.stop()
@@ -107,7 +110,7 @@ class _Worker:
         self._control = control
         self._zygote_pid = zygote_pid
         self._put_line = put_line
-        self._started_at = _now()
+        self._started = processes.started(now=_now())
         self._consuming_at: int | None = None
         self._metrics = Metrics(slots=config.slots)
         self._tasks: list[asyncio.Task[Any]] = []
@@ -269,7 +272,7 @@ class _Worker:
         return WorkerReport(
             queue=self._config.queue,
             worker=_name(),
-            started_at=self._started_at,
+            started_at=self._started.at,
             slots=self._config.slots,
             busy=pool.busy,
             held=dispatch.held,
@@ -282,10 +285,16 @@ class _Worker:
             run_seconds=round(self._metrics.run_seconds.sum, 4),
             wait=None if dispatch.latest_wait is None else round(dispatch.latest_wait, 3),
             consuming_at=self._consuming_at,
+            cpu_ran=self._started.ran,
+            cpu_waited=self._started.waited,
         )
 
     def _on_consuming(self) -> None:
-        self._consuming_at = self._consuming_at or _now()
+        if self._consuming_at is None:
+            self._consuming_at = _now()
+            had = processes.started(now=self._consuming_at)
+            # One beginning for all reports: it tells a container that was started again.
+            self._started = replace(had, at=self._started.at)
         self._reporter.note_change()
 
     async def _kill(self, serving: asyncio.Task[int]) -> None:

@@ -3,10 +3,12 @@
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,35 @@ def resident(pid: int) -> int:
             return int(file.read(256).split()[1]) * _PAGE
     except OSError:
         return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """How this process began."""
+
+    at: int
+    """ms since the epoch."""
+
+    ran: float | None = None
+    """Seconds of a CPU that its main thread has had since; None where the kernel does not tell."""
+
+    waited: float | None = None
+    """Seconds in which it could have run, and others had the CPUs."""
+
+
+def started(*, now: int) -> Started:
+    """This process's beginning, and what it has had of the CPUs until `now`, ms since the epoch."""
+    own = _read(os.getpid())
+    if own is None:
+        return Started(at=now)
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - own.started / _TICKS
+    at = now - max(0, round(1000 * age))
+    try:
+        with open("/proc/self/schedstat", "rb", buffering=0) as file:
+            ran, waited, _ = file.read(256).split()
+    except (OSError, ValueError):
+        return Started(at=at)
+    return Started(at=at, ran=int(ran) / 1e9, waited=int(waited) / 1e9)
 
 
 def tree(root: int, processes: Mapping[int, Process]) -> set[int]:
