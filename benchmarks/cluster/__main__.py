@@ -63,10 +63,10 @@ class Run:
         self._keep("reaction", found, report.REACTION, found)
 
     def spike(self) -> None:
-        rounds = [
-            spike.measure(self.kube, chance=self.chance, tell=self.tell).as_json()
-            for _ in range(self.settings.spikes)
-        ]
+        spikes = spike.measure(
+            self.kube, rounds=self.settings.spikes, chance=self.chance, tell=self.tell
+        )
+        rounds = [each.as_json() for each in spikes]
         found = {name: round(mean(each[name] for each in rounds), 2) for name in rounds[0]}
         self._keep("spike", {"means": found, "rounds": rounds}, report.SPIKE, found)
 
@@ -133,7 +133,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--scale-ins", type=int, default=500, help="workers to take away")
     parser.add_argument("--seconds", type=float, default=5400, help="longest time for those")
     parser.add_argument("--samples", type=int, default=100, help="reactions from zero")
-    parser.add_argument("--spikes", type=int, default=3)
+    parser.add_argument("--spikes", type=int, default=5)
     parser.add_argument("--outage", type=float, default=60, help="seconds without broker")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, default=RESULTS)

@@ -44,10 +44,12 @@ class Seen:
         counts = [count for _, count in list(self.replicas)]
         return sum(max(0, one - two) for one, two in pairwise(counts))
 
-    def pod_seconds(self) -> float:
-        """Of all pods, until each was gone."""
+    def pod_seconds(self, *, since: float = 0.0) -> float:
+        """Of all pods that were born `since` then, until each was gone."""
         now = time.time()
-        return sum(self.gone.get(pod, now) - born for pod, born in self.born.items())
+        return sum(
+            self.gone.get(pod, now) - born for pod, born in self.born.items() if born >= since
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,18 +24,6 @@ QUICKEST_OF = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
-    """One start of a worker, in seconds."""
-
-    took: float
-    """From the pod's creation until it consumed."""
-
-    alone: float
-    """The same without the waiting for a CPU, of which those that start together make most. The
-    process tells its own; what came before it is taken to have waited in the same measure."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Recent:
     """What was learned. It may be forgotten: workers tell their sums again."""
 
@@ -48,8 +36,10 @@ class Recent:
     finished: int = 0
     """Attempts that ended since then. It only grows."""
 
-    starts: tuple["Start", ...] = ()
-    """The latest last."""
+    starts: tuple[float, ...] = ()
+    """Seconds from a pod's creation until it consumed, less what it waited for a CPU, the latest
+    last. Those that start together make each other wait: counted, it would be a reason to order
+    more of them."""
 
     seen: Mapping[str, WorkerReport] = field(default_factory=dict)
     """Last reports, of those heard of last."""
@@ -66,14 +56,14 @@ class Recent:
 
     @property
     def startup(self) -> float | None:
-        """Seconds from a pod's creation until it consumes."""
-        lately = [start.took for start in self.starts[-STARTS:]]
+        """Seconds from a pod's creation until it consumes, as long as it need not wait for a CPU."""
+        lately = self.starts[-STARTS:]
         return sum(lately) / len(lately) if lately else None
 
     @property
     def quickest(self) -> float | None:
-        """What one start takes that nothing slows down, as the best has shown it."""
-        return min([start.alone for start in self.starts], default=None)
+        """The same of the one that started fastest."""
+        return min(self.starts, default=None)
 
     def learned(
         self, reports: Mapping[str, WorkerReport], pods: Iterable[Pod], *, now: float
@@ -122,15 +112,16 @@ class Recent:
         return before if before and before.started_at == report.started_at else None
 
 
-def _start(report: WorkerReport, *, created: float) -> Start:
+def _start(report: WorkerReport, *, created: float) -> float:
     consuming, began = (report.consuming_at or 0) / 1000, report.started_at / 1000
     # Kubernetes cuts its times off to whole seconds: half of one on average.
     took = max(0.0, consuming - created - 0.5)
     ran, waited = report.cpu_ran, report.cpu_waited
     if not ran or waited is None:
-        return Start(took=took, alone=took)
+        return took
+    # The process tells its own waiting; what came before it is taken to have waited as much.
     own = min(took, consuming - began)
-    return Start(took=took, alone=(took - own) * ran / (ran + waited) + max(0.0, own - waited))
+    return (took - own) * ran / (ran + waited) + max(0.0, own - waited)
 
 
 def _kept(samples: tuple[tuple[float, int, float], ...]) -> tuple[tuple[float, int, float], ...]:

@@ -4,7 +4,7 @@ import pytest
 
 from longshore.contract.reports import WorkerReport
 from longshore_operator.core.pods import Pod
-from longshore_operator.core.recent import LEAST, QUICKEST_OF, WINDOW, Recent, Start
+from longshore_operator.core.recent import LEAST, QUICKEST_OF, WINDOW, Recent
 from longshore_operator.core.scaling import ServiceTimes
 
 
@@ -20,10 +20,6 @@ def learned(recent: Recent, *reports: WorkerReport, now: float = 0.0) -> Recent:
 
 def pod(*, created: float = 100.0, restarts: int = 0) -> Pod:
     return Pod(name="a", running=True, ready=True, ending=False, created=created, restarts=restarts)
-
-
-def start(seconds: float) -> Start:
-    return Start(took=seconds, alone=seconds)
 
 
 def test_the_mean_is_over_all_jobs_of_all_workers() -> None:
@@ -66,10 +62,10 @@ def test_a_start_is_timed_from_the_pods_creation_until_it_consumes() -> None:
     assert recent.startup is recent.quickest is None
     recent = recent.learned({"a": telling}, [pod()], now=1)
     assert recent.startup == recent.quickest == 3.0
-    assert recent.learned({"a": telling}, [pod()], now=2).starts == (start(3.0),)
+    assert recent.learned({"a": telling}, [pod()], now=2).starts == (3.0,)
 
 
-def test_what_a_start_waited_for_a_cpu_does_not_count_for_the_quickest() -> None:
+def test_what_a_start_waited_for_a_cpu_does_not_count() -> None:
     # Created at 100, its process began at 104 and consumed at 107: 0.4 s of CPU, 1.6 s of waiting.
     telling = report(
         ran=0, took=0.0, started_at=104_000, consuming_at=107_000, cpu_ran=0.4, cpu_waited=1.6
@@ -77,9 +73,8 @@ def test_what_a_start_waited_for_a_cpu_does_not_count_for_the_quickest() -> None
 
     recent = Recent(since=0).learned({"a": telling}, [pod()], now=0)
 
-    assert recent.startup == 6.5
     # A fifth of the 3.5 s before the process, and of its own 3 s what it did not wait.
-    assert recent.quickest == pytest.approx(0.2 * 3.5 + 1.4)
+    assert recent.startup == pytest.approx(0.2 * 3.5 + 1.4)
 
 
 def test_a_start_that_waits_for_something_else_is_slow_by_itself() -> None:
@@ -89,12 +84,12 @@ def test_a_start_that_waits_for_something_else_is_slow_by_itself() -> None:
 
     recent = Recent(since=0).learned({"a": telling}, [pod()], now=0)
 
-    assert recent.quickest == 39.5
+    assert recent.startup == 39.5
 
 
 def test_the_quickest_start_outlives_a_crowd_that_started_together() -> None:
-    recent = Recent(since=0, starts=(start(1.0),))
-    crowd = tuple([start(9.0)] * 20)
+    recent = Recent(since=0, starts=(1.0,))
+    crowd = tuple([9.0] * 20)
 
     after = replace(recent, starts=recent.starts + crowd)
 
@@ -103,7 +98,7 @@ def test_the_quickest_start_outlives_a_crowd_that_started_together() -> None:
 
 
 def test_starts_are_forgotten_in_the_end() -> None:
-    recent = Recent(since=0, starts=(start(1.0), *[start(9.0)] * (QUICKEST_OF - 1)))
+    recent = Recent(since=0, starts=(1.0, *[9.0] * (QUICKEST_OF - 1)))
     telling = report(ran=0, took=0.0, consuming_at=103_500)
 
     after = recent.learned({"a": telling}, [pod()], now=0)

@@ -1,7 +1,6 @@
 """What Linux and its C library offer to a process and the standard library does not."""
 
 import ctypes
-import gc
 import os
 import signal
 
@@ -28,8 +27,7 @@ def adopt_orphans() -> None:
 
 
 def give_back_memory() -> None:
-    """Return to the kernel what is free since the imports: 2 of a parent's 40 MiB."""
-    gc.collect()
+    """Return to the kernel what is free since the imports."""
     if hasattr(_libc, "malloc_trim"):  # glibc's own
         _libc.malloc_trim(0)
 

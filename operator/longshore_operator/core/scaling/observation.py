@@ -54,7 +54,8 @@ class Observation:
 
     service: ServiceTimes | None = None
     startup: float | None = None
-    """Seconds from a pod's creation until it consumes, as measured of recent ones."""
+    """Seconds from a pod's creation until it consumes, less what it waited for a CPU, as measured of
+    recent ones."""
 
     quickest: float | None = None
     """The shortest of those: what it takes where no others start on the same node."""

@@ -51,9 +51,8 @@ def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoRetu
     chain = _chain(control, config)
     capture.flush()  # else each child would say once more what the imports have printed
     # Moves everything out of the collector's sight: its headers stay shared with the children.
-    gc.collect()
     gc.freeze()
-    gc.enable()  # held back by the image's entry
+    gc.enable()  # the image's entry holds it back
     threads = threading.active_count()
     ready = Ready(handlers=limits, serves_any=bool(config.command), threads=threads)
     send_control(control, ready)
