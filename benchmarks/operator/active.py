@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import httpx
+import msgspec
 import pika
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -102,7 +103,7 @@ def _report(
                         consuming_at=started,
                     )
                     channel.basic_publish(
-                        REPORTS_EXCHANGE, queue, report.model_dump_json().encode(), properties
+                        REPORTS_EXCHANGE, queue, msgspec.json.encode(report), properties
                     )
             connection.process_data_events(time_limit=max(0.0, began + TALE - time.monotonic()))
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
+
 from benchmarks.worker import product
 from benchmarks.worker.broker import Broker, QueueType, Vhost
 from benchmarks.worker.checks import Bound, Side
@@ -87,7 +89,7 @@ def _handlers(name: str) -> dict[str, Any]:
 
 
 def _worker(vhost: Vhost, *, image: str) -> dict[str, Any]:
-    settings = product.config().model_copy(update={"handlers": ("bench_jobs",)})
+    settings = msgspec.structs.replace(product.config(), handlers=("bench_jobs",))
     variables = product.environment(vhost.url, settings)
     return {
         "apiVersion": "v1",

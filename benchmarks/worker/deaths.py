@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 import pika
 
 from benchmarks.worker import product
@@ -139,11 +140,10 @@ def charge(
     broker: Broker, *, jobs: int, chance: random.Random, between_kills: float = BETWEEN_KILLS
 ) -> Deaths:
     """Have `jobs` jobs done while children are killed; hold what was charged against the truth."""
-    settings = product.config(slots=SLOTS, prefetch=PREFETCH).model_copy(
-        update={
-            "handlers": (__name__,),
-            "retry": RetryPolicy(max_attempts=1000, initial_delay=0.0, jitter=0.0),
-        }
+    settings = msgspec.structs.replace(
+        product.config(slots=SLOTS, prefetch=PREFETCH),
+        handlers=(__name__,),
+        retry=RetryPolicy(max_attempts=1000, initial_delay=0.0, jitter=0.0),
     )
     with TemporaryDirectory(dir=_MEMORY) as name:
         truth = Path(name)

@@ -68,7 +68,7 @@ def config(
     """
     settings: dict[str, Any] = {} if heartbeat is None else {"heartbeat": heartbeat}
     if not log_successes:
-        if "log_successes" not in WorkerConfig.model_fields:
+        if "log_successes" not in WorkerConfig.__struct_fields__:
             raise NotBuiltYet("the worker's configuration has no `log_successes` yet")
         settings["log_successes"] = False
     timeouts = derive(
@@ -96,7 +96,7 @@ def config(
 
 def environment(url: str, settings: WorkerConfig) -> dict[str, str]:
     """What the operator puts into a worker's pod."""
-    return {AMQP_URL_ENV: url, WORKER_CONFIG_ENV: settings.model_dump_json()}
+    return {AMQP_URL_ENV: url, WORKER_CONFIG_ENV: settings.to_json()}
 
 
 def declare(vhost: Vhost, *, queue_type: QueueType) -> None:

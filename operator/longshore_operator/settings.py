@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from longshore.contract.durations import Seconds
+from longshore_operator.api.types import Seconds
 from longshore_operator.errors import Invalid
 
 PREFIX = "LONGSHORE_"

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel, Field
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from longshore import Job, handler
 from longshore.binding import Binding, InvalidArguments, NotAnObject
@@ -36,6 +39,34 @@ def test_members_become_checked_arguments() -> None:
         "at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         "point": Point(x=1),
     }
+
+
+PLAIN = [
+    *(Any, str, bool, int, float, list, dict),
+    *(list[int], dict[str, float], list[str | None], dict[str, list[Any]]),
+    *(int | None, str | float, float | int, bool | int, list[int] | dict[str, str]),
+]
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("1.5"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(annotation=st.sampled_from(PLAIN), value=VALUES)
+def test_types_of_json_are_read_as_pydantic_reads_them(annotation: Any, value: Any) -> None:
+    @handler
+    def work(a, b=0): ...
+
+    work.__annotations__ = {"a": annotation, "b": int}
+    body = json.dumps({"a": value}).encode()
+    try:
+        expected = TypeAdapter(annotation).validate_json(json.dumps(value))
+    except ValidationError:
+        with pytest.raises(InvalidArguments):
+            bind(work).arguments(body)
+    else:
+        assert repr(bind(work).arguments(body)) == repr({"a": expected})
 
 
 def test_the_job_is_passed_only_to_a_first_parameter_that_asks_for_it() -> None:

@@ -1,16 +1,20 @@
 """From a job's JSON to a handler's arguments, checked against its annotations."""
 
+from __future__ import annotations
+
 import inspect
 import types
 import typing
-from typing import Any, NotRequired, Required
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NotRequired, Required
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.errors import PydanticUserError
-from typing_extensions import TypedDict
+import msgspec
 
 from longshore.errors import HandlerError
 from longshore.handler import HandlerSpec, Job
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
 
 
 class NotAnObject(ValueError):
@@ -22,7 +26,12 @@ class InvalidArguments(ValueError):
 
 
 class Binding:
-    """A handler with its parameters known. Raises HandlerError when they cannot be filled."""
+    """A handler with its parameters known. Raises HandlerError when they cannot be filled.
+
+    What an argument may be is what pydantic makes of the annotation. Its import is a third of a
+    worker's start, so where all annotations are JSON's own types it is asked only about bodies that
+    do not fit as they are: it may still convert them, or says what is wrong.
+    """
 
     def __init__(self, spec: HandlerSpec) -> None:
         _refuse_generators(spec)
@@ -34,12 +43,25 @@ class Binding:
         self.takes_job = bool(parameters) and annotations.get(parameters[0].name) is Job
         if self.takes_job:
             del parameters[0]
-        self._arguments = _adapter(spec, parameters, annotations)
+        self._spec, self._parameters, self._annotations = spec, parameters, annotations
+        self._plain = _plain_decoder(parameters, annotations)
+        if self._plain is None:
+            self._adapter  # noqa: B018 - raises now what would be wrong with every job
 
     def arguments(self, body: bytes) -> dict[str, Any]:
         """Keyword arguments in `body`. Raises NotAnObject or InvalidArguments."""
+        if self._plain:
+            try:
+                found = self._plain.decode(body)
+            except (msgspec.MsgspecError, RecursionError):
+                pass
+            else:
+                values = msgspec.structs.asdict(found)
+                return {name: value for name, value in values.items() if value is not msgspec.UNSET}
+        from pydantic import ValidationError
+
         try:
-            return self._arguments.validate_json(body)
+            return self._adapter.validate_json(body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False)[0]
             if first["type"] == "json_invalid" or (
@@ -58,6 +80,10 @@ class Binding:
         if self.takes_job:
             return self._function(job, **arguments)
         return self._function(**arguments)
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[dict[str, Any]]:
+        return _adapter(self._spec, self._parameters, self._annotations)
 
 
 def _refuse_generators(spec: HandlerSpec) -> None:
@@ -79,9 +105,50 @@ def _annotations(spec: HandlerSpec) -> dict[str, Any]:
         ) from error
 
 
+def _plain_decoder(
+    parameters: list[inspect.Parameter], annotations: dict[str, Any]
+) -> msgspec.json.Decoder[msgspec.Struct] | None:
+    """Reads bodies whose values are what the annotations say as they are; None where that is not
+    enough to say."""
+    fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
+    for parameter in parameters:
+        annotation = annotations.get(parameter.name, Any)
+        if parameter.kind not in _BY_NAME or not _is_plain(annotation):
+            return None
+        if parameter.default is parameter.empty:
+            fields.append((parameter.name, annotation))
+        else:
+            optional = annotation | msgspec.UnsetType
+            fields.append((parameter.name, optional, msgspec.UNSET))
+    try:
+        shape = msgspec.defstruct("Arguments", fields, kw_only=True, forbid_unknown_fields=True)
+        return msgspec.json.Decoder(shape)
+    except TypeError:  # a union that msgspec does not take
+        return None
+
+
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def _is_plain(annotation: Any) -> bool:
+    """Whether it is a type of JSON, or lists, objects and alternatives of such."""
+    if annotation in (Any, str, bool, int, float, list, dict, type(None)):
+        return True
+    inner = typing.get_args(annotation)
+    if typing.get_origin(annotation) not in (list, dict, types.UnionType, typing.Union):
+        return False
+    if typing.get_origin(annotation) is dict and inner[0] is not str:
+        return False
+    return all(_is_plain(each) for each in inner)
+
+
 def _adapter(
     spec: HandlerSpec, parameters: list[inspect.Parameter], annotations: dict[str, Any]
 ) -> TypeAdapter[dict[str, Any]]:
+    from pydantic import ConfigDict, TypeAdapter
+    from pydantic.errors import PydanticUserError
+    from typing_extensions import TypedDict
+
     members: dict[str, Any] = {}
     extra: typing.Literal["allow", "forbid"] = "forbid"
     for parameter in parameters:

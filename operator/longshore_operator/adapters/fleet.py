@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pika
 
 from longshore.contract.names import REPORTS_EXCHANGE
@@ -82,7 +83,7 @@ class Fleet:
             return
         # Not mandatory, which tells nothing here: 4.0.5 returns each such message, delivered or
         # not, and 4.3.6 none.
-        body = order.model_dump_json().encode()
+        body = msgspec.json.encode(order)
         self._orders.raw.basic_publish("", heard.address, body, _PROPERTIES)
 
     def forget_silent(self) -> None:
@@ -111,7 +112,7 @@ class Fleet:
 
 def _heard(body: bytes, *, address: object, at: float) -> _Heard:
     """Raises ValueError where the report is none, or nobody could be answered."""
-    report = WorkerReport.model_validate_json(body)
+    report = msgspec.json.decode(body, type=WorkerReport)
     if not is_reply_address(address):
         raise ValueError(f"reply_to {address!r} is no address of RabbitMQ's direct reply-to")
     return _Heard(at=at, report=report, address=str(address))

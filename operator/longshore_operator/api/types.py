@@ -3,10 +3,17 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
 
-from longshore.contract.durations import PATTERN, Seconds
+from longshore.contract.durations import PATTERN, format_duration, parse_duration
 
 
 class Resource(BaseModel):
@@ -35,6 +42,17 @@ def immutable(remedy: str) -> dict[str, Any]:
         ]
     }
 
+
+def _read(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+Seconds = Annotated[
+    float,
+    BeforeValidator(_read),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
+]
+"""A duration: a Go-style string outside, seconds inside."""
 
 _DURATION = {"type": "string", "pattern": PATTERN, "maxLength": 20}
 

@@ -56,7 +56,7 @@ class Recent:
 
     @property
     def startup(self) -> float | None:
-        """Seconds from a pod's creation until it consumes, as long as it need not wait for a CPU."""
+        """Seconds from a pod's creation until it consumes, where no CPU is waited for."""
         lately = self.starts[-STARTS:]
         return sum(lately) / len(lately) if lately else None
 

@@ -229,7 +229,7 @@ def _container(owner: Owner, *, spec: TaskQueueSpec, config: WorkerConfig) -> di
         for variable in worker.env
     ]
     own_env: list[dict[str, Any]] = [
-        {"name": WORKER_CONFIG_ENV, "value": config.model_dump_json(exclude_none=True)},
+        {"name": WORKER_CONFIG_ENV, "value": config.to_json()},
         {"name": POD_NAME_ENV, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
     ]
     taken = {variable["name"] for variable in own_env}

@@ -5,6 +5,7 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
 import pika
 
 from longshore.contract.names import REPLY_TO, REPORTS_EXCHANGE
@@ -26,7 +27,7 @@ def report_of(worker: str = POD, **parts: object) -> bytes:
         "busy": 1,
         "held": 2,
     }
-    return WorkerReport.model_validate(values | parts).model_dump_json().encode()
+    return msgspec.json.encode(msgspec.convert(values | parts, WorkerReport))
 
 
 class Line:
@@ -54,7 +55,7 @@ class Line:
             await asyncio.sleep(0.02)  # the operator's own connection is in this loop
             self._connection.process_data_events(0.02)
             if self._bodies or time.monotonic() >= end:
-                return [Order.model_validate_json(body) for body in self._bodies]
+                return [msgspec.json.decode(body, type=Order) for body in self._bodies]
 
     def _take(self, _channel: Any, _method: Any, _properties: Any, body: bytes) -> None:
         self._bodies.append(body)

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from longshore.contract.message import DELIVERY_COUNT
@@ -117,7 +118,7 @@ def _charged(bench: Bench) -> list[dict[str, object]]:
 
 def _report(bench: Bench, ear: str, wanted: Callable[[WorkerReport], bool]) -> WorkerReport | None:
     _, _, body = bench.broker.channel.basic_get(ear, auto_ack=True)
-    report = None if body is None else WorkerReport.model_validate_json(body)
+    report = None if body is None else msgspec.json.decode(body, type=WorkerReport)
     return report if report and wanted(report) else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import msgspec
 import pytest
 
 from longshore.contract.names import REPORTS_EXCHANGE
@@ -56,7 +57,7 @@ def test_the_operator_hears_of_every_change(bench: Bench) -> None:
 
     def report() -> WorkerReport | None:
         _, _, body = channel.basic_get(ear, auto_ack=True)
-        return None if body is None else WorkerReport.model_validate_json(body)
+        return None if body is None else msgspec.json.decode(body, type=WorkerReport)
 
     idle = wait_for(report)
     assert (idle.worker, idle.queue, idle.slots, idle.busy) == ("pod-7", bench.queue, 2, 0)

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx
+import msgspec
 import pytest
 
 from longshore.contract.names import POD_NAME_ENV, REPORTS_EXCHANGE
@@ -32,8 +33,8 @@ class Operator:
         self._address = ""
 
     def order(self, kind: str, id: str, **more: Any) -> None:
-        order = Order.model_validate({"kind": kind, "id": id, **more})
-        self.say(order.model_dump_json().encode())
+        order = msgspec.convert({"kind": kind, "id": id, **more}, Order)
+        self.say(msgspec.json.encode(order))
 
     def say(self, body: bytes) -> None:
         wait_for(lambda: self._address or self._next())
@@ -58,7 +59,7 @@ class Operator:
         if body is None:
             return None
         self._address = properties.reply_to
-        report = WorkerReport.model_validate_json(body)
+        report = msgspec.json.decode(body, type=WorkerReport)
         self.reports.append(report)
         return report
 

@@ -51,7 +51,7 @@ def test_two_handlers_of_one_name_are_refused_with_both_places(bench: Bench) -> 
     ("environment", "complaint"),
     [
         ({WORKER_CONFIG_ENV: ""}, f"{WORKER_CONFIG_ENV} is not set"),
-        ({WORKER_CONFIG_ENV: "{"}, "Invalid JSON"),
+        ({WORKER_CONFIG_ENV: "{"}, "invalid JSON"),
         (
             {
                 WORKER_CONFIG_ENV: json.dumps(

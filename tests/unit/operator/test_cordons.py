@@ -2,6 +2,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
 
+import msgspec
+
 from longshore.contract.orders import CORDON_LEASE, OrderKind
 from longshore.contract.reports import WorkerReport
 from longshore_operator.core.cordons import RENEW_AFTER, REPEAT_AFTER, Cordons, followed
@@ -12,7 +14,7 @@ CORDON, UNCORDON = OrderKind.CORDON, OrderKind.UNCORDON
 
 def report(worker: str = "a", **parts: object) -> WorkerReport:
     values = {"queue": "q.q", "worker": worker, "started_at": 0, "slots": 1, "busy": 0, "held": 0}
-    return WorkerReport.model_validate(values | parts)
+    return msgspec.convert(values | parts, WorkerReport)
 
 
 def decision(*, holds: str | None = None, **parts: tuple[str, ...]) -> Decision:

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from longshore.contract.reports import WorkerReport
@@ -11,7 +12,7 @@ from longshore_operator.core.scaling import ServiceTimes
 def report(worker: str = "a", *, ran: int, took: float, **parts: object) -> WorkerReport:
     values = {"queue": "q.q", "worker": worker, "started_at": 1000, "slots": 1, "busy": 0}
     more = {"held": 0, "ran": ran, "run_seconds": took}
-    return WorkerReport.model_validate(values | more | parts)
+    return msgspec.convert(values | more | parts, WorkerReport)
 
 
 def learned(recent: Recent, *reports: WorkerReport, now: float = 0.0) -> Recent:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from longshore.contract.orders import Order
@@ -29,7 +30,7 @@ def pod(name: str, **parts: Any) -> Pod:
 
 def report(name: str, **parts: Any) -> WorkerReport:
     values = {"queue": "q.q", "worker": name, "started_at": 0, "slots": 1, "busy": 0, "held": 0}
-    return WorkerReport.model_validate(values | parts)
+    return msgspec.convert(values | parts, WorkerReport)
 
 
 @dataclass

@@ -60,7 +60,7 @@ def test_the_worker_reads_the_configuration_that_the_operator_renders() -> None:
     )
     env = {variable["name"]: variable for variable in container(task_queue)["env"]}
 
-    config = WorkerConfig.model_validate_json(env[WORKER_CONFIG_ENV]["value"])
+    config = WorkerConfig.from_json(env[WORKER_CONFIG_ENV]["value"])
 
     assert config.queue == "media.transcode"
     assert (config.hard_limit, config.soft_limit, config.ack_timeout) == (90.0, 80.0, 300.0)
@@ -76,7 +76,7 @@ def test_the_worker_reads_the_configuration_that_the_operator_renders() -> None:
 
 def config_of(task_queue: TaskQueueSpec) -> WorkerConfig:
     env = {variable["name"]: variable for variable in container(task_queue)["env"]}
-    return WorkerConfig.model_validate_json(env[WORKER_CONFIG_ENV]["value"])
+    return WorkerConfig.from_json(env[WORKER_CONFIG_ENV]["value"])
 
 
 def test_prefetch_is_the_workers_own_business_unless_it_is_given() -> None:

@@ -13,7 +13,7 @@ from longshore.worker.limits import HandlerLimits, limits_of
 
 def config(**parts: Any) -> WorkerConfig:
     smallest = {"queue": "a.b", "handlers": ("jobs",), "hard_limit": 60.0, "ack_timeout": 300.0}
-    return WorkerConfig(**{**smallest, **parts})
+    return WorkerConfig.from_object({**smallest, **parts})
 
 
 def spec(**parts: Any) -> HandlerSpec:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,26 @@ def test_an_address_of_another_kind_is_refused_without_its_password(text: str | 
     with pytest.raises(ValueError, match="amqp://") as raised:
         read_url(text)
     assert "secret" not in str(raised.value)
+
+
+def test_a_worker_with_plain_handlers_starts_without_pydantic() -> None:
+    program = """
+import sys
+import longshore_worker, longshore.worker.__main__, longshore.worker.parent.main
+from longshore import Job, handler
+from longshore.worker.child import zygote
+
+@handler
+def work(job: Job, seconds: float, names: list[str] | None = None) -> None: ...
+
+from longshore.handler import spec_of
+zygote.Binding(spec_of(work)).arguments(b'{"seconds": 1}')
+print([name for name in sys.modules if name.startswith("pydantic")])
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True
+    )
+    assert said.stdout == "[]\n", said.stderr
 
 
 def test_a_long_termination_message_keeps_its_first_line_and_its_end(

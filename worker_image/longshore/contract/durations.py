@@ -1,9 +1,6 @@
 """Durations as people write them: `1h30m`, `90s`, `250ms`, as in Go and Kubernetes."""
 
 import re
-from typing import Annotated
-
-from pydantic import BeforeValidator, PlainSerializer
 
 PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
 """A duration's form; the CRD carries the same pattern, and CEL's `duration()` reads the same."""
@@ -28,15 +25,3 @@ def format_duration(seconds: float) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts) or "0s"
-
-
-def _read(value: object) -> object:
-    return parse_duration(value) if isinstance(value, str) else value
-
-
-Seconds = Annotated[
-    float,
-    BeforeValidator(_read),
-    PlainSerializer(format_duration, return_type=str, when_used="json"),
-]
-"""A duration inside a pydantic model: a Go-style string outside, seconds inside."""

@@ -3,13 +3,14 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import msgspec
+from msgspec import Meta
 
 CORDON_LEASE = 60.0
 """Seconds after which a cordon that nobody renews ends by itself: no worker stays deaf because its
 operator is gone."""
 
-CordonId = Annotated[str, Field(min_length=1, max_length=64)]
+CordonId = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class OrderKind(StrEnum):
@@ -26,10 +27,8 @@ class OrderKind(StrEnum):
     it, it is lost, since the kernel keeps such from process 1."""
 
 
-class Order(BaseModel):
+class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One order. The same one twice is as good as once, but that a cordon's lease begins anew."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     version: Literal[1] = 1
     kind: OrderKind
@@ -37,5 +36,5 @@ class Order(BaseModel):
     """The cordon that is meant; of no meaning to a drain. A worker's report names it: its word for
     an old cordon must not be taken for one about the new."""
 
-    lease: float = Field(default=CORDON_LEASE, gt=0, le=3600)
+    lease: Annotated[float, Meta(gt=0, le=3600)] = CORDON_LEASE
     """Seconds until a cordon ends unless it is ordered again."""

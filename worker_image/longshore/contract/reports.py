@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+import msgspec
+from msgspec import Meta
 
 from longshore.contract.orders import CordonId
 
-Count = Annotated[int, Field(ge=0, le=2**53)]
-Seconds = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Seconds = Annotated[float, Meta(ge=0, le=1e12)]
 # Bounded, as handlers have their worker's credentials, and may say anything.
 
 REPORT_INTERVAL = 2.0
@@ -17,13 +18,11 @@ STALE_AFTER = 10.0
 """Seconds after which a silent worker's state is unknown. Unknown is never taken for idle."""
 
 
-class WorkerReport(BaseModel):
+class WorkerReport(msgspec.Struct, frozen=True, kw_only=True):
     """State of one worker. Counters start at 0 with the worker and only grow."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
     queue: str
-    worker: Annotated[str, Field(max_length=253)]
+    worker: Annotated[str, Meta(max_length=253)]
     """The pod's name."""
 
     started_at: Count

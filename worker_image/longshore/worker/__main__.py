@@ -18,8 +18,6 @@ import signal
 import socket
 import sys
 
-from pydantic import ValidationError
-
 from longshore.contract.config import WorkerConfig
 from longshore.contract.names import AMQP_URL_ENV, WORKER_CONFIG_ENV
 from longshore.worker import termination
@@ -71,14 +69,9 @@ def read_config(text: str | None) -> WorkerConfig:
     if not text:
         raise ValueError(f"{WORKER_CONFIG_ENV} is not set; it holds the worker's configuration")
     try:
-        return WorkerConfig.model_validate_json(text)
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc']) or 'configuration'}"
-            f" is {problem['input']!r:.100}: {problem['msg']}"
-            for problem in error.errors(include_url=False)
-        )
-        raise ValueError(f"{WORKER_CONFIG_ENV}: {problems}") from None
+        return WorkerConfig.from_json(text)
+    except ValueError as error:
+        raise ValueError(f"{WORKER_CONFIG_ENV}: {error}") from None
 
 
 def read_url(text: str | None) -> str:

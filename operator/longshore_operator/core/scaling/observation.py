@@ -54,11 +54,11 @@ class Observation:
 
     service: ServiceTimes | None = None
     startup: float | None = None
-    """Seconds from a pod's creation until it consumes, less what it waited for a CPU, as measured of
-    recent ones."""
+    """Seconds from a pod's creation until it consumes, less what it waited for a CPU, as measured
+    of recent ones."""
 
     quickest: float | None = None
-    """The shortest of those: what it takes where no others start on the same node."""
+    """The shortest of those."""
 
     finished: int | None = None
     """Attempts that ended since the operator counts, of all workers, gone ones too; it only grows.

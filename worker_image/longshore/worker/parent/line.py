@@ -8,10 +8,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pika
 import pika.exceptions
 from pika.channel import Channel
-from pydantic import ValidationError
 
 from longshore.contract.names import REPLY_TO
 from longshore.contract.orders import Order
@@ -78,8 +78,8 @@ class Line:
 
     def _take(self, _channel: Channel, _method: Any, _properties: Any, body: bytes) -> None:
         try:
-            order = Order.model_validate_json(body)
-        except ValidationError as error:
+            order = msgspec.json.decode(body, type=Order)
+        except msgspec.DecodeError as error:
             log.warning("order-unreadable", error=str(error))
             return
         self._on_order(order)

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 from longshore.contract.names import REPORTS_EXCHANGE
 from longshore.contract.reports import REPORT_INTERVAL, WorkerReport
 
@@ -31,7 +33,7 @@ class Reporter:
     def report(self) -> None:
         """Tell the state now."""
         report = self._last = self._observe()
-        self._send(REPORTS_EXCHANGE, report.queue, report.model_dump_json().encode())
+        self._send(REPORTS_EXCHANGE, report.queue, msgspec.json.encode(report))
 
     async def run(self) -> None:
         """Report until cancelled."""
