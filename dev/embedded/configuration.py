@@ -91,11 +91,11 @@ def _corefile(state: Path) -> str:
 
 
 def _pod_network(state: Path) -> dict:
+    # No port of the node, no way out of it: pods speak with the node and with each other.
     bridge = {
         "type": "bridge",
         "bridge": layout.BRIDGE,
         "isGateway": True,
-        "ipMasq": True,
         "hairpinMode": True,
         "ipam": {
             "type": "host-local",
@@ -104,8 +104,7 @@ def _pod_network(state: Path) -> dict:
             "routes": [{"dst": "0.0.0.0/0"}],
         },
     }
-    ports = {"type": "portmap", "capabilities": {"portMappings": True}}
-    return {"cniVersion": "1.0.0", "name": layout.NETWORK, "plugins": [bridge, ports]}
+    return {"cniVersion": "1.0.0", "name": layout.NETWORK, "plugins": [bridge]}
 
 
 def _containerd(state: Path, *, pause_image: str) -> str:

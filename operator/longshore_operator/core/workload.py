@@ -240,7 +240,8 @@ def _container(owner: Owner, *, spec: TaskQueueSpec, config: WorkerConfig) -> di
         "envFrom": [{"secretRef": {"name": worker_name(owner.name)}}],
         "ports": [{"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"}],
         "livenessProbe": _probe("/healthz", period=10, failures=3),
-        "readinessProbe": _probe("/readyz", period=2, failures=2),
+        # Asked at once, no worker is ready yet, and each start would leave a warning.
+        "readinessProbe": _probe("/readyz", period=2, failures=2) | {"initialDelaySeconds": 1},
         # The worker writes why it ended to the termination log; failing that, its last output says.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
