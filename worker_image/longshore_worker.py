@@ -3,8 +3,8 @@
 It holds SIGTERM and SIGINT back, and the garbage collector, which finds nothing among imports.
 
 Process 1 ignores a signal that it has no handler for, and `python -m longshore.worker` imports the
-package, a quarter of a second of pydantic, before its first line. Only the interpreter's own start,
-some 30 ms, stays exposed. A module of its own beside the package, as a package comes first.
+package, a tenth of a second, before its first line. Only the interpreter's own start, some 20 ms,
+stays exposed. A module of its own beside the package, as a package comes first.
 """
 
 import gc

@@ -120,7 +120,7 @@ def _start(report: WorkerReport, *, created: float) -> float:
     if not ran or waited is None:
         return took
     # The process tells its own waiting; what came before it is taken to have waited as much.
-    own = min(took, consuming - began)
+    own = max(0.0, min(took, consuming - began))
     return (took - own) * ran / (ran + waited) + max(0.0, own - waited)
 
 
