@@ -21,7 +21,7 @@ from dev.errors import CommandFailed, DevError
 from dev.processes import Identity
 
 CGROUPS = Path("/sys/fs/cgroup")
-OUR_CHAIN = re.compile(r"(KUBE|CNI)-\S+")
+OUR_CHAIN = re.compile(r"KUBE-\S+")
 FIREWALLS = ("iptables", "ip6tables")
 TABLES = ("nat", "filter", "mangle")
 CNI_NOTES = Path("/var/lib/cni/results")

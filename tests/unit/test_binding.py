@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 import json
+import typing
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -115,13 +116,31 @@ def test_arguments_that_do_not_fit_are_named_without_their_values(
         bind(strict).arguments(body)
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"null", b'{"a":', b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"[]", b"null", b'{"a":', b"\xff", b"[" * 100_000),
+        *(b'{"a": "\xff"}', b'{"\xff": "a"}', b'{"a": ' + b"[" * 5000 + b"]" * 5000 + b"}"),
+    ],
+)
 def test_what_is_no_json_object_is_told_apart(body: bytes) -> None:
     @handler
-    def strict(a: int) -> None: ...
+    def plain(a: Any) -> None: ...
 
-    with pytest.raises(NotAnObject):
-        bind(strict).arguments(body)
+    @handler
+    def strict(a: Annotated[Any, Field()]) -> None: ...
+
+    for function in (plain, strict):
+        with pytest.raises(NotAnObject):
+            bind(function).arguments(body)
+
+
+def test_annotations_of_old_and_names_of_any_kind_are_served() -> None:
+    @handler
+    def work(a: typing.Dict, b: typing.List = [], __c: int = 0) -> None: ...  # noqa: B006, UP006
+
+    body = b'{"a": {"x": [1]}, "__c": "2"}'
+    assert bind(work).arguments(body) == {"a": {"x": [1]}, "__c": 2}
 
 
 def test_a_validator_that_raises_of_its_own_is_the_handlers_failure() -> None:

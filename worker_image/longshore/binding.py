@@ -46,14 +46,18 @@ class Binding:
         self._spec, self._parameters, self._annotations = spec, parameters, annotations
         self._plain = _plain_decoder(parameters, annotations)
         if self._plain is None:
-            self._adapter  # noqa: B018 - raises now what would be wrong with every job
+            self.prepare()
+
+    def prepare(self) -> None:
+        """Have pydantic ready: children that are forked later share it."""
+        self._adapter  # noqa: B018 - made once, where it is asked for first
 
     def arguments(self, body: bytes) -> dict[str, Any]:
         """Keyword arguments in `body`. Raises NotAnObject or InvalidArguments."""
         if self._plain:
             try:
                 found = self._plain.decode(body)
-            except (msgspec.MsgspecError, RecursionError):
+            except (ValueError, RecursionError):
                 pass
             else:
                 values = msgspec.structs.asdict(found)
@@ -123,7 +127,7 @@ def _plain_decoder(
     try:
         shape = msgspec.defstruct("Arguments", fields, kw_only=True, forbid_unknown_fields=True)
         return msgspec.json.Decoder(shape)
-    except TypeError:  # a union that msgspec does not take
+    except (TypeError, RuntimeError):  # a union or a name that msgspec does not take
         return None
 
 
@@ -137,7 +141,7 @@ def _is_plain(annotation: Any) -> bool:
     inner = typing.get_args(annotation)
     if typing.get_origin(annotation) not in (list, dict, types.UnionType, typing.Union):
         return False
-    if typing.get_origin(annotation) is dict and inner[0] is not str:
+    if typing.get_origin(annotation) is dict and inner and inner[0] is not str:
         return False
     return all(_is_plain(each) for each in inner)
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pika
 
+from longshore.contract.foreign import read
 from longshore.contract.names import REPORTS_EXCHANGE
 from longshore.contract.orders import Order
 from longshore.contract.reports import STALE_AFTER, WorkerReport
@@ -112,7 +113,7 @@ class Fleet:
 
 def _heard(body: bytes, *, address: object, at: float) -> _Heard:
     """Raises ValueError where the report is none, or nobody could be answered."""
-    report = msgspec.json.decode(body, type=WorkerReport)
+    report = read(body, WorkerReport)
     if not is_reply_address(address):
         raise ValueError(f"reply_to {address!r} is no address of RabbitMQ's direct reply-to")
     return _Heard(at=at, report=report, address=str(address))

@@ -119,9 +119,11 @@ def _start(report: WorkerReport, *, created: float) -> float:
     ran, waited = report.cpu_ran, report.cpu_waited
     if not ran or waited is None:
         return took
-    # The process tells its own waiting; what came before it is taken to have waited as much.
+    # The process tells its own waiting. What came before it is taken to have waited in the same
+    # measure, but no longer: most of a long time is an image that was pulled, or a new node.
     own = max(0.0, min(took, consuming - began))
-    return (took - own) * ran / (ran + waited) + max(0.0, own - waited)
+    before = min((took - own) * waited / (ran + waited), waited)
+    return max(0.0, took - before - waited)
 
 
 def _kept(samples: tuple[tuple[float, int, float], ...]) -> tuple[tuple[float, int, float], ...]:

@@ -32,6 +32,7 @@ def test_what_the_operator_renders_the_worker_reads() -> None:
         ({"unheard_of": 1}, "unheard_of is 1: .*unknown field"),
         ({"retry": {"factor": "x"}}, "retry.factor is 'x': Expected `float`"),
         ({"handlers": ["m", 2]}, "handlers.1"),
+        ({"retry": {"tries": 1}}, "retry.tries is 1: .*unknown field"),
     ],
 )
 def test_a_bad_configuration_names_its_field(change, names) -> None:

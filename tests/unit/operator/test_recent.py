@@ -74,8 +74,18 @@ def test_what_a_start_waited_for_a_cpu_does_not_count() -> None:
 
     recent = Recent(since=0).learned({"a": telling}, [pod()], now=0)
 
-    # A fifth of the 3.5 s before the process, and of its own 3 s what it did not wait.
-    assert recent.startup == pytest.approx(0.2 * 3.5 + 1.4)
+    # 6.5 s less its own 1.6, and as much again of the 3.5 s before it.
+    assert recent.startup == pytest.approx(6.5 - 1.6 - 1.6)
+
+
+def test_an_image_that_is_pulled_is_not_waiting_for_a_cpu() -> None:
+    telling = report(
+        ran=0, took=0.0, started_at=160_000, consuming_at=162_500, cpu_ran=0.4, cpu_waited=1.2
+    )
+
+    recent = Recent(since=0).learned({"a": telling}, [pod()], now=0)
+
+    assert recent.startup == pytest.approx(62 - 2.4)
 
 
 def test_a_start_that_waits_for_something_else_is_slow_by_itself() -> None:

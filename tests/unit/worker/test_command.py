@@ -50,7 +50,11 @@ def test_a_trace_of_the_workers_own_does_not_pass_for_the_jobs() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"null", b"[]", b"{]", b'{"a": Infinity}', b"\xff\xfe{\0}\0"]
+    "body",
+    [
+        *(b"", b"null", b"[]", b"{]", b'{"a": Infinity}', b"\xff\xfe{\0}\0"),
+        *(b'{"a": "\xff"}', b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
+    ],
 )
 def test_only_an_object_is_a_job(body: bytes) -> None:
     program = Command(program="/bin/true", words=("true",))

@@ -124,7 +124,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ValueError(_explained(str(error), given)) from None
 
     def to_json(self) -> str:
-        """What `from_json` reads; nothing in it is null."""
+        """What `from_json` reads."""
         told = {
             name: format_duration(value) if name in _DURATIONS else value
             for name, value in msgspec.structs.asdict(self).items()

@@ -60,7 +60,7 @@ class WorkerReport(msgspec.Struct, frozen=True, kw_only=True):
     """ms since the epoch when it was ready for its first job."""
 
     cpu_ran: Seconds | None = None
-    """Of a CPU that its process had until then; None where the kernel does not tell."""
+    """What its main thread had of a CPU until `consuming_at`; None where no kernel tells."""
 
     cpu_waited: Seconds | None = None
-    """In which it could have run until then, and others had the CPUs."""
+    """In which it could have run until then, but others had the CPUs."""

@@ -1,10 +1,9 @@
 """When a failed job runs again: exponential backoff with jitter."""
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How often and how late a failed job is tried again; delays in seconds."""
 
     max_attempts: int = 5

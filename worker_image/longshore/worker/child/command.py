@@ -19,6 +19,7 @@ from typing import ClassVar
 import msgspec
 
 from longshore.binding import NotAnObject
+from longshore.contract.foreign import read
 from longshore.contract.names import QUEUE_ENV
 from longshore.errors import HandlerError, Retry, SoftTimeLimit
 from longshore.handler import Job
@@ -75,7 +76,8 @@ class Command:
     def arguments(self, body: bytes) -> bytes:
         """`body` itself: numbers reach the command as they were written. Raises NotAnObject."""
         try:
-            msgspec.json.decode(body.decode(), type=dict[str, msgspec.Raw])
+            body.decode()  # msgspec does not look into strings that it passes over
+            read(body, dict[str, msgspec.Raw])
         except ValueError as error:
             raise NotAnObject(f"the body is not a JSON object: {error}") from None
         return body

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from longshore.binding import Binding
-from longshore.contract.config import WorkerConfig
+from longshore.contract.config import Isolation, WorkerConfig
 from longshore.errors import HandlerError
 from longshore.handler import discover
 from longshore.middleware import Named, load
@@ -47,12 +47,15 @@ def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoRetu
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+    # What we have imported holds no garbage worth looking for; handlers' modules may.
+    gc.freeze()
+    gc.enable()  # the image's entry holds it back
     programs, limits = _programs(control, config)
     chain = _chain(control, config)
     capture.flush()  # else each child would say once more what the imports have printed
     # Moves everything out of the collector's sight: its headers stay shared with the children.
+    gc.collect()
     gc.freeze()
-    gc.enable()  # the image's entry holds it back
     threads = threading.active_count()
     ready = Ready(handlers=limits, serves_any=bool(config.command), threads=threads)
     send_control(control, ready)
@@ -100,6 +103,8 @@ def _import_handlers(
         for name, spec in discover(config.handlers).items():
             module = spec.function.__module__
             bindings[name] = Binding(spec)
+            if config.isolation is Isolation.FORK:
+                bindings[name].prepare()  # else each job that needs it would import it anew
             limits[name] = limits_of(spec, config)
     except BaseException as error:  # SystemExit at import must be told too
         _give_up(control, f"handlers from {module}", error)

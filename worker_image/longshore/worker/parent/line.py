@@ -8,11 +8,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import pika
 import pika.exceptions
 from pika.channel import Channel
 
+from longshore.contract.foreign import Unreadable, read
 from longshore.contract.names import REPLY_TO
 from longshore.contract.orders import Order
 from longshore.worker.parent.connection import Backoff, Connection, Lost, resolve, words
@@ -78,8 +78,8 @@ class Line:
 
     def _take(self, _channel: Channel, _method: Any, _properties: Any, body: bytes) -> None:
         try:
-            order = msgspec.json.decode(body, type=Order)
-        except msgspec.DecodeError as error:
+            order = read(body, Order)
+        except Unreadable as error:
             log.warning("order-unreadable", error=str(error))
             return
         self._on_order(order)

@@ -60,7 +60,8 @@ class Started:
     """Seconds of a CPU that its main thread has had since; None where the kernel does not tell."""
 
     waited: float | None = None
-    """Seconds in which it could have run, and others had the CPUs."""
+    """Seconds in which it could have run, but others had the CPUs. What its own limit held it back
+    does not count, as nobody else makes it longer."""
 
 
 def started(*, now: int) -> Started:
@@ -75,7 +76,24 @@ def started(*, now: int) -> Started:
             ran, waited, _ = file.read(256).split()
     except (OSError, ValueError):
         return Started(at=at)
-    return Started(at=at, ran=int(ran) / 1e9, waited=int(waited) / 1e9)
+    held_back = _throttled()
+    return Started(at=at, ran=int(ran) / 1e9, waited=max(0.0, int(waited) / 1e9 - held_back))
+
+
+def _throttled() -> float:
+    """Seconds for which the container's CPU limit stopped it; the kernel calls them waiting too."""
+    for path, name, unit in (
+        ("/sys/fs/cgroup/cpu.stat", b"throttled_usec", 1e6),
+        ("/sys/fs/cgroup/cpu/cpu.stat", b"throttled_time", 1e9),
+    ):
+        try:
+            with open(path, "rb", buffering=0) as file:
+                words = file.read(4096).split()
+        except OSError:
+            continue
+        if name in words:
+            return int(words[words.index(name) + 1]) / unit
+    return 0.0
 
 
 def tree(root: int, processes: Mapping[int, Process]) -> set[int]:

@@ -1,0 +1,21 @@
+"""JSON from others: whoever reaches a queue may put any bytes there."""
+
+from typing import TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+class Unreadable(ValueError):
+    """Bytes that do not say what was expected."""
+
+
+def read(body: bytes, as_: type[T]) -> T:
+    """What `body` says. Raises Unreadable, whatever it holds."""
+    try:
+        return msgspec.json.decode(body, type=as_)
+    except RecursionError:
+        raise Unreadable("it is nested too deeply") from None
+    except ValueError as error:
+        raise Unreadable(str(error)) from None
