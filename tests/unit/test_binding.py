@@ -137,7 +137,7 @@ def test_what_is_no_json_object_is_told_apart(body: bytes) -> None:
 
 def test_annotations_of_old_and_names_of_any_kind_are_served() -> None:
     @handler
-    def work(a: typing.Dict, b: typing.List = [], __c: int = 0) -> None: ...  # noqa: B006, UP006
+    def work(a: typing.Dict, b: typing.List = [], __c: int = 0) -> None: ...  # noqa: B006, UP006 - old ways are the test
 
     body = b'{"a": {"x": [1]}, "__c": "2"}'
     assert bind(work).arguments(body) == {"a": {"x": [1]}, "__c": 2}
