@@ -146,7 +146,9 @@ def _start(programs: Path, *, dns: Path, pause: Recipe) -> None:
             _load_pause(pause)
         _run("kubelet", components.kubelet(programs))
         _await("kube-apiserver", _allow_kubelet_calls)
-        _await("kubelet", _node_ready)
+        # It gives up when containerd's CRI part is still reading its store, which only the CRI
+        # tells: on other nodes systemd starts it again.
+        _await("kubelet", _node_ready, ended=lambda: _run("kubelet", components.kubelet(programs)))
         _await("coredns", lambda: api.serves(layout.DNS_READY))
         # The first pod of a namespace is refused while it has none.
         account = "/api/v1/namespaces/default/serviceaccounts/default"
@@ -177,12 +179,17 @@ def _run(name: str, command: list[str]) -> None:
     (_daemons() / "cgroup.procs").write_text(str(started.pid))
 
 
-def _await(name: str, ready: Callable[[], bool]) -> None:
+def _await(
+    name: str, ready: Callable[[], bool], *, ended: Callable[[], None] | None = None
+) -> None:
+    """Wait until it is ready; one that has ended will never be, unless `ended` starts it again."""
     deadline = time.monotonic() + DEADLINE
     log = layout.state() / f"{name}.log"
     while not ready():
         if not processes.remembered(name, state=layout.state()):
-            raise DevError(f"{name} ended: see {log}")
+            if not ended:
+                raise DevError(f"{name} ended: see {log}")
+            ended()
         if time.monotonic() > deadline:
             raise NotReady(f"{name} is not ready after {DEADLINE:.0f} s: see {log}")
         time.sleep(0.1)

@@ -10,11 +10,12 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from dev import clusters, commands, recipes
-from dev.embedded import leftovers
+from dev.embedded import components, leftovers
 from dev.embedded.cluster import Embedded
 
 pytestmark = [pytest.mark.e2e_lifecycle, pytest.mark.timeout(300)]
@@ -51,6 +52,23 @@ def test_a_cluster_killed_without_warning_comes_up_again(cluster: Embedded) -> N
 
     clusters.up()
     assert cluster.healthy()
+
+
+def test_a_kubelet_that_comes_before_containerd_can_serve_it_is_started_again(
+    cluster: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clusters.down()
+    right = components.kubelet
+    commands_tried: list[list[str]] = []
+
+    def too_early_at_first(programs: Path) -> list[str]:
+        commands_tried.append(right(programs) if commands_tried else ["sleep", "0.1"])
+        return commands_tried[-1]
+
+    monkeypatch.setattr(components, "kubelet", too_early_at_first)
+    clusters.up()
+    assert cluster.healthy()
+    assert len(commands_tried) == 2
 
 
 def _run_a_pod(cluster: Embedded) -> None:
