@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 from collections.abc import Iterator
 
 import pytest
@@ -21,6 +22,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def kube() -> Iterator[Kube]:
     kube = Kube.from_record()
     release.install(kube)
+    if interrupted := namespaces(kube):
+        kube.kubectl("delete", "namespace", *interrupted, "--timeout=120s")
     yield kube
     wait_for("no namespace of a test is left", lambda: not namespaces(kube), seconds=120)
 
@@ -37,7 +40,16 @@ def tenant(kube: Kube, request: pytest.FixtureRequest) -> Iterator[Tenant]:
     tenant.delete(wait=False)
 
 
+RUN = secrets.token_hex(2)
+"""Part of every namespace and so of every queue: one that keeps dead letters, as it should, is none
+of the next run's."""
+
+
 def namespace_of(test: str) -> str:
+    return f"{beginning_of(test)}-{RUN}"
+
+
+def beginning_of(test: str) -> str:
     words = re.sub(r"[^a-z0-9]+", "-", test.lower())
     return f"e2e-{words[:50].strip('-')}"
 

@@ -31,7 +31,6 @@ class Tenant:
     """The RabbitMQ that its TaskQueues are on."""
 
     def create(self) -> None:
-        self.delete()
         self.kube.kubectl("create", "namespace", self.namespace)
         self.configmap("handlers", {"jobs.py": HANDLERS})
 

@@ -87,7 +87,7 @@ class Binding:
 
     @cached_property
     def _adapter(self) -> TypeAdapter[dict[str, Any]]:
-        return _adapter(self._spec, self._parameters, self._annotations)
+        return _type_adapter(self._spec, self._parameters, self._annotations)
 
 
 def _refuse_generators(spec: HandlerSpec) -> None:
@@ -146,7 +146,7 @@ def _is_plain(annotation: Any) -> bool:
     return all(_is_plain(each) for each in inner)
 
 
-def _adapter(
+def _type_adapter(
     spec: HandlerSpec, parameters: list[inspect.Parameter], annotations: dict[str, Any]
 ) -> TypeAdapter[dict[str, Any]]:
     from pydantic import ConfigDict, TypeAdapter

@@ -8,6 +8,7 @@ import pytest
 
 from dev import paths
 from dev.kube import Kube, wait_for
+from tests.e2e.conftest import namespace_of
 from tests.e2e.scaling.workers import QUICK
 from tests.e2e.tenant import Tenant
 
@@ -33,7 +34,7 @@ STANDING: dict[str, dict[str, Any]] = {
 def standing(kube: Kube) -> Iterator[Tenant]:
     """All of them in one namespace, declared: so many a wait is one wait."""
     images = json.loads(paths.IMAGES_RECORD.read_text())
-    tenant = Tenant(kube=kube, namespace="e2e-standing", image=images["worker"])
+    tenant = Tenant(kube=kube, namespace=namespace_of("standing"), image=images["worker"])
     tenant.create()
     for name, changes in STANDING.items():
         tenant.apply(name, **changes)

@@ -7,7 +7,7 @@ import pytest
 
 from dev import paths
 from dev.kube import Kube, wait_for
-from tests.e2e.conftest import namespace_of, namespaces
+from tests.e2e.conftest import beginning_of, namespace_of, namespaces
 from tests.e2e.tenant import Tenant
 from tests.e2e.topology import rabbitmqs
 from tests.e2e.topology.rabbitmqs import RabbitMQ
@@ -23,7 +23,7 @@ def both(kube: Kube) -> Iterator[Kube]:
 
 
 def _theirs(kube: Kube) -> list[str]:
-    beginnings = tuple(namespace_of(series) for series in rabbitmqs.SERIES)
+    beginnings = tuple(beginning_of(series) for series in rabbitmqs.SERIES)
     return [name for name in namespaces(kube) if name.startswith(beginnings)]
 
 

@@ -4,12 +4,16 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from longshore.worker.exits import describe_exit
 from longshore.worker.parent import processes
 from longshore.worker.parent.processes import Process, debris, family, group, tree
+
+V2, V1 = [each[1:] for each in processes._THROTTLED]
 
 
 def process(pid: int, parent: int, *, leader: int = 1, state: str = "S") -> Process:
@@ -63,6 +67,53 @@ def test_only_the_process_that_was_seen_is_signalled() -> None:
     assert child.poll() is None
     processes.signal_each([child.pid], signal.SIGKILL, seen)
     assert child.wait(10) == -signal.SIGKILL
+
+
+def test_a_process_began_before_now_and_after_its_parent() -> None:
+    now = time.time_ns() // 1_000_000
+    began = processes.began(now=now)
+    program = (
+        "import time; from longshore.worker.parent.processes import began; "
+        "print(began(now=time.time_ns() // 1_000_000))"
+    )
+    child = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert began < now <= int(child.stdout) + 10  # a tick of the kernel's clock
+
+
+def test_what_a_process_runs_is_told_apart_from_what_it_sleeps() -> None:
+    before = processes.cpu_times()
+    end = time.thread_time() + 0.05
+    while time.thread_time() < end:
+        pass
+    worked = processes.cpu_times()
+    time.sleep(0.05)
+    slept = processes.cpu_times()
+    assert before
+    assert worked
+    assert slept
+    assert worked.ran - before.ran >= 0.045
+    assert slept.ran - worked.ran < 0.045
+
+
+@pytest.mark.parametrize(
+    ("text", "entry", "unit"),
+    [
+        pytest.param("nr_throttled 3\nthrottled_usec 9000000000000\n", *V2, id="v2"),
+        pytest.param("nr_throttled 3\nthrottled_time 9000000000000000\n", *V1, id="v1"),
+    ],
+)
+def test_what_the_own_limit_held_back_is_no_waiting(
+    text: str, entry: bytes, unit: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu.stat").write_text(text)
+    files = (str(tmp_path / "nowhere"), entry, unit), (str(tmp_path / "cpu.stat"), entry, unit)
+    monkeypatch.setattr(processes, "_THROTTLED", files)
+
+    times = processes.cpu_times()
+
+    assert processes._throttled() == 9e6
+    assert times
+    assert times.waited == 0
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from typing import Any
 
 import pika
@@ -112,8 +111,9 @@ class _Worker:
         self._control = control
         self._zygote_pid = zygote_pid
         self._put_line = put_line
-        self._started = processes.started(now=_now())
+        self._began = processes.began(now=_now())
         self._consuming_at: int | None = None
+        self._until_consuming: processes.CpuTimes | None = None
         self._metrics = Metrics(slots=config.slots)
         self._tasks: list[asyncio.Task[Any]] = []
         self._was_signalled = False
@@ -270,11 +270,11 @@ class _Worker:
         return dispatch
 
     def _report(self, dispatch: Dispatch, pool: Pool) -> WorkerReport:
-        settled = self._metrics.jobs
+        settled, cpu = self._metrics.jobs, self._until_consuming
         return WorkerReport(
             queue=self._config.queue,
             worker=_name(),
-            started_at=self._started.at,
+            started_at=self._began,
             slots=self._config.slots,
             busy=pool.busy,
             held=dispatch.held,
@@ -287,16 +287,14 @@ class _Worker:
             run_seconds=round(self._metrics.run_seconds.sum, 4),
             wait=None if dispatch.latest_wait is None else round(dispatch.latest_wait, 3),
             consuming_at=self._consuming_at,
-            cpu_ran=self._started.ran,
-            cpu_waited=self._started.waited,
+            cpu_ran=cpu.ran if cpu else None,
+            cpu_waited=cpu.waited if cpu else None,
         )
 
     def _on_consuming(self) -> None:
         if self._consuming_at is None:
             self._consuming_at = _now()
-            had = processes.started(now=self._consuming_at)
-            # One beginning for all reports: it tells a container that was started again.
-            self._started = replace(had, at=self._started.at)
+            self._until_consuming = processes.cpu_times()
         self._reporter.note_change()
 
     async def _kill(self, serving: asyncio.Task[int]) -> None:

@@ -49,43 +49,38 @@ def resident(pid: int) -> int:
         return 0
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
-    """How this process began."""
-
-    at: int
-    """ms since the epoch."""
-
-    ran: float | None = None
-    """Seconds of a CPU that its main thread has had since; None where the kernel does not tell."""
-
-    waited: float | None = None
-    """Seconds in which it could have run, but others had the CPUs. What its own limit held it back
-    does not count, as nobody else makes it longer."""
-
-
-def started(*, now: int) -> Started:
-    """This process's beginning, and what it has had of the CPUs until `now`, ms since the epoch."""
+def began(*, now: int) -> int:
+    """When this process began; this and `now` are ms since the epoch."""
     own = _read(os.getpid())
     if own is None:
-        return Started(at=now)
+        return now
     age = time.clock_gettime(time.CLOCK_BOOTTIME) - own.started / _TICKS
-    at = now - max(0, round(1000 * age))
+    return now - max(0, round(1000 * age))
+
+
+@dataclass(frozen=True, slots=True)
+class CpuTimes:
+    """What the main thread of this process has had of the CPUs, in seconds."""
+
+    ran: float
+    waited: float
+    """In which it could have run, but others had the CPUs. What its own limit held it back does not
+    count, as nobody else makes it longer."""
+
+
+def cpu_times() -> CpuTimes | None:
+    """Since the process began; None where the kernel does not tell."""
     try:
         with open("/proc/self/schedstat", "rb", buffering=0) as file:
             ran, waited, _ = file.read(256).split()
     except (OSError, ValueError):
-        return Started(at=at)
-    held_back = _throttled()
-    return Started(at=at, ran=int(ran) / 1e9, waited=max(0.0, int(waited) / 1e9 - held_back))
+        return None
+    return CpuTimes(ran=int(ran) / 1e9, waited=max(0.0, int(waited) / 1e9 - _throttled()))
 
 
 def _throttled() -> float:
     """Seconds for which the container's CPU limit stopped it; the kernel calls them waiting too."""
-    for path, name, unit in (
-        ("/sys/fs/cgroup/cpu.stat", b"throttled_usec", 1e6),
-        ("/sys/fs/cgroup/cpu/cpu.stat", b"throttled_time", 1e9),
-    ):
+    for path, name, unit in _THROTTLED:
         try:
             with open(path, "rb", buffering=0) as file:
                 words = file.read(4096).split()
@@ -94,6 +89,13 @@ def _throttled() -> float:
         if name in words:
             return int(words[words.index(name) + 1]) / unit
     return 0.0
+
+
+_THROTTLED = (
+    ("/sys/fs/cgroup/cpu.stat", b"throttled_usec", 1e6),
+    ("/sys/fs/cgroup/cpu/cpu.stat", b"throttled_time", 1e9),
+)
+"""File of the container's cgroup, version 2 and 1, the entry in it, and how many are a second."""
 
 
 def tree(root: int, processes: Mapping[int, Process]) -> set[int]:
