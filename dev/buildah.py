@@ -17,6 +17,8 @@ def build(
 ) -> None:
     """Build the Dockerfile in `context`; unchanged layers come from earlier builds."""
     command = [*_buildah(), "build", "--quiet", "--layers", "--force-rm", "--isolation", "oci"]
+    # Buildah would take crun where that is, and crun runs nothing on cgroups of both versions.
+    command += ["--runtime", "runc"]
     # The build resolves names and reaches registries as the machine itself does.
     command += ["--network", "host"]
     for key, value in arguments.items():
