@@ -1,5 +1,8 @@
 """What can go wrong, by what should be done about it. Each carries the reason for a condition."""
 
+UNREACHABLE = "KubernetesUnreachable"
+"""Reason of a call without an answer: whether it was carried out is not known."""
+
 
 class OperatorError(Exception):
     """Something the operator cannot do now; `reason` is one word for programs."""

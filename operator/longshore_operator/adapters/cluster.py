@@ -19,7 +19,7 @@ from longshore_operator.api.v1alpha1 import API_VERSION
 from longshore_operator.app.cluster import Secret
 from longshore_operator.app.reconcile import OPERATOR, SCALER
 from longshore_operator.core.rollout import Rollout
-from longshore_operator.errors import Invalid, OperatorError, Transient
+from longshore_operator.errors import UNREACHABLE, Invalid, OperatorError, Transient
 
 logger = logging.getLogger(__name__)
 
@@ -245,7 +245,7 @@ class Cluster:
             content = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             text = f"{what}: {error or type(error).__name__}"
-            raise Transient(text, reason="KubernetesUnreachable") from error
+            raise Transient(text, reason=UNREACHABLE) from error
         except ApiException as error:
             raise _refusal(what, error.status, error.body) from error
         if response.status >= HTTPStatus.BAD_REQUEST:

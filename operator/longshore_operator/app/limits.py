@@ -29,6 +29,8 @@ class Limits:
     today: Callable[[], datetime]
     budgets: Mapping[str, int]
     _allotted: dict[Key, int] = field(default_factory=dict)
+    _scarce: set[str] = field(default_factory=set)
+    """Groups in which somebody lacks workers."""
 
     def divide(self, sharers: Iterable[tuple[Key, Sharer]]) -> None:
         """Give each TaskQueue its part, by what was wanted at the last look."""
@@ -45,10 +47,13 @@ class Limits:
                 weight=budget.weight,
                 current=current,
             )
-        self._allotted = {}
+        self._allotted, self._scarce = {}, set()
         for group, claims in groups.items():
             if group in self.budgets:
-                self._allotted |= allotted(self.budgets[group], claims)
+                parts = allotted(self.budgets[group], claims)
+                self._allotted |= parts
+                if any(part < claims[key].wanted for key, part in parts.items()):
+                    self._scarce.add(group)
 
     def of(self, key: Key, scaling: Scaling, *, current: int) -> tuple[Limit, ...]:
         """What limits this TaskQueue now."""
@@ -59,7 +64,9 @@ class Limits:
         if group not in self.budgets:
             return (*limits, self._unknown(group, current=current))
         share = self._allotted.get(key, current)
-        return (*limits, Limit(name=f"budget {group!r}", ceiling=share, is_share=True))
+        is_scarce = group in self._scarce
+        share_of = f"budget {group!r}"
+        return (*limits, Limit(name=share_of, ceiling=share, is_share=True, is_scarce=is_scarce))
 
     def _unknown(self, group: str, *, current: int) -> Limit:
         known = f"there are {', '.join(sorted(self.budgets))}" if self.budgets else "it has none"

@@ -18,7 +18,7 @@ from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.protection import Protection
 from longshore_operator.app.record import Record, Records
 from longshore_operator.app.statuses import Statuses
-from longshore_operator.app.workers import Sight, Workers, held, without_shrink
+from longshore_operator.app.workers import Sight, Workers, asked_for, held, without_shrink
 from longshore_operator.app.world import Key, World
 from longshore_operator.core.scaling import Limit, Observation, Policy, ceiling_of, decide
 from longshore_operator.errors import OperatorError
@@ -109,14 +109,14 @@ class Scaler:
     def _sharers(self, present: Mapping[Key, TaskQueueObject]) -> Iterator[tuple[Key, Sharer]]:
         for key, task_queue in present.items():
             if task_queue.spec is not None and task_queue.spec.scaling.budget is not None:
-                deployment = self.world.deployment(key)
+                record = self.records.of(key, task_queue)
+                current = asked_for(self.world.deployment(key), record)
+                decision = None if task_queue.is_deleting else record.decision
+                if record.is_acting and decision and decision.replicas is not None:
+                    current = max(current or 0, decision.replicas)  # it is being asked for
                 yield (
                     key,
-                    Sharer(
-                        scaling=task_queue.spec.scaling,
-                        current=deployment.replicas if deployment else None,
-                        decision=self.records.of(key, task_queue).decision,
-                    ),
+                    Sharer(scaling=task_queue.spec.scaling, current=current, decision=decision),
                 )
 
     async def _read_depths(self, present: Mapping[Key, TaskQueueObject]) -> dict[str, Depths]:
@@ -203,6 +203,18 @@ class Scaler:
             self.workers.order(sight, record, fleet=fleet, queue=queue)
         return sight
 
+    def _again(self, task_queue: TaskQueueObject, sight: Sight) -> Sight:
+        """The workers as they are by now."""
+        spec = task_queue.spec
+        session = self.brokers.session(spec.broker.name) if spec else None
+        return replace(
+            sight,
+            deployment=self.world.deployment(sight.key),
+            pods=self.world.pods(sight.key),
+            reports=session.link.fleet.reports(task_queue.owner.queue) if session else {},
+            now=self.clock(),
+        )
+
     def _is_at_rest(self, sight: Sight, task_queue: TaskQueueObject, record: Record) -> bool:
         """Whether there is nothing to do: so with most of a thousand, each second."""
         return (
@@ -226,7 +238,9 @@ class Scaler:
         # One that fails does not keep the others from being done; the next tick is the retry.
         key, spec = sight.key, task_queue.spec
         with _told(key):
-            await self.workers.scale(sight, record)
+            await self.workers.scale(
+                sight, record, look_again=lambda: self._again(task_queue, sight)
+            )
         if spec is not None and self.brokers.session(spec.broker.name) is not None:
             with _told(key):
                 record.silent = await self.census.look(sight)

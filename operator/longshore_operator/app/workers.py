@@ -20,7 +20,7 @@ from longshore_operator.core.cordons import drains, followed
 from longshore_operator.core.pods import CHEAPEST, DELETION_COST, Pod
 from longshore_operator.core.rollout import Rollout, rollout
 from longshore_operator.core.scaling import Decision, Worker
-from longshore_operator.errors import OperatorError
+from longshore_operator.errors import UNREACHABLE, OperatorError, Transient
 
 logger = logging.getLogger(__name__)
 
@@ -61,16 +61,28 @@ class Workers:
 
         `epoch` is the present in seconds since then.
         """
-        record.leaving = {
-            pod.name: record.leaving[pod.name]
-            for pod in sight.staying
-            if sight.now - record.leaving.get(pod.name, -LEAVE_WITHIN) < LEAVE_WITHIN
-        }
+        record.leaving = self._leaving(sight, record)
         return tuple(
             self._worker(pod, sight, record, epoch=epoch)
             for pod in sight.staying
             if pod.name not in record.leaving
         )
+
+    def _leaving(self, sight: Sight, record: Record) -> dict[str, float]:
+        """Who is still to be taken away by Kubernetes, and since when."""
+        replicas, before = self.replicas(sight, record), record.leaving
+        if replicas is not None and len(sight.staying) > replicas:
+            # It is behind, perhaps with what an operator before this one has asked for.
+            return {
+                pod.name: before.get(pod.name, sight.now)
+                for pod in sight.staying
+                if pod.name in before or pod.is_marked
+            }
+        return {
+            pod.name: before[pod.name]
+            for pod in sight.staying
+            if pod.name in before and sight.now - before[pod.name] < LEAVE_WITHIN
+        }
 
     def _worker(self, pod: Pod, sight: Sight, record: Record, *, epoch: float) -> Worker:
         # A worker's own word first: Kubernetes may not have noticed yet that it runs.
@@ -97,8 +109,7 @@ class Workers:
 
     def replicas(self, sight: Sight, record: Record) -> int | None:
         """What was asked of Kubernetes last, whether or not the watch has shown it yet."""
-        latest = _latest(sight, record)
-        return latest.replicas if latest else None
+        return asked_for(sight.deployment, record)
 
     def order(self, sight: Sight, record: Record, *, fleet: Fleet, queue: str) -> None:
         """Tell workers to take no jobs, to take some again, or to end if their pods do."""
@@ -131,32 +142,26 @@ class Workers:
         )
         return is_short or (decision.holds not in LEFT_ALONE and _is_unfit(sight, record))
 
-    async def scale(self, sight: Sight, record: Record) -> None:
-        """Bring the number of workers about. Raises Transient or Invalid."""
+    async def scale(self, sight: Sight, record: Record, *, look_again: Callable[[], Sight]) -> None:
+        """Bring the number of workers about; `look_again` gives what is seen by the time that it is
+        called. Raises Transient or Invalid."""
         decision, before = record.decision, self.replicas(sight, record)
         if decision is None or decision.replicas is None or before is None:
             await self._unmark(sight, keep=record.leaving)
         elif decision.replicas > before:
             await self._unmark(sight, keep=record.leaving)
-            await self._grow(sight, record, before=before, to=decision.replicas)
+            self._log(sight, record, before=before, to=decision.replicas)
+            # Not blindly: somebody may have set a higher number that the watch has yet to show.
+            await self._rescale(sight, record, before=before, to=decision.replicas)
         else:
             going = self._going(decision, sight, record)
             await self._unmark(sight, keep={*record.leaving, *(pod.name for pod in going)})
             if going and (reason := _hazard(sight, record, going=going)):
                 record.decision = replace(decision, why=(*decision.why, reason))
             elif going:
-                await self._shrink(sight, record, going=going, before=before)
+                await self._shrink(decision, sight, record, going=going, look_again=look_again)
         if decision is not None and decision.holds not in LEFT_ALONE:
             await self._keep_rollout(sight, record)
-
-    async def _grow(self, sight: Sight, record: Record, *, before: int, to: int) -> None:
-        self._log(sight, record, before=before, to=to)
-        namespace, name = sight.key
-        wanted = rollout(to, ceiling=sight.ceiling)
-        generation = await self.cluster.scale(
-            namespace=namespace, name=worker_name(name), replicas=to, rollout=wanted
-        )
-        record.asked = _asked(sight, replicas=to, rollout=wanted, generation=generation)
 
     def _going(self, decision: Decision, sight: Sight, record: Record) -> tuple[Pod, ...]:
         """Those of `decision.remove` for whom it still holds."""
@@ -171,20 +176,36 @@ class Workers:
         )
 
     async def _shrink(
-        self, sight: Sight, record: Record, *, going: tuple[Pod, ...], before: int
+        self,
+        decision: Decision,
+        sight: Sight,
+        record: Record,
+        *,
+        going: tuple[Pod, ...],
+        look_again: Callable[[], Sight],
     ) -> None:
-        marked = await asyncio.gather(*(self._mark(sight.key, pod) for pod in going))
-        gone = [pod for pod, is_marked in zip(going, marked, strict=True) if is_marked]
-        if not gone:
+        answers = await asyncio.gather(*(self._mark(sight.key, pod) for pod in going))
+        marked = {pod.name for pod, is_marked in zip(going, answers, strict=True) if is_marked}
+        # That took its time, and a worker's word holds for a while only.
+        sight = look_again()
+        going = tuple(pod for pod in self._going(decision, sight, record) if pod.name in marked)
+        before = self.replicas(sight, record)
+        if not going or before is None or _hazard(sight, record, going=going):
             return
-        to = before - len(gone)
+        to = before - len(going)
         self._log(sight, record, before=before, to=to)
-        await self._rescale(sight, record, before=before, to=to)
-        record.leaving |= {pod.name: sight.now for pod in gone}
+        leaving = record.leaving | {pod.name: sight.now for pod in going}
+        try:
+            await self._rescale(sight, record, before=before, to=to)
+        except Transient as error:
+            if error.reason == UNREACHABLE:
+                record.leaving = leaving  # it may have been done all the same
+            raise
+        record.leaving = leaving
 
     async def _keep_rollout(self, sight: Sight, record: Record) -> None:
         """Have the next rollout, or the one under way, stay within what there may be."""
-        latest = _latest(sight, record)
+        latest = _latest(sight.deployment, record)
         if latest and _is_unfit(sight, record):
             await self._rescale(sight, record, before=latest.replicas, to=latest.replicas)
 
@@ -233,14 +254,20 @@ class Workers:
         )
 
 
+def asked_for(deployment: DeploymentObject | None, record: Record) -> int | None:
+    """Workers that were asked of Kubernetes last, as far as is known."""
+    latest = _latest(deployment, record)
+    return latest.replicas if latest else None
+
+
 def _asked(sight: Sight, *, replicas: int, rollout: Rollout, generation: int) -> Asked:
     uid = sight.deployment.uid if sight.deployment else ""
     return Asked(replicas=replicas, rollout=rollout, generation=generation, uid=uid)
 
 
-def _latest(sight: Sight, record: Record) -> Asked | DeploymentObject | None:
+def _latest(deployment: DeploymentObject | None, record: Record) -> Asked | DeploymentObject | None:
     """What the Deployment is: as the watch shows it, or as it was asked to be since."""
-    asked, deployment = record.asked, sight.deployment
+    asked = record.asked
     if deployment is None or asked is None or asked.uid != deployment.uid:
         return deployment
     return asked if deployment.generation < asked.generation else deployment
@@ -248,7 +275,7 @@ def _latest(sight: Sight, record: Record) -> Asked | DeploymentObject | None:
 
 def _is_unfit(sight: Sight, record: Record) -> bool:
     """Whether a rollout would not keep to what there may be now."""
-    latest = _latest(sight, record)
+    latest = _latest(sight.deployment, record)
     return latest is not None and latest.rollout != rollout(latest.replicas, ceiling=sight.ceiling)
 
 
@@ -256,7 +283,8 @@ def _hazard(sight: Sight, record: Record, *, going: Iterable[Pod]) -> str | None
     """Why Kubernetes might take another pod than one of `going`."""
     names = {pod.name for pod in going} | record.leaving.keys()
     for pod in sight.staying:
-        if pod.running and not pod.ready and pod.name not in names:
+        is_worker = pod.running or pod.name in sight.reports
+        if is_worker and not pod.ready and pod.name not in names:
             return f"worker {pod.name} is not ready, and Kubernetes would take it first"
     return None
 
@@ -282,6 +310,7 @@ def held(decision: Decision, workers: Iterable[Worker], *, reason: str, why: str
         decision,
         replicas=None,
         holds=reason,
+        claim=None,
         cordon=(),
         remove=(),
         uncordon=tuple(worker.name for worker in workers if worker.cordoned),

@@ -63,10 +63,10 @@ class World:
         return _only(self.deployments.get(key))
 
     def pods(self, key: Key) -> tuple[Pod, ...]:
-        """The pods of a TaskQueue's workers, by name."""
+        """The pods of a TaskQueue's workers, by name, without those that are over."""
         if not (known := self.all_pods.get(key)):
             return ()
-        pods = [pod for pod in known if pod.uid not in self.gone]
+        pods = [pod for pod in known if not pod.over and pod.uid not in self.gone]
         return tuple(sorted(pods, key=lambda pod: pod.name))
 
 

@@ -33,6 +33,10 @@ class Pod:
     ending: bool
     """It was asked to end; it finishes what it has and takes nothing new."""
 
+    over: bool = False
+    """It has ended for good and only its object is left, as after an eviction. Kubernetes has
+    replaced it and doesn't count it any more."""
+
     trouble: Trouble | None = None
     uid: str = ""
     created: float | None = None
@@ -57,6 +61,7 @@ def pod(body: Mapping[str, Any]) -> Pod:
         running="running" in state,
         ready=_is_ready(status),
         ending="deletionTimestamp" in metadata,
+        over=status.get("phase") in ("Failed", "Succeeded"),
         trouble=_trouble(metadata["name"], status=status, container=container),
         uid=metadata.get("uid", ""),
         created=_seconds(metadata.get("creationTimestamp")),

@@ -29,10 +29,10 @@ def test_a_budget_is_divided_by_what_was_wanted() -> None:
     found.divide([(A, wanting(20)), (B, wanting(2))])
 
     assert found.of(A, scaling(), current=0) == (
-        Limit(name="budget 'gpu'", ceiling=6, is_share=True),
+        Limit(name="budget 'gpu'", ceiling=6, is_share=True, is_scarce=True),
     )
     assert found.of(B, scaling(), current=0) == (
-        Limit(name="budget 'gpu'", ceiling=2, is_share=True),
+        Limit(name="budget 'gpu'", ceiling=2, is_share=True, is_scarce=True),
     )
 
 

@@ -76,7 +76,7 @@ class Stage:
         self.kubernetes.calls.clear()
         self.record.decision = Decision(replicas=replicas, why=(), **parts)
         self.workers.order(self.sight, self.record, fleet=self, queue="media.transcode")
-        await self.workers.scale(self.sight, self.record)
+        await self.workers.scale(self.sight, self.record, look_again=lambda: self.sight)
         return self.kubernetes.calls
 
     async def cordon_idle(self) -> None:
@@ -201,7 +201,7 @@ async def test_a_pod_that_has_no_process_yet_needs_no_proof(stage: Stage) -> Non
 
 
 async def test_more_workers_are_asked_for_in_one_call(stage: Stage) -> None:
-    assert await stage.carry_out(replicas=20) == ["scale media/transcode-worker to 20"]
+    assert await stage.carry_out(replicas=20) == ["rescale media/transcode-worker from 2 to 20"]
     assert stage.workers.replicas(stage.sight, stage.record) == 20, "the watch is behind"
 
 
@@ -212,7 +212,7 @@ async def test_a_deployment_made_anew_counts_by_itself(stage: Stage) -> None:
     )
 
     assert stage.workers.replicas(stage.sight, stage.record) == 0
-    assert await stage.carry_out(replicas=20) == ["scale media/transcode-worker to 20"]
+    assert await stage.carry_out(replicas=20) == ["rescale media/transcode-worker from 0 to 20"]
 
 
 async def test_a_mark_that_cannot_be_taken_off_keeps_nobody_from_coming(stage: Stage) -> None:
@@ -220,7 +220,7 @@ async def test_a_mark_that_cannot_be_taken_off_keeps_nobody_from_coming(stage: S
     stage.kubernetes.failing = {"annotate"}
 
     calls = await stage.carry_out(replicas=20)
-    assert calls == ["annotate gone None", "scale media/transcode-worker to 20"]
+    assert calls == ["annotate gone None", "rescale media/transcode-worker from 2 to 20"]
 
 
 async def test_a_worker_that_has_not_heard_that_its_pod_ends_is_told(stage: Stage) -> None:
@@ -270,7 +270,7 @@ async def test_a_deployment_that_is_left_alone_keeps_its_rollout(stage: Stage, r
     stage.ceiling = 2
     stage.record.decision = Decision(replicas=None, why=("",), holds=reason)
 
-    await stage.workers.scale(stage.sight, stage.record)
+    await stage.workers.scale(stage.sight, stage.record, look_again=lambda: stage.sight)
 
     assert stage.kubernetes.calls == []
 

@@ -38,7 +38,7 @@ class Decision:
     """Workers that there should be, whether or not that can be had now; None is unknown."""
 
     claim: int | None = None
-    """What the policy wants before all limits: a budget is divided by it."""
+    """What is wanted within all limits but shares: a budget is divided by it."""
 
     cordon: tuple[str, ...] = ()
     """Idle workers that shall take no new jobs."""
@@ -93,6 +93,7 @@ def decide(
         service=service,
         startup=startup,
         arrivals=memory.rate,
+        stalled=0.0 if memory.stalled_since is None else now - memory.stalled_since,
     )
     try:
         wanted = policy(situation)
@@ -101,6 +102,8 @@ def decide(
         text = f"scaling.policy {scaling.policy!r} failed: {error!r}"
         return _hold("PolicyFailed", text, memory=memory)
     within = bounded(asked, scaling=scaling, limits=limits)
+    own = [limit for limit in limits if not limit.is_share]
+    claim = bounded(asked, scaling=scaling, limits=own).count
     memory = with_peak(memory, wanted=within.count, replicas=replicas, window=scaling.steady_for)
     count, steady = steadied(
         within.count,
@@ -115,11 +118,11 @@ def decide(
     if scaling.dry_run:
         text = f"scaling.dryRun is true: {count} workers are wanted, and nothing is done"
         hold = _hold("DryRun", *why, text, memory=memory, uncordon=_cordoned(observation))
-        return replace(hold, wanted=count, claim=asked)
+        return replace(hold, wanted=count)
     decision = Decision(
         replicas=replicas,
         wanted=count,
-        claim=asked,
+        claim=claim,
         why=why,
         trouble=next((limit.trouble for limit in limits if limit.trouble), None),
         memory=memory,

@@ -29,16 +29,21 @@ class Limit:
     is_share: bool = False
     """Whether it is a part of what several have: it follows what each wants at each look."""
 
+    is_scarce: bool = False
+    """Whether others lack what this share leaves unused."""
+
     trouble: Trouble | None = None
     """A mistake that it stands for; users are told, whether or not it changes the number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounded:
-    """A number within all limits, the lowest ceiling, and what changed it."""
+    """A number within all limits, and what changed it."""
 
     count: int
     ceiling: int
+    """The most that may be kept; of shares those count that others are short of."""
+
     why: Lines = ()
 
 
@@ -68,7 +73,9 @@ def bounded(wanted: int, *, scaling: Scaling, limits: Sequence[Limit]) -> Bounde
         if top is not None and top < count:
             count = top
             why.append(f"{name} lowers it to {count}")
-    return Bounded(count, ceiling_of(scaling, limits=limits), tuple(why))
+    ceiling = ceiling_of(scaling, limits=limits)
+    scarce = [each.ceiling for each in limits if each.is_scarce and each.ceiling is not None]
+    return Bounded(count, min([ceiling, *scarce]), tuple(why))
 
 
 def steadied(

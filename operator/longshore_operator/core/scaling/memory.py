@@ -27,6 +27,9 @@ class Memory:
     """Jobs that arrive in a second."""
 
     idle_since: float | None = None
+    stalled_since: float | None = None
+    """Since when jobs wait, others run, and none has ended."""
+
     peaks: Counts = ()
     """When how many workers were wanted: only those that no later one exceeds, so the first is the
     most of the window."""
@@ -52,6 +55,7 @@ def recalled(
             work=work,
             rate=observation.running / service,
             idle_since=now if _is_idle(observation, work) else None,
+            stalled_since=now if observation.ready and observation.running else None,
         )
     since = before.idle_since
     if not _is_idle(observation, work):
@@ -64,6 +68,7 @@ def recalled(
         work=work,
         rate=_rate(before, finished=finished, work=work, idle_since=since, now=now),
         idle_since=since,
+        stalled_since=_stalled_since(before, observation=observation, finished=finished, now=now),
         peaks=before.peaks,
         added=before.added,
         removed=before.removed,
@@ -88,6 +93,7 @@ def with_peak(memory: Memory, *, wanted: int, replicas: int, window: float) -> M
         work=memory.work,
         rate=memory.rate,
         idle_since=memory.idle_since,
+        stalled_since=memory.stalled_since,
         peaks=peaks,
         added=memory.added,
         removed=memory.removed,
@@ -103,6 +109,18 @@ def _is_idle(observation: Observation, work: int | None) -> bool:
     if work != 0:
         return False
     return all(worker.state in ("idle", "starting") for worker in observation.workers)
+
+
+def _stalled_since(
+    before: Memory, *, observation: Observation, finished: int, now: float
+) -> float | None:
+    if observation.ready == 0 or not observation.running:
+        return None
+    if observation.ready is None:
+        return before.stalled_since
+    if finished != before.finished or before.stalled_since is None:
+        return now
+    return before.stalled_since
 
 
 def _rate(

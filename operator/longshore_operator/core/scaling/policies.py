@@ -50,6 +50,9 @@ class Situation:
     arrivals: float
     """Jobs that come in a second, averaged over a minute and a half."""
 
+    stalled: float = 0.0
+    """For how long jobs have waited, others have run, and not one has ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -73,16 +76,19 @@ def queue_wait(situation: Situation, /) -> Wanted:
     waiting = situation.ready + max(0, situation.held - running)
     begun_by_one = horizon / situation.service
     coming = situation.arrivals * horizon
-    missing = waiting + coming - running * begun_by_one
-    slots = max(0.0, running + missing / (1 + begun_by_one))
-    # Rounded: half a worker is soon made up for, and part of it is a forecast.
-    workers = max(math.floor(slots / situation.slots + 0.5), int(waiting + running > 0))
+    # When none ended in twice the time that one takes on average, those that run are longer.
+    begun = running * horizon / max(situation.service, situation.stalled / 2)
+    missing = waiting + coming - begun
+    # Rounded: half a slot is soon made up for, and part of it is a forecast. A slot that is missing
+    # may be missing for the whole length of a job, so workers are rounded up.
+    slots = math.floor(max(0.0, running + missing / (1 + begun_by_one)) + 0.5)
+    workers = max(math.ceil(slots / situation.slots), int(waiting + running > 0))
     return Wanted(
         workers,
         (
             f"within {horizon:.3g} s {waiting} waiting + {coming:.1f} coming jobs are to begin; "
-            f"{running} running slots begin {running * begun_by_one:.1f}, a free one "
-            f"{1 + begun_by_one:.1f}: {slots:.1f} slots, {workers} workers wanted",
+            f"{running} running slots begin {begun:.1f}, a free one {1 + begun_by_one:.1f}: "
+            f"{slots} slots, {workers} workers wanted",
         ),
     )
 
