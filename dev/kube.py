@@ -94,12 +94,19 @@ class Kube:
 def wait_for(
     what: str, look: Callable[[], Found | None], *, seconds: float = 60, every: float = 0.3
 ) -> Found:
-    """The first true answer of `look`. Raises NotReady, naming `what`, after `seconds`."""
+    """The first true answer of `look`. Raises NotReady, naming `what`, after `seconds`.
+
+    A command that fails in `look` is an answer like another: a busy cluster refuses one at times.
+    """
     deadline = time.monotonic() + seconds
     while True:
-        found = look()
-        if found:
-            return found
+        found: object
+        try:
+            if answer := look():
+                return answer
+            found = answer
+        except CommandFailed as error:
+            found = error
         if time.monotonic() > deadline:
             raise NotReady(f"{what}: not so after {seconds:g} s; last seen: {found!r}")
         time.sleep(every)

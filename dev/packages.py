@@ -25,6 +25,8 @@ CLUSTER = {
     "ip": "iproute2",
     "openssl": "openssl",
 }
+LOCK_TIMEOUT = 120
+"""Seconds to wait for another user of dpkg."""
 
 
 def require(needed: Mapping[str, str]) -> None:
@@ -35,11 +37,15 @@ def require(needed: Mapping[str, str]) -> None:
     by_hand = f"apt-get install --no-install-recommends {' '.join(missing)}"
     if os.geteuid() != 0 or not commands.found("apt-get"):
         raise PrerequisiteMissing(f"missing: {', '.join(missing)}; as root: {by_hand}")
-    if not any(Path("/var/lib/apt/lists").glob("*_Packages*")):
-        commands.run_long("apt-get update", ["apt-get", "update", "-q"])
+    # Old lists name packages that are there no more.
+    commands.run_long("apt-get update", ["apt-get", "update", "-q"])
     commands.run_long(
         f"installing {', '.join(missing)}",
-        ["apt-get", "install", "-qy", "--no-install-recommends", *missing],
+        [
+            *("apt-get", "install", "-qy", "--no-install-recommends"),
+            *("-o", f"DPkg::Lock::Timeout={LOCK_TIMEOUT}"),
+            *missing,
+        ],
         environment={"DEBIAN_FRONTEND": "noninteractive"},
     )
 

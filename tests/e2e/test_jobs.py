@@ -25,13 +25,14 @@ def settled(tenant: Tenant, *, succeeded: int = 0, dead: int = 0) -> None:
 
 
 def test_jobs_wake_workers_and_the_last_one_puts_them_to_sleep(tenant: Tenant) -> None:
-    tenant.apply(scaling={"jobsPerWorker": 2})
-    tenant.wait_for_condition("Ready", "True")
+    tenant.apply(scaling={"jobsPerWorker": 2, "paused": True})
+    tenant.wait_for_condition("ScalingActive", "False", reason="Paused")
     assert tenant.replicas() == 0
 
     with tenant.client() as client:
         for number in range(6):
             client.enqueue(tenant.queue(), "hold", seconds=0.5 + number / 10)
+    tenant.apply(scaling={"jobsPerWorker": 2})
 
     # Six jobs at two for each worker: all three at once, not one after another.
     assert wait_for("workers", tenant.replicas, seconds=15) == 3

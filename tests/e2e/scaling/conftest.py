@@ -21,7 +21,7 @@ STANDING: dict[str, dict[str, Any]] = {
     "floor": {"scaling": {**QUICK, "schedules": [{**ALWAYS, "min": 1}]}},
     "ceiling": {"scaling": {**FIXED, "schedules": [{**ALWAYS, "max": 1}]}},
     "dry": {"scaling": {**FIXED, "max": 2, "dryRun": True}},
-    "changing": {"scaling": {**FIXED, "max": 1, "minLife": "15s"}},
+    "changing": {"scaling": {**FIXED, "max": 1, "minLife": "30s"}},
     "long": {"scaling": {**QUICK, "min": 1}, "timeLimit": {"hard": "2h"}},
     "lost": {"scaling": {**FIXED, "budget": {"group": "nowhere"}}},
     "first": {"scaling": {**FIXED, "budget": {"group": "shared", "weight": 2}}},

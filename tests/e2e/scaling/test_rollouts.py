@@ -58,7 +58,7 @@ def test_an_image_that_cannot_run_takes_one_worker_at_max_and_none_below(tenant:
 
     tenant.apply(scaling=FULL)  # back to the image that runs
     wait_for(
-        "the worker is there again", lambda: deployment(tenant)["status"]["readyReplicas"] == 2
+        "the worker is there again", lambda: deployment(tenant)["status"].get("readyReplicas") == 2
     )
     roomy = wait_for_workers(tenant, 2)
     more = {**FULL, "policy": "backlog", "min": 2, "max": 5}

@@ -1,5 +1,7 @@
 """Workers are taken away one by one, and never one that has a job."""
 
+import json
+
 from dev.kube import wait_for
 from tests.e2e.scaling.workers import (
     QUICK,
@@ -50,3 +52,41 @@ def test_a_worker_on_its_way_out_works_again_when_it_is_needed(tenant: Tenant) -
         assert staying(tenant) < before
     wait_for("all jobs are done", lambda: tenant.jobs().get("succeeded") == 4, seconds=120)
     assert tenant.jobs()["failed"] == 0
+
+
+def test_a_pod_that_is_over_is_no_worker(tenant: Tenant) -> None:
+    """What an eviction leaves: Kubernetes has replaced it, and would take another one for it."""
+    tenant.apply(scaling=QUICK)
+    tenant.wait_for_condition("Ready", "True")
+    labels = {"longshore.dev/task-queue": "work", "app.kubernetes.io/managed-by": "longshore"}
+    container = {"name": "worker", "image": tenant.image, "command": ["python3", "-c", "exit(1)"]}
+    left = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "evicted", "namespace": tenant.namespace, "labels": labels},
+        "spec": {"restartPolicy": "Never", "containers": [container]},
+    }
+    tenant.kube.apply(json.dumps(left))
+    wait_for("it is over", lambda: phase_of(tenant, "evicted") == "Failed")
+
+    with tenant.client() as client:
+        for seconds in (3, 20):
+            client.enqueue(tenant.queue(), "hold", seconds=seconds)
+    seen = []
+
+    def done() -> bool:
+        seen.append(tenant.replicas())
+        return tenant.jobs().get("succeeded") == 2
+
+    wait_for("both jobs are done", done, seconds=90)
+    wait_for("nobody works", lambda: tenant.replicas() == 0)
+    assert tenant.jobs()["failed"] == tenant.jobs()["dead"] == 0
+    assert max(seen) == 2
+    assert 1 in seen[seen.index(2) :], "the idle one went while the other worked"
+    assert tenant.condition("WorkersReady")["status"] == "True"
+    assert phase_of(tenant, "evicted") == "Failed"
+
+
+def phase_of(tenant: Tenant, pod: str) -> str:
+    found = {each["metadata"]["name"]: each["status"]["phase"] for each in tenant.pods()}
+    return found.get(pod, "")

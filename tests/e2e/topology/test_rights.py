@@ -53,7 +53,7 @@ def test_new_credentials_make_new_pods_and_drop_no_running_job(
     before = tenant.secret("work-worker")
     (old,) = [pod["metadata"]["name"] for pod in tenant.pods()]
     with tenant.client() as client:
-        client.enqueue(tenant.queue(), "hold", seconds=8)
+        client.enqueue(tenant.queue(), "hold", seconds=30)
     wait_for("the job runs", lambda: tenant.jobs().get("running") == 1, seconds=60)
 
     tenant.kube.kubectl(

@@ -144,7 +144,7 @@ async def test_the_ladder_delays_a_job_and_brings_it_home(tenants: Tenants) -> N
     tenants.publish(queue, exchange=exchange, key=key)
     await until(lambda: _is(ready(tenants, "media.transcode"), 1))
 
-    assert 3.0 <= tenants.session.clock() - started < 4.5
+    assert 3.0 <= tenants.session.clock() - started < 6.5
 
 
 async def test_priorities_are_kept_as_the_status_says(tenants: Tenants) -> None:

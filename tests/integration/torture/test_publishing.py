@@ -84,7 +84,7 @@ def test_a_blocked_broker_loses_nothing_and_still_gets_acks(bench: Bench) -> Non
     bench.enqueue("wait_for_file", diary=bench.diary, path=str(path), discards=True)
     bench.enqueue("wait_for_file", diary=bench.diary, path=str(path))
     bench.wait_lines(2)
-    with _alarm(bench, seconds=2.5):
+    with _alarm(bench, seconds=5):
         path.touch()
         blocked = worker.wait("connection-blocked")
         assert "memory" in blocked["reason"]

@@ -148,7 +148,8 @@ def test_as_process_1_it_reaps_orphans_and_obeys_sigterm(bench: Bench) -> None:
     bench.enqueue("exit_at_once", diary=f"{bench.diary}-other")
     worker.wait("job", outcome="dead")
     inner = _first_child(worker.process.pid)
-    assert not _zombies_below(inner)
+    wait_for(bench.lines)  # the orphan has ended
+    wait_for(lambda: not _zombies_below(inner))
     os.kill(inner, signal.SIGTERM)
     assert worker.exit_code() == 0
 

@@ -133,8 +133,9 @@ def test_the_soft_limit_can_be_caught(bench: Bench) -> None:
     bench.enqueue("tidy_at_soft_limit", diary=bench.diary)
     ended = worker.wait("job", outcome="succeeded")
     assert bench.lines() == ["tidied"]
-    # The limit runs from the hand-over, the job's own clock from its start in the child.
-    assert 0.28 <= ended["seconds"] < 1.0
+    # The limit runs from the hand-over, the job's own clock from its start in the child; without
+    # the limit it would sleep for a minute.
+    assert 0.2 <= ended["seconds"] < 5.0
 
 
 def test_the_soft_limit_cancels_the_task_of_an_async_handler(bench: Bench) -> None:

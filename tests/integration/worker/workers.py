@@ -272,7 +272,7 @@ def _what_runs(job_command: Sequence[str], *, modules: Sequence[str]) -> dict[st
 
 
 def _gone_soon(worker: Worker) -> list[int]:
-    end = time.monotonic() + 3
+    end = time.monotonic() + DEADLINE
     while (left := worker.survivors()) and time.monotonic() < end:
         time.sleep(0.02)
     for pid in left:

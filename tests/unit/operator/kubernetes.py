@@ -14,6 +14,8 @@ class Kubernetes:
     failing: set[str] = field(default_factory=set)
     """Beginnings of calls that are refused."""
 
+    reason: str = "KubernetesFailed"
+
     pods: set[str] = field(default_factory=set)
     """Uids of pods that are there."""
 
@@ -22,7 +24,7 @@ class Kubernetes:
     def _note(self, call: str) -> None:
         self.calls.append(call)
         if any(call.startswith(beginning) for beginning in self.failing):
-            raise Transient(f"{call}: 503", reason="KubernetesFailed")
+            raise Transient(f"{call}: 503", reason=self.reason)
 
     rollout: Rollout | None = None
     """What was asked for last."""

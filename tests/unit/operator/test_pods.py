@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from longshore_operator.app.world import World
 from longshore_operator.core.pods import pod
 
 
@@ -97,3 +98,14 @@ def test_pull_and_back_off_are_one_state_with_one_text() -> None:
 )
 def test_a_pod_on_its_way_has_no_trouble(found: Any) -> None:
     assert pod(found).trouble is None
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
+def test_a_pod_that_is_over_is_no_worker(phase: str) -> None:
+    """As after an eviction: its object stays, and Kubernetes has made another one."""
+    evicted = {"metadata": {"name": "evicted", "uid": "1"}, "status": {"phase": phase}}
+    working = {"metadata": {"name": "working", "uid": "2"}, "status": {"phase": "Running"}}
+    key = ("media", "transcode")
+    world = World(all_pods={key: [pod(evicted), pod(working)]})
+
+    assert [each.name for each in world.pods(key)] == ["working"]

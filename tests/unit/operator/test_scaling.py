@@ -365,3 +365,63 @@ def test_the_default_grace_is_that_of_a_start_without_others_beside_it() -> None
     late = decided(observation, scaling, memory=replace(memory, idle_since=NOW - 20))
 
     assert (len(early.cordon), len(late.cordon)) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("slots", "waiting", "seconds", "expected"),
+    [(2, 1, 600.0, 2), (8, 3, 600.0, 2), (1, 2, 1e4, 3)],
+)
+def test_a_job_does_not_wait_for_a_slot_until_a_long_one_ends(
+    slots: int, waiting: int, seconds: float, expected: int
+) -> None:
+    full = (Worker(name="b", state="busy", held=slots, busy=slots, slots=slots),)
+    service = ServiceTimes(count=1_000_000, mean=seconds)
+    observation = seen(ready=waiting, workers=full, startup=3.0, service=service)
+
+    assert decided(observation, Scaling(max=10), slots=slots).wanted == expected
+
+
+def test_a_job_that_is_longer_than_the_others_does_not_hold_them_up() -> None:
+    """Of those that ended one took a second; the one that runs has done so for ten minutes."""
+    service = ServiceTimes(count=1_000_000, mean=1.0)
+    observation = seen(ready=20, workers=busy(1), startup=3.0, service=service, finished=7)
+    watched = remembering(work=21, finished=7, stalled_since=NOW - 600)
+    moving = remembering(work=21, finished=6, stalled_since=NOW - 600)
+
+    stuck = decided(observation, Scaling(max=10), memory=watched)
+    assert decided(observation, Scaling(max=10), memory=moving).wanted == 1
+    assert stuck.wanted == 2
+    assert stuck.memory is not None
+    assert stuck.memory.stalled_since == NOW - 600
+
+
+def test_a_stall_needs_jobs_that_wait_and_jobs_that_run() -> None:
+    def since(observation: Observation) -> float | None:
+        memory = decided(observation, memory=remembering(stalled_since=NOW - 9)).memory
+        assert memory is not None
+        return memory.stalled_since
+
+    assert since(seen(ready=1, workers=busy(1))) == NOW - 9
+    assert since(seen(ready=None, workers=busy(1))) == NOW - 9
+    assert since(seen(ready=0, workers=busy(1))) is None
+    assert since(seen(ready=1, workers=idle(1))) is None
+
+
+def test_a_budget_is_claimed_for_floors_too_and_not_beyond_ceilings() -> None:
+    share = Limit(name="budget 'gpu'", ceiling=0, is_share=True)
+    night = Limit(name="schedule night", ceiling=2)
+
+    assert decided(seen(), settings(min=1), limits=(share,)).claim == 1
+    assert decided(seen(ready=9), limits=(share, night)).claim == 2
+    assert decided(seen(ready=9), settings(dryRun=True), limits=(share,)).claim is None
+
+
+@pytest.mark.parametrize(("is_scarce", "expected"), [(True, 1), (False, 8)])
+def test_what_is_kept_for_steadiness_goes_when_others_of_the_budget_lack_it(
+    is_scarce: bool, expected: int
+) -> None:
+    share = Limit(name="budget 'gpu'", ceiling=1, is_share=True, is_scarce=is_scarce)
+    workers = (*busy(1), *idle(7))
+    watched = remembering(peaks=((NOW - 1, 8),), work=1)
+
+    assert decided(seen(workers=workers), limits=(share,), memory=watched).wanted == expected

@@ -11,11 +11,12 @@ from longshore.contract.reports import WorkerReport
 from longshore_operator.app.objects import DeploymentObject
 from longshore_operator.app.record import Record
 from longshore_operator.app.workers import LEAVE_WITHIN, Sight, Workers, held, without_shrink
+from longshore_operator.core.cordons import TRUSTED_FOR
 from longshore_operator.core.pods import CHEAPEST, Pod
 from longshore_operator.core.rollout import Rollout, rollout
 from longshore_operator.core.scaling import Decision, Worker
 from longshore_operator.core.tally import Tally
-from longshore_operator.errors import Transient
+from longshore_operator.errors import UNREACHABLE, Transient
 from tests.unit.operator.kubernetes import Kubernetes
 
 KEY = ("media", "transcode")
@@ -310,3 +311,84 @@ def test_who_is_held_does_nothing_but_uncordon() -> None:
 
     assert (changed.replicas, changed.holds, changed.uncordon) == (None, "R", ("a",))
     assert changed.wanted == 9
+
+
+async def test_nobody_goes_while_one_that_only_its_own_word_shows_would_go_first(
+    stage: Stage,
+) -> None:
+    await stage.cordon_idle()
+    stage.pods = (pod("busy", running=False, ready=False), pod("idle"))
+
+    assert await stage.carry_out(replicas=1, remove=("idle",)) == []
+
+
+async def test_who_takes_a_job_while_it_is_marked_stays(stage: Stage) -> None:
+    await stage.cordon_idle()
+    stage.record.decision = Decision(replicas=1, why=(), remove=("idle",))
+
+    def look_again() -> Sight:
+        return replace(
+            stage.sight, reports={**stage.reports, "idle": report("idle", cordon="one", held=1)}
+        )
+
+    stage.kubernetes.calls.clear()
+    await stage.workers.scale(stage.sight, stage.record, look_again=look_again)
+
+    assert stage.kubernetes.calls == SHRUNK[:1]
+    assert stage.record.leaving == {}
+
+
+async def test_a_word_that_is_too_old_by_the_time_of_the_shrink_does_not_count(
+    stage: Stage,
+) -> None:
+    await stage.cordon_idle()
+    stage.record.decision = Decision(replicas=1, why=(), remove=("idle",))
+    stage.kubernetes.calls.clear()
+
+    await stage.workers.scale(
+        stage.sight,
+        stage.record,
+        look_again=lambda: replace(stage.sight, now=stage.now + TRUSTED_FOR),
+    )
+
+    assert stage.kubernetes.calls == SHRUNK[:1]
+
+
+async def test_who_is_to_go_stays_cordoned_while_kubernetes_is_behind(stage: Stage) -> None:
+    await stage.cordon_idle()
+    await stage.carry_out(replicas=1, remove=("idle",))
+    stage.pods = (pod("busy"), pod("idle", is_marked=True))
+    stage.now += 10 * LEAVE_WITHIN
+
+    assert set(stage.observed()) == {"busy"}
+    assert await stage.carry_out(replicas=1) == []
+    assert ("idle", "uncordon") not in stage.told
+
+
+async def test_an_operator_that_has_just_started_knows_by_the_mark_who_is_to_go(
+    stage: Stage,
+) -> None:
+    stage.pods = (pod("busy"), pod("idle", is_marked=True))
+    stage.reports["idle"] = report("idle", cordon="of the operator before")
+    stage.deployment = replace(stage.deployment, replicas=1, rollout=rollout(1, ceiling=MOST))
+
+    assert set(stage.observed()) == {"busy"}
+    assert await stage.carry_out(replicas=1) == []
+    assert stage.told == [("idle", "cordon")]
+
+
+async def test_a_shrink_without_an_answer_may_have_been_done(stage: Stage) -> None:
+    await stage.cordon_idle()
+    stage.kubernetes.failing, stage.kubernetes.reason = {"rescale"}, UNREACHABLE
+    with pytest.raises(Transient):
+        await stage.carry_out(replicas=1, remove=("idle",))
+
+    assert set(stage.observed()) == {"busy"}
+    stage.now += LEAVE_WITHIN
+    assert set(stage.observed()) == {"busy", "idle"}, "it was not done"
+
+
+def test_who_is_held_claims_no_part_of_a_budget() -> None:
+    decision = Decision(replicas=9, why=(), claim=9)
+
+    assert held(decision, (), reason="ForeignAutoscaler", why="").claim is None

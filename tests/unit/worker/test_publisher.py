@@ -31,7 +31,10 @@ async def test_a_channel_that_is_given_up_takes_nothing_from_the_next(
     await connection.arrive(is_broken=True)
     monkeypatch.setattr("tests.unit.worker.channels.FakeChannel", Silent)
     silent = await connection.arrive()
-    await asyncio.sleep(0.15)
+    for _ in range(1000):
+        await asyncio.sleep(0.01)
+        if not silent.is_open:
+            break
     assert not silent.is_open
     monkeypatch.undo()
     await connection.arrive()
