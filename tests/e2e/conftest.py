@@ -16,7 +16,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/e2e/" in item.nodeid:
             item.add_marker(pytest.mark.e2e)
-            # Each of its waits has a deadline of its own; together they may need more than 120 s.
+            # Each of its waits has a deadline of its own; together they may need more than 300 s.
             item.add_marker(pytest.mark.timeout(400))
 
 

@@ -31,6 +31,10 @@ DEAD_EVERY = 10
 FORGET_EVERY = 60
 """Ticks between two looks for pods of which nothing need be remembered any more."""
 
+PATIENCE = 0.8
+"""Seconds that a tick waits for depths. TaskQueues of a Broker that takes longer have their turn
+when it answers; all others go on."""
+
 WRITERS = 16
 """Calls to Kubernetes at the same time."""
 
@@ -44,6 +48,14 @@ class Ticked(Protocol):
     """Told how long a tick took, and how long after the one before it began, in seconds."""
 
     def __call__(self, *, took: float, interval: float | None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """A look at these queues of one Broker."""
+
+    task: asyncio.Task[Depths]
+    queues: frozenset[str]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,6 +80,9 @@ class Scaler:
     ticked: Ticked
 
     _ticks: int = 0
+    _reading: dict[str, _Reading] = field(default_factory=dict)
+    """By Broker."""
+
     _writers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(WRITERS))
 
     async def run(self) -> None:
@@ -86,24 +101,28 @@ class Scaler:
     async def tick(self, group: asyncio.TaskGroup) -> None:
         """Look at every TaskQueue once; what is to be done about one is a task of `group`.
 
-        Nothing is waited for but the depths: a call to Kubernetes that takes its time holds up its
-        own TaskQueue and no other.
+        Nothing is waited for but the depths, and for these not long: a call to Kubernetes that
+        takes its time holds up its own TaskQueue and no other.
         """
         if not self.world.is_complete:
             return
         self._ticks += 1
         present = dict(self.world.task_queues())
         self.records.keep_only(set(present))
-        pending = {key for key, queue in present.items() if not self._is_declared(key, queue)}
         if self._ticks % FORGET_EVERY == 0:
             self.census.forget()
             self.protection.forget()
-        depths = await self._read_depths(present)
+        done = await self._read_depths(present, group=group)
+        depths = {name: reading.task.result() for name, reading in done.items()}
         self.limits.divide(self._sharers(present))
         for key, task_queue in present.items():
-            if key in pending and self._is_declared(key, task_queue):
-                continue  # declared while others were read; its turn is in the next tick
-            if not task_queue.is_deleting:
+            broker = task_queue.spec.broker.name if task_queue.spec else ""
+            is_new = (
+                broker in done
+                and task_queue.source not in done[broker].queues
+                and self._is_declared(key, task_queue)
+            )  # declared while others were read: its turn is in the next tick
+            if not (task_queue.is_deleting or is_new or broker in self._reading):
                 self._attend(key, task_queue, depths, group=group)
 
     def _sharers(self, present: Mapping[Key, TaskQueueObject]) -> Iterator[tuple[Key, Sharer]]:
@@ -119,8 +138,11 @@ class Scaler:
                     Sharer(scaling=task_queue.spec.scaling, current=current, decision=decision),
                 )
 
-    async def _read_depths(self, present: Mapping[Key, TaskQueueObject]) -> dict[str, Depths]:
-        """Depths of all declared queues but those that go, by Broker."""
+    async def _read_depths(
+        self, present: Mapping[Key, TaskQueueObject], *, group: asyncio.TaskGroup
+    ) -> dict[str, _Reading]:
+        """Look at all declared queues but those that go. Brokers that have answered; those that
+        have yet to are in `_reading`."""
         wanted: dict[str, list[str]] = {name: [] for name in self.brokers.sessions()}
         for turn, (key, task_queue) in enumerate(present.items()):
             if task_queue.spec is None or task_queue.is_deleting:
@@ -134,14 +156,17 @@ class Scaler:
             is_new = self.records.of(key, task_queue).dead is None
             if is_new or (turn + self._ticks) % DEAD_EVERY == 0:
                 queues.append(dead_queue_name(task_queue.owner.queue))
-        sessions = [(name, self.brokers.session(name), queues) for name, queues in wanted.items()]
-        live = [(name, session, queues) for name, session, queues in sessions if session]
-        for _, session, _ in live:
-            session.link.fleet.forget_silent()
-        found = await asyncio.gather(
-            *(session.link.depths.read(queues) for _, session, queues in live)
-        )
-        return {name: depths for (name, _, _), depths in zip(live, found, strict=True)}
+        for name, queues in wanted.items():
+            session = self.brokers.session(name)
+            if session and name not in self._reading:
+                session.link.fleet.forget_silent()
+                task = group.create_task(session.link.depths.read(queues))
+                self._reading[name] = _Reading(task=task, queues=frozenset(queues))
+        if self._reading:
+            await asyncio.wait([each.task for each in self._reading.values()], timeout=PATIENCE)
+        done = {name: each for name, each in self._reading.items() if each.task.done()}
+        self._reading = {name: each for name, each in self._reading.items() if name not in done}
+        return done
 
     def _attend(
         self,
