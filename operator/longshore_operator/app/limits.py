@@ -29,8 +29,8 @@ class Limits:
     today: Callable[[], datetime]
     budgets: Mapping[str, int]
     _allotted: dict[Key, int] = field(default_factory=dict)
-    _scarce: set[str] = field(default_factory=set)
-    """Groups in which somebody lacks workers."""
+    _kept: dict[Key, int] = field(default_factory=dict)
+    """What each may have without wanting it now: what it has but for what others lack."""
 
     def divide(self, sharers: Iterable[tuple[Key, Sharer]]) -> None:
         """Give each TaskQueue its part, by what was wanted at the last look."""
@@ -47,13 +47,13 @@ class Limits:
                 weight=budget.weight,
                 current=current,
             )
-        self._allotted, self._scarce = {}, set()
+        self._allotted, self._kept = {}, {}
         for group, claims in groups.items():
             if group in self.budgets:
                 parts = allotted(self.budgets[group], claims)
                 self._allotted |= parts
-                if any(part < claims[key].wanted for key, part in parts.items()):
-                    self._scarce.add(group)
+                lack = sum(max(0, claims[key].wanted - part) for key, part in parts.items())
+                self._kept |= {key: max(0, claims[key].current - lack) for key in parts}
 
     def of(self, key: Key, scaling: Scaling, *, current: int) -> tuple[Limit, ...]:
         """What limits this TaskQueue now."""
@@ -64,9 +64,11 @@ class Limits:
         if group not in self.budgets:
             return (*limits, self._unknown(group, current=current))
         share = self._allotted.get(key, current)
-        is_scarce = group in self._scarce
-        share_of = f"budget {group!r}"
-        return (*limits, Limit(name=share_of, ceiling=share, is_share=True, is_scarce=is_scarce))
+        keeps = max(share, self._kept.get(key, current))
+        return (
+            *limits,
+            Limit(name=f"budget {group!r}", ceiling=share, is_share=True, keeps=keeps),
+        )
 
     def _unknown(self, group: str, *, current: int) -> Limit:
         known = f"there are {', '.join(sorted(self.budgets))}" if self.budgets else "it has none"

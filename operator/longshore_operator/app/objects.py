@@ -71,6 +71,9 @@ class DeploymentObject:
     is_rolling: bool = False
     """Pods of an older template are there, or may be: which of them goes is not ours to say."""
 
+    is_observed: bool = True
+    """Kubernetes has seen its present spec."""
+
     rollout: Rollout | None = None
     """How it replaces its pods; None where that is not what we would say."""
 
@@ -129,12 +132,13 @@ def broker(body: Mapping[str, Any]) -> BrokerObject | None:
 def deployment(body: Mapping[str, Any]) -> DeploymentObject:
     """The Deployment in an object of the Kubernetes API."""
     metadata, status = body["metadata"], body.get("status") or {}
+    is_observed = status.get("observedGeneration", 0) >= metadata.get("generation", 0)
     return DeploymentObject(
         replicas=body["spec"].get("replicas", 1),
         uid=metadata.get("uid", ""),
         generation=metadata.get("generation", 0),
-        is_rolling=status.get("updatedReplicas", 0) < status.get("replicas", 0)
-        or status.get("observedGeneration", 0) < metadata.get("generation", 0),
+        is_rolling=status.get("updatedReplicas", 0) < status.get("replicas", 0) or not is_observed,
+        is_observed=is_observed,
         rollout=rollout_in(body["spec"]),
     )
 

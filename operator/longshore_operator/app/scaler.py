@@ -10,7 +10,7 @@ from typing import Protocol
 from longshore.contract.names import dead_queue_name
 from longshore.contract.reports import WorkerReport
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
-from longshore_operator.app.broker import Depth, Missing
+from longshore_operator.app.broker import Depth, Missing, Session
 from longshore_operator.app.brokers import Brokers
 from longshore_operator.app.census import Census
 from longshore_operator.app.limits import Limits, Sharer
@@ -54,6 +54,7 @@ class Ticked(Protocol):
 class _Reading:
     """A look at these queues of one Broker."""
 
+    session: Session
     task: asyncio.Task[Depths]
     queues: frozenset[str]
 
@@ -156,12 +157,18 @@ class Scaler:
             is_new = self.records.of(key, task_queue).dead is None
             if is_new or (turn + self._ticks) % DEAD_EVERY == 0:
                 queues.append(dead_queue_name(task_queue.owner.queue))
+        # What is read for a session that has ended says nothing of the one after it.
+        self._reading = {
+            name: each
+            for name, each in self._reading.items()
+            if each.session is self.brokers.session(name)
+        }
         for name, queues in wanted.items():
             session = self.brokers.session(name)
             if session and name not in self._reading:
                 session.link.fleet.forget_silent()
                 task = group.create_task(session.link.depths.read(queues))
-                self._reading[name] = _Reading(task=task, queues=frozenset(queues))
+                self._reading[name] = _Reading(session=session, task=task, queues=frozenset(queues))
         if self._reading:
             await asyncio.wait([each.task for each in self._reading.values()], timeout=PATIENCE)
         done = {name: each for name, each in self._reading.items() if each.task.done()}

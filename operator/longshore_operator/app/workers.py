@@ -70,9 +70,9 @@ class Workers:
 
     def _leaving(self, sight: Sight, record: Record) -> dict[str, float]:
         """Who is still to be taken away by Kubernetes, and since when."""
-        replicas, before = self.replicas(sight, record), record.leaving
-        if replicas is not None and len(sight.staying) > replicas:
-            # It is behind, perhaps with what an operator before this one has asked for.
+        before = record.leaving
+        if _is_behind(sight, record):
+            # Perhaps with what an operator before this one has asked for.
             return {
                 pod.name: before.get(pod.name, sight.now)
                 for pod in sight.staying
@@ -189,10 +189,12 @@ class Workers:
         # That took its time, and a worker's word holds for a while only.
         sight = look_again()
         going = tuple(pod for pod in self._going(decision, sight, record) if pod.name in marked)
-        before = self.replicas(sight, record)
-        if not going or before is None or _hazard(sight, record, going=going):
+        before, deployment = self.replicas(sight, record), sight.deployment
+        if before is None or deployment is None or deployment.is_rolling or not going:
             return
         to = before - len(going)
+        if to < (decision.replicas or 0) or _hazard(sight, record, going=going):
+            return
         self._log(sight, record, before=before, to=to)
         leaving = record.leaving | {pod.name: sight.now for pod in going}
         try:
@@ -271,6 +273,19 @@ def _latest(deployment: DeploymentObject | None, record: Record) -> Asked | Depl
     if deployment is None or asked is None or asked.uid != deployment.uid:
         return deployment
     return asked if deployment.generation < asked.generation else deployment
+
+
+def _is_behind(sight: Sight, record: Record) -> bool:
+    """Whether Kubernetes has yet to take pods away."""
+    deployment, latest = sight.deployment, _latest(sight.deployment, record)
+    if deployment is None or latest is None:
+        return False
+    surge = 0
+    if deployment.is_rolling and deployment.is_observed:
+        if latest.rollout is None:
+            return False
+        surge = latest.rollout.surge
+    return len(sight.staying) > latest.replicas + surge
 
 
 def _is_unfit(sight: Sight, record: Record) -> bool:

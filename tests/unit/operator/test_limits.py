@@ -29,10 +29,10 @@ def test_a_budget_is_divided_by_what_was_wanted() -> None:
     found.divide([(A, wanting(20)), (B, wanting(2))])
 
     assert found.of(A, scaling(), current=0) == (
-        Limit(name="budget 'gpu'", ceiling=6, is_share=True, is_scarce=True),
+        Limit(name="budget 'gpu'", ceiling=6, is_share=True, keeps=6),
     )
     assert found.of(B, scaling(), current=0) == (
-        Limit(name="budget 'gpu'", ceiling=2, is_share=True, is_scarce=True),
+        Limit(name="budget 'gpu'", ceiling=2, is_share=True, keeps=2),
     )
 
 
@@ -86,3 +86,13 @@ def test_a_rollout_keeps_to_schedules_and_not_to_the_share_of_this_moment() -> N
 
     assert ceiling_of(scaling(max=10), limits=[night, share]) == 4
     assert ceiling_of(scaling(max=10), limits=[share]) == 10
+
+
+def test_what_is_kept_without_being_wanted_is_given_back_as_far_as_others_lack_it() -> None:
+    found = limits(gpu=8)
+    found.divide([(A, wanting(0, current=5)), (B, wanting(4, current=3))])
+
+    (limit,) = found.of(A, scaling(), current=5)
+    assert (limit.ceiling, limit.keeps) == (0, 4)
+    found.divide([(A, wanting(0, current=5)), (B, wanting(3, current=3))])
+    assert found.of(A, scaling(), current=5)[0].keeps == 5

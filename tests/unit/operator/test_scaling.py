@@ -405,6 +405,7 @@ def test_a_stall_needs_jobs_that_wait_and_jobs_that_run() -> None:
     assert since(seen(ready=None, workers=busy(1))) == NOW - 9
     assert since(seen(ready=0, workers=busy(1))) is None
     assert since(seen(ready=1, workers=idle(1))) is None
+    assert since(seen(ready=None, workers=busy(1), finished=7)) == NOW
 
 
 def test_a_budget_is_claimed_for_floors_too_and_not_beyond_ceilings() -> None:
@@ -416,11 +417,11 @@ def test_a_budget_is_claimed_for_floors_too_and_not_beyond_ceilings() -> None:
     assert decided(seen(ready=9), settings(dryRun=True), limits=(share,)).claim is None
 
 
-@pytest.mark.parametrize(("is_scarce", "expected"), [(True, 1), (False, 8)])
-def test_what_is_kept_for_steadiness_goes_when_others_of_the_budget_lack_it(
-    is_scarce: bool, expected: int
+@pytest.mark.parametrize(("keeps", "expected"), [(5, 5), (None, 8)])
+def test_what_is_kept_for_steadiness_goes_as_far_as_others_of_the_budget_lack_it(
+    keeps: int | None, expected: int
 ) -> None:
-    share = Limit(name="budget 'gpu'", ceiling=1, is_share=True, is_scarce=is_scarce)
+    share = Limit(name="budget 'gpu'", ceiling=1, is_share=True, keeps=keeps)
     workers = (*busy(1), *idle(7))
     watched = remembering(peaks=((NOW - 1, 8),), work=1)
 

@@ -392,3 +392,40 @@ def test_who_is_held_claims_no_part_of_a_budget() -> None:
     decision = Decision(replicas=9, why=(), claim=9)
 
     assert held(decision, (), reason="ForeignAutoscaler", why="").claim is None
+
+
+@pytest.mark.parametrize(("is_observed", "expected"), [(True, {"busy", "idle"}), (False, {"busy"})])
+async def test_a_rollouts_surge_is_no_reason_to_lose_a_worker(
+    stage: Stage, is_observed: bool, expected: set[str]
+) -> None:
+    """A mark from a shrink that came to nothing, and one pod more than asked for."""
+    stage.pods = (pod("busy"), pod("idle", is_marked=True))
+    stage.deployment = replace(
+        stage.deployment,
+        replicas=1,
+        is_rolling=True,
+        is_observed=is_observed,
+        rollout=rollout(1, ceiling=MOST),
+    )
+
+    assert set(stage.observed()) == expected
+
+
+@pytest.mark.parametrize(
+    "change", [{"is_rolling": True}, {"replicas": 1}], ids=["a-rollout-began", "one-less-already"]
+)
+async def test_nobody_goes_when_the_deployment_has_changed_meanwhile(
+    stage: Stage, change: dict[str, Any]
+) -> None:
+    await stage.cordon_idle()
+    stage.record.decision = Decision(replicas=1, why=(), remove=("idle",))
+    stage.kubernetes.calls.clear()
+    changed = replace(stage.deployment, **change)
+
+    await stage.workers.scale(
+        stage.sight,
+        stage.record,
+        look_again=lambda: replace(stage.sight, deployment=changed),
+    )
+
+    assert stage.kubernetes.calls == SHRUNK[:1]

@@ -29,8 +29,8 @@ class Limit:
     is_share: bool = False
     """Whether it is a part of what several have: it follows what each wants at each look."""
 
-    is_scarce: bool = False
-    """Whether others lack what this share leaves unused."""
+    keeps: int | None = None
+    """Of a share: the most that may stay without being wanted now. Others lack the rest."""
 
     trouble: Trouble | None = None
     """A mistake that it stands for; users are told, whether or not it changes the number."""
@@ -42,7 +42,7 @@ class Bounded:
 
     count: int
     ceiling: int
-    """The most that may be kept; of shares those count that others are short of."""
+    """The most that may stay without being wanted now."""
 
     why: Lines = ()
 
@@ -74,8 +74,8 @@ def bounded(wanted: int, *, scaling: Scaling, limits: Sequence[Limit]) -> Bounde
             count = top
             why.append(f"{name} lowers it to {count}")
     ceiling = ceiling_of(scaling, limits=limits)
-    scarce = [each.ceiling for each in limits if each.is_scarce and each.ceiling is not None]
-    return Bounded(count, min([ceiling, *scarce]), tuple(why))
+    keeps = [each.keeps for each in limits if each.keeps is not None]
+    return Bounded(count, min([ceiling, *keeps]), tuple(why))
 
 
 def steadied(

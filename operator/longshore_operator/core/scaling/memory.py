@@ -116,11 +116,11 @@ def _stalled_since(
 ) -> float | None:
     if observation.ready == 0 or not observation.running:
         return None
+    if finished != before.finished:
+        return now
     if observation.ready is None:
         return before.stalled_since
-    if finished != before.finished or before.stalled_since is None:
-        return now
-    return before.stalled_since
+    return now if before.stalled_since is None else before.stalled_since
 
 
 def _rate(
