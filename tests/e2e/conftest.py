@@ -1,5 +1,6 @@
 """A real cluster with Longshore installed as a user would; one namespace for each test."""
 
+import hashlib
 import json
 import re
 import secrets
@@ -42,13 +43,14 @@ def tenant(kube: Kube, request: pytest.FixtureRequest) -> Iterator[Tenant]:
     tenant.delete(wait=False)
 
 
-RUN = secrets.token_hex(2)
-"""Part of every namespace and so of every queue: one that keeps dead letters, as it should, is none
-of the next run's."""
+RUN = secrets.token_hex(8)
 
 
 def namespace_of(test: str) -> str:
-    return f"{beginning_of(test)}-{RUN}"
+    """Of this test in this run: a queue that keeps dead letters, as it should, is none of the next
+    run's, and tests that differ only in what is cut off have a namespace each."""
+    suffix = hashlib.sha256(f"{RUN}{test}".encode()).hexdigest()[:6]
+    return f"{beginning_of(test)}-{suffix}"
 
 
 def beginning_of(test: str) -> str:

@@ -193,7 +193,7 @@ def endure(job: Job, diary: str, number: int) -> None:
 
 @handler
 def leave_an_orphan(diary: str) -> None:
-    subprocess.run(["sh", "-c", f"(sleep 0.3; echo $$ >> {diary}) &"], check=True)
+    subprocess.run(["sh", "-c", f"(echo left >> {diary}; sleep 0.3) &"], check=True)
 
 
 @handler

@@ -145,11 +145,11 @@ def test_as_process_1_it_reaps_orphans_and_obeys_sigterm(bench: Bench) -> None:
     worker = bench.start(command=[*_as_process_1(), sys.executable, "-m", "longshore_worker"])
     worker.wait("consuming")
     bench.enqueue("leave_an_orphan", diary=bench.diary)
+    assert wait_for(bench.lines) == ["left"]
     bench.enqueue("exit_at_once", diary=f"{bench.diary}-other")
     worker.wait("job", outcome="dead")
     inner = _first_child(worker.process.pid)
-    wait_for(bench.lines)  # the orphan has ended
-    wait_for(lambda: not _zombies_below(inner))
+    wait_for(lambda: not _orphans_and_zombies_below(inner))
     os.kill(inner, signal.SIGTERM)
     assert worker.exit_code() == 0
 
@@ -178,7 +178,7 @@ def _first_child(pid: int) -> int:
     return int(wait_for(children.read_text).split()[0])
 
 
-def _zombies_below(pid: int) -> list[str]:
+def _orphans_and_zombies_below(pid: int) -> list[str]:
     listing = subprocess.run(
         ["ps", "-eo", "pid,ppid,stat,comm"], capture_output=True, text=True, check=True
     ).stdout
@@ -188,4 +188,8 @@ def _zombies_below(pid: int) -> list[str]:
         more = {row[0] for row in rows if row[1] in below} - below
         grown = bool(more)
         below |= more
-    return [" ".join(row) for row in rows if row[0] in below and row[2].startswith("Z")]
+    return [
+        " ".join(row)
+        for row in rows
+        if row[0] in below and (row[2].startswith("Z") or row[3].startswith(("sh", "sleep")))
+    ]
