@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
+
+
+@contextmanager
+def unanswered() -> Iterator[int]:
+    """A port of loopback on which no TCP handshake is answered any more."""
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as server,
+        # One waits to be accepted. There is no room for a second one, so Linux drops what it says.
+        socket.create_connection(server.getsockname()),
+    ):
+        yield server.getsockname()[1]
 
 
 class Relay:

@@ -18,6 +18,10 @@ from longshore_operator.errors import Transient
 
 logger = logging.getLogger(__name__)
 
+CONNECT_TIMEOUT = 3.0
+"""Seconds for a TCP handshake; the kernel repeats its own part after one. An attempt that begins
+while kube-proxy changes its rules can be lost with all its repetitions, where a new one arrives."""
+
 OPEN_TIMEOUT = 10.0
 """Seconds to connect and to open a channel."""
 
@@ -133,7 +137,7 @@ async def connect(address: Address, *, name: str, heartbeat: float) -> Connectio
         parameters.ssl_options = pika.SSLOptions(tls.context(address.tls))
     parameters.client_properties = {"connection_name": name}
     parameters.heartbeat = round(heartbeat)
-    parameters.socket_timeout = parameters.stack_timeout = OPEN_TIMEOUT
+    parameters.socket_timeout, parameters.stack_timeout = CONNECT_TIMEOUT, OPEN_TIMEOUT
     parameters.blocked_connection_timeout = None
     loop = asyncio.get_running_loop()
     opened = loop.create_future()

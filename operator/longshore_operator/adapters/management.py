@@ -14,6 +14,7 @@ from pydantic_core import from_json
 from yarl import URL
 
 from longshore_operator.adapters import tls
+from longshore_operator.adapters.amqp import CONNECT_TIMEOUT
 from longshore_operator.adapters.batches import Batches
 from longshore_operator.adapters.definitions import (
     Definitions,
@@ -51,7 +52,7 @@ class Management:
         )
         self._client = aiohttp.ClientSession(
             headers={"Authorization": credentials},
-            timeout=aiohttp.ClientTimeout(total=TIMEOUT),
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT, sock_connect=CONNECT_TIMEOUT),
             connector=aiohttp.TCPConnector(ssl=tls.context(address.tls)),
             # A proxy of the environment would hear the administrator's password.
             trust_env=False,

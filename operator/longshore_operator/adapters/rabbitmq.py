@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from longshore.contract.features import features_of
-from longshore_operator.adapters.amqp import OPEN_TIMEOUT, Connection
+from longshore_operator.adapters.amqp import CONNECT_TIMEOUT, Connection
 from longshore_operator.adapters.amqp import connect as connect_amqp
 from longshore_operator.adapters.depths import Depths
 from longshore_operator.adapters.fleet import Fleet
@@ -86,7 +86,7 @@ async def _version(management: Management, address: Address) -> str:
 
 async def _listens(address: Address) -> bool:
     try:
-        async with asyncio.timeout(OPEN_TIMEOUT):
+        async with asyncio.timeout(CONNECT_TIMEOUT):
             _, writer = await asyncio.open_connection(address.host, address.port)
     except (OSError, TimeoutError):
         return False

@@ -21,6 +21,7 @@ from tests.integration.operator.brokers import SECRET, keeping, outcome, registe
 from tests.integration.operator.conftest import secret
 from tests.integration.operator.fakes import Kubernetes
 from tests.integration.operator.task_queues import Tenants, made, until
+from tests.integration.relay import unanswered
 from tests.integration.worker.workers import Bench
 
 ADMINISTRATOR = {"username": "guest", "password": "guest"}
@@ -98,6 +99,21 @@ async def test_a_host_that_is_not_there(record: dict[str, Any]) -> None:
 
     assert found.reason == "Unreachable"
     assert "no-such-host.invalid" in found.message
+
+
+async def test_a_host_that_answers_no_handshake_does_not_hold_up_the_next_attempt(
+    record: dict[str, Any],
+) -> None:
+    kubernetes = Kubernetes(secrets={SECRET: secret(record)})
+
+    with unanswered() as port:
+        async with asyncio.timeout(15):
+            found = await trouble(
+                kubernetes,
+                **reaching(record, port=port, managementURL=f"http://127.0.0.1:{port}"),
+            )
+
+    assert found.reason == "Unreachable"
 
 
 async def test_amqp_without_management(record: dict[str, Any]) -> None:

@@ -7,9 +7,10 @@ import signal
 import msgspec
 import pytest
 
-from longshore.contract.names import REPORTS_EXCHANGE
+from longshore.contract.names import AMQP_URL_ENV, REPORTS_EXCHANGE
 from longshore.contract.reports import WorkerReport
 from tests.integration import topology
+from tests.integration.relay import unanswered
 from tests.integration.worker.workers import Bench, wait_for
 
 pytestmark = pytest.mark.integration
@@ -37,6 +38,13 @@ def test_a_job_of_many_heartbeats_keeps_its_connection(bench: Bench) -> None:
     assert bench.lines() == ["start 1", "end 1"]
     assert len(worker.events("connected")) == 2
     assert not worker.events("consumer-lost")
+
+
+def test_a_handshake_that_is_not_answered_is_given_up_for_another_one(bench: Bench) -> None:
+    with unanswered() as port:
+        worker = bench.start(env={AMQP_URL_ENV: f"amqp://guest:guest@127.0.0.1:{port}/"})
+        wait_for(lambda: len(worker.events("connect-failed", connection="consume")) >= 3)
+        worker.stop()
 
 
 def test_a_killed_worker_costs_its_job_one_attempt(bench: Bench) -> None:

@@ -26,6 +26,7 @@ from longshore.worker import prctl, termination
 from longshore.worker.control import CommandUnusable, ImportFailed, Ready
 from longshore.worker.limits import limits_of_queue
 from longshore.worker.parent import memory, processes
+from longshore.worker.parent.connection import CONNECT_TIMEOUT
 from longshore.worker.parent.consumer import Consumer
 from longshore.worker.parent.cordon import Cordon
 from longshore.worker.parent.crash import fail_loudly, watch_callbacks
@@ -86,6 +87,7 @@ def _parameters(url: str, config: WorkerConfig) -> pika.connection.Parameters | 
     parameters.heartbeat = max(1, round(config.heartbeat))
     # Reconnecting is ours, with jitter; pika would try each address once more by itself.
     parameters.connection_attempts = 1
+    parameters.socket_timeout = CONNECT_TIMEOUT
     parameters.client_properties = {"connection_name": f"longshore-worker {_name()}"}
     return parameters
 
