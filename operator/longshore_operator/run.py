@@ -27,6 +27,7 @@ from longshore_operator.app.protection import Protection
 from longshore_operator.app.reconciler import Reconciler
 from longshore_operator.app.record import Records
 from longshore_operator.app.scaler import Scaler
+from longshore_operator.app.sleepers import Sleepers
 from longshore_operator.app.statuses import Statuses
 from longshore_operator.app.workers import Workers
 from longshore_operator.app.world import Key, World
@@ -77,6 +78,7 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         brokers=brokers,
         records=records,
         census=Census(world=world, cluster=cluster),
+        sleepers=Sleepers(world=world, brokers=brokers, records=records),
         protection=Protection(world=world, cluster=cluster),
         workers=Workers(cluster=cluster, new_id=lambda: secrets.token_hex(6)),
         statuses=Statuses(

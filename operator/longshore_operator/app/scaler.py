@@ -17,6 +17,7 @@ from longshore_operator.app.limits import Limits, Sharer
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.protection import Protection
 from longshore_operator.app.record import Record, Records
+from longshore_operator.app.sleepers import LOOK_EVERY, Sleepers
 from longshore_operator.app.statuses import Statuses
 from longshore_operator.app.workers import Sight, Workers, asked_for, held, without_shrink
 from longshore_operator.app.world import Key, World
@@ -69,6 +70,7 @@ class Scaler:
     workers: Workers
     protection: Protection
     census: Census
+    sleepers: Sleepers
     statuses: Statuses
     clock: Callable[[], float]
     interval: float
@@ -97,7 +99,21 @@ class Scaler:
                 interval = None if before is None else started - before
                 self.ticked(took=self.last_tick - started, interval=interval)
                 before = started
-                await asyncio.sleep(max(0.05, self.interval - (self.last_tick - started)))
+                await self._rest(max(0.05, self.interval - (self.last_tick - started)), group=group)
+
+    async def _rest(self, seconds: float, *, group: asyncio.TaskGroup) -> None:
+        """Until the next tick. Who sleeps and gets a job is not left waiting for it."""
+
+        def wake(key: Key, depth: Depth) -> None:
+            if (task_queue := self.world.task_queue(key)) and task_queue.spec:
+                depths = {task_queue.spec.broker.name: {task_queue.source: depth}}
+                self._attend(key, task_queue, depths, group=group)
+
+        until = self.clock() + seconds
+        while (left := until - self.clock()) > LOOK_EVERY:
+            await asyncio.sleep(LOOK_EVERY)
+            self.sleepers.look(wake, skip=self._reading, group=group)
+        await asyncio.sleep(max(0.0, left))
 
     async def tick(self, group: asyncio.TaskGroup) -> None:
         """Look at every TaskQueue once; what is to be done about one is a task of `group`.

@@ -1,0 +1,85 @@
+"""Looks at TaskQueues without workers more often than the ticks do: a first job waits for a start
+anyhow, and should not wait for the operator too."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from longshore_operator.app.broker import Depth, Session
+from longshore_operator.app.brokers import Brokers
+from longshore_operator.app.record import Records
+from longshore_operator.app.world import Key, World
+
+LOOK_EVERY = 0.2
+"""Seconds."""
+
+SETTLED_AFTER = 0.05
+"""Seconds without a new job after which a burst is taken to be complete. Half of one would order
+half of the workers."""
+
+MOST = 100
+"""TaskQueues in one look, which are 3 ms; of more, others have their turn in the next one."""
+
+Wake = Callable[[Key, Depth], None]
+"""Told who has jobs now, and how many."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Sleepers:
+    """Finds those who sleep and have a job."""
+
+    world: World
+    brokers: Brokers
+    records: Records
+    _looks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    """The last one at each Broker."""
+
+    _turn: int = 0
+
+    def look(self, wake: Wake, *, skip: Collection[str], group: asyncio.TaskGroup) -> None:
+        """Begin a look as a task of `group` at each Broker but those to `skip`, and those that
+        have yet to answer the last one."""
+        for name, queues in self._sleeping().items():
+            session, last = self.brokers.session(name), self._looks.get(name)
+            if session and name not in skip and (last is None or last.done()):
+                self._looks[name] = group.create_task(self._look(session, queues, wake))
+
+    async def _look(self, session: Session, queues: Mapping[str, Key], wake: Wake) -> None:
+        before = _with_jobs(await session.link.depths.read(queues))
+        if not before:
+            return
+        await asyncio.sleep(SETTLED_AFTER)
+        for queue, depth in _with_jobs(await session.link.depths.read(before)).items():
+            if depth == before[queue] and self._sleeps(queues[queue]):
+                wake(queues[queue], depth)
+
+    def _sleeping(self) -> dict[str, dict[str, Key]]:
+        """TaskQueues by Broker and queue, so many as one look is for."""
+        keys = [key for key in self.world.queues if self._sleeps(key)]
+        if len(keys) > MOST:
+            self._turn = (self._turn + MOST) % len(keys)
+            keys = (keys[self._turn :] + keys[: self._turn])[:MOST]
+        found = defaultdict[str, dict[str, Key]](dict)
+        for key in keys:
+            task_queue = self.world.task_queue(key)
+            if task_queue and task_queue.spec and not task_queue.is_deleting:
+                found[task_queue.spec.broker.name][task_queue.source] = key
+        return found
+
+    def _sleeps(self, key: Key) -> bool:
+        """Whether it has no workers, and had no jobs when it was looked at last."""
+        record = self.records.known(key)
+        return (
+            record is not None
+            and record.is_declared()
+            and record.ready == 0
+            and not record.is_acting
+            and not self.world.pods(key)
+        )
+
+
+def _with_jobs(depths: Mapping[str, object]) -> dict[str, Depth]:
+    return {
+        queue: depth for queue, depth in depths.items() if isinstance(depth, Depth) and depth.ready
+    }

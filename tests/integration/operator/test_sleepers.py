@@ -1,0 +1,216 @@
+"""TaskQueues without workers are looked at between two ticks."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+
+import pytest
+
+from longshore.contract.names import JOBS_EXCHANGE
+from longshore_operator.app import sleepers
+from longshore_operator.app.broker import Depth, Session
+from longshore_operator.app.census import Census
+from longshore_operator.app.limits import Limits
+from longshore_operator.app.objects import DeploymentObject
+from longshore_operator.app.protection import Protection
+from longshore_operator.app.scaler import Scaler
+from longshore_operator.app.sleepers import MOST, Sleepers
+from longshore_operator.app.statuses import Statuses
+from longshore_operator.app.workers import Workers
+from longshore_operator.app.world import Key
+from longshore_operator.core.pods import Pod
+from longshore_operator.plugins import scaling_policies
+from tests.integration.operator.operating import OneBroker, Operating
+from tests.integration.operator.task_queues import made, until
+
+
+class Watch:
+    """Looks when it is told to, and keeps who was woken."""
+
+    def __init__(self, operating: Operating, group: asyncio.TaskGroup) -> None:
+        self.operating, self.group = operating, group
+        self.woken = dict[str, int]()
+        self.sleepers = Sleepers(
+            world=operating.world,
+            brokers=OneBroker(operating.session),
+            records=operating.records,
+        )
+
+    def wake(self, key: Key, depth: Depth) -> None:
+        self.woken[key[1]] = depth.ready
+
+    async def look(self, *, skip: tuple[str, ...] = ()) -> Mapping[str, int]:
+        """All who were woken so far."""
+        self.sleepers.look(self.wake, skip=skip, group=self.group)
+        await asyncio.gather(*self.sleepers._looks.values())
+        return self.woken
+
+
+@pytest.fixture
+async def operating(session: Session) -> AsyncIterator[Operating]:
+    async with Operating(session).running() as operating:
+        yield operating
+
+
+@pytest.fixture
+async def watch(operating: Operating) -> AsyncIterator[Watch]:
+    async with asyncio.TaskGroup() as group:
+        yield Watch(operating, group)
+
+
+async def asleep(operating: Operating, *names: str) -> None:
+    """TaskQueues that were looked at, and had nothing to do."""
+    for name in names:
+        record = await operating.ready(made(name))
+        record.ready = 0
+
+
+async def publish(operating: Operating, name: str, *, jobs: int = 1) -> None:
+    channel = await operating.session.link._connection.channel()
+    for _ in range(jobs):
+        channel.raw.basic_publish(JOBS_EXCHANGE, made(name).owner.queue, b"")
+    channel.close()
+
+
+async def published(operating: Operating, name: str, *, jobs: int = 1) -> None:
+    """They stand in the queue."""
+    await publish(operating, name, jobs=jobs)
+    queue = made(name).owner.queue
+
+    async def stand() -> bool:
+        return (await operating.session.link.depths.read([queue]))[queue] == Depth(
+            ready=jobs, consumers=0
+        )
+
+    await until(stand)
+
+
+async def test_who_has_a_job_is_woken(operating: Operating, watch: Watch) -> None:
+    await asleep(operating, "full", "empty")
+    assert await watch.look() == {}
+
+    await published(operating, "full", jobs=3)
+
+    assert await watch.look() == {"full": 3}
+
+
+@pytest.mark.parametrize("why", ["has jobs", "unknown", "has a worker", "is acting"])
+async def test_who_does_not_sleep_is_left_to_the_ticks(
+    operating: Operating, watch: Watch, why: str
+) -> None:
+    await asleep(operating, "awake")
+    record = operating.record(made("awake"))
+    match why:
+        case "has jobs":
+            record.ready = 1
+        case "unknown":
+            record.ready = None
+        case "has a worker":
+            worker = Pod(name="worker", running=False, ready=False, ending=False)
+            operating.world.all_pods = {("media", "awake"): [worker]}
+        case _:
+            record.is_acting = True
+
+    await published(operating, "awake")
+
+    assert await watch.look() == {}
+
+
+async def test_a_burst_is_waited_out(
+    operating: Operating, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Long beside the pause between two jobs, however slow this machine is.
+    monkeypatch.setattr(sleepers, "SETTLED_AFTER", 1.0)
+    await asleep(operating, "full")
+    await published(operating, "full")
+
+    async def go_on() -> None:
+        for _ in range(10):
+            await asyncio.sleep(0.05)
+            await publish(operating, "full")
+
+    burst = asyncio.create_task(go_on())
+    assert await watch.look() == {}
+
+    await burst
+    assert await watch.look() == {"full": 11}
+
+
+async def test_a_broker_that_owes_an_answer_is_not_asked(
+    operating: Operating, watch: Watch
+) -> None:
+    await asleep(operating, "full")
+    await published(operating, "full")
+
+    assert await watch.look(skip=("default",)) == {}
+    assert watch.sleepers._looks == {}
+
+
+async def test_of_many_all_have_their_turn(
+    operating: Operating, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert MOST > 1
+    monkeypatch.setattr(sleepers, "MOST", 1)
+    await asleep(operating, "one", "two", "three")
+    for name in ("one", "two", "three"):
+        await published(operating, name)
+
+    found = [len(await watch.look()) for _ in range(3)]
+
+    assert found == [1, 2, 3]
+
+
+async def test_a_first_job_does_not_wait_for_the_next_tick(
+    operating: Operating, session: Session
+) -> None:
+    queue = made("full")
+    await operating.ready(queue)
+    operating.kubernetes.deployments["media", "full-worker"] = {"metadata": {}, "spec": {}}
+    operating.world.deployments = {("media", "full"): [DeploymentObject(replicas=0, uid="one")]}
+    scaler = scaling(operating, session, interval=3600.0)
+    loop = asyncio.create_task(scaler.run())
+    try:
+
+        async def is_looked_at() -> bool:
+            return operating.record(queue).ready == 0
+
+        await until(is_looked_at)
+        await publish(operating, "full")
+
+        async def is_scaled() -> bool:
+            return "scale full-worker to 1" in operating.kubernetes.writes
+
+        await until(is_scaled)
+    finally:
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+
+
+def scaling(operating: Operating, session: Session, *, interval: float) -> Scaler:
+    """The operator's scaler as `run` makes it."""
+    world, cluster, brokers = operating.world, operating.kubernetes, OneBroker(session)
+    return Scaler(
+        world=world,
+        brokers=brokers,
+        records=operating.records,
+        census=Census(world=world, cluster=cluster),
+        sleepers=Sleepers(world=world, brokers=brokers, records=operating.records),
+        protection=Protection(world=world, cluster=cluster),
+        workers=Workers(cluster=cluster, new_id=lambda: "one"),
+        statuses=Statuses(
+            world=world,
+            brokers=brokers,
+            cluster=cluster,
+            now=lambda: "2026-01-01T00:00:00Z",
+            clock=time.monotonic,
+            chance=lambda: 0.0,
+        ),
+        clock=time.monotonic,
+        interval=interval,
+        wake_reconciler=operating.reconciler.wake,
+        limits=Limits(today=lambda: datetime.now(UTC), budgets={}),
+        policies=scaling_policies(),
+        last_tick=time.monotonic(),
+        ticked=lambda *, took, interval: None,
+    )
