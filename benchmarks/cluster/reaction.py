@@ -4,8 +4,11 @@ import time
 from collections.abc import Callable
 from random import Random
 
+import pika
+
 from benchmarks.cluster.stage import Stage, stage
 from dev.kube import Kube, wait_for
+from longshore.contract.names import JOBS_EXCHANGE
 
 NOWHERE = {"nodeSelector": {"longshore.dev/bench": "nowhere"}}
 """No node is like that: pods stay pending and cost nothing, and so go without any proof."""
@@ -27,13 +30,20 @@ def measure(
                 client.enqueue(here.queue, "work", seconds=0)
                 found.append(_reaction(here, published=time.time()))
                 _empty(here)
-            before = len(here.seen.replicas)
-            for _ in range(at_once):
-                client.enqueue(here.queue, "work", seconds=0)
-            wait_for(f"{at_once} workers", lambda: here.replicas() == at_once, seconds=30)
-            steps = [count for _, count in here.seen.replicas[before:]]
-            _empty(here)
+        before = len(here.seen.replicas)
+        _publish_at_once(here, jobs=at_once)
+        wait_for(f"{at_once} workers", lambda: here.replicas() == at_once, seconds=30)
+        steps = [count for _, count in here.seen.replicas[before:]]
+        _empty(here)
         return found, steps
+
+
+def _publish_at_once(here: Stage, *, jobs: int) -> None:
+    """Without waiting for a confirm of each, so that the operator sees all or none."""
+    with here.address() as url, pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        channel = connection.channel()
+        for _ in range(jobs):
+            channel.basic_publish(JOBS_EXCHANGE, here.queue, b"{}")
 
 
 def _reaction(here: Stage, *, published: float) -> float:

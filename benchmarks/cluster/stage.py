@@ -109,7 +109,13 @@ class Stage:
 
     @contextmanager
     def client(self) -> Iterator[Client]:
-        """The producer's own credentials, from outside of the cluster."""
+        """A producer outside of the cluster."""
+        with self.address() as url, Client(url) as producer:
+            yield producer
+
+    @contextmanager
+    def address(self) -> Iterator[str]:
+        """AMQP with the producer's own credentials, from outside of the cluster."""
 
         def look() -> str | None:
             try:
@@ -120,13 +126,10 @@ class Stage:
             return found
 
         encoded = wait_for("the producer's Secret", look)
-        with (
-            self.kube.forwarded(
-                f"service/{release.BROKER_SERVICE}", namespace=release.NAMESPACE, port=5672
-            ) as port,
-            Client(_through(encoded, port=port)) as producer,
-        ):
-            yield producer
+        with self.kube.forwarded(
+            f"service/{release.BROKER_SERVICE}", namespace=release.NAMESPACE, port=5672
+        ) as port:
+            yield _through(encoded, port=port)
 
     def replicas(self) -> int:
         """As the watch showed them last."""

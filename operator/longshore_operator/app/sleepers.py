@@ -14,10 +14,6 @@ from longshore_operator.app.world import Key, World
 LOOK_EVERY = 0.2
 """Seconds."""
 
-SETTLED_AFTER = 0.05
-"""Seconds without a new job after which a burst is taken to be complete. Half of one would order
-half of the workers."""
-
 MOST = 100
 """TaskQueues in one look, which are 3 ms; of more, others have their turn in the next one."""
 
@@ -43,15 +39,17 @@ class Sleepers:
         for name, queues in self._sleeping().items():
             session, last = self.brokers.session(name), self._looks.get(name)
             if session and name not in skip and (last is None or last.done()):
-                self._looks[name] = group.create_task(self._look(session, queues, wake))
+                look = self._look(name, session, queues, wake)
+                self._looks[name] = group.create_task(look)
 
-    async def _look(self, session: Session, queues: Mapping[str, Key], wake: Wake) -> None:
-        before = _with_jobs(await session.link.depths.read(queues))
-        if not before:
-            return
-        await asyncio.sleep(SETTLED_AFTER)
-        for queue, depth in _with_jobs(await session.link.depths.read(before)).items():
-            if depth == before[queue] and self._sleeps(queues[queue]):
+    async def _look(
+        self, name: str, session: Session, queues: Mapping[str, Key], wake: Wake
+    ) -> None:
+        depths = await session.link.depths.read(queues)
+        if self.brokers.session(name) is not session:
+            return  # it says nothing of the session after it
+        for queue, depth in depths.items():
+            if isinstance(depth, Depth) and depth.ready and self._sleeps(queues[queue]):
                 wake(queues[queue], depth)
 
     def _sleeping(self) -> dict[str, dict[str, Key]]:
@@ -77,9 +75,3 @@ class Sleepers:
             and not record.is_acting
             and not self.world.pods(key)
         )
-
-
-def _with_jobs(depths: Mapping[str, object]) -> dict[str, Depth]:
-    return {
-        queue: depth for queue, depth in depths.items() if isinstance(depth, Depth) and depth.ready
-    }

@@ -117,26 +117,6 @@ async def test_who_does_not_sleep_is_left_to_the_ticks(
     assert await watch.look() == {}
 
 
-async def test_a_burst_is_waited_out(
-    operating: Operating, watch: Watch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Long beside the pause between two jobs, however slow this machine is.
-    monkeypatch.setattr(sleepers, "SETTLED_AFTER", 1.0)
-    await asleep(operating, "full")
-    await published(operating, "full")
-
-    async def go_on() -> None:
-        for _ in range(10):
-            await asyncio.sleep(0.05)
-            await publish(operating, "full")
-
-    burst = asyncio.create_task(go_on())
-    assert await watch.look() == {}
-
-    await burst
-    assert await watch.look() == {"full": 11}
-
-
 async def test_a_broker_that_owes_an_answer_is_not_asked(
     operating: Operating, watch: Watch
 ) -> None:
