@@ -29,15 +29,18 @@ class Depths:
         self._connection = connection
         self._turn = 0
 
-    async def read(self, queues: Iterable[str]) -> Mapping[str, Depth | Missing]:
-        """Depths of `queues`. One that is absent from the answer is unknown."""
+    async def read(
+        self, queues: Iterable[str], *, channels: int = CHANNELS
+    ) -> Mapping[str, Depth | Missing]:
+        """Depths of `queues`, by so many channels at most. One that is absent from the answer is
+        unknown."""
         waiting, found = list(queues), dict[str, Depth | Missing]()
         if not waiting:
             return found
         # Others first each time: those behind too many that don't answer have their turn as well.
         self._turn = (self._turn + len(waiting) // 3 + 1) % len(waiting)
         waiting = waiting[self._turn :] + waiting[: self._turn]
-        lanes = min(CHANNELS, len(waiting))
+        lanes = min(channels, len(waiting))
         share = min(AT_ONCE, -(-len(waiting) // lanes))
         try:
             async with asyncio.timeout(DEADLINE):

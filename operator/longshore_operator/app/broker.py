@@ -54,7 +54,9 @@ class Management(Protocol):
 class Depths(Protocol):
     """Reading how full queues are."""
 
-    async def read(self, queues: Iterable[str]) -> Mapping[str, Depth | Missing]: ...
+    async def read(
+        self, queues: Iterable[str], *, channels: int = ...
+    ) -> Mapping[str, Depth | Missing]: ...
 
 
 class Fleet(Protocol):

@@ -14,8 +14,8 @@ from longshore_operator.app.world import Key, World
 LOOK_EVERY = 0.2
 """Seconds."""
 
-MOST = 100
-"""TaskQueues in one look, which are 3 ms; of more, others have their turn in the next one."""
+MOST = 50
+"""TaskQueues in one look; of more, others have their turn in the next one."""
 
 Wake = Callable[[Key, Depth], None]
 """Told who has jobs now, and how many."""
@@ -45,7 +45,8 @@ class Sleepers:
     async def _look(
         self, name: str, session: Session, queues: Mapping[str, Key], wake: Wake
     ) -> None:
-        depths = await session.link.depths.read(queues)
+        # So few are read faster than more channels are opened.
+        depths = await session.link.depths.read(queues, channels=1)
         if self.brokers.session(name) is not session:
             return  # it says nothing of the session after it
         for queue, depth in depths.items():
@@ -54,15 +55,17 @@ class Sleepers:
 
     def _sleeping(self) -> dict[str, dict[str, Key]]:
         """TaskQueues by Broker and queue, so many as one look is for."""
-        keys = [key for key in self.world.queues if self._sleeps(key)]
-        if len(keys) > MOST:
-            self._turn = (self._turn + MOST) % len(keys)
-            keys = (keys[self._turn :] + keys[: self._turn])[:MOST]
         found = defaultdict[str, dict[str, Key]](dict)
-        for key in keys:
-            task_queue = self.world.task_queue(key)
+        room, keys = MOST, list(self.world.queues)
+        self._turn %= max(1, len(keys))
+        for key in keys[self._turn :] + keys[: self._turn]:
+            self._turn += 1
+            task_queue = self.world.task_queue(key) if self._sleeps(key) else None
             if task_queue and task_queue.spec and not task_queue.is_deleting:
                 found[task_queue.spec.broker.name][task_queue.source] = key
+                room -= 1
+                if not room:
+                    break
         return found
 
     def _sleeps(self, key: Key) -> bool:
