@@ -12,15 +12,12 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
+from longshore.contract.timing import CONNECT_TIMEOUT
 from longshore_operator.adapters import tls
 from longshore_operator.core.credentials import Address
 from longshore_operator.errors import Transient
 
 logger = logging.getLogger(__name__)
-
-CONNECT_TIMEOUT = 3.0
-"""Seconds for a TCP handshake; the kernel repeats its own part after one. An attempt that begins
-while kube-proxy changes its rules can be lost with all its repetitions, where a new one arrives."""
 
 OPEN_TIMEOUT = 10.0
 """Seconds to connect and to open a channel."""

@@ -13,8 +13,8 @@ import aiohttp
 from pydantic_core import from_json
 from yarl import URL
 
+from longshore.contract.timing import CONNECT_TIMEOUT
 from longshore_operator.adapters import tls
-from longshore_operator.adapters.amqp import CONNECT_TIMEOUT
 from longshore_operator.adapters.batches import Batches
 from longshore_operator.adapters.definitions import (
     Definitions,

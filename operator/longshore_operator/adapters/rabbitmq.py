@@ -4,7 +4,8 @@ import asyncio
 import time
 
 from longshore.contract.features import features_of
-from longshore_operator.adapters.amqp import CONNECT_TIMEOUT, Connection
+from longshore.contract.timing import CONNECT_TIMEOUT
+from longshore_operator.adapters.amqp import Connection
 from longshore_operator.adapters.amqp import connect as connect_amqp
 from longshore_operator.adapters.depths import Depths
 from longshore_operator.adapters.fleet import Fleet

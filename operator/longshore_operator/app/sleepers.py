@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from longshore_operator.app.broker import Depth, Session
 from longshore_operator.app.brokers import Brokers
+from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.record import Records
 from longshore_operator.app.world import Key, World
 
@@ -50,7 +51,8 @@ class Sleepers:
         if self.brokers.session(name) is not session:
             return  # it says nothing of the session after it
         for queue, depth in depths.items():
-            if isinstance(depth, Depth) and depth.ready and self._sleeps(queues[queue]):
+            sleeper = self._sleeper(queues[queue])
+            if sleeper and sleeper.source == queue and isinstance(depth, Depth) and depth.ready:
                 wake(queues[queue], depth)
 
     def _sleeping(self) -> dict[str, dict[str, Key]]:
@@ -60,21 +62,25 @@ class Sleepers:
         self._turn %= max(1, len(keys))
         for key in keys[self._turn :] + keys[: self._turn]:
             self._turn += 1
-            task_queue = self.world.task_queue(key) if self._sleeps(key) else None
-            if task_queue and task_queue.spec and not task_queue.is_deleting:
-                found[task_queue.spec.broker.name][task_queue.source] = key
+            sleeper = self._sleeper(key)
+            if sleeper and sleeper.spec:
+                found[sleeper.spec.broker.name][sleeper.source] = key
                 room -= 1
                 if not room:
                     break
         return found
 
-    def _sleeps(self, key: Key) -> bool:
-        """Whether it has no workers, and had no jobs when it was looked at last."""
-        record = self.records.known(key)
-        return (
-            record is not None
-            and record.is_declared()
-            and record.ready == 0
-            and not record.is_acting
-            and not self.world.pods(key)
-        )
+    def _sleeper(self, key: Key) -> TaskQueueObject | None:
+        """The TaskQueue, if it has no workers, had no jobs at the last look, and stays."""
+        record, task_queue = self.records.known(key), self.world.task_queue(key)
+        if (
+            record is None
+            or not record.is_declared()
+            or record.ready != 0
+            or record.is_acting
+            or self.world.pods(key)
+            or task_queue is None
+            or task_queue.is_deleting
+        ):
+            return None
+        return task_queue

@@ -1,6 +1,7 @@
 """TaskQueues without workers are looked at between two ticks."""
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
@@ -95,7 +96,7 @@ async def test_who_has_a_job_is_woken(operating: Operating, watch: Watch) -> Non
     assert await watch.look() == {"full": 3}
 
 
-@pytest.mark.parametrize("why", ["has jobs", "unknown", "has a worker", "is acting"])
+@pytest.mark.parametrize("why", ["has jobs", "unknown", "has a worker", "is acting", "is going"])
 async def test_who_does_not_sleep_is_left_to_the_ticks(
     operating: Operating, watch: Watch, why: str
 ) -> None:
@@ -109,8 +110,11 @@ async def test_who_does_not_sleep_is_left_to_the_ticks(
         case "has a worker":
             worker = Pod(name="worker", running=False, ready=False, ending=False)
             operating.world.all_pods = {("media", "awake"): [worker]}
-        case _:
+        case "is acting":
             record.is_acting = True
+        case _:
+            going = dataclasses.replace(made("awake"), is_deleting=True)
+            operating.world.queues["media", "awake"] = [going]
 
     await published(operating, "awake")
 

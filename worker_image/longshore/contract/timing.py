@@ -15,6 +15,11 @@ HEARTBEAT = 30.0
 """Default AMQP heartbeat in seconds. Job lengths do not matter to it: the process that owns the
 connection never runs user code."""
 
+CONNECT_TIMEOUT = 3.0
+"""Seconds for the TCP handshake with a broker; the kernel repeats its own part after one. An
+attempt that begins while kube-proxy changes its rules can be lost with all its repetitions, where a
+new one arrives."""
+
 MIN_ACK_TIMEOUT = 300.0
 """RabbitMQ advises against ack timeouts under five minutes."""
 

@@ -15,10 +15,6 @@ from longshore.worker import termination
 from longshore.worker.parent import inbound
 from longshore.worker.parent.logs import Log
 
-CONNECT_TIMEOUT = 3.0
-"""Seconds for the TCP handshake; the kernel repeats its own part after one. An attempt that begins
-while kube-proxy changes its rules can be lost with all its repetitions, where a new one arrives."""
-
 OPEN_TIMEOUT = 15.0
 """Seconds for the TCP, TLS and AMQP handshakes together."""
 

@@ -21,12 +21,11 @@ from longshore.contract.message import job_id
 from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV, POD_NAME_ENV
 from longshore.contract.orders import Order, OrderKind
 from longshore.contract.reports import WorkerReport
-from longshore.contract.timing import most_held
+from longshore.contract.timing import CONNECT_TIMEOUT, most_held
 from longshore.worker import prctl, termination
 from longshore.worker.control import CommandUnusable, ImportFailed, Ready
 from longshore.worker.limits import limits_of_queue
 from longshore.worker.parent import memory, processes
-from longshore.worker.parent.connection import CONNECT_TIMEOUT
 from longshore.worker.parent.consumer import Consumer
 from longshore.worker.parent.cordon import Cordon
 from longshore.worker.parent.crash import fail_loudly, watch_callbacks
