@@ -41,6 +41,10 @@ integration: venv brokers-up ## tests against real RabbitMQ 4.0 and 4.3
 e2e: venv cluster-up images ## tests on a real cluster
 	$(BIN)/python -m pytest tests/chart tests/e2e
 
+.PHONY: fuzz
+fuzz: venv brokers-up ## fuzzers for SECONDS=600; ARGS="-k handshake" runs some
+	LONGSHORE_FUZZ_SECONDS=$(or $(SECONDS),600) $(BIN)/python -m pytest tests/fuzz --timeout 0 $(ARGS)
+
 .PHONY: bench-worker
 bench-worker: venv cluster-up brokers-up images ## our worker beside its peers; 20 min
 	$(BIN)/python -m benchmarks.worker
