@@ -184,6 +184,21 @@ def test_a_job_needs_nothing_but_the_wire_format(bench: Bench) -> None:
     assert ended["job"]
 
 
+def test_json_is_json_however_its_media_type_is_spelt(bench: Bench) -> None:
+    worker = bench.started()
+    body = json.dumps({"diary": bench.diary, "text": "plain"}).encode()
+    spellings = (
+        *("application/json; charset=utf-8", 'application/json;charset="UTF-8"'),
+        *("Application/JSON", "application/json;"),
+    )
+    for spelling in spellings:
+        bench.publish(body, type="write", content_type=spelling)
+    bench.publish(body, type="write", content_type="application/json; charset=latin-1")
+    properties, _ = bench.dead()
+    worker.wait("job", outcome="succeeded", count=len(spellings))
+    assert "in UTF-8, not in another charset" in properties.headers[ERROR]
+
+
 def test_progress_is_told_but_not_at_every_step(bench: Bench) -> None:
     worker = bench.started()
     job = bench.enqueue("steps", diary=bench.diary)

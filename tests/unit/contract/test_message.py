@@ -71,7 +71,7 @@ def test_deliveries_that_ended_badly_are_attempts() -> None:
 
 
 def test_what_brokers_wrote_is_not_sent_again() -> None:
-    job = read(headers={"x-death": [{}], "x-delivery-count": 1, "tenant": "a"})
+    job = read(headers={"x-death": [{}], "x-delivery-count": 1, "CC": ["b"], "tenant": "a"})
 
     assert job.headers == {"tenant": "a"}
 
@@ -83,6 +83,7 @@ def test_what_brokers_wrote_is_not_sent_again() -> None:
         ({"type": ""}, "property 'type' is missing"),
         ({"content_type": None}, "property 'content_type' is None"),
         ({"content_type": "application/x-python-serialize"}, "must be 'application/json'"),
+        ({"content_type": "application/json; charset=latin-1"}, "in UTF-8, not in another charset"),
         ({"headers": {"longshore-attempt": "two"}}, "'longshore-attempt' is 'two'"),
         ({"headers": {"longshore-attempt": 0}}, "must be an integer from 1 to"),
         ({"headers": {"longshore-attempt": True}}, "'longshore-attempt' is True"),
