@@ -1,17 +1,21 @@
 """What a TaskQueue may have: its Broker's leave, and a queue that is nobody else's."""
 
-from longshore.contract.names import dead_queue_name
+from longshore.contract.delays import shared_queues
+from longshore.contract.names import RABBITMQ_PREFIX, dead_queue_name
 from longshore_operator.api.v1alpha1 import BrokerSpec
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.world import World
 from longshore_operator.core.adoption import reserved, unfit
 from longshore_operator.core.inventory import Inventory
 from longshore_operator.core.selector import matches
-from longshore_operator.errors import Invalid, Transient
+from longshore_operator.core.topology import entry_bindings
+from longshore_operator.errors import Invalid, OperatorError, Transient
 
 
 def refuse_unallowed(task_queue: TaskQueueObject, *, broker: BrokerSpec, world: World) -> None:
-    """Raises Invalid where the Broker does not serve the TaskQueue's namespace."""
+    """Raises Invalid where the Broker does not serve the TaskQueue's namespace, or its name."""
+    if why := _reserved_name(task_queue):
+        raise Invalid(why, reason="NameReserved")
     selector, namespace = broker.allowed_namespaces, task_queue.owner.namespace
     if selector is None:
         return
@@ -26,22 +30,30 @@ def refuse_unallowed(task_queue: TaskQueueObject, *, broker: BrokerSpec, world: 
         )
 
 
-def refuse_taken(task_queue: TaskQueueObject, *, world: World) -> None:
-    """Raises Invalid where an older TaskQueue on the same Broker has the same queue."""
-    if (other := rival(task_queue, world=world)) is not None:
+def refuse_taken(
+    task_queue: TaskQueueObject, *, broker: BrokerSpec, world: World, inventory: Inventory
+) -> None:
+    """Raises Invalid where another TaskQueue on the same Broker has the same queue."""
+    other = rival(task_queue, broker=broker, world=world, inventory=inventory)
+    if other is not None:
         raise Invalid(
             f"queue {task_queue.source!r} belongs to TaskQueue {other.owner.namespace}/"
-            f"{other.owner.name}, which is older; name another in spec.queue.name of a new "
+            f"{other.owner.name}, which had it first; name another in spec.queue.name of a new "
             "TaskQueue, or delete one of the two",
             reason="QueueTaken",
         )
 
 
-def rival(task_queue: TaskQueueObject, *, world: World) -> TaskQueueObject | None:
-    """The older TaskQueue that claims a queue of this one."""
+def rival(
+    task_queue: TaskQueueObject, *, broker: BrokerSpec, world: World, inventory: Inventory
+) -> TaskQueueObject | None:
+    """The TaskQueue that has a queue of this one, or is older and may have it.
+
+    A wish that is refused blocks nobody: anyone may write any name into a spec.
+    """
     if task_queue.spec is None:
         return None
-    mine, age = _claims(task_queue), _age(task_queue)
+    mine, rank = _claims(task_queue), _rank(task_queue, inventory=inventory)
     adopts = task_queue.spec.queue.name is not None
     for _, other in world.task_queues():
         if other.spec is None or not (adopts or other.spec.queue.name):
@@ -49,8 +61,12 @@ def rival(task_queue: TaskQueueObject, *, world: World) -> TaskQueueObject | Non
         if (
             other.spec.broker.name == task_queue.spec.broker.name
             and other.owner.uid != task_queue.owner.uid
-            and _age(other) < age
             and mine & _claims(other)
+            and _rank(other, inventory=inventory) < rank
+            and (
+                _has(other, inventory=inventory)
+                or _may_have(other, broker=broker, world=world, inventory=inventory)
+            )
         ):
             return other
     return None
@@ -72,6 +88,47 @@ def refuse_unfit(task_queue: TaskQueueObject, *, inventory: Inventory) -> None:
         )
     if why := unfit(name, state, type=spec.queue.type):
         raise Invalid(f"spec.queue.name: {why}", reason="QueueUnfit")
+
+
+def _has(task_queue: TaskQueueObject, *, inventory: Inventory) -> bool:
+    """Whether its queue was declared for it, or taken over."""
+    ways = entry_bindings(task_queue.owner.queue, source=task_queue.source)
+    return not inventory.bindings.isdisjoint(ways)
+
+
+def _may_have(
+    task_queue: TaskQueueObject, *, broker: BrokerSpec, world: World, inventory: Inventory
+) -> bool:
+    try:
+        refuse_unallowed(task_queue, broker=broker, world=world)
+        refuse_unfit(task_queue, inventory=inventory)
+    except OperatorError:
+        return False
+    return True
+
+
+def _rank(
+    task_queue: TaskQueueObject, *, inventory: Inventory
+) -> tuple[bool, tuple[str, str, str]]:
+    """Who has the queue comes before who is older."""
+    return not _has(task_queue, inventory=inventory), _age(task_queue)
+
+
+def _reserved_name(task_queue: TaskQueueObject) -> str | None:
+    """Why no TaskQueue may have this namespace and name; None if one may."""
+    owner = task_queue.owner
+    if owner.queue.startswith(RABBITMQ_PREFIX):
+        return (
+            f"RabbitMQ keeps all names that begin with {RABBITMQ_PREFIX!r} for itself, so queue "
+            f"{owner.queue!r} cannot be declared; use a namespace that is not called "
+            f"{owner.namespace!r}"
+        )
+    if taken := {owner.queue, dead_queue_name(owner.queue)} & shared_queues():
+        return (
+            f"queue {taken.pop()!r} is shared by all TaskQueues of a Broker; give the TaskQueue "
+            "another name, or use another namespace"
+        )
+    return None
 
 
 def _claims(task_queue: TaskQueueObject) -> set[str]:

@@ -150,10 +150,11 @@ class Deletion:
 
     async def _is_not_ours(self, task_queue: TaskQueueObject, *, session: Session) -> str | None:
         """Why nothing of the queues may be touched; None where they are this TaskQueue's."""
-        if (other := rival(task_queue, world=self.world)) is not None:
+        inventory, name = await session.inventory(max_age=FRESH), task_queue.source
+        other = rival(task_queue, broker=session.spec, world=self.world, inventory=inventory)
+        if other is not None:
             owner = other.owner
             return f"queue {task_queue.source} is TaskQueue {owner.namespace}/{owner.name}'s"
-        inventory, name = await session.inventory(max_age=FRESH), task_queue.source
         if task_queue.spec and task_queue.spec.queue.name:
             # Only our bindings show that it was ever taken over: the wish to may have been refused.
             if not inventory.bindings & set(entry_bindings(task_queue.owner.queue, source=name)):

@@ -198,7 +198,6 @@ class Reconciler:
         self, task_queue: TaskQueueObject, topology: Topology, *, record: Record, session: Session
     ) -> None:
         refuse_unallowed(task_queue, broker=session.spec, world=self.world)
-        refuse_taken(task_queue, world=self.world)
         if record.failures and task_queue.spec is not None:
             # What failed may have been for want of an exchange that all share.
             await self._tend_vhost(task_queue.spec.broker.name, session)
@@ -207,6 +206,7 @@ class Reconciler:
             session.doubt()  # it may be younger than what was read
             inventory = await session.inventory()
         refuse_unfit(task_queue, inventory=inventory)
+        refuse_taken(task_queue, broker=session.spec, world=self.world, inventory=inventory)
         await refuse_foreign_policies(topology, session=session, known=record.wanted)
         # Kept for the Event if this attempt fails: the next one does not miss all of it any more.
         record.missed |= dict.fromkeys(in_words(inventory.missing(topology)))

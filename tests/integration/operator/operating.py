@@ -121,3 +121,4 @@ class Operating:
     async def put(self, *path: str, **body: Any) -> None:
         """An object as somebody else makes it, by the management API."""
         await self.session.management._write("PUT", *path, body=body)
+        self.session.doubt()

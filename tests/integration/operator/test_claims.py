@@ -144,3 +144,36 @@ async def test_a_default_policys_name_may_be_taken_too(session: Session) -> None
     await declare(dataclasses.replace(vhost_topology(), policies=()), session=session)
 
     assert refused.value.reason == "PolicyNameTaken"
+
+
+@pytest.mark.parametrize("name", ["media.transcode", "media.transcode.dead"])
+async def test_a_refused_wish_does_not_block_the_queue_that_it_names(
+    operating: Operating, name: str
+) -> None:
+    squatter = made("squat", namespace="other", queue={"name": name})
+    assert (await operating.refused(squatter)).reason == "QueueReserved"
+
+    await operating.ready(made(created="2026-01-02T00:00:00Z"))
+
+
+async def test_a_wish_from_a_namespace_that_is_not_served_blocks_nobody(
+    operating: Operating,
+) -> None:
+    operating.session.spec = registered(allowedNamespaces={"matchLabels": {"team": "b"}}).spec
+    operating.world.namespaces = {"media": [{"team": "b"}], "other": [{}]}
+    operating.declare("orders")
+    spec = {"queue": {"name": "orders", "type": "Classic"}}
+    squatter = made("squat", namespace="other", **spec)
+    assert (await operating.refused(squatter)).reason == "NamespaceNotAllowed"
+
+    await operating.ready(made(created="2026-01-02T00:00:00Z", **spec))
+
+
+async def test_no_task_queue_gets_a_queue_that_all_share(operating: Operating) -> None:
+    found = await operating.refused(made("lost", namespace="longshore"))
+
+    assert found.reason == "NameReserved"
+    assert "'longshore.lost'" in found.message
+    inventory = await operating.session.management.inventory()
+    assert "longshore.lost.dead" not in inventory.queues
+    assert not [name for name in inventory.password_hashes if ".longshore.lost." in name]

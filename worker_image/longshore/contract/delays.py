@@ -8,7 +8,7 @@ jobs. RabbitMQ takes TTLs up to 2²⁸ s (measured on 4.0.5 and 4.3.6), hence th
 
 import math
 
-from longshore.contract.names import DELAY_PREFIX, DUE_EXCHANGE, JOBS_EXCHANGE
+from longshore.contract.names import DELAY_PREFIX, DUE_EXCHANGE, JOBS_EXCHANGE, LOST
 
 LEVELS = 28
 
@@ -25,6 +25,11 @@ def level_name(level: int) -> str:
 
 DELAY_EXCHANGE = level_name(_TOP)
 """Where every delayed job is published."""
+
+
+def shared_queues() -> frozenset[str]:
+    """All queues of a virtual host that belong to no TaskQueue: none may be called like them."""
+    return frozenset({LOST, *map(level_name, range(LEVELS))})
 
 
 def next_exchange(level: int) -> str:

@@ -20,6 +20,9 @@ DELAY_PREFIX = "longshore.delay."
 LOST = "longshore.lost"
 """Exchange and queue of delayed jobs whose queue is gone."""
 
+RABBITMQ_PREFIX = "amq."
+"""How the names begin that RabbitMQ lets nobody declare."""
+
 DEAD_EXCHANGE = "longshore.dead"
 """Topic exchange to the dead-letter queues; the key ends with the name of the job's queue."""
 
