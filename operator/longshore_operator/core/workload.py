@@ -122,6 +122,7 @@ def worker_config(
             factor=spec.retry.factor,
             jitter=spec.retry.jitter,
             max_age=spec.retry.max_age,
+            defer_for=spec.retry.defer_for,
         ),
         heartbeat=heartbeat,
         http_port=HTTP_PORT,

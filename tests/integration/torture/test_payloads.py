@@ -101,8 +101,8 @@ def test_an_id_that_is_no_text_is_undecodable(bench: Bench) -> None:
     assert not worker.events("consumer-lost")
 
 
-def test_arguments_that_do_not_fit_are_dead_and_never_retried(bench: Bench) -> None:
-    worker = bench.started()
+def test_arguments_that_fit_no_version_are_dead_and_never_retried(bench: Bench) -> None:
+    worker = bench.started(retry={"defer_for": 0.0})
     bench.enqueue("add", diary=bench.diary, first="one", second=2)
     properties, _ = bench.dead()
     assert properties.headers[DEAD_REASON] == "invalid-arguments"
@@ -111,8 +111,8 @@ def test_arguments_that_do_not_fit_are_dead_and_never_retried(bench: Bench) -> N
     assert bench.lines() == []
 
 
-def test_a_job_without_handler_is_dead(bench: Bench) -> None:
-    bench.started()
+def test_a_job_without_handler_in_any_version_is_dead(bench: Bench) -> None:
+    bench.started(retry={"defer_for": 0.0})
     bench.enqueue("no.such.handler")
     properties, _ = bench.dead()
     assert properties.headers[DEAD_REASON] == "unknown-handler"
@@ -167,3 +167,23 @@ class Double(pika.BasicProperties):
     def encode(self) -> list[bytes]:
         encoded = b"".join(super().encode())
         return [encoded.replace(b"l" + struct.pack(">q", self._PLACEHOLDER), self._double)]
+
+
+def test_all_that_a_producer_wrote_into_properties_stays_with_its_job(bench: Bench) -> None:
+    bench.started(retry={"initial_delay": 0.0, "max_attempts": 2})
+    sent = {
+        "correlation_id": "order-7",
+        "reply_to": "answers",
+        "app_id": "shop",
+        "content_encoding": "utf-8",
+        "timestamp": 1000,
+        "priority": 3,
+    }
+    body = json.dumps({"diary": bench.diary}).encode()
+    given = {**JSON, **sent, "type": "fail", "user_id": "guest", "expiration": "60000"}
+    bench.publish(body, **given)
+    letter, _ = bench.dead()
+    assert {name: getattr(letter, name) for name in sent} == sent
+    assert letter.headers["longshore-user-id"] == "guest"
+    assert letter.headers["longshore-expiration"] == "60000"
+    assert letter.expiration is None

@@ -99,7 +99,7 @@ def test_middleware_sees_the_handlers_exception_pass_by(bench: Bench, handler: s
 
 def test_arguments_that_do_not_fit_reach_no_middleware(bench: Bench) -> None:
     write(bench, "layered", LAYERS)
-    bench.started(handlers=["layered"])
+    bench.started(handlers=["layered"], retry={"defer_for": 0.0})
     bench.enqueue("work", number="many")
     properties, _ = bench.dead()
     assert properties.headers[DEAD_REASON] == "invalid-arguments"

@@ -1,6 +1,7 @@
-from types import SimpleNamespace
+from typing import Any
 from uuid import UUID
 
+import pika
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,15 +12,9 @@ from longshore.contract.message import DeadReason, Message, Undecodable, dead_he
 NOW = 1_790_000_000_000
 
 
-def delivery(**properties: object) -> SimpleNamespace:
-    given_ones = {
-        "type": "transcode",
-        "content_type": "application/json",
-        "message_id": None,
-        "priority": None,
-        "headers": None,
-    }
-    return SimpleNamespace(**{**given_ones, **properties})
+def delivery(**properties: Any) -> pika.BasicProperties:
+    given_ones = {"type": "transcode", "content_type": "application/json"}
+    return pika.BasicProperties(**{**given_ones, **properties})
 
 
 def read(**properties: object) -> Message:
@@ -27,7 +22,8 @@ def read(**properties: object) -> Message:
 
 
 def test_the_least_that_a_foreign_producer_may_send_is_a_job() -> None:
-    assert read() == Message(id="given", handler="transcode", body=b"{}", enqueued_at=NOW)
+    least = Message(id="given", handler="transcode", body=b"{}", enqueued_at=NOW, priority=None)
+    assert read() == least
 
 
 @given(
@@ -50,10 +46,8 @@ def test_a_job_survives_the_wire(attempt, priority, expires_at, traceparent, for
         headers=foreign,
     )
 
-    assert (
-        decode(SimpleNamespace(**job.properties()), job.body, new_id=lambda: "other", now=lambda: 0)
-        == job
-    )
+    sent = pika.BasicProperties(**job.properties())
+    assert decode(sent, job.body, new_id=lambda: "other", now=lambda: 0) == job
 
 
 @pytest.mark.parametrize(
@@ -64,10 +58,51 @@ def test_a_job_tells_whether_it_was_delayed(queue: object, was_delayed: bool) ->
     assert read(headers={"x-last-death-queue": queue}).was_delayed is was_delayed
 
 
-def test_deliveries_that_ended_badly_are_attempts() -> None:
-    headers = {"longshore-attempt": 2, "x-delivery-count": 3}
+def test_deliveries_that_ended_badly_are_counted_beside_attempts() -> None:
+    job = read(headers={"longshore-attempt": 2, "x-delivery-count": 3})
 
-    assert read(headers=headers).attempt == 5
+    assert (job.attempt, job.lost) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"correlation_id": "order-7", "reply_to": "answers", "app_id": "shop"},
+        {"content_encoding": "utf-8", "cluster_id": "c", "timestamp": 1000},
+        {"priority": 0},
+        {"priority": 9},
+        {"timestamp": 2**63 - 1, "headers": {"longshore-enqueued-at": NOW}},
+    ],
+)
+def test_properties_of_a_producer_travel_with_its_job(given: dict[str, Any]) -> None:
+    job = read(**given).next_attempt()
+    again = read(**job.properties()).properties()
+
+    for name in given.keys() - {"headers"}:
+        assert again[name] == given[name]
+
+
+def test_a_job_without_priority_is_not_given_one() -> None:
+    assert read().next_attempt().properties()["priority"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "header"),
+    [
+        ("user_id", "shop", message.USER_ID),
+        ("expiration", "60000", message.EXPIRATION),
+        ("reply_to", "amq.rabbitmq.reply-to", message.REPLY_TO),
+    ],
+)
+def test_properties_on_which_rabbitmq_acts_travel_as_headers(
+    name: str, value: str, header: str
+) -> None:
+    job = read(**{name: value, "headers": {"tenant": "a"}})
+    again = read(**job.properties()).properties()
+
+    assert name not in again
+    assert again["headers"][header] == value
+    assert again["headers"]["tenant"] == "a"
 
 
 def test_what_brokers_wrote_is_not_sent_again() -> None:

@@ -15,6 +15,7 @@ from longshore.contract.retry import RetryPolicy
 from longshore.worker.limits import HandlerLimits
 from longshore.worker.parent import dispatch as module
 from longshore.worker.parent.dispatch import Dispatch
+from longshore.worker.parent.losses import Losses
 from longshore.worker.parent.outcome import Judge, Outcome, Publication, Verdict
 from longshore.worker.parent.subscription import Delivery
 
@@ -58,6 +59,7 @@ class Stage:
                 now=lambda: 0,
                 chance=lambda: 0.5,
             ),
+            losses=Losses(allowance=0),
             new_id=lambda: "id",
             **parts,
         )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ from longshore.contract.delays import DELAY_EXCHANGE, MAX_DELAY, route
 from longshore.contract.message import (
     ATTEMPT,
     DEAD_REASON,
+    DEFERRED_SINCE,
     DIED_AT,
     ERROR,
     MAX_TRACEBACK,
@@ -40,6 +42,9 @@ JUDGE = Judge(
     chance=lambda: 0.5,
 )
 MESSAGE = Message(id="j-1", handler="render", body=b'{"a": 1}', enqueued_at=NOW - 5000)
+TOO_LONG = replace(MESSAGE, deferred_since=NOW - 600_000)
+"""Deferred for as long as a job may be."""
+
 ORIGINAL: dict[str, Any] = {"type": "render", "headers": {}}
 
 
@@ -103,7 +108,7 @@ def test_what_runs_again_goes_through_the_ladder(
         (replace(MESSAGE, attempt=9), Status.FAILED, DeadReason.MAX_ATTEMPTS),
         (replace(MESSAGE, handler="once"), Status.FAILED, DeadReason.MAX_ATTEMPTS),
         (MESSAGE, Status.DISCARDED, DeadReason.DISCARDED),
-        (MESSAGE, Status.INVALID_ARGUMENTS, DeadReason.INVALID_ARGUMENTS),
+        (TOO_LONG, Status.INVALID_ARGUMENTS, DeadReason.INVALID_ARGUMENTS),
         (MESSAGE, Status.UNDECODABLE, DeadReason.UNDECODABLE),
         (MESSAGE, Status.NOT_RETRYABLE, DeadReason.NOT_RETRYABLE),
         (MESSAGE, Status.EXPECTED, DeadReason.NOT_RETRYABLE),
@@ -128,7 +133,7 @@ def test_what_must_not_run_again_is_dead_with_its_reason(
     assert (publication.exchange, publication.key) == (DEAD_EXCHANGE, QUEUE)
     headers = publication.properties["headers"]
     assert headers[DEAD_REASON] == reason
-    assert headers[ERROR] == "E: no"
+    assert headers[ERROR].startswith("E: no")
     assert headers[DIED_AT] == NOW
     assert publication.body == MESSAGE.body
 
@@ -153,15 +158,64 @@ def test_a_death_is_an_attempt_and_keeps_its_reason_when_it_was_the_last(
         (replace(MESSAGE, attempt=3), None),
         (replace(MESSAGE, attempt=4), DeadReason.WORKER_LOST),
         (replace(MESSAGE, handler="once", attempt=2), DeadReason.WORKER_LOST),
-        (replace(MESSAGE, handler="other"), DeadReason.UNKNOWN_HANDLER),
+        (replace(TOO_LONG, handler="other"), DeadReason.UNKNOWN_HANDLER),
+        (replace(MESSAGE, handler="other", expires_at=NOW), DeadReason.EXPIRED),
         (replace(MESSAGE, expires_at=NOW), DeadReason.EXPIRED),
         (replace(MESSAGE, expires_at=NOW + 1), None),
     ],
-    ids=["fresh", "last", "past-last", "own-limit", "unknown", "expired", "in-time"],
+    ids=[
+        "fresh",
+        "last",
+        "past-last",
+        "own-limit",
+        "unknown",
+        "unknown-expired",
+        "expired",
+        "in-time",
+    ],
 )
 def test_what_is_dead_before_it_runs(message: Message, reason: DeadReason | None) -> None:
     verdict = JUDGE.before(message)
     assert (verdict.reason if verdict else None) is reason
+
+
+def unknown(message: Message) -> Verdict:
+    verdict = JUDGE.before(replace(message, handler="other"))
+    assert verdict is not None
+    return verdict
+
+
+def misfit(message: Message) -> Verdict:
+    return after(message, Status.INVALID_ARGUMENTS, error="speed: field required")
+
+
+@pytest.mark.parametrize("judged", [unknown, misfit])
+def test_what_another_version_may_run_is_left_to_it_uncharged(
+    judged: Callable[[Message], Verdict],
+) -> None:
+    verdict = judged(replace(MESSAGE, attempt=3))
+    publication = published(verdict)
+    assert (verdict.outcome, verdict.delay) == (Outcome.DEFERRED, 1.0)
+    assert (publication.exchange, publication.key) == route(QUEUE, delay=1.0)
+    headers = publication.properties["headers"]
+    assert (headers[ATTEMPT], headers[DEFERRED_SINCE]) == (3, NOW)
+
+
+@pytest.mark.parametrize("judged", [unknown, misfit])
+def test_what_no_version_has_run_for_long_is_dead_and_its_error_says_for_how_long(
+    judged: Callable[[Message], Verdict],
+) -> None:
+    verdict = judged(TOO_LONG)
+    assert verdict.outcome is Outcome.DEAD
+    assert verdict.error is not None
+    assert verdict.error.endswith("(deferred to other versions of the workers for 600 s)")
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.SNOOZED])
+def test_a_job_that_has_found_its_version_may_be_deferred_anew(status: Status) -> None:
+    deferred = replace(MESSAGE, deferred_since=NOW - 5_000)
+    verdict = after(deferred, status, delay=1.0)
+    assert DEFERRED_SINCE not in published(verdict).properties["headers"]
 
 
 BRIEF = replace(MESSAGE, handler="brief")  # 5 s old, max age 30 s

@@ -60,6 +60,7 @@ def test_a_job_of_our_own_client_is_read(fields: dict[str, Any]) -> None:
         sent(id="short"),
         sent(enqueued_at=7),
         sent(attempt=0),
+        sent(others={"timestamp": 7}),
         sent() + b"x",
         sent()[:-1],
         sent(handler="hh")[:-1] + b"\xff",

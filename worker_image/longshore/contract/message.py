@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from longshore.contract import media
 from longshore.contract.names import DELAY_PREFIX
-from longshore.contract.reserved import is_brokers
+from longshore.contract.reserved import DIRECT_REPLY_TO, is_brokers
 
 CONTENT_TYPE = media.JSON
 PERSISTENT = 2
@@ -24,6 +24,9 @@ MAX_TIME = 253_402_300_799_999
 ATTEMPT = "longshore-attempt"
 ENQUEUED_AT = "longshore-enqueued-at"
 EXPIRES_AT = "longshore-expires-at"
+DEFERRED_SINCE = "longshore-deferred-since"
+"""ms since the epoch at which a worker first deferred the job to another version of the workers."""
+
 TRACEPARENT = "traceparent"
 
 DEAD_REASON = "longshore-dead-reason"
@@ -36,6 +39,11 @@ QUEUE = "longshore-queue"
 UNDECODABLE_HEADERS = "longshore-undecodable-headers"
 """Header of a dead letter that holds, as bytes, headers that could not be read (the header table
 itself) or not be sent on (as Python shows them)."""
+
+USER_ID = "longshore-user-id"
+EXPIRATION = "longshore-expiration"
+REPLY_TO = "longshore-reply-to"
+"""Headers that keep what a producer wrote into properties on which RabbitMQ acts."""
 
 DELIVERY_COUNT = "x-delivery-count"
 """RabbitMQ's count of deliveries that ended badly: connection lost, channel closed, reject."""
@@ -83,8 +91,16 @@ class Properties(Protocol):
 
     type: str | None
     content_type: str | None
+    content_encoding: str | None
     message_id: str | None
     priority: int | None
+    timestamp: int | None
+    correlation_id: str | None
+    reply_to: str | None
+    app_id: str | None
+    cluster_id: str | None
+    user_id: str | None
+    expiration: str | None
     headers: Mapping[str, Any] | None
 
 
@@ -100,14 +116,27 @@ class Message:
 
     enqueued_at: int
     attempt: int = 1
-    priority: int = 0
+    priority: int | None = 0
+    """None where its producer gave none; RabbitMQ 4.3 orders that as 4."""
+
     expires_at: int | None = None
+    deferred_since: int | None = None
+    """When a worker first deferred it to another version of the workers; None if none has."""
+
     traceparent: str | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
     """Headers of the producer that mean nothing to Longshore; they stay with the job for life."""
 
+    others: Mapping[str, Any] = field(default_factory=dict)
+    """AMQP properties of the producer that mean nothing to Longshore, by pika's names; they stay
+    with the job for life."""
+
     was_delayed: bool = False
     """It has come through the delay ladder. Read from a delivery, never sent."""
+
+    lost: int = 0
+    """Deliveries since it was published last that ended without a word: with their connection,
+    channel or worker. Read from a delivery, never sent."""
 
     def next_attempt(self) -> "Message":
         """The same job, to be tried once more."""
@@ -118,15 +147,18 @@ class Message:
         headers = {**self.headers, ATTEMPT: self.attempt, ENQUEUED_AT: self.enqueued_at}
         if self.expires_at is not None:
             headers[EXPIRES_AT] = self.expires_at
+        if self.deferred_since is not None:
+            headers[DEFERRED_SINCE] = self.deferred_since
         if self.traceparent is not None:
             headers[TRACEPARENT] = self.traceparent
         return {
-            "type": self.handler,
             "content_type": CONTENT_TYPE,
+            "timestamp": self.enqueued_at // 1000,
+            **self.others,
+            "type": self.handler,
             "message_id": self.id,
             "delivery_mode": PERSISTENT,
             "priority": self.priority,
-            "timestamp": self.enqueued_at // 1000,
             "headers": headers,
         }
 
@@ -151,22 +183,37 @@ def decode(
     ):
         raise Undecodable(f"property 'content_type' is {properties.content_type!r}; {why_not}")
     headers = properties.headers or {}
+    others = _others(properties)
     attempt = _integer(headers, ATTEMPT, least=1, most=_MAX_ATTEMPT)
     lost = _integer(headers, DELIVERY_COUNT, least=0)
     enqueued_at = _integer(headers, ENQUEUED_AT, least=0, most=MAX_TIME)
     traceparent = headers.get(TRACEPARENT)
+    if enqueued_at is not None and others.get("timestamp") == enqueued_at // 1000:
+        del others["timestamp"]  # as `properties` says by itself
     return Message(
         id=properties.message_id or new_id(),
         handler=properties.type,
         body=body,
         enqueued_at=now() if enqueued_at is None else enqueued_at,
-        attempt=(1 if attempt is None else attempt) + (lost or 0),
-        priority=properties.priority or 0,
+        attempt=1 if attempt is None else attempt,
+        priority=properties.priority,
         expires_at=_integer(headers, EXPIRES_AT, least=0),
+        deferred_since=_integer(headers, DEFERRED_SINCE, least=0, most=MAX_TIME),
         traceparent=traceparent if isinstance(traceparent, str) else None,
-        headers={name: value for name, value in headers.items() if _is_foreign(name)},
+        headers=apart(vars(properties))
+        | {name: value for name, value in headers.items() if _is_foreign(name)},
+        others=others,
         was_delayed=str(headers.get(LAST_DEATH_QUEUE)).startswith(DELAY_PREFIX),
+        lost=lost or 0,
     )
+
+
+def apart(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Headers for those of a producer's properties that are never sent on (`reserved`)."""
+    kept = {USER_ID: properties.get("user_id"), EXPIRATION: properties.get("expiration")}
+    if properties.get("reply_to") == DIRECT_REPLY_TO:
+        kept[REPLY_TO] = DIRECT_REPLY_TO
+    return {name: value for name, value in kept.items() if value is not None}
 
 
 def dead_headers(
@@ -241,7 +288,19 @@ def _integer(
 
 _MAX_ATTEMPT = 2**31 - 1
 
-_OWN = frozenset({ATTEMPT, ENQUEUED_AT, EXPIRES_AT, TRACEPARENT})
+_OWN = frozenset({ATTEMPT, ENQUEUED_AT, EXPIRES_AT, DEFERRED_SINCE, TRACEPARENT})
+
+
+_OTHERS = (
+    *("content_type", "content_encoding", "correlation_id", "reply_to"),
+    *("timestamp", "app_id", "cluster_id"),
+)
+
+
+def _others(properties: Properties) -> dict[str, Any]:
+    given = {name: getattr(properties, name) for name in _OTHERS}
+    meaningless = (None, CONTENT_TYPE, DIRECT_REPLY_TO)
+    return {name: value for name, value in given.items() if value not in meaningless}
 
 
 def _is_foreign(name: str | bytes) -> bool:

@@ -86,6 +86,12 @@ class Retry(Resource):
         description="Time since its first enqueue after which a job is not run again: instead of "
         "an attempt later than that, it becomes a dead letter. Unlimited when absent.",
     )
+    defer_for: DurationOrZero = Field(
+        default=600.0,
+        description="How long a job that a worker's version cannot run, because it has no such "
+        "handler or the arguments do not fit, is left to other versions of the workers before it "
+        "becomes a dead letter. Longer than a rollout takes; 0s means not at all.",
+    )
 
 
 class TimeLimit(Resource):

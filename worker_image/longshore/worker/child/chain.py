@@ -9,6 +9,7 @@ from types import TracebackType
 from longshore.errors import Discard, MiddlewareError, Retry, Snooze
 from longshore.handler import Job
 from longshore.middleware import Named
+from longshore.worker.child.failures import said
 
 CLOSE_GRACE = 0.8
 """Seconds for all of them to close; the parent gives an idle child 1 s to end."""
@@ -81,9 +82,7 @@ class _Layer:
             raise self._blamed(its_own) from its_own
 
     def _blamed(self, error: Exception) -> MiddlewareError:
-        return MiddlewareError(
-            f"middleware {self._middleware.name!r} failed: {type(error).__name__}: {error}"
-        )
+        return MiddlewareError(f"middleware {self._middleware.name!r} failed: {said(error)}")
 
 
 def _check(context: object) -> None:

@@ -9,26 +9,17 @@ import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, Protocol
 
 from longshore.binding import InvalidArguments, NotAnObject
-from longshore.contract.message import MAX_ERROR, MAX_TRACEBACK
-from longshore.errors import (
-    Discard,
-    Interrupted,
-    MiddlewareError,
-    Retry,
-    Snooze,
-    SoftTimeLimit,
-    seconds_of,
-)
+from longshore.errors import SoftTimeLimit
 from longshore.handler import Job
 from longshore.worker import prctl
-from longshore.worker.child import capture
+from longshore.worker.child import capture, failures
 from longshore.worker.child.chain import Chain
-from longshore.worker.child.command import CommandFailed
+from longshore.worker.child.failures import Ending, Failure
 from longshore.worker.child.interrupt import Interrupts
 from longshore.worker.child.orphans import Orphans
 from longshore.worker.frames import (
@@ -110,30 +101,7 @@ def main(
         os._exit(code)
 
 
-@dataclass(frozen=True, slots=True)
-class _Ending:
-    status: Status
-    error: str | None = None
-    traceback: str | None = None
-    delay: float | None = None
-
-
-_SUCCEEDED = _Ending(Status.SUCCEEDED)
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """What a run has raised, and what the handler's options say of it."""
-
-    error: BaseException
-    is_expected: bool = False
-    """It is one of `throws`."""
-
-    is_final: bool = False
-    """`retry_when` said no."""
-
-    complaint: Exception | None = None
-    """What is wrong with `retry_when` itself."""
+_SUCCEEDED = Ending(Status.SUCCEEDED)
 
 
 class _Child:
@@ -177,13 +145,13 @@ class _Child:
             with self._interrupts.user_code():
                 failure = self._call(frame)
             if failure:
-                ending = _ending_of(failure)
+                ending = failures.ending_of(failure)
         except NotAnObject as error:
-            ending = _Ending(Status.UNDECODABLE, str(error))
+            ending = Ending(Status.UNDECODABLE, str(error))
         except InvalidArguments as error:
-            ending = _Ending(Status.INVALID_ARGUMENTS, str(error))
+            ending = Ending(Status.INVALID_ARGUMENTS, str(error))
         except BaseException as error:  # a handler may raise anything
-            ending = _ending_of(_Failure(error))
+            ending = failures.ending_of(Failure(error))
         return Ended(
             frame.ticket,
             ending.status,
@@ -193,7 +161,7 @@ class _Child:
             ending.delay,
         )
 
-    def _call(self, frame: JobFrame) -> _Failure | None:
+    def _call(self, frame: JobFrame) -> Failure | None:
         program = self._programs[frame.handler]
         arguments = program.arguments(frame.body)
         try:
@@ -202,19 +170,22 @@ class _Child:
                 self._invoke(program, job, arguments)
             else:
                 self._run_chain(self._chain, self._job(frame, program), program, arguments)
-        except Exception as error:
+        except BaseException as error:
+            leaf = failures.leaf(error)
+            if not issubclass(type(leaf), Exception):
+                raise
             self._interrupts.handler_has_ended()
-            return _judged(error, program)
+            return failures.judged(leaf, program)
         return None
 
     def _run_chain(self, chain: Chain, job: Job, program: Program, arguments: Any) -> None:
-        failures: list[BaseException] = []
+        own: list[BaseException] = []
 
         def work() -> None:
             try:
                 self._invoke(program, job, arguments)
             except BaseException as error:
-                failures.append(error)
+                own.append(error)
                 raise
             finally:
                 self._interrupts.handler_has_ended()
@@ -223,16 +194,16 @@ class _Child:
             chain.run(job, work)
         except SoftTimeLimit as late:
             # A handler that has succeeded fails with it: what was cut short may be its commit.
-            if not failures or late in failures:
+            if not own or late is own[0]:
                 raise
             with contextlib.suppress(Exception):  # its stderr may be gone
                 traceback.print_exception(late)
-            own = failures[0]
+            first = own[0]
         else:
             return
         finally:
-            failures.clear()  # or each would hold on to its frames, and those to this list
-        raise own
+            own.clear()  # or each would hold on to its frames, and those to this list
+        raise first
 
     def _invoke(self, program: Program, job: Job | None, arguments: Any) -> None:
         result = program.call(job, arguments)
@@ -314,68 +285,3 @@ class _Child:
 
 class _Cancelled(Exception):
     """A task that was cancelled by its own handler, not by us."""
-
-
-def _judged(error: Exception, program: Program) -> _Failure:
-    """What the handler's options make of its exception; runs user code, `retry_when`."""
-    # They are about the handler's own failures, so not about middleware's.
-    if isinstance(error, (Retry, Snooze, Discard, MiddlewareError)):
-        return _Failure(error)
-    if isinstance(error, program.throws):
-        return _Failure(error, is_expected=True)
-    try:
-        return _Failure(error, is_final=not _is_retryable(error, program))
-    except Exception as its_own:
-        return _Failure(error, complaint=its_own)
-
-
-def _is_retryable(error: Exception, program: Program) -> bool:
-    answer = program.retry_when is None or program.retry_when(error)
-    # A forgotten `return` must not end jobs for good.
-    if not isinstance(answer, bool):
-        raise TypeError(f"it returned {answer!r}, not True or False")
-    return answer
-
-
-def _ending_of(failure: _Failure) -> _Ending:
-    error, complaint = failure.error, failure.complaint
-    match error:
-        case Snooze(delay=delay):
-            return _put_off(_Ending(Status.SNOOZED, _said(error)), error, delay)
-        case Discard():
-            return _Ending(Status.DISCARDED, _said(error), _trace(error))
-        case Retry(after=None):
-            return _Ending(Status.FAILED, _said(error), _trace(error))
-        case Retry(after=after):
-            return _put_off(_Ending(Status.FAILED, _said(error), _trace(error)), error, after)
-        case Interrupted() if not isinstance(error, SoftTimeLimit):
-            return _Ending(Status.INTERRUPTED, _said(error))
-    if failure.is_expected:
-        return _Ending(Status.EXPECTED, _said(error))
-    if failure.is_final:
-        return _Ending(Status.NOT_RETRYABLE, _said(error), _trace(error))
-    if complaint:
-        said = f"{_said(error)[: MAX_ERROR // 2]}; retry_when failed: {_said(complaint)}"
-        return _Ending(Status.FAILED, said[:MAX_ERROR], _trace(complaint))
-    return _Ending(Status.FAILED, _said(error), _trace(error))
-
-
-def _put_off(ending: _Ending, error: Retry | Snooze, wish: object) -> _Ending:
-    """`ending` with the delay that is wished for; a failure where a subclass made it no delay."""
-    try:
-        delay = seconds_of(wish)
-    except Exception as complaint:  # it is of whatever type
-        said = f"{_said(error)[: MAX_ERROR // 2]}; its delay cannot be used: {complaint}"
-        return _Ending(Status.FAILED, said[:MAX_ERROR], _trace(error))
-    return replace(ending, delay=delay)
-
-
-def _said(error: BaseException) -> str:
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return said[:MAX_ERROR]
-
-
-def _trace(error: BaseException) -> str | None:
-    if isinstance(error, CommandFailed):
-        return None  # our own stack says nothing; the parent has what the command wrote
-    return "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]

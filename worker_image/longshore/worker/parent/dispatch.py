@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from longshore.contract.message import Message, Undecodable, decode
+from longshore.contract.message import ATTEMPT, Message, Undecodable, decode
 from longshore.contract.timing import REQUEUE_GRACE
 from longshore.worker.frames import Cause, Ended, Status
 from longshore.worker.parent import plain
@@ -15,6 +15,7 @@ from longshore.worker.parent.consumer import Consumer
 from longshore.worker.parent.flow import View
 from longshore.worker.parent.joblog import JobLog
 from longshore.worker.parent.logs import Log
+from longshore.worker.parent.losses import Key, Losses
 from longshore.worker.parent.metrics import Metrics
 from longshore.worker.parent.outcome import Death, Judge, Outcome, Publication, Verdict
 from longshore.worker.parent.pool import Pool
@@ -36,6 +37,7 @@ class Dispatch:
         consumer: Consumer,
         publisher: Publisher,
         judge: Judge,
+        losses: Losses,
         metrics: Metrics,
         job_log: JobLog,
         new_id: Callable[[], str],
@@ -56,6 +58,7 @@ class Dispatch:
         self._consumer = consumer
         self._publisher = publisher
         self._judge = judge
+        self._losses = losses
         self._metrics = metrics
         self._job_log = job_log
         self._new_id = new_id
@@ -113,6 +116,8 @@ class Dispatch:
         message = plain.read(delivery.header, delivery.body) or self._decode(delivery)
         if message is None:
             return None
+        if message.lost:
+            message.attempt += self._losses.attempts(message, _key(delivery))
         limits = self._judge.limits(message.handler)
         work = Work(
             ticket=next(self._tickets),
@@ -155,9 +160,13 @@ class Dispatch:
             del self._running[work.ticket]
             if work.delivery.void is None:
                 self._waiting.appendleft(work)
+        begun = set(map(id, self._settling.values()))
         for work in self._running.values():
+            begun.add(id(work.delivery))
             if id(work.delivery) in gone:
                 self._pool.interrupt(work, Cause.DELIVERY_LOST)
+        for delivery in deliveries:
+            self._losses.note(_key(delivery), begun=id(delivery) in begun)
         for task, delivery in self._settling.items():
             if delivery.void:
                 # It may wait for a broker that is away for long.
@@ -338,3 +347,11 @@ class Dispatch:
             self._quiet.set()
         for tell in self.listeners:
             tell()
+
+
+def _key(delivery: Delivery) -> Key:
+    """What a job is known by when it comes again."""
+    properties = delivery.properties
+    attempt = (properties.headers or {}).get(ATTEMPT, 1)
+    # A foreign producer may give no id, or anything for an attempt.
+    return str(properties.message_id or hash(delivery.body)), repr(attempt)

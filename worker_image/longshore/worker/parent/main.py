@@ -35,6 +35,7 @@ from longshore.worker.parent.health import Health
 from longshore.worker.parent.joblog import JobLog
 from longshore.worker.parent.line import Line
 from longshore.worker.parent.logs import Log, LogWriter
+from longshore.worker.parent.losses import Losses
 from longshore.worker.parent.metrics import Metrics
 from longshore.worker.parent.outcome import Judge, Outcome
 from longshore.worker.parent.pool import Limits, Pool
@@ -235,6 +236,8 @@ class _Worker:
             consumer=self._consumer,
             publisher=self._publisher,
             judge=judge,
+            # Where nothing waits in a worker, what was lost had begun.
+            losses=Losses(allowance=0 if config.prefetch == config.slots else 1),
             metrics=self._metrics,
             job_log=JobLog(
                 self._put_line,

@@ -15,10 +15,12 @@ from longshore.contract.message import (
     UNDECODABLE_HEADERS,
     DeadReason,
     Message,
+    apart,
     carried,
     dead_headers,
 )
 from longshore.contract.names import DEAD_EXCHANGE
+from longshore.contract.reserved import DIRECT_REPLY_TO, PROPERTIES, is_brokers
 from longshore.contract.retry import RetryPolicy
 from longshore.worker.frames import Ended, Status
 from longshore.worker.limits import HandlerLimits
@@ -32,6 +34,9 @@ class Outcome(StrEnum):
     SNOOZED = "snoozed"
     DEAD = "dead"
     RETURNED = "returned"
+    DEFERRED = "deferred"
+    """This worker's version cannot run the job; another one may."""
+
     VOID = "void"
     """The broker had taken the job back; nothing was published or acked."""
 
@@ -99,11 +104,13 @@ class Judge:
 
     def undecodable(self, original: Mapping[str, Any], body: bytes, *, error: str) -> Verdict:
         """For a delivery that is not a job: it stays as it came, bytes and properties."""
-        properties = {name: value for name, value in original.items() if name not in _UNSENDABLE}
-        properties["headers"] = {
+        properties = {name: value for name, value in original.items() if name not in PROPERTIES}
+        if properties.get("reply_to") == DIRECT_REPLY_TO:
+            del properties["reply_to"]
+        properties["headers"] = apart(original) | {
             name: value
             for name, value in (original.get("headers") or {}).items()
-            if not _is_brokers(name)
+            if not is_brokers(name)
         }
         unread = properties["headers"].get(UNDECODABLE_HEADERS)
         if isinstance(unread, bytes):
@@ -126,18 +133,18 @@ class Judge:
 
     def before(self, message: Message) -> Verdict | None:
         """For a job that must not be run at all; None when it may."""
-        if not self.serves_any and message.handler not in self.handlers:
-            known = ", ".join(sorted(self.handlers)) or "none"
-            error = f"no handler is named {message.handler!r}; this worker serves: {known}"
-            return self._bury(message, DeadReason.UNKNOWN_HANDLER, error)
         if message.expires_at is not None and message.expires_at <= self.now():
             late = (self.now() - message.expires_at) / 1000
             return self._bury(message, DeadReason.EXPIRED, f"expired {late:.3f} s before its start")
+        if not self.serves_any and message.handler not in self.handlers:
+            known = ", ".join(sorted(self.handlers)) or "none"
+            error = f"no handler is named {message.handler!r}; this worker serves: {known}"
+            return self._defer(message, DeadReason.UNKNOWN_HANDLER, error)
         limits = self.limits(message.handler)
         if message.attempt > limits.max_attempts:
             error = (
-                f"all {limits.max_attempts} attempts are used up; "
-                "the last ended with its worker or connection"
+                f"all {limits.max_attempts} attempts are used up; of {message.lost} the worker or "
+                "its connection was lost, and nothing tells that they had not begun"
             )
             return self._bury(message, DeadReason.WORKER_LOST, error)
         if message.attempt > 1 and self._is_too_old(message, delay=0.0):
@@ -155,11 +162,12 @@ class Judge:
                 delay = ended.delay or 0.0
                 if self._is_too_old(message, delay=delay):
                     return self._bury(message, DeadReason.MAX_AGE, error)
-                return self._later(message, delay, outcome=Outcome.SNOOZED, error=error)
+                fits = replace(message, deferred_since=None)
+                return self._later(fits, delay, outcome=Outcome.SNOOZED, error=error)
             case Status.UNDECODABLE:
                 return self.undecodable(original, message.body, error=error)
             case Status.INVALID_ARGUMENTS:
-                return self._bury(message, DeadReason.INVALID_ARGUMENTS, error)
+                return self._defer(message, DeadReason.INVALID_ARGUMENTS, error)
             case Status.DISCARDED:
                 return self._bury(message, DeadReason.DISCARDED, error, ended.traceback)
             case Status.NOT_RETRYABLE:
@@ -186,6 +194,22 @@ class Judge:
         """For a job given back uncharged, by publishing it anew."""
         return self._later(message, 0.0, outcome=Outcome.RETURNED)
 
+    def _defer(self, message: Message, reason: DeadReason, error: str) -> Verdict:
+        """Leave a job to another version of the workers, which a rollout may be bringing up.
+
+        Nothing here tells a rollout from a mistake, so a job is offered again for a while, and only
+        then is what this worker makes of it final.
+        """
+        now = self.now()
+        since = now if message.deferred_since is None else message.deferred_since
+        delay = self.retry.deferral(since=since, now=now)
+        if delay is None:
+            waited = f" (deferred to other versions of the workers for {(now - since) / 1000:g} s)"
+            return self._bury(message, reason, error + (waited if now > since else ""))
+        deferred = replace(message, deferred_since=since)
+        verdict = self._later(deferred, delay, outcome=Outcome.DEFERRED, error=error)
+        return replace(verdict, reason=reason)
+
     def _failed(
         self,
         message: Message,
@@ -201,7 +225,8 @@ class Judge:
             delay = self.retry.delay_after(message.attempt, chance=self.chance())
         if self._is_too_old(message, delay=delay):
             return self._bury(message, DeadReason.MAX_AGE, error, traceback)
-        return self._later(message.next_attempt(), delay, outcome=Outcome.RETRIED, error=error)
+        again = replace(message.next_attempt(), deferred_since=None)
+        return self._later(again, delay, outcome=Outcome.RETRIED, error=error)
 
     def _is_too_old(self, message: Message, *, delay: float) -> bool:
         """Whether the job has passed its max age in `delay` seconds from now."""
@@ -255,14 +280,3 @@ def _cut(headers: bytes, most: int, *, error: str) -> tuple[bytes, str]:
     # In front, as the end of a long error is cut off.
     said = f"of {len(headers)} bytes of headers the first {most} are kept; {error}"
     return headers[:most], said
-
-
-def _is_brokers(header: str | bytes) -> bool:
-    # A name that is no UTF-8 is bytes, and somebody's own.
-    return isinstance(header, str) and (header.startswith(_BROKERS_OWN) or header in ("CC", "BCC"))
-
-
-_UNSENDABLE = frozenset({"user_id", "expiration"})
-"""The broker refuses another user's `user_id`; an `expiration` would end the dead letter too."""
-
-_BROKERS_OWN = ("x-death", "x-delivery-count", "x-acquired-count", "x-first-death", "x-last-death")

@@ -17,7 +17,7 @@ _LAYOUT = struct.Struct(
     "x"  # delivery mode
     "B"  # priority
     "B36s"  # id
-    "8x"  # timestamp
+    "Q"  # timestamp, the same in seconds
     "B"  # length of the handler's name, which is the rest
 )
 _START = b"\xb8\xe0\x10application/json\0\0\0\x36\x11longshore-attemptI"
@@ -29,8 +29,8 @@ def read(header: bytes, body: bytes) -> Message | None:
     """What `decode` would make of these properties; None where they have another layout."""
     if len(header) <= _LAYOUT.size:
         return None
-    start, attempt, middle, enqueued_at, priority, id_length, id, name_length = _LAYOUT.unpack_from(
-        header
+    start, attempt, middle, enqueued_at, priority, id_length, id, timestamp, name_length = (
+        _LAYOUT.unpack_from(header)
     )
     if (
         start != _START
@@ -39,6 +39,7 @@ def read(header: bytes, body: bytes) -> Message | None:
         or name_length != len(header) - _LAYOUT.size
         or attempt < 1
         or not 0 <= enqueued_at <= MAX_TIME
+        or timestamp != enqueued_at // 1000
     ):
         return None
     try:
