@@ -101,12 +101,24 @@ class Cluster:
         return await self._scale(namespace, name, replicas=replicas, rollout=rollout)
 
     async def rescale(
-        self, *, namespace: str, name: str, before: int, to: int, rollout: Rollout
+        self,
+        *,
+        namespace: str,
+        name: str,
+        before: int,
+        to: int,
+        rollout: Rollout,
+        most_pods: int | None = None,
     ) -> int:
-        """Set `replicas` if they are `before` and the Deployment does not change meanwhile."""
+        """Set `replicas` if they are `before`, at most `most_pods` pods are made, and the
+        Deployment does not change meanwhile."""
         live = await self._send("GET", _deployment(namespace, name))
         if live["spec"].get("replicas", 1) != before:
             text = f"Deployment {namespace}/{name} has not {before} replicas any more"
+            raise Transient(text, reason="Conflict")
+        pods = (live.get("status") or {}).get("replicas", 0)
+        if most_pods is not None and pods > most_pods:
+            text = f"Deployment {namespace}/{name} has {pods} pods, more than {most_pods}"
             raise Transient(text, reason="Conflict")
         version = live["metadata"]["resourceVersion"]
         return await self._scale(
@@ -124,6 +136,12 @@ class Cluster:
             "spec": {"replicas": replicas, "strategy": rollout.strategy()},
         }
         after = await self._apply(_deployment(namespace, name), body, manager=SCALER)
+        if (made := after["spec"].get("replicas")) != replicas:
+            raise Invalid(
+                f"Deployment {namespace}/{name} was asked for {replicas} replicas, and an "
+                f"admission rule of the cluster made it {made}",
+                reason="RefusedByKubernetes",
+            )
         generation: int = after["metadata"]["generation"]
         return generation
 

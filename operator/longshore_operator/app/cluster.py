@@ -34,9 +34,17 @@ class Cluster(Protocol):
         ...
 
     async def rescale(
-        self, *, namespace: str, name: str, before: int, to: int, rollout: Rollout
+        self,
+        *,
+        namespace: str,
+        name: str,
+        before: int,
+        to: int,
+        rollout: Rollout,
+        most_pods: int | None = None,
     ) -> int:
-        """The same, but only if they are `before` and the Deployment does not change meanwhile."""
+        """The same, but only if they are `before`, there are at most `most_pods`, and the
+        Deployment does not change meanwhile."""
         ...
 
     async def has_pod(self, *, namespace: str, name: str, uid: str) -> bool:

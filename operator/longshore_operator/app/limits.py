@@ -1,12 +1,15 @@
 """Schedules and budgets, brought to the scaler as limits of the present moment."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from longshore_operator.api.v1alpha1 import Scaling
-from longshore_operator.app.world import Key
+from longshore_operator.app.objects import DeploymentObject, TaskQueueObject
+from longshore_operator.app.record import Record, Records
+from longshore_operator.app.workers import asked_for
+from longshore_operator.app.world import Key, World
 from longshore_operator.core.pods import Trouble
 from longshore_operator.core.scaling import Decision, Limit
 from longshore_operator.core.scaling.budget import Claim, allotted
@@ -19,7 +22,35 @@ class Sharer:
 
     scaling: Scaling
     current: int | None
+    """Workers that it has, or is about to have."""
+
     decision: Decision | None
+
+
+def sharers(
+    present: Mapping[Key, TaskQueueObject], *, world: World, records: Records, now: float
+) -> Iterator[tuple[Key, Sharer]]:
+    """Those of the TaskQueues that draw on a budget."""
+    for key, task_queue in present.items():
+        if task_queue.spec is not None and task_queue.spec.scaling.budget is not None:
+            record = records.of(key, task_queue)
+            yield (
+                key,
+                Sharer(
+                    scaling=task_queue.spec.scaling,
+                    current=_current(world.deployment(key), record, now=now),
+                    decision=None if task_queue.is_deleting else record.decision,
+                ),
+            )
+
+
+def _current(deployment: DeploymentObject | None, record: Record, *, now: float) -> int | None:
+    if record.missing and record.missing.is_over(now=now):
+        return record.missing.pods  # the rest cannot be had
+    current, decision = asked_for(deployment, record), record.decision
+    if record.is_acting and decision and decision.replicas is not None:
+        return max(current or 0, decision.replicas)  # it is being asked for
+    return current
 
 
 @dataclass(slots=True, kw_only=True)

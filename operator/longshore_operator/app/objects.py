@@ -13,6 +13,8 @@ from longshore_operator.api.v1alpha1 import (
     TaskQueueSpec,
     TaskQueueStatus,
 )
+from longshore_operator.core.obstacles import pods_refused, rollout_stuck
+from longshore_operator.core.pods import Trouble
 from longshore_operator.core.rollout import Rollout, rollout_in
 from longshore_operator.core.workload import Owner
 
@@ -77,6 +79,12 @@ class DeploymentObject:
     rollout: Rollout | None = None
     """How it replaces its pods; None where that is not what we would say."""
 
+    refused: Trouble | None = None
+    """Why Kubernetes does not make pods that it should."""
+
+    stuck: Trouble | None = None
+    """Why Kubernetes says that it gets no further with its present template."""
+
 
 def task_queue(body: Mapping[str, Any]) -> TaskQueueObject:
     """The TaskQueue in an object of the Kubernetes API.
@@ -140,6 +148,8 @@ def deployment(body: Mapping[str, Any]) -> DeploymentObject:
         is_rolling=status.get("updatedReplicas", 0) < status.get("replicas", 0) or not is_observed,
         is_observed=is_observed,
         rollout=rollout_in(body["spec"]),
+        refused=pods_refused(status),
+        stuck=rollout_stuck(status),
     )
 
 

@@ -10,8 +10,10 @@ from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.world import Key
 from longshore_operator.core.cordons import Cordons
 from longshore_operator.core.history import History
+from longshore_operator.core.missing import Missing
 from longshore_operator.core.pods import Trouble
 from longshore_operator.core.recent import Recent
+from longshore_operator.core.refusals import Refusals
 from longshore_operator.core.rollout import Rollout
 from longshore_operator.core.scaling import Decision, Memory
 from longshore_operator.core.tally import Tally
@@ -82,6 +84,10 @@ class Record:
     """Workers that Kubernetes was asked to end, and when; those that do not end yet."""
 
     asked: Asked | None = None
+    refusals: Refusals = field(default_factory=Refusals)
+    missing: Missing | None = None
+    """Replicas that have no pod."""
+
     silent: tuple[str, ...] = ()
     """Ready workers that have said nothing for a while."""
 

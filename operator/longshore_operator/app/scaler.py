@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -13,14 +13,17 @@ from longshore_operator.api.v1alpha1 import TaskQueueSpec
 from longshore_operator.app.broker import Depth, Missing, Session
 from longshore_operator.app.brokers import Brokers
 from longshore_operator.app.census import Census
-from longshore_operator.app.limits import Limits, Sharer
+from longshore_operator.app.limits import Limits, sharers
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.protection import Protection
 from longshore_operator.app.record import Record, Records
 from longshore_operator.app.sleepers import LOOK_EVERY, Sleepers
 from longshore_operator.app.statuses import Statuses
-from longshore_operator.app.workers import Sight, Workers, asked_for, held, without_shrink
+from longshore_operator.app.waits import longest_wait, waiting
+from longshore_operator.app.workers import Sight, Workers
 from longshore_operator.app.world import Key, World
+from longshore_operator.core.holds import held, without_shrink
+from longshore_operator.core.missing import missing
 from longshore_operator.core.scaling import Limit, Observation, Policy, ceiling_of, decide
 from longshore_operator.errors import OperatorError
 
@@ -131,7 +134,9 @@ class Scaler:
             self.protection.forget()
         done = await self._read_depths(present, group=group)
         depths = {name: reading.task.result() for name, reading in done.items()}
-        self.limits.divide(self._sharers(present))
+        self.limits.divide(
+            sharers(present, world=self.world, records=self.records, now=self.clock())
+        )
         for key, task_queue in present.items():
             broker = task_queue.spec.broker.name if task_queue.spec else ""
             is_new = (
@@ -141,19 +146,6 @@ class Scaler:
             )  # declared while others were read: its turn is in the next tick
             if not (task_queue.is_deleting or is_new or broker in self._reading):
                 self._attend(key, task_queue, depths, group=group)
-
-    def _sharers(self, present: Mapping[Key, TaskQueueObject]) -> Iterator[tuple[Key, Sharer]]:
-        for key, task_queue in present.items():
-            if task_queue.spec is not None and task_queue.spec.scaling.budget is not None:
-                record = self.records.of(key, task_queue)
-                current = asked_for(self.world.deployment(key), record)
-                decision = None if task_queue.is_deleting else record.decision
-                if record.is_acting and decision and decision.replicas is not None:
-                    current = max(current or 0, decision.replicas)  # it is being asked for
-                yield (
-                    key,
-                    Sharer(scaling=task_queue.spec.scaling, current=current, decision=decision),
-                )
 
     async def _read_depths(
         self, present: Mapping[Key, TaskQueueObject], *, group: asyncio.TaskGroup
@@ -244,9 +236,15 @@ class Scaler:
             epoch=self.records.now() / 1000,
             backlog=record.ready,
             workers=self.workers.replicas(sight, record),
-            wait=_longest_wait(sight.reports, before=heard),
+            wait=longest_wait(sight.reports, before=heard),
         )
-        if record.is_declared():
+        record.missing = missing(
+            record.missing,
+            replicas=self.workers.replicas(sight, record),
+            pods=len(sight.staying),
+            now=sight.now,
+        )
+        if self._is_declared(key, task_queue):
             self._decide(spec, record=record, sight=sight, limits=limits)
             self.workers.order(sight, record, fleet=fleet, queue=queue)
         return sight
@@ -320,17 +318,20 @@ class Scaler:
         if sight.deployment is None and self.clock() - record.reconciled_at > WATCH_LAG:
             self._doubt(record)
         workers = self.workers.observed(sight, record, epoch=self.records.now() / 1000)
+        replicas = self.workers.replicas(sight, record)
         decision = decide(
             spec.scaling,
             slots=spec.worker.slots,
             observation=Observation(
                 ready=record.ready,
                 workers=workers,
-                replicas=self.workers.replicas(sight, record),
+                replicas=replicas,
                 service=record.recent.service,
                 startup=record.recent.startup,
                 quickest=record.recent.quickest,
                 finished=record.recent.finished,
+                unseen=sight.unseen,
+                is_rolling=sight.deployment is not None and sight.deployment.is_rolling,
             ),
             memory=record.memory,
             now=sight.now,
@@ -343,13 +344,18 @@ class Scaler:
                 "the KEDA ScaledObject that made it; until then Longshore leaves them alone"
             )
             decision = held(decision, workers, reason="ForeignAutoscaler", why=why)
-        elif sight.deployment is not None and sight.deployment.is_rolling:
-            why = "a rollout is under way, in which Kubernetes chooses who goes: nobody else does"
-            decision = without_shrink(decision, workers, why=why)
+        record.refusals = record.refusals.judged(wanted=decision.wanted)
+        if replicas is not None and record.refusals.keeps(before=replicas, now=sight.now):
+            why = "Kubernetes has refused to take workers away: tried again in a moment"
+            decision = without_shrink(decision, workers, replicas=replicas, why=why)
         record.decision, record.memory = decision, decision.memory
 
     def _is_declared(self, key: Key, task_queue: TaskQueueObject) -> bool:
-        return self.records.of(key, task_queue).is_declared()
+        """Whether its queues stand. Where it is refused now, its Deployment shows that they did
+        once, before an operator that knew it ended: it is made after them."""
+        record = self.records.of(key, task_queue)
+        is_refused = record.topology is not None and record.session is not None
+        return record.is_declared() or (is_refused and self.world.deployment(key) is not None)
 
     def _doubt(self, record: Record) -> None:
         if not record.is_doubted and not record.is_busy:
@@ -357,41 +363,6 @@ class Scaler:
             if record.session is not None:
                 record.session.doubt()
             self.wake_reconciler()
-
-
-def waiting(
-    depth: Depth | Missing | None,
-    *,
-    reports: Mapping[str, WorkerReport],
-    cordoned: Collection[str],
-) -> int | None:
-    """Jobs that wait in the queue; None is unknown. `cordoned` are workers that were told so."""
-    if not isinstance(depth, Depth):
-        return None
-    consuming = any(
-        not report.draining and report.cordon is None and report.worker not in cordoned
-        for report in reports.values()
-    )
-    if depth == Depth(ready=0, consumers=0) and consuming:
-        # A quorum queue without a leader answers so, and without any error.
-        return None
-    return depth.ready
-
-
-def _longest_wait(
-    reports: Mapping[str, WorkerReport], *, before: Mapping[str, WorkerReport]
-) -> float | None:
-    """Seconds that a job had waited which began since the reports of `before`."""
-    return max(
-        (
-            report.wait
-            for name, report in reports.items()
-            if report.wait is not None
-            and before.get(name) != report
-            and (report.busy or report.ran)
-        ),
-        default=None,
-    )
 
 
 @contextmanager

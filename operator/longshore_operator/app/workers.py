@@ -20,7 +20,7 @@ from longshore_operator.core.cordons import drains, followed
 from longshore_operator.core.pods import CHEAPEST, DELETION_COST, Pod
 from longshore_operator.core.rollout import Rollout, rollout
 from longshore_operator.core.scaling import Decision, Worker
-from longshore_operator.errors import UNREACHABLE, OperatorError, Transient
+from longshore_operator.errors import UNREACHABLE, Invalid, OperatorError, Transient
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,14 @@ class Sight:
     def staying(self) -> tuple[Pod, ...]:
         """Pods that were not asked to end."""
         return tuple(pod for pod in self.pods if not pod.ending)
+
+    @property
+    def unseen(self) -> int:
+        """Workers that report though the watch shows no pod of theirs (yet, or any more)."""
+        known = {pod.name for pod in self.pods}
+        return sum(
+            not report.draining for name, report in self.reports.items() if name not in known
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -137,10 +145,21 @@ class Workers:
         decision, before = record.decision, self.replicas(sight, record)
         if decision is None:
             return False
-        is_short = (
-            decision.replicas is not None and before is not None and decision.replicas > before
-        )
-        return is_short or (decision.holds not in LEFT_ALONE and _is_unfit(sight, record))
+        is_other = False
+        if decision.replicas is not None and before is not None:
+            refusals, to = record.refusals, decision.replicas
+            is_other = refusals.most(to, before=before, now=sight.now) > before or (
+                decision.free > 0 and not refusals.holds(to=to, before=before, now=sight.now)
+            )
+        return is_other or (decision.holds not in LEFT_ALONE and self._is_misfit(sight, record))
+
+    def _is_misfit(self, sight: Sight, record: Record) -> bool:
+        """Whether `_keep_rollout` has something to write that was not just refused."""
+        latest = _latest(sight.deployment, record)
+        if latest is None or not _is_unfit(sight, record):
+            return False
+        to = latest.replicas
+        return not record.refusals.holds(to=to, before=to, now=sight.now)
 
     async def scale(self, sight: Sight, record: Record, *, look_again: Callable[[], Sight]) -> None:
         """Bring the number of workers about; `look_again` gives what is seen by the time that it is
@@ -150,9 +169,13 @@ class Workers:
             await self._unmark(sight, keep=record.leaving)
         elif decision.replicas > before:
             await self._unmark(sight, keep=record.leaving)
-            self._log(sight, record, before=before, to=decision.replicas)
-            # Not blindly: somebody may have set a higher number that the watch has yet to show.
-            await self._rescale(sight, record, before=before, to=decision.replicas)
+            await self._grow(sight, record, before=before, to=decision.replicas)
+        elif decision.free:
+            await self._unmark(sight, keep={*record.leaving, *decision.remove})
+            await self._give_up(sight, record, before=before, to=before - decision.free)
+        elif sight.deployment is not None and sight.deployment.is_rolling:
+            await self._unmark(sight, keep=record.leaving)
+            await self._shrink_in_rollout(decision, sight, record, before=before)
         else:
             going = self._going(decision, sight, record)
             await self._unmark(sight, keep={*record.leaving, *(pod.name for pod in going)})
@@ -162,6 +185,37 @@ class Workers:
                 await self._shrink(decision, sight, record, going=going, look_again=look_again)
         if decision is not None and decision.holds not in LEFT_ALONE:
             await self._keep_rollout(sight, record)
+
+    async def _grow(self, sight: Sight, record: Record, *, before: int, to: int) -> None:
+        """Ask for `to` workers, or for as many of them as Kubernetes admits."""
+        most = record.refusals.most(to, before=before, now=sight.now)
+        while most > before:
+            self._log(sight, record, before=before, to=most)
+            try:
+                # Not blindly: somebody may have set a higher number that the watch has yet to show.
+                await self._rescale(sight, record, before=before, to=most)
+            except Invalid:
+                if most == before + 1:
+                    raise
+                most = before + (most - before) // 2
+            else:
+                return
+
+    async def _give_up(self, sight: Sight, record: Record, *, before: int, to: int) -> None:
+        """Ask for no more pods than there are: nobody has to go for that."""
+        if sight.deployment is not None and not sight.deployment.is_rolling:
+            self._log(sight, record, before=before, to=to)
+            await self._rescale(sight, record, before=before, to=to, most_pods=to)
+
+    async def _shrink_in_rollout(
+        self, decision: Decision, sight: Sight, record: Record, *, before: int
+    ) -> None:
+        """Kubernetes chooses who goes, so that all must be proved idle."""
+        to = before if decision.replicas is None else decision.replicas
+        going = self._going(decision, sight, record)
+        if to < before and len(going) == len(sight.staying) and not sight.unseen:
+            self._log(sight, record, before=before, to=to)
+            await self._rescale(sight, record, before=before, to=to)
 
     def _going(self, decision: Decision, sight: Sight, record: Record) -> tuple[Pod, ...]:
         """Those of `decision.remove` for whom it still holds."""
@@ -208,15 +262,35 @@ class Workers:
     async def _keep_rollout(self, sight: Sight, record: Record) -> None:
         """Have the next rollout, or the one under way, stay within what there may be."""
         latest = _latest(sight.deployment, record)
-        if latest and _is_unfit(sight, record):
+        if latest and self._is_misfit(sight, record):
             await self._rescale(sight, record, before=latest.replicas, to=latest.replicas)
 
-    async def _rescale(self, sight: Sight, record: Record, *, before: int, to: int) -> None:
+    async def _rescale(
+        self,
+        sight: Sight,
+        record: Record,
+        *,
+        before: int,
+        to: int,
+        most_pods: int | None = None,
+    ) -> None:
+        if record.refusals.holds(to=to, before=before, now=sight.now):
+            return  # Kubernetes has just said no
         namespace, name = sight.key
         wanted = rollout(to, ceiling=sight.ceiling)
-        generation = await self.cluster.rescale(
-            namespace=namespace, name=worker_name(name), before=before, to=to, rollout=wanted
-        )
+        try:
+            generation = await self.cluster.rescale(
+                namespace=namespace,
+                name=worker_name(name),
+                before=before,
+                to=to,
+                rollout=wanted,
+                most_pods=most_pods,
+            )
+        except OperatorError as error:
+            record.refusals = record.refusals.noted(error, to=to, before=before, now=sight.now)
+            raise
+        record.refusals = record.refusals.granted(to=to, before=before)
         record.asked = _asked(sight, replicas=to, rollout=wanted, generation=generation)
 
     async def _mark(self, key: Key, pod: Pod) -> bool:
@@ -302,32 +376,3 @@ def _hazard(sight: Sight, record: Record, *, going: Iterable[Pod]) -> str | None
         if is_worker and not pod.ready and pod.name not in names:
             return f"worker {pod.name} is not ready, and Kubernetes would take it first"
     return None
-
-
-def without_shrink(decision: Decision, workers: Iterable[Worker], *, why: str) -> Decision:
-    """`decision` but that nobody goes, for a reason."""
-    if decision.holds or not (decision.cordon or decision.remove or decision.uncordon):
-        return decision
-    replicas = decision.replicas
-    return replace(
-        decision,
-        replicas=None if replicas is None else replicas + len(decision.remove),
-        cordon=(),
-        remove=(),
-        uncordon=tuple(worker.name for worker in workers if worker.cordoned),
-        why=(*decision.why, why),
-    )
-
-
-def held(decision: Decision, workers: Iterable[Worker], *, reason: str, why: str) -> Decision:
-    """`decision` but that nothing is done, for a reason; `reason` is one word."""
-    return replace(
-        decision,
-        replicas=None,
-        holds=reason,
-        claim=None,
-        cordon=(),
-        remove=(),
-        uncordon=tuple(worker.name for worker in workers if worker.cordoned),
-        why=(*decision.why, why),
-    )

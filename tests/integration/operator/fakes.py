@@ -65,7 +65,14 @@ class Kubernetes:
         return 1
 
     async def rescale(
-        self, *, namespace: str, name: str, before: int, to: int, rollout: Rollout
+        self,
+        *,
+        namespace: str,
+        name: str,
+        before: int,
+        to: int,
+        rollout: Rollout,
+        most_pods: int | None = None,
     ) -> int:
         return await self.scale(namespace=namespace, name=name, replicas=to, rollout=rollout)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from longshore_operator.core.rollout import Rollout
-from longshore_operator.errors import Transient
+from longshore_operator.errors import Invalid, Transient
 
 
 @dataclass
@@ -15,6 +15,15 @@ class Kubernetes:
     """Beginnings of calls that are refused."""
 
     reason: str = "KubernetesFailed"
+
+    most: int | None = None
+    """A rule of the cluster refuses more replicas than that."""
+
+    least: int | None = None
+    """A rule of the cluster refuses fewer replicas than that."""
+
+    made: int = 0
+    """Pods of the Deployment that there are, whatever a watch shows."""
 
     pods: set[str] = field(default_factory=set)
     """Uids of pods that are there."""
@@ -35,9 +44,22 @@ class Kubernetes:
         return 2
 
     async def rescale(
-        self, *, namespace: str, name: str, before: int, to: int, rollout: Rollout
+        self,
+        *,
+        namespace: str,
+        name: str,
+        before: int,
+        to: int,
+        rollout: Rollout,
+        most_pods: int | None = None,
     ) -> int:
         self._note(f"rescale {namespace}/{name} from {before} to {to}")
+        if most_pods is not None and self.made > most_pods:
+            raise Transient(f"{self.made} pods, more than {most_pods}", reason="Conflict")
+        if self.most is not None and to > self.most:
+            raise Invalid(f"{to}: at most {self.most} replicas", reason="RefusedByKubernetes")
+        if self.least is not None and to < self.least:
+            raise Invalid(f"{to}: at least {self.least} replicas", reason="RefusedByKubernetes")
         self.rollout = rollout
         return 2
 

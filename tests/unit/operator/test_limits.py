@@ -4,9 +4,14 @@ from typing import Any
 import pytest
 
 from longshore_operator.api.v1alpha1 import Scaling
-from longshore_operator.app.limits import Limits, Sharer
+from longshore_operator.app.limits import Limits, Sharer, sharers
+from longshore_operator.app.objects import DeploymentObject, task_queue
+from longshore_operator.app.record import Record, Records
+from longshore_operator.app.world import World
+from longshore_operator.core.missing import APPEAR_WITHIN, Missing
 from longshore_operator.core.scaling import Decision, Limit
 from longshore_operator.core.scaling.limits import ceiling_of
+from longshore_operator.core.tally import Tally
 
 A, B = ("shop", "a"), ("shop", "b")
 
@@ -96,3 +101,40 @@ def test_what_is_kept_without_being_wanted_is_given_back_as_far_as_others_lack_i
     assert (limit.ceiling, limit.keeps) == (0, 4)
     found.divide([(A, wanting(0, current=5)), (B, wanting(3, current=3))])
     assert found.of(A, scaling(), current=5)[0].keeps == 5
+
+
+def sharer(record: Record, *, asked: int, now: float) -> Sharer:
+    """How a TaskQueue whose Deployment asks for so many is seen by its budget."""
+    queue = task_queue(
+        {
+            "metadata": {"namespace": "shop", "name": "a", "uid": "u"},
+            "spec": {
+                "timeLimit": {"hard": "60s"},
+                "worker": {"image": "i", "handlers": ["m"]},
+                "scaling": {"max": 20, "budget": {"group": "gpu"}},
+            },
+        }
+    )
+    records = Records(now=lambda: 0, _records={A: record})
+    world = World(deployments={A: [DeploymentObject(replicas=asked, uid="d")]})
+    ((_, found),) = sharers({A: queue}, world=world, records=records, now=now)
+    return found
+
+
+def test_a_budget_counts_workers_that_cannot_be_had_as_little_as_those_that_are_not_asked_for() -> (
+    None
+):
+    """One TaskQueue under a quota, with ten replicas and one pod, starves no other."""
+    record = Record(uid="u", tally=Tally(since=0), missing=Missing(count=9, pods=1, since=0))
+    blocked = sharer(record, asked=10, now=APPEAR_WITHIN)
+    found = limits(gpu=10)
+    found.divide([(A, blocked), (B, wanting(9))])
+
+    assert blocked.current == 1
+    assert found.of(B, scaling(), current=0)[0].ceiling == 9
+
+
+def test_a_budget_counts_workers_that_are_on_their_way() -> None:
+    record = Record(uid="u", tally=Tally(since=0), missing=Missing(count=9, pods=1, since=0))
+
+    assert sharer(record, asked=10, now=APPEAR_WITHIN / 2).current == 10

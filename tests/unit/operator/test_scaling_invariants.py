@@ -75,11 +75,12 @@ def scalings(draw: st.DrawFn, policies: tuple[str, ...] = tuple(BUILT_IN), **mor
 
 @st.composite
 def observations(draw: st.DrawFn) -> Observation:
-    """A Deployment of at least the workers that are seen."""
+    """A Deployment of the workers that are seen, and of replicas without a pod."""
     workers = draw(WORKERS)
     return Observation(
         ready=draw(FEW | st.integers(0, 100)),
         workers=workers,
+        unseen=draw(FEW),
         replicas=len(workers) + draw(FEW | st.integers(0, 30)),
         service=draw(SERVICE),
         startup=draw(st.none() | st.floats(0, 100)),
@@ -162,10 +163,62 @@ def test_only_who_holds_nothing_goes(
     assert decision.replicas >= len(keep), "never fewer than may be busy"
     cordoned = {worker.name for worker in observation.workers if worker.cordoned}
     leaving = (cordoned - set(decision.uncordon)) | {*decision.cordon, *decision.remove}
-    assert len(leaving) <= max(0, observation.replicas - (decision.wanted or 0))
+    assert len(leaving) <= max(0, len(observation.workers) - (decision.wanted or 0)), (
+        "nobody goes for a replica that has no pod"
+    )
+    assert decision.free <= max(0, observation.podless - observation.unseen)
     if decision.replicas < observation.replicas:
-        assert decision.replicas == observation.replicas - len(decision.remove)
+        assert decision.replicas == observation.replicas - decision.free - len(decision.remove)
+    if decision.remove:
         assert not any(worker.state == "unknown" for worker in observation.workers)
+
+
+@examples(300)
+@given(scaling=scalings(), observation=observations(), memory=memories(), limits=LIMITS)
+def test_replicas_without_a_pod_are_given_up_at_once_whatever_the_workers_do(
+    scaling: Scaling, observation: Observation, memory: Memory | None, limits: list[Limit]
+) -> None:
+    decision = decided(scaling, observation, memory, limits=limits)
+
+    assert observation.replicas is not None
+    surplus = max(0, observation.replicas - (decision.wanted or 0))
+    known = max(0, observation.podless - observation.unseen)
+    assert decision.free == min(surplus, known)
+
+
+@examples(300)
+@given(
+    scaling=scalings(),
+    observation=observations(),
+    memory=memories(),
+    limits=LIMITS,
+    surge=st.integers(0, 2),
+)
+def test_during_a_rollout_somebody_goes_only_when_nobody_has_anything_to_do(
+    scaling: Scaling,
+    observation: Observation,
+    memory: Memory | None,
+    limits: list[Limit],
+    surge: int,
+) -> None:
+    assert observation.replicas is not None
+    replicas = max(0, observation.replicas - surge)
+    observation = replace(observation, is_rolling=True, replicas=replicas)
+
+    decision = decided(scaling, observation, memory, limits=limits)
+
+    workers = observation.workers
+    assert decision.replicas is not None
+    assert decision.free == 0
+    assert decision.replicas >= min(replicas, decision.wanted or 0)
+    if decision.cordon or decision.replicas < replicas:
+        assert observation.ready == 0
+        assert all(worker.state in ("idle", "starting") for worker in workers)
+    if decision.replicas < replicas:
+        assert set(decision.remove) == {worker.name for worker in workers}
+        assert all(worker.cordoned or worker.state == "starting" for worker in workers)
+    if observation.ready and replicas > (decision.wanted or 0):
+        assert {*decision.uncordon} == {worker.name for worker in workers if worker.cordoned}
 
 
 UNKNOWN = st.sampled_from(["depth", "deployment", "policy", "paused", "dry run"])
@@ -313,6 +366,10 @@ class Fleet:
 
     idle: set[str] = field(default_factory=set)
     starting: set[str] = field(default_factory=set)
+    asked: int = 0
+    room: int = 1000
+    """Pods that a quota allows."""
+
     cordoned: set[str] = field(default_factory=set)
     made: int = 0
     done: int = 0
@@ -322,6 +379,7 @@ class Fleet:
         return len(self.running) + len(self.idle) + len(self.starting)
 
     def pass_time(self, *, arrived: int, length: int) -> None:
+        self.make()
         self.waiting += arrived
         self.running = {name: left - 1 for name, left in self.running.items()}
         ended = {name for name, left in self.running.items() if left <= 0}
@@ -346,9 +404,15 @@ class Fleet:
         return Observation(
             ready=self.waiting,
             workers=tuple(sorted(workers, key=lambda worker: worker.name)),
-            replicas=self.size,
+            replicas=self.asked,
             finished=self.done,
         )
+
+    def make(self) -> None:
+        """What Kubernetes does: as many pods as are asked for and allowed."""
+        for _ in range(min(self.asked, self.room) - self.size):
+            self.made += 1
+            self.starting.add(f"w{self.made}")
 
     def carry_out(self, decision: Decision) -> None:
         assert decision.replicas is not None
@@ -358,9 +422,8 @@ class Fleet:
             self.idle.discard(name)
             self.starting.discard(name)
             self.cordoned.discard(name)
-        for _ in range(decision.replicas - self.size):
-            self.made += 1
-            self.starting.add(f"w{self.made}")
+        self.asked = decision.replicas
+        self.make()
 
 
 COURSE = st.lists(
@@ -398,3 +461,25 @@ def test_a_fleet_that_follows_keeps_its_jobs_and_does_not_flap(
         assert fleet.size >= scaling.min
         assert came == fleet.waiting + len(fleet.running) + fleet.done
         assert fleet.size or not fleet.waiting, "who waits is not left alone"
+
+
+@examples(300)
+@given(course=COURSE, scaling=FOLLOWING, room=st.integers(1, 4))
+def test_where_a_quota_allows_few_workers_those_few_work(
+    course: list[tuple[int, int, float]], scaling: Scaling, room: int
+) -> None:
+    """Replicas without a pod hold up no job: whoever is there takes it at the next look."""
+    fleet, memory, now = Fleet(room=room), None, NOW
+    waited = 0
+    for arrived, length, elapsed in course:
+        now += elapsed
+        fleet.pass_time(arrived=arrived, length=length)
+        decision = decided(scaling, fleet.seen(), memory, now=now)
+        memory = decision.memory
+        fleet.carry_out(decision)
+        is_idling = bool(fleet.waiting and fleet.cordoned & fleet.idle)
+        waited = waited + 1 if is_idling else 0
+        assert waited == 0, "a worker stays cordoned beside waiting jobs"
+        assert fleet.size <= room
+        if decision.wanted is not None:
+            assert fleet.asked - fleet.size <= max(0, decision.wanted - fleet.size)

@@ -10,8 +10,9 @@ from longshore.contract.orders import Order
 from longshore.contract.reports import WorkerReport
 from longshore_operator.app.objects import DeploymentObject
 from longshore_operator.app.record import Record
-from longshore_operator.app.workers import LEAVE_WITHIN, Sight, Workers, held, without_shrink
+from longshore_operator.app.workers import LEAVE_WITHIN, Sight, Workers
 from longshore_operator.core.cordons import TRUSTED_FOR
+from longshore_operator.core.holds import held, without_shrink
 from longshore_operator.core.pods import CHEAPEST, Pod
 from longshore_operator.core.rollout import Rollout, rollout
 from longshore_operator.core.scaling import Decision, Worker
@@ -298,12 +299,12 @@ CORDONED = (Worker(name="a", state="idle", cordoned=True), Worker(name="b", stat
 def test_without_a_shrink_the_cordoned_work_again_and_all_stay() -> None:
     decision = Decision(replicas=1, why=("x",), remove=("a",), cordon=("b",))
 
-    changed = without_shrink(decision, CORDONED, why="y")
+    changed = without_shrink(decision, CORDONED, replicas=2, why="y")
 
     assert (changed.replicas, changed.cordon, changed.remove) == (2, (), ())
     assert (changed.uncordon, changed.why) == (("a",), ("x", "y"))
     grows = Decision(replicas=9, why=("x",))
-    assert without_shrink(grows, (), why="y") is grows
+    assert without_shrink(grows, (), replicas=2, why="y") is grows
 
 
 def test_who_is_held_does_nothing_but_uncordon() -> None:

@@ -15,7 +15,7 @@ from longshore_operator.core.scaling.policies import (
     service_of,
     startup_of,
 )
-from longshore_operator.core.scaling.victims import chosen
+from longshore_operator.core.scaling.victims import Choice, all_or_none, chosen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class Decision:
 
     replicas: int | None
     """Workers to ask of Kubernetes; None is: leave it as it is, whatever it is. Less than now only
-    by those in `remove`."""
+    by `free`, and by workers in `remove`."""
 
     why: Lines
     holds: str | None = None
@@ -47,7 +47,11 @@ class Decision:
     """Cordoned workers that are needed after all."""
 
     remove: tuple[str, ...] = ()
-    """Workers that hold nothing and will take nothing: cordoned, or without a process yet."""
+    """Workers that hold nothing and will take nothing: cordoned, or without a process yet. During a
+    rollout these are all that there are, of which Kubernetes takes some."""
+
+    free: int = 0
+    """Replicas without a pod that are given up, which costs no worker anything."""
 
     memory: Memory | None = field(default=None, compare=False)
     """To be passed to the next decision. Decisions to do the same are equal whatever it is."""
@@ -150,26 +154,48 @@ def _carried_out(
     growth, faster = slowed(
         wanted - replicas, name="scaling.maxGrowth", most=scaling.max_growth, lately=added
     )
+    surplus = max(0, replicas - wanted)
+    # Those that no pod stands for go first; of workers only what is left then.
+    spare = 0 if observation.is_rolling else min(surplus, observation.podless)
+    free = max(0, min(spare, observation.podless - observation.unseen))
     going, slower = slowed(
-        replicas - wanted, name="scaling.maxShrinkage", most=scaling.max_shrinkage, lately=removed
+        surplus - spare, name="scaling.maxShrinkage", most=scaling.max_shrinkage, lately=removed
     )
-    choice = chosen(
-        observation.workers,
-        surplus=replicas - wanted,
+    choice = _choice(
+        observation,
+        replicas=replicas,
+        surplus=surplus - spare,
         removable=max(0, going),
         min_life=scaling.min_life,
     )
-    after = replicas + max(0, growth) - len(choice.remove)
+    after = replicas + max(0, growth) - free - choice.going
     if scaling.max_growth is not None and after > replicas:
         memory = replace(memory, added=(*added, (memory.at, after - replicas)))
-    if scaling.max_shrinkage is not None and choice.remove:
-        memory = replace(memory, removed=(*removed, (memory.at, len(choice.remove))))
+    if scaling.max_shrinkage is not None and choice.going:
+        memory = replace(memory, removed=(*removed, (memory.at, choice.going)))
+    given_up = (f"gives up {free} that Kubernetes has made no pod for",) if free else ()
     return replace(
         decision,
         replicas=after,
-        why=(*decision.why, *faster, *slower, *choice.why),
+        why=(*decision.why, *faster, *slower, *given_up, *choice.why),
         cordon=choice.cordon,
         uncordon=choice.uncordon,
         remove=choice.remove,
+        free=free,
         memory=memory,
     )
+
+
+def _choice(
+    observation: Observation, *, replicas: int, surplus: int, removable: int, min_life: float
+) -> Choice:
+    if observation.is_rolling:
+        return all_or_none(
+            observation.workers,
+            replicas=replicas,
+            surplus=surplus,
+            removable=removable,
+            jobs_wait=observation.ready != 0,
+            min_life=min_life,
+        )
+    return chosen(observation.workers, surplus=surplus, removable=removable, min_life=min_life)

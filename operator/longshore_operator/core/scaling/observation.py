@@ -60,9 +60,20 @@ class Observation:
     quickest: float | None = None
     """The shortest of those."""
 
+    unseen: int = 0
+    """Workers that report though no pod of theirs is known: the watch is behind."""
+
+    is_rolling: bool = False
+    """Pods of an older template are there, or may be: Kubernetes chooses which of them go."""
+
     finished: int | None = None
     """Attempts that ended since the operator counts, of all workers, gone ones too; it only grows.
     With it arrivals are counted exactly; without it, from the present workers' own counters."""
+
+    @property
+    def podless(self) -> int:
+        """Replicas without a pod: Kubernetes has not made one yet, or refuses to."""
+        return max(0, (self.replicas or 0) - len(self.workers))
 
     @property
     def held(self) -> int:

@@ -15,6 +15,8 @@ class Choice:
     uncordon: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
     why: tuple[str, ...] = ()
+    going: int = 0
+    """How many of `remove` are taken away: fewer than there are where Kubernetes chooses."""
 
 
 def chosen(workers: Sequence[Worker], *, surplus: int, removable: int, min_life: float) -> Choice:
@@ -53,7 +55,45 @@ def chosen(workers: Sequence[Worker], *, surplus: int, removable: int, min_life:
         why.append(f"{young} idle ones are younger than scaling.minLife = {min_life:g} s")
     elif missing > len(grown):
         why.append(f"{missing - len(grown)} more may go when they are idle")
-    return Choice(cordon=cordon, uncordon=uncordon, remove=remove, why=tuple(why))
+    return Choice(
+        cordon=cordon, uncordon=uncordon, remove=remove, why=tuple(why), going=len(remove)
+    )
+
+
+def all_or_none(
+    workers: Sequence[Worker],
+    *,
+    replicas: int,
+    surplus: int,
+    removable: int,
+    jobs_wait: bool,
+    min_life: float,
+) -> Choice:
+    """The same during a rollout, in which Kubernetes chooses who goes.
+
+    So nobody goes before all are proved idle, and nobody is cordoned while a job waits or runs: a
+    rollout that cannot end, for want of quota or of a node, holds no idle workers.
+    """
+    cordoned = _youngest_first(worker for worker in workers if worker.cordoned)
+    if surplus <= 0:
+        # Those that Kubernetes has yet to take away take no more jobs.
+        excess = max(0, len(workers) - replicas)
+        return Choice(uncordon=tuple(worker.name for worker in cordoned[excess:]))
+    uncordon = tuple(worker.name for worker in cordoned)
+    rollout = "a rollout is under way, in which Kubernetes chooses who goes"
+    busy = [worker for worker in workers if worker.state != "starting" and not _is_empty(worker)]
+    if jobs_wait or busy:
+        return Choice(uncordon=uncordon, why=(f"{rollout}: nobody does while there is work",))
+    idle = [worker for worker in workers if _is_empty(worker)]
+    if young := sum(worker.age is not None and worker.age < min_life for worker in idle):
+        why = f"{rollout}: {young} of them are younger than scaling.minLife = {min_life:g} s"
+        return Choice(uncordon=uncordon, why=(why,))
+    if cordon := tuple(worker.name for worker in idle if not worker.cordoned):
+        return Choice(cordon=cordon, why=(f"{rollout}: cordons all {len(idle)} idle ones first",))
+    if removable <= 0:
+        return Choice()
+    why = f"{rollout}, and all hold nothing: takes {removable} away"
+    return Choice(remove=tuple(worker.name for worker in workers), why=(why,), going=removable)
 
 
 def _obstacle(workers: Sequence[Worker]) -> str | None:
