@@ -5,6 +5,10 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 DEV := $(PYTHON) -m dev
+PYTEST := $(BIN)/python -m pytest --durations=20 --dist=loadgroup
+# Tests mostly wait: this many run at a time on two CPUs.
+PROCESSES ?= 8
+MANY := $(PYTEST) --numprocesses=$(PROCESSES)
 
 .PHONY: help
 help: ## list the targets
@@ -14,9 +18,12 @@ help: ## list the targets
 demo: venv cluster-up images ## everything up, 200 real jobs done, back to zero workers
 	$(BIN)/python -m demo
 
+.PHONY: check
+check: lint types unit ## before every commit: lint, types, import contracts, unit tests
+
 .PHONY: test
-test: venv lint types cluster-up brokers-up images ## everything checked: lint, types, import contracts, all tests
-	$(BIN)/python -m pytest
+test: venv lint types cluster-up brokers-up images ## everything checked: lint, types, all tests; ARGS="tests/e2e -k drift" runs a part
+	$(MANY) $(ARGS)
 
 .PHONY: lint
 lint: venv ## ruff, import contracts, generated files up to date
@@ -31,15 +38,15 @@ types: venv ## mypy --strict
 
 .PHONY: unit
 unit: venv ## tests that need nothing
-	$(BIN)/python -m pytest tests/unit
+	$(PYTEST) --numprocesses=2 tests/unit $(ARGS)
 
 .PHONY: integration
 integration: venv brokers-up ## tests against real RabbitMQ 4.0 and 4.3
-	$(BIN)/python -m pytest tests/integration
+	$(MANY) tests/integration $(ARGS)
 
 .PHONY: e2e
 e2e: venv cluster-up images ## tests on a real cluster
-	$(BIN)/python -m pytest tests/chart tests/e2e
+	$(MANY) tests/chart tests/e2e $(ARGS)
 
 .PHONY: fuzz
 fuzz: venv brokers-up ## fuzzers for SECONDS=600; ARGS="-k handshake" runs some

@@ -29,7 +29,8 @@ def up(names: Sequence[str] = ()) -> dict:
                 _start(series)
         records = read_record(paths.BROKERS_RECORD)
         for series in _chosen(names):
-            records[series.name] = _record(series, version=_await(series))
+            version = _await(series)
+            records[series.name] = {"version": version} | record(series, ctl=_ctl(series))
         if records != read_record(paths.BROKERS_RECORD):
             write_record(paths.BROKERS_RECORD, dict(sorted(records.items())))
     return read_record(paths.BROKERS_RECORD)
@@ -67,6 +68,18 @@ def environment(series: Series) -> dict[str, str]:
 def ctl(series: Series, *, record: Path) -> list[str]:
     """What to put before rabbitmqctl's arguments; `record` is where its start is noted."""
     return [str(CTL_SCRIPT), str(record), *_node(series)]
+
+
+def record(series: Series, *, ctl: Sequence[str]) -> dict:
+    """How to reach a broker on the ports of `series`; `ctl` goes before rabbitmqctl's arguments."""
+    return {
+        "amqp": f"amqp://{USER}:{PASSWORD}@127.0.0.1:{series.amqp}/",
+        "management": f"http://127.0.0.1:{series.management}",
+        "prometheus": f"http://127.0.0.1:{series.prometheus}",
+        "user": USER,
+        "password": PASSWORD,
+        "ctl": list(ctl),
+    }
 
 
 def wait_until_up(series: Series) -> None:
@@ -134,19 +147,6 @@ def _version(series: Series) -> str | None:
         return None
     protocols = {each["protocol"] for each in overview.get("listeners", [])}
     return overview["rabbitmq_version"] if "amqp" in protocols else None
-
-
-def _record(series: Series, *, version: str) -> dict:
-    credentials = f"{USER}:{PASSWORD}"
-    return {
-        "version": version,
-        "amqp": f"amqp://{credentials}@127.0.0.1:{series.amqp}/",
-        "management": f"http://127.0.0.1:{series.management}",
-        "prometheus": f"http://127.0.0.1:{series.prometheus}",
-        "user": USER,
-        "password": PASSWORD,
-        "ctl": _ctl(series),
-    }
 
 
 def _ctl(series: Series) -> list[str]:

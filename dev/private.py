@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dev import brokers, docker, packages, processes
 from dev.rabbitmq import Series
@@ -28,6 +29,11 @@ class Private:
     """The certificates."""
 
     ctl: tuple[str, ...]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """How to reach it, as brokers.json has it of the others."""
+        return brokers.record(self.series, ctl=self.ctl)
 
     def rabbitmqctl(self, *words: str) -> str:
         command = [*self.ctl, *words]

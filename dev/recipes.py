@@ -44,6 +44,7 @@ def debian(suite: str) -> Recipe:
 
     def fill(context: Path) -> None:
         packages.require_root("debootstrap")
+        packages.require(packages.IMAGES)
         root = context / "root"
         commands.run_long(f"Debian {suite}", ["debootstrap", "--variant=minbase", suite, root])
         for unread in UNREAD:

@@ -22,7 +22,7 @@ import signal
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +53,7 @@ LONGEST = 0.002
 """Seconds that a job takes at most; half of it on average."""
 
 STALL = 60.0
+PORTIONS = 20
 _LOOK_INTERVAL = 0.5
 _MEMORY = "/dev/shm"
 _RECORD = struct.Struct("=IIQ")  # what, attempt, job
@@ -149,11 +150,11 @@ def charge(
         truth = Path(name)
         with product.running(broker, settings, variables={TRUTH_ENV: name}) as worker:
             began = time.monotonic()
-            _enqueue(worker, jobs, chance)
             killed = _kill_until_done(
                 worker,
                 truth,
                 jobs=jobs,
+                enqueuing=_enqueue(worker, jobs, chance),
                 pauses=lambda: chance.expovariate(1 / between_kills),
                 chance=chance,
             )
@@ -234,8 +235,11 @@ BOUNDS = (
 )
 
 
-def _enqueue(worker: product.Running, jobs: int, chance: random.Random) -> None:
+def _enqueue(worker: product.Running, jobs: int, chance: random.Random) -> Iterator[None]:
+    """Enqueue so many jobs, and stop for a moment `PORTIONS` times."""
     for number in range(jobs):
+        if number % max(1, jobs // PORTIONS) == 0:
+            yield
         arguments = {"number": number, "seconds": chance.uniform(0, LONGEST)}
         properties = pika.BasicProperties(
             type="mortal",
@@ -252,14 +256,20 @@ def _kill_until_done(
     truth: Path,
     *,
     jobs: int,
+    enqueuing: Iterator[None],
     pauses: Callable[[], float],
     chance: random.Random,
 ) -> list[tuple[int, Run | None]]:
-    """The processes killed, each with the run that it was in."""
+    """The processes killed, each with the run that it was in.
+
+    Between two kills the next portion of jobs is enqueued: were all enqueued before the first kill,
+    a busy machine would have done most of them by then.
+    """
     (zygote,) = _children(worker.session.pid)
     killed: list[tuple[int, Run | None]] = []
     left, changed, look = jobs, time.monotonic(), 0.0
     while left:
+        next(enqueuing, None)
         time.sleep(pauses())
         if victims := _children(zygote):
             pid = chance.choice(victims)

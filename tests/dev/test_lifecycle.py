@@ -17,8 +17,13 @@ import pytest
 from dev import clusters, commands, recipes
 from dev.embedded import components, leftovers
 from dev.embedded.cluster import Embedded
+from tests.scheduling import ALONE
 
-pytestmark = [pytest.mark.e2e_lifecycle, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.e2e_lifecycle,
+    pytest.mark.timeout(300),
+    pytest.mark.xdist_group(ALONE),
+]
 
 
 @pytest.fixture

@@ -11,12 +11,15 @@ import pytest
 from dev import paths, release
 from dev.kube import Kube, wait_for
 from tests.e2e.tenant import Tenant
+from tests.scheduling import ALONE
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/e2e/" in item.nodeid:
             item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.xdist_group(ALONE))
             # Each of its waits has a deadline of its own; together they may need more than 300 s.
             item.add_marker(pytest.mark.timeout(400))
 

@@ -18,7 +18,9 @@ import pika.exceptions
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
-from tests.integration import topology
+from dev import rabbitmq
+from dev.private import Private, private
+from tests.integration import certificates, topology
 
 ROOT = Path(__file__).parents[2]
 RECORD = ROOT / "build" / "brokers.json"
@@ -51,11 +53,11 @@ class Broker:
             return
         ctl, policy = self.rabbitmqctl, json.dumps({"consumer-timeout": seconds * 1000})
         ctl("set_policy", "-p", self.vhost, queue, f"^{queue}$", policy)
+        # Left so: another test may rely on it at the same time, and a short interval harms none.
         ctl("eval", "application:set_env(rabbit, channel_tick_interval, 1000).")
         try:
             yield
         finally:
-            ctl("eval", "application:set_env(rabbit, channel_tick_interval, 60000).")
             ctl("clear_policy", "-p", self.vhost, queue)
 
     def rabbitmqctl(self, *words: str) -> str:
@@ -75,9 +77,44 @@ def brokers() -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="session", params=["4.0", "4.3"])
 def vhost(request: pytest.FixtureRequest, brokers: dict[str, dict[str, Any]]) -> Iterator[Broker]:
-    """A virtual host that no other run of pytest sees. Tests keep apart by their queues."""
-    series = request.param
-    record = brokers[series]
+    """A virtual host that no other process of tests sees. Tests keep apart by their queues."""
+    with virtual_host(request.param, brokers[request.param]) as vhost:
+        yield vhost
+
+
+@pytest.fixture
+def broker(vhost: Broker) -> Iterator[Broker]:
+    """RabbitMQ 4.0 and 4.3, with a connection for this test."""
+    with connected(vhost) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session", params=["4.0", "4.3"])
+def own(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Private]:
+    """A RabbitMQ for tests that would disturb others on a shared one, with alarms for example.
+
+    It speaks TLS as `localhost`, and as nothing else. Its tests run one after another.
+    """
+    folder = tmp_path_factory.mktemp("tls")
+    certificates.make(folder / "made", names="DNS:localhost")
+    series = rabbitmq.ALL[request.param]
+    with private(series, certificates=folder / "made", scratch=folder) as broker:
+        yield broker
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process runs all tests of an `own` broker, so that each series is started once."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "own" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group(f"own-{item.callspec.params['own']}"))
+
+
+@contextlib.contextmanager
+def virtual_host(series: str, record: dict[str, Any]) -> Iterator[Broker]:
+    """A new virtual host of the RabbitMQ that a record of brokers.json describes."""
     name = f"test-{uuid.uuid4().hex[:12]}"
     auth = (record["user"], record["password"])
     with httpx.Client(base_url=record["management"], auth=auth, timeout=30) as management:
@@ -94,9 +131,9 @@ def vhost(request: pytest.FixtureRequest, brokers: dict[str, dict[str, Any]]) ->
             management.delete(f"/api/vhosts/{name}").raise_for_status()
 
 
-@pytest.fixture
-def broker(vhost: Broker) -> Iterator[Broker]:
-    """RabbitMQ 4.0 and 4.3, with a connection for this test."""
+@contextlib.contextmanager
+def connected(vhost: Broker) -> Iterator[Broker]:
+    """The same with a channel."""
     connection = _connect(vhost.amqp)
     yield Broker(**{**vars(vhost), "channel": connection.channel()})
     with contextlib.suppress(pika.exceptions.AMQPError):  # a test may have had it closed

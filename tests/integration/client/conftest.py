@@ -6,14 +6,17 @@ import json
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import httpx
 import pika
 import pytest
 
+from dev.private import Private
 from longshore import Client
 from longshore.contract import delays, names
 
@@ -82,7 +85,20 @@ class Vhost:
 
 @pytest.fixture(params=["4.0", "4.3"])
 def vhost(request: pytest.FixtureRequest) -> Iterator[Vhost]:
-    record = json.loads(BROKERS.read_text())[request.param]
+    with administered(json.loads(BROKERS.read_text())[request.param]) as vhost:
+        yield vhost
+
+
+@pytest.fixture
+def own_vhost(own: Private) -> Iterator[Vhost]:
+    """On a broker of its own: an alarm is the whole broker's."""
+    with administered(own.record) as vhost:
+        yield vhost
+
+
+@contextmanager
+def administered(record: dict[str, Any]) -> Iterator[Vhost]:
+    """A new virtual host of the RabbitMQ that a record of brokers.json describes."""
     name = f"client-{uuid.uuid4().hex[:8]}"
     auth = (record["user"], record["password"])
     with httpx.Client(base_url=record["management"], auth=auth, timeout=30) as management:

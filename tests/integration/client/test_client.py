@@ -210,20 +210,20 @@ def test_a_broker_that_hangs_before_the_confirm_ends_at_the_deadline(
             client.enqueue(QUEUE, "render")
 
 
-def test_a_blocked_broker_is_named_and_the_client_recovers(vhost: Vhost, connect: Connect) -> None:
-    vhost.declare()
-    client = connect(timeout=2)
-    client.enqueue(QUEUE, "render")
-    vhost.run_ctl("set_vm_memory_high_watermark", "0.0000001")
-    try:
-        _wait_for(lambda: _is_blocked(vhost), timeout=20)
-        with pytest.raises((ConfirmTimeout, BrokerUnavailable), match="low on memory"):
-            client.enqueue(QUEUE, "render")
-    finally:
-        vhost.run_ctl("set_vm_memory_high_watermark", "0.6")
-    _wait_for(lambda: not _is_blocked(vhost), timeout=20)
+def test_a_blocked_broker_is_named_and_the_client_recovers(own_vhost: Vhost) -> None:
+    own_vhost.declare()
+    with Client(own_vhost.amqp, timeout=2) as client:
+        client.enqueue(QUEUE, "render")
+        own_vhost.run_ctl("set_vm_memory_high_watermark", "0.0000001")
+        try:
+            _wait_for(lambda: _is_blocked(own_vhost), timeout=20)
+            with pytest.raises((ConfirmTimeout, BrokerUnavailable), match="low on memory"):
+                client.enqueue(QUEUE, "render")
+        finally:
+            own_vhost.run_ctl("set_vm_memory_high_watermark", "0.6")
+        _wait_for(lambda: not _is_blocked(own_vhost), timeout=20)
 
-    client.enqueue(QUEUE, "render")
+        client.enqueue(QUEUE, "render")
 
 
 def test_a_delayed_job_comes_through_the_ladder_and_not_early(

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from dev import rabbitmq
-from dev.private import Private, private
+from dev.private import Private
 from longshore import Client
 from longshore_operator.app.broker import Session
 from longshore_operator.core.pods import Trouble
@@ -27,16 +26,10 @@ from tests.integration.worker.workers import Bench
 ADMINISTRATOR = {"username": "guest", "password": "guest"}
 
 
-@pytest.fixture(scope="module", params=["4.0", "4.3"])
-def secure(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Private]:
+@pytest.fixture
+def secure(own: Private) -> Private:
     """A broker of our own that speaks TLS as `localhost`, and as nothing else."""
-    folder = tmp_path_factory.mktemp("tls")
-    certificates.make(folder / "made", names="DNS:localhost")
-    series = rabbitmq.ALL[request.param]
-    with private(series, certificates=folder / "made", scratch=folder) as broker:
-        yield broker
+    return own
 
 
 def authority(secure: Private) -> str:

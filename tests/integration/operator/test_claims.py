@@ -123,6 +123,7 @@ async def test_a_policy_name_of_somebody_elses_is_not_overwritten(operating: Ope
     foreign = {"pattern": "^theirs", "priority": 1, "apply-to": "queues"}
     name = "longshore.own.media.transcode"
     await operating.put("policies", vhost, name, **foreign, definition={"max-length": 7})
+    operating.session.doubt()
 
     found = await operating.refused(made(queue={"maxLength": 5}))
 

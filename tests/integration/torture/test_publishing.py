@@ -74,11 +74,12 @@ def test_an_outcome_without_confirm_is_published_again(bench: Bench, relay: Rela
     assert bench.is_empty()
 
 
-def test_a_blocked_broker_loses_nothing_and_still_gets_acks(bench: Bench) -> None:
+def test_a_blocked_broker_loses_nothing_and_still_gets_acks(own_bench: Bench) -> None:
     """Case 22. Short of memory, a broker reads nothing from whoever publishes, acks included.
 
     We publish over another connection than we consume: acks pass, what is to be published waits.
     """
+    bench = own_bench
     path = bench.directory / "go"
     worker = bench.started(slots=2, prefetch=2)
     bench.enqueue("wait_for_file", diary=bench.diary, path=str(path), discards=True)
