@@ -37,6 +37,7 @@ def register(registry: kopf.OperatorRegistry) -> None:
     kopf.index(GROUP, VERSION, "taskqueues", registry=registry)(task_queues)
     kopf.index(GROUP, VERSION, "brokers", registry=registry)(brokers)
     kopf.index("apps", "v1", "deployments", labels=OURS, registry=registry)(deployments)
+    kopf.index("policy", "v1", "poddisruptionbudgets", labels=OURS, registry=registry)(budgets)
     kopf.index("", "v1", "pods", labels=OURS, registry=registry)(pods)
     kopf.index("", "v1", "namespaces", registry=registry)(namespaces)
     kopf.on.event(GROUP, VERSION, "taskqueues", registry=registry)(wake)
@@ -54,6 +55,7 @@ async def share_indices(memo: Wiring, **kwargs: Any) -> None:
     world = memo.world
     world.queues, world.registered = kwargs["task_queues"], kwargs["brokers"]
     world.deployments, world.all_pods = kwargs["deployments"], kwargs["pods"]
+    world.budgets = kwargs["budgets"]
     world.namespaces = kwargs["namespaces"]
 
 
@@ -79,6 +81,11 @@ async def brokers(body: kopf.Body, **_: Any) -> dict[str, objects.BrokerObject]:
 async def deployments(body: kopf.Body, **_: Any) -> dict[Key, objects.DeploymentObject]:
     """Workers' Deployments by their TaskQueue."""
     return {_key(body): objects.deployment(body)}
+
+
+async def budgets(body: kopf.Body, **_: Any) -> dict[Key, str]:
+    """Workers' PodDisruptionBudgets by their TaskQueue."""
+    return {_key(body): objects.disruption_budget(body)}
 
 
 async def pods(body: kopf.Body, **_: Any) -> dict[Key, Pod]:

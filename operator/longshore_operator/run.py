@@ -26,6 +26,7 @@ from longshore_operator.app.objects import FINALIZER
 from longshore_operator.app.protection import Protection
 from longshore_operator.app.reconciler import Reconciler
 from longshore_operator.app.record import Records
+from longshore_operator.app.rounds import Rounds
 from longshore_operator.app.scaler import Scaler
 from longshore_operator.app.sleepers import Sleepers
 from longshore_operator.app.statuses import Statuses
@@ -73,6 +74,14 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         new_password=lambda: secrets.token_urlsafe(24),
         reconciled=lambda failed: metrics.reconciled(failed=failed),
     )
+    rounds = Rounds(
+        world=world,
+        cluster=cluster,
+        records=records,
+        clock=time.monotonic,
+        chance=chance,
+        wake=reconciler.wake,
+    )
     scaler = Scaler(
         world=world,
         brokers=brokers,
@@ -115,7 +124,7 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
             exposition=metrics.exposition,
             port=settings.http_port,
         )
-        parts = (scaler, reconciler, brokers, autoscalers)
+        parts = (scaler, reconciler, rounds, brokers, autoscalers)
         loops = [group.create_task(part.run()) for part in parts]
         await _watch(settings, wiring=wiring, stop=stop)
         for loop in loops:
@@ -173,6 +182,7 @@ def _kopf_settings() -> kopf.OperatorSettings:
     settings.networking.connect_timeout = 5
     # Only what is ours: not each pod of the cluster.
     settings.watching.label_selectors["apps", "v1", "deployments"] = TASK_QUEUE_LABEL
+    settings.watching.label_selectors["policy", "v1", "poddisruptionbudgets"] = TASK_QUEUE_LABEL
     settings.watching.label_selectors["", "v1", "pods"] = TASK_QUEUE_LABEL
     # Events are posted on transitions, by us.
     settings.posting.enabled = False

@@ -7,7 +7,7 @@ import base64
 import json
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -71,27 +71,40 @@ class Cluster:
         }
         return Secret(data=data, metadata=found["metadata"])
 
-    async def apply_secret(self, body: Mapping[str, Any]) -> None:
-        """Server-side apply of a Secret."""
-        await self._apply(_path(body, "/api/v1", "secrets"), body, manager=OPERATOR)
+    async def apply_secret(self, body: Mapping[str, Any], *, absent: Sequence[str]) -> None:
+        """Server-side apply of a Secret; `absent` are keys that must not be there."""
+        path = _path(body, "/api/v1", "secrets")
+        after = await self._apply(path, body, manager=OPERATOR)
+        # An apply removes only what an apply of ours has written.
+        if left := (after.get("data") or {}).keys() & set(absent):
+            patch = {"data": dict.fromkeys(left)}
+            query = [("fieldManager", OPERATOR)]
+            await self._send("PATCH", path, body=patch, content_type=MERGE, query=query)
+
+    async def rehearse_secret(self, body: Mapping[str, Any]) -> None:
+        """Raise what an apply of this Secret would raise, and write nothing."""
+        path = _path(body, "/api/v1", "secrets")
+        query = [("fieldManager", OPERATOR), ("force", "true"), ("dryRun", "All")]
+        await self._send("PATCH", path, body=body, content_type=APPLY, query=query)
 
     async def disruption_budget(self, *, namespace: str, name: str) -> Mapping[str, Any] | None:
         """A PodDisruptionBudget; None when there is none."""
         path = f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets/{name}"
         return await self._read(path)
 
-    async def apply_disruption_budget(self, body: Mapping[str, Any]) -> None:
-        """Server-side apply of a PodDisruptionBudget."""
+    async def apply_disruption_budget(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Server-side apply of a PodDisruptionBudget; what it says then."""
         path = _path(body, "/apis/policy/v1", "poddisruptionbudgets")
-        await self._apply(path, body, manager=OPERATOR)
+        return await self._apply(path, body, manager=OPERATOR)
 
     async def deployment(self, *, namespace: str, name: str) -> Mapping[str, Any] | None:
         """A Deployment; None when there is none."""
         return await self._read(_deployment(namespace, name))
 
-    async def apply_deployment(self, body: Mapping[str, Any]) -> None:
-        """Server-side apply of a Deployment, under the operator's name."""
-        await self._apply(_path(body, "/apis/apps/v1", "deployments"), body, manager=OPERATOR)
+    async def apply_deployment(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Server-side apply of a Deployment, under the operator's name; what it says then."""
+        path = _path(body, "/apis/apps/v1", "deployments")
+        return await self._apply(path, body, manager=OPERATOR)
 
     async def scale(self, *, namespace: str, name: str, replicas: int, rollout: Rollout) -> int:
         """Server-side apply of `replicas` and `strategy`, under the scaler's name.
@@ -196,7 +209,7 @@ class Cluster:
         """An Event about a TaskQueue or Broker. Never raises."""
         now = self._now()
         body = {
-            "metadata": {"name": f"{name}.{uuid.uuid4().hex[:16]}", "namespace": namespace},
+            "metadata": {"name": _event_name(name), "namespace": namespace},
             "involvedObject": {
                 "apiVersion": API_VERSION,
                 "kind": kind,
@@ -224,9 +237,14 @@ class Cluster:
             return None
         return found
 
-    async def _apply(self, path: str, body: Mapping[str, Any], *, manager: str) -> Any:
+    async def _apply(
+        self, path: str, body: Mapping[str, Any], *, manager: str
+    ) -> Mapping[str, Any]:
         query = [("fieldManager", manager), ("force", "true")]
-        return await self._send("PATCH", path, body=body, content_type=APPLY, query=query)
+        after: Mapping[str, Any] = await self._send(
+            "PATCH", path, body=body, content_type=APPLY, query=query
+        )
+        return after
 
     async def _patch_status(self, path: str, patch: Mapping[str, Any]) -> None:
         try:
@@ -289,6 +307,15 @@ def _refusal(what: str, status: int | None, content: Any) -> OperatorError:
     if status in _REFUSED or "failed to create typed patch object" in str(said):
         return Invalid(text, reason="RefusedByKubernetes")
     return Transient(text, reason="KubernetesFailed")
+
+
+def _event_name(name: str) -> str:
+    """A name for an Event about `name`, which may be as long as names can be."""
+    suffix = f".{uuid.uuid4().hex[:16]}"
+    return name[: _LONGEST_NAME - len(suffix)].rstrip("-.") + suffix
+
+
+_LONGEST_NAME = 253
 
 
 def _deployment(namespace: str, name: str) -> str:

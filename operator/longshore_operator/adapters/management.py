@@ -115,6 +115,7 @@ class Management:
             policies={item["name"]: _policy(item) for item in policies},
             states={item["name"]: _state(item) for item in queues},
             password_hashes={item["name"]: item.get("password_hash", "") for item in users},
+            tagged={item["name"] for item in users if item.get("tags")},
             permissions={item["user"]: _permissions(item) for item in permissions},
         )
         for item in topics:
@@ -166,10 +167,14 @@ class Management:
     async def put_user(self, user: User, *, password: str) -> str:
         """Make `user` what it should be; its password's hash."""
         hashed = hash_password(password, salt=secrets.token_bytes(4))
-        definitions = user_definitions(user, password_hash=hashed, vhost=self._vhost)
+        await self.put_hashed_user(user, password_hash=hashed)
+        return hashed
+
+    async def put_hashed_user(self, user: User, *, password_hash: str) -> None:
+        """Make `user` what it should be, with the password of this hash."""
+        definitions = user_definitions(user, password_hash=password_hash, vhost=self._vhost)
         await self._write("PUT", "users", user.name, body=definitions["users"][0])
         await self._put_rights(user)
-        return hashed
 
     async def _put_rights(self, user: User) -> None:
         # Topics first: without a topic permission RabbitMQ lets a user publish any key.

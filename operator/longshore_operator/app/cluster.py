@@ -1,6 +1,6 @@
 """Kubernetes as the app needs it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -19,13 +19,26 @@ class Cluster(Protocol):
     """Reads and writes of the Kubernetes API. All raise Transient or Invalid."""
 
     async def secret(self, *, namespace: str, name: str) -> Secret | None: ...
-    async def apply_secret(self, body: Mapping[str, Any]) -> None: ...
+
+    async def apply_secret(self, body: Mapping[str, Any], *, absent: Sequence[str]) -> None:
+        """Server-side apply. `absent` are keys that must not be there, whoever wrote them."""
+        ...
+
+    async def rehearse_secret(self, body: Mapping[str, Any]) -> None:
+        """Raise what an apply would raise, and write nothing."""
+        ...
+
     async def disruption_budget(self, *, namespace: str, name: str) -> Mapping[str, Any] | None: ...
-    async def apply_disruption_budget(self, body: Mapping[str, Any]) -> None: ...
+
+    async def apply_disruption_budget(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Server-side apply; what it says then."""
+        ...
+
     async def deployment(self, *, namespace: str, name: str) -> Mapping[str, Any] | None: ...
 
-    async def apply_deployment(self, body: Mapping[str, Any]) -> None:
-        """Server-side apply. A body without `replicas` and `strategy` leaves them to the scaler."""
+    async def apply_deployment(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Server-side apply; what it says then. A body without `replicas` and `strategy` leaves
+        them to the scaler."""
         ...
 
     async def scale(self, *, namespace: str, name: str, replicas: int, rollout: Rollout) -> int:

@@ -16,7 +16,7 @@ from longshore_operator.api.v1alpha1 import (
 from longshore_operator.core.obstacles import pods_refused, rollout_stuck
 from longshore_operator.core.pods import Trouble
 from longshore_operator.core.rollout import Rollout, rollout_in
-from longshore_operator.core.workload import Owner
+from longshore_operator.core.workload import Owner, standing
 
 ROTATE_ANNOTATION = f"{GROUP}/rotate-credentials"
 
@@ -85,6 +85,9 @@ class DeploymentObject:
     stuck: Trouble | None = None
     """Why Kubernetes says that it gets no further with its present template."""
 
+    standing: str = ""
+    """A digest of what it says (`core.workload.standing`)."""
+
 
 def task_queue(body: Mapping[str, Any]) -> TaskQueueObject:
     """The TaskQueue in an object of the Kubernetes API.
@@ -150,7 +153,13 @@ def deployment(body: Mapping[str, Any]) -> DeploymentObject:
         rollout=rollout_in(body["spec"]),
         refused=pods_refused(status),
         stuck=rollout_stuck(status),
+        standing=standing(_plain(body["spec"])),
     )
+
+
+def disruption_budget(body: Mapping[str, Any]) -> str:
+    """A digest of what a PodDisruptionBudget says (`core.workload.standing`)."""
+    return standing(_plain(body.get("spec") or {}))
 
 
 def _plain(value: Any) -> Any:

@@ -1,33 +1,21 @@
 """Brings one TaskQueue's spec to RabbitMQ and Kubernetes: observe, plan, write what is missing."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from longshore.contract.names import (
-    AMQP_CA_ENV,
-    AMQP_URL_ENV,
-    QUEUE_ENV,
-    producer_name,
-    worker_name,
-)
 from longshore.contract.timing import Timeouts
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
 from longshore_operator.app.broker import Session
 from longshore_operator.app.cluster import Cluster
-from longshore_operator.core.credentials import password_in
 from longshore_operator.core.inventory import Inventory
 from longshore_operator.core.overlay import contains
-from longshore_operator.core.permissions import ROLES, Role, user
+from longshore_operator.core.passwords import Credentials
 from longshore_operator.core.rollout import rollout, rollout_in
 from longshore_operator.core.topology import Topology
-from longshore_operator.core.workload import (
-    ROTATION_ANNOTATION,
-    Owner,
-    deployment,
-    disruption_budget,
-)
+from longshore_operator.core.workload import Owner, deployment, disruption_budget, standing
 from longshore_operator.errors import Invalid
 
 OPERATOR = "longshore"
@@ -36,10 +24,23 @@ OPERATOR = "longshore"
 SCALER = "longshore-scaler"
 """Field manager of a Deployment's `replicas` and `strategy`."""
 
-_SECRET_NAMES: Mapping[Role, Callable[[str], str]] = {
-    "worker": worker_name,
-    "producer": producer_name,
-}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """An object of Kubernetes that is as it should be."""
+
+    name: str
+    """Its kind and name."""
+
+    before: str | None
+    """What it said when it was looked at, as a digest; None where there was none."""
+
+    after: str
+    """What it says now."""
+
+    def is_repaired(self, known: str | None) -> bool:
+        """Whether it had said `known` before, and something else when it was looked at."""
+        return known is not None and self.before not in (known, self.after)
 
 
 async def declare(topology: Topology, *, session: Session) -> Topology:
@@ -100,89 +101,6 @@ async def refuse_foreign_policies(
         )
 
 
-async def admit(
-    owner: Owner,
-    *,
-    session: Session,
-    cluster: Cluster,
-    new_password: Callable[[], str],
-    source: str | None = None,
-    rotation: str = "",
-) -> list[str]:
-    """Give the TaskQueue its worker and producer users, and their credentials as Secrets.
-
-    A password is made once; it stays as long as the Secret does, and as `rotation`, which the
-    Secret remembers, is the same. Returns the users that were written.
-    """
-    written = await asyncio.gather(
-        *(
-            _admit(
-                role,
-                owner,
-                session=session,
-                cluster=cluster,
-                new_password=new_password,
-                source=source,
-                rotation=rotation,
-            )
-            for role in ROLES
-        )
-    )
-    return [name for name in written if name]
-
-
-async def _admit(
-    role: Role,
-    owner: Owner,
-    *,
-    session: Session,
-    cluster: Cluster,
-    new_password: Callable[[], str],
-    source: str | None,
-    rotation: str,
-) -> str | None:
-    """The user of one role; its name if it was written."""
-    name = _SECRET_NAMES[role](owner.name)
-    found = await cluster.secret(namespace=owner.namespace, name=name)
-    if found and not owner.owns(found.metadata):
-        raise _not_ours("Secret", name, owner=owner)
-    secret = found.data if found else {}
-    annotations = (found.metadata.get("annotations") or {}) if found else {}
-    is_due = bool(rotation) and annotations.get(ROTATION_ANNOTATION) != rotation
-    known = None if is_due else password_in(secret.get(AMQP_URL_ENV, ""))
-    password = known or new_password()
-    wanted = user(vhost=session.address.vhost, queue=owner.queue, role=role, source=source)
-    inventory = await session.inventory()
-    hashed = None
-    if known is None and wanted.name not in inventory.password_hashes:
-        hashed = await session.management.create_user(wanted, password=password)
-    elif not inventory.has_user(wanted, password=password):
-        hashed = await session.management.put_user(wanted, password=password)
-    if hashed is not None:
-        session.note(partial(Inventory.add_user, user=wanted, password_hash=hashed))
-    # The Secret follows its user: a pod that reads it can connect.
-    data = {
-        AMQP_URL_ENV: session.address.amqp_url(username=wanted.name, password=password),
-        QUEUE_ENV: owner.queue,
-    }
-    if session.address.authority:
-        data[AMQP_CA_ENV] = session.address.authority
-    if is_due or not contains(secret, data):
-        metadata = owner.metadata(name)
-        if rotation:
-            metadata["annotations"] = {ROTATION_ANNOTATION: rotation}
-        await cluster.apply_secret(
-            {
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "metadata": metadata,
-                "type": "Opaque",
-                "stringData": data,
-            }
-        )
-    return wanted.name if hashed is not None else None
-
-
 async def deploy(
     owner: Owner,
     *,
@@ -190,25 +108,25 @@ async def deploy(
     timeouts: Timeouts,
     session: Session,
     cluster: Cluster,
-    rotation: str = "",
-) -> None:
+    credentials: Credentials | None = None,
+) -> Placed:
     """Make the workers' Deployment what the spec says, and leave their number, and how a rollout
-    replaces them, to the scaler."""
+    replaces them, to the scaler. `credentials` are what its pods connect with."""
     wanted = deployment(
         owner,
         spec=spec,
         timeouts=timeouts,
         heartbeat=session.spec.heartbeat,
         broker=str(session.address),
-        rotation=rotation,
+        marks=credentials.annotations() if credentials else {},
     )
     name, ceiling = wanted["metadata"]["name"], spec.scaling.max
     live = await cluster.deployment(namespace=owner.namespace, name=name)
     if live is None:
         # Without `replicas` Kubernetes would start one worker before the scaler says none.
         own = {"replicas": 0, "strategy": rollout(0, ceiling=ceiling).strategy()}
-        await cluster.apply_deployment({**wanted, "spec": {**wanted["spec"], **own}})
-        return
+        after = await cluster.apply_deployment({**wanted, "spec": {**wanted["spec"], **own}})
+        return Placed(name=f"Deployment {name}", before=None, after=standing(after["spec"]))
     if not owner.owns(live["metadata"]):
         raise _not_ours("Deployment", name, owner=owner)
     is_as_wanted = contains(live, wanted)
@@ -221,11 +139,13 @@ async def deploy(
         await cluster.rescale(
             namespace=owner.namespace, name=name, before=replicas, to=replicas, rollout=within
         )
-    if not is_as_wanted:
-        await cluster.apply_deployment(wanted)
+    after = live if is_as_wanted else await cluster.apply_deployment(wanted)
+    return Placed(
+        name=f"Deployment {name}", before=standing(live["spec"]), after=standing(after["spec"])
+    )
 
 
-async def protect(owner: Owner, *, cluster: Cluster) -> None:
+async def protect(owner: Owner, *, cluster: Cluster) -> Placed:
     """Bound how many workers may be evicted at a time."""
     wanted = disruption_budget(owner)
     name = wanted["metadata"]["name"]
@@ -233,7 +153,14 @@ async def protect(owner: Owner, *, cluster: Cluster) -> None:
     if live is not None and not owner.owns(live["metadata"]):
         raise _not_ours("PodDisruptionBudget", name, owner=owner)
     if live is None or not contains(live, wanted):
-        await cluster.apply_disruption_budget(wanted)
+        after = await cluster.apply_disruption_budget(wanted)
+    else:
+        after = live
+    return Placed(
+        name=f"PodDisruptionBudget {name}",
+        before=standing(live["spec"]) if live else None,
+        after=standing(after["spec"]),
+    )
 
 
 def _not_ours(kind: str, name: str, *, owner: Owner) -> Invalid:

@@ -12,18 +12,12 @@ from longshore_operator.app.brokers import Brokers
 from longshore_operator.app.claims import refuse_taken, refuse_unallowed, refuse_unfit
 from longshore_operator.app.cluster import Cluster
 from longshore_operator.app.objects import TaskQueueObject
-from longshore_operator.app.reconcile import (
-    admit,
-    declare,
-    deploy,
-    protect,
-    refuse_foreign_policies,
-)
+from longshore_operator.app.reconcile import declare, deploy, protect, refuse_foreign_policies
 from longshore_operator.app.record import Record, Records
+from longshore_operator.app.users import admit, are_users_intact
 from longshore_operator.app.world import Key, World
 from longshore_operator.core.adoption import shortcomings
 from longshore_operator.core.inventory import Inventory
-from longshore_operator.core.permissions import ROLES, user
 from longshore_operator.core.pods import Trouble
 from longshore_operator.core.policies import policies_in_force, shared_policies_in_force
 from longshore_operator.core.status import foreign_policy, foreign_shared_policy
@@ -48,7 +42,7 @@ INVALID_RETRY = 30.0
 PAUSE = 0.05
 """Seconds between two looks for what is to be done."""
 
-RESYNC = 300.0
+RESYNC = 600.0
 """Seconds after which even an undisturbed TaskQueue is compared with Kubernetes."""
 
 
@@ -158,11 +152,12 @@ class Reconciler:
         is_repair = is_known and record.wanted == topology
         try:
             await self._declare(task_queue, topology, record=record, session=session)
-            written = await admit(
+            await admit(
                 owner,
                 session=session,
                 cluster=self.cluster,
                 new_password=self.new_password,
+                remembered=record.users,
                 source=task_queue.source,
                 rotation=task_queue.rotation,
             )
@@ -170,29 +165,37 @@ class Reconciler:
             record.topology = Trouble(reason=error.reason, message=str(error))
             raise
         if is_repair:
-            await self._tell_drift(owner, [*record.missed, *(f"user {name}" for name in written)])
-        record.missed = {}
+            await self._tell_drift(owner, [*record.missed, *record.users.repaired])
+        await self._tell_renewal(owner, list(record.users.renewed))
+        record.missed, record.users.repaired, record.users.renewed = {}, {}, {}
         record.topology, record.wanted = None, topology
         _judge(record, task_queue, session=session, inventory=await session.inventory())
+        repaired = []
         try:
-            await deploy(
+            placed = await deploy(
                 owner,
                 spec=spec,
                 timeouts=limits,
                 session=session,
                 cluster=self.cluster,
-                rotation=task_queue.rotation,
+                credentials=record.users.known.get("worker"),
             )
+            if is_repair and placed.is_repaired(record.deployed):
+                repaired.append(placed.name)
+            record.deployed = placed.after
             # A thousand queues at rest need no budgets, which Kubernetes would go on counting.
             if record.is_protected or self._has_workers(owner):
-                await protect(owner, cluster=self.cluster)
-                record.is_protected = True
+                placed = await protect(owner, cluster=self.cluster)
+                if is_repair and placed.is_repaired(record.budgeted):
+                    repaired.append(placed.name)
+                record.is_protected, record.budgeted = True, placed.after
         except OperatorError as error:
             if error.reason != "Conflict":  # the next try sees what somebody wrote just now
                 record.workload = Trouble(reason=error.reason, message=str(error))
             raise
         record.workload = None
         record.failures = 0
+        await self._tell_drift(owner, repaired)
 
     async def _declare(
         self, task_queue: TaskQueueObject, topology: Topology, *, record: Record, session: Session
@@ -220,7 +223,19 @@ class Reconciler:
                 uid=owner.uid,
                 type="Warning",
                 reason="DriftRepaired",
-                message=f"gone or changed in RabbitMQ, and put right: {objects}",
+                message=f"deleted or changed by hand, and restored: {objects}",
+            )
+
+    async def _tell_renewal(self, owner: Owner, secrets: list[str]) -> None:
+        if secrets:
+            await self.cluster.event(
+                namespace=owner.namespace,
+                name=owner.name,
+                uid=owner.uid,
+                type="Warning",
+                reason="PasswordRenewed",
+                message=f"{' and '.join(secrets)} had been deleted and their password is lost: "
+                "made again with a new password; producers that run must read it again",
             )
 
     def _note_failure(self, record: Record, *, invalid: bool) -> None:
@@ -261,10 +276,20 @@ class Reconciler:
                 continue
             if record.reconciled_at >= began:
                 continue  # written while this was read
-            if not _is_intact(task_queue, record.wanted, session=session, inventory=inventory):
+            is_intact = _is_intact(task_queue, record, session=session, inventory=inventory)
+            if not is_intact or self._is_replaced(key, record):
                 record.is_doubted = True
+            if not is_intact:
                 continue
             _judge(record, task_queue, session=session, inventory=inventory)
+
+    def _is_replaced(self, key: Key, record: Record) -> bool:
+        """Whether Deployment or PodDisruptionBudget do not say any more what they said."""
+        deployment = self.world.deployment(key)
+        said = deployment.standing if deployment else None
+        return (record.deployed is not None and said != record.deployed) or (
+            record.budgeted is not None and self.world.budget(key) != record.budgeted
+        )
 
     async def _tend_vhost(self, name: str, session: Session) -> None:
         async with session.tending:
@@ -280,26 +305,24 @@ class Reconciler:
                 uid=broker.uid,
                 type="Warning",
                 reason="DriftRepaired",
-                message=f"gone or changed in RabbitMQ, and put right: {words}",
+                message=f"deleted or changed by hand, and restored: {words}",
             )
 
 
 def _is_intact(
-    task_queue: TaskQueueObject, wanted: Topology, *, session: Session, inventory: Inventory
+    task_queue: TaskQueueObject, record: Record, *, session: Session, inventory: Inventory
 ) -> bool:
-    users = (
-        user(
-            vhost=session.address.vhost,
-            queue=task_queue.owner.queue,
-            role=role,
-            source=task_queue.source,
-        )
-        for role in ROLES
-    )
+    is_declared = record.wanted is not None and inventory.missing(record.wanted) == Topology()
     return (
-        inventory.missing(wanted) == Topology()
+        is_declared
         and task_queue.source in inventory.states
-        and all(inventory.has_rights(user) for user in users)
+        and are_users_intact(
+            task_queue.owner,
+            source=task_queue.source,
+            session=session,
+            inventory=inventory,
+            remembered=record.users,
+        )
     )
 
 

@@ -7,6 +7,7 @@ from math import inf
 from longshore.contract.timing import Timeouts
 from longshore_operator.app.broker import Session
 from longshore_operator.app.objects import TaskQueueObject
+from longshore_operator.app.users import Remembered
 from longshore_operator.app.world import Key
 from longshore_operator.core.cordons import Cordons
 from longshore_operator.core.history import History
@@ -55,6 +56,18 @@ class Record:
 
     rotation: str = ""
     """The rotation of credentials that was last carried out, or tried to be."""
+
+    users: Remembered = field(default_factory=Remembered)
+    """Its users' credentials."""
+
+    secrets_due: float | None = None
+    """When its Secrets are to be looked at again."""
+
+    deployed: str | None = None
+    """What its Deployment said when it was as it should be (`core.workload.standing`)."""
+
+    budgeted: str | None = None
+    """The same of its PodDisruptionBudget."""
 
     missed: dict[str, None] = field(default_factory=dict)
     """What RabbitMQ lacked, in words, in this attempt and in those that failed before it."""

@@ -23,6 +23,9 @@ class World:
     queues: Mapping[Key, Collection[TaskQueueObject]] = field(default_factory=dict)
     registered: Mapping[str, Collection[BrokerObject]] = field(default_factory=dict)
     deployments: Mapping[Key, Collection[DeploymentObject]] = field(default_factory=dict)
+    budgets: Mapping[Key, Collection[str]] = field(default_factory=dict)
+    """Digests of PodDisruptionBudgets (`core.workload.standing`)."""
+
     all_pods: Mapping[Key, Collection[Pod]] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     """Uids of pods that the watch has not seen go: after an interruption too long for the API
@@ -61,6 +64,10 @@ class World:
     def deployment(self, key: Key) -> DeploymentObject | None:
         """The Deployment of a TaskQueue's workers."""
         return _only(self.deployments.get(key))
+
+    def budget(self, key: Key) -> str | None:
+        """What the PodDisruptionBudget of a TaskQueue's workers says, as a digest."""
+        return _only(self.budgets.get(key))
 
     def pods(self, key: Key) -> tuple[Pod, ...]:
         """The pods of a TaskQueue's workers, by name, without those that are over."""

@@ -35,6 +35,9 @@ class Inventory:
     bindings: set[Binding] = field(default_factory=set)
     policies: dict[str, Policy] = field(default_factory=dict)
     password_hashes: dict[str, str] = field(default_factory=dict)
+    tagged: set[str] = field(default_factory=set)
+    """Users with a tag, such as `administrator`. Ours have none."""
+
     permissions: dict[str, Permissions] = field(default_factory=dict)
     topics: dict[str, dict[str, Keys]] = field(default_factory=dict)
     """User → exchange → keys that it may use."""
@@ -121,6 +124,7 @@ class Inventory:
     def add_user(self, user: User, *, password_hash: str) -> None:
         """Note a user that was made."""
         self.password_hashes[user.name] = password_hash
+        self.tagged.discard(user.name)
         self.permissions[user.name] = user.permissions
         self.topics[user.name] = dict(user.topics)
 
@@ -134,6 +138,7 @@ class Inventory:
         """Whether `user` is there with exactly its rights."""
         return (
             user.name in self.password_hashes
+            and user.name not in self.tagged
             and self.permissions.get(user.name) == user.permissions
             and self.topics.get(user.name) == dict(user.topics)
         )

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from longshore.contract.config import OnTermination, WorkerConfig
@@ -22,9 +23,6 @@ HASH_ANNOTATION = "longshore.dev/spec-hash"
 
 BROKER_ANNOTATION = "longshore.dev/broker"
 """Annotation of worker pods: host, port and vhost that they connect to."""
-
-ROTATION_ANNOTATION = "longshore.dev/credentials-rotated"
-"""Annotation of worker pods and Secrets: the rotation that their password is of."""
 
 ZONE, NODE = "topology.kubernetes.io/zone", "kubernetes.io/hostname"
 
@@ -136,11 +134,12 @@ def deployment(
     timeouts: Timeouts,
     heartbeat: float,
     broker: str,
-    rotation: str = "",
+    marks: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """The Deployment, without `replicas` and `strategy`: those are the scaler's.
 
-    `broker` is the address that its workers connect to, `rotation` what their password is of.
+    `broker` is the address that its workers connect to; `marks` are annotations that tell one
+    password of theirs from the next.
     """
     config = worker_config(queue=owner.queue, spec=spec, timeouts=timeouts, heartbeat=heartbeat)
     template = merged(
@@ -150,9 +149,7 @@ def deployment(
     # The selector must match whatever the user's template says; and workers that stay on a broker
     # that their TaskQueue has left would serve nobody, so a new address makes new pods, and so does
     # a new password, which old ones could not connect with again.
-    annotations = {BROKER_ANNOTATION: broker} | (
-        {ROTATION_ANNOTATION: rotation} if rotation else {}
-    )
+    annotations = {BROKER_ANNOTATION: broker, **marks}
     ours = {"labels": owner.labels(), "annotations": annotations}
     template = merged(template, {"metadata": ours})
     body = {
@@ -164,6 +161,12 @@ def deployment(
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     metadata = owner.metadata(worker_name(owner.name)) | {"annotations": {HASH_ANNOTATION: digest}}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": body}
+
+
+def standing(spec: Mapping[str, Any]) -> str:
+    """A digest of what an object's spec says, without what is the scaler's."""
+    ours = {name: value for name, value in spec.items() if name not in ("replicas", "strategy")}
+    return hashlib.sha256(json.dumps(ours, sort_keys=True).encode()).hexdigest()
 
 
 def disruption_budget(owner: Owner) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """Kubernetes for tests that are about RabbitMQ: Secrets, Deployments and events in dicts."""
 
-from collections.abc import Mapping
+from base64 import b64decode
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from longshore.contract.names import worker_name
 from longshore_operator.app.cluster import Secret
 from longshore_operator.core.rollout import Rollout
+from longshore_operator.errors import Invalid
 
 Key = tuple[str, str]
 
@@ -28,33 +31,50 @@ class Kubernetes:
     """What the events say."""
 
     writes: list[str] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
+    """Writes that an admission policy refuses, as they stand in `writes`."""
 
     async def secret(self, *, namespace: str, name: str) -> Secret | None:
         data = self.secrets.get((namespace, name))
         metadata = self.metadata.get((namespace, name), {})
         return None if data is None else Secret(data=data, metadata=metadata)
 
-    async def apply_secret(self, body: Mapping[str, Any]) -> None:
-        self.writes.append(f"secret {body['metadata']['name']}")
-        self.secrets[_key(body)] = dict(body["stringData"])
+    async def apply_secret(self, body: Mapping[str, Any], *, absent: Sequence[str]) -> None:
+        self._write(f"secret {body['metadata']['name']}")
+        live = dict(self.secrets.get(_key(body), {}))
+        live |= {key: b64decode(text).decode() for key, text in body["data"].items()}
+        self.secrets[_key(body)] = {key: live[key] for key in live.keys() - set(absent)}
         self.metadata[_key(body)] = body["metadata"]
+
+    async def rehearse_secret(self, body: Mapping[str, Any]) -> None:
+        self._refuse(f"secret {body['metadata']['name']}")
+
+    def _write(self, what: str) -> None:
+        self._refuse(what)
+        self.writes.append(what)
+
+    def _refuse(self, what: str) -> None:
+        if what in self.refused:
+            raise Invalid(f"{what} is frozen", reason="RefusedByKubernetes")
 
     async def disruption_budget(self, *, namespace: str, name: str) -> Mapping[str, Any] | None:
         return self.budgets.get((namespace, name))
 
-    async def apply_disruption_budget(self, body: Mapping[str, Any]) -> None:
-        self.writes.append(f"disruption budget {body['metadata']['name']}")
+    async def apply_disruption_budget(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        self._write(f"disruption budget {body['metadata']['name']}")
         self.budgets[_key(body)] = dict(body)
+        return body
 
     async def deployment(self, *, namespace: str, name: str) -> Mapping[str, Any] | None:
         return self.deployments.get((namespace, name))
 
-    async def apply_deployment(self, body: Mapping[str, Any]) -> None:
-        self.writes.append(f"deployment {body['metadata']['name']}")
+    async def apply_deployment(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        self._write(f"deployment {body['metadata']['name']}")
         live = self.deployments.setdefault(_key(body), {"metadata": {}, "spec": {}})
         live["metadata"]["resourceVersion"] = str(len(self.writes))
         parts = {part: live[part] | body[part] for part in ("metadata", "spec")}
         self.deployments[_key(body)] = {**body, **parts}
+        return self.deployments[_key(body)]
 
     async def scale(self, *, namespace: str, name: str, replicas: int, rollout: Rollout) -> int:
         self.writes.append(f"scale {name} to {replicas}")
@@ -97,6 +117,26 @@ class Kubernetes:
     ) -> None:
         self.events.append(reason)
         self.messages.append(message)
+
+
+T = TypeVar("T")
+
+
+@dataclass
+class Watched(Mapping[Key, list[T]]):
+    """Objects that were applied, by the TaskQueue that they belong to, as watches show them."""
+
+    applied: Mapping[Key, Mapping[str, Any]]
+    read: Callable[[Mapping[str, Any]], T]
+
+    def __getitem__(self, key: Key) -> list[T]:
+        return [self.read(self.applied[key[0], worker_name(key[1])])]
+
+    def __iter__(self) -> Iterator[Key]:
+        return ((namespace, name.removesuffix("-worker")) for namespace, name in self.applied)
+
+    def __len__(self) -> int:
+        return len(self.applied)
 
 
 def _key(body: Mapping[str, Any]) -> Key:

@@ -11,14 +11,16 @@ from typing import Any
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
+from longshore_operator.app import objects
 from longshore_operator.app.broker import Session
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.reconciler import Reconciler
 from longshore_operator.app.record import Record, Records
+from longshore_operator.app.rounds import Rounds
 from longshore_operator.app.world import World
 from longshore_operator.core.pods import Trouble
 from tests.integration.operator.brokers import registered
-from tests.integration.operator.fakes import Kubernetes
+from tests.integration.operator.fakes import Kubernetes, Watched
 from tests.integration.operator.task_queues import until
 
 
@@ -51,6 +53,8 @@ class Operating:
     def __post_init__(self) -> None:
         numbers = itertools.count(1)
         self.world.queues = {}
+        self.world.deployments = Watched(self.kubernetes.deployments, objects.deployment)
+        self.world.budgets = Watched(self.kubernetes.budgets, objects.disruption_budget)
         self.world.registered = {"default": [registered()]}
         self.reconciler = Reconciler(
             world=self.world,
@@ -60,6 +64,15 @@ class Operating:
             clock=time.monotonic,
             chance=lambda: 0.0,
             new_password=lambda: f"secret-{next(numbers)}",
+        )
+
+        self.rounds = Rounds(
+            world=self.world,
+            cluster=self.kubernetes,
+            records=self.records,
+            clock=time.monotonic,
+            chance=lambda: 0.0,
+            wake=self.reconciler.wake,
         )
 
     def apply(self, *task_queues: TaskQueueObject) -> None:
@@ -97,12 +110,13 @@ class Operating:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Operating"]:
-        loop = asyncio.create_task(self.reconciler.run())
+        loops = [asyncio.create_task(each.run()) for each in (self.reconciler, self.rounds)]
         try:
             yield self
         finally:
-            loop.cancel()
-            await asyncio.gather(loop, return_exceptions=True)
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
 
     def administrator(self) -> pika.BlockingConnection:
         where = self.session.address

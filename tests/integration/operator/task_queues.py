@@ -14,7 +14,8 @@ from longshore.contract.names import AMQP_URL_ENV
 from longshore_operator.api.v1alpha1 import TaskQueueStatus
 from longshore_operator.app.broker import Session
 from longshore_operator.app.objects import TaskQueueObject, task_queue
-from longshore_operator.app.reconcile import admit, declare, deploy
+from longshore_operator.app.reconcile import declare, deploy
+from longshore_operator.app.users import Remembered, admit
 from longshore_operator.core.topology import task_queue_topology
 from longshore_operator.core.workload import timeouts
 from tests.integration.operator.fakes import Kubernetes
@@ -72,6 +73,7 @@ class Tenants:
             session=self.session,
             cluster=self.kubernetes,
             new_password=lambda: "p/ss w@rd",
+            remembered=Remembered(),
             source=queue.source,
         )
         await deploy(

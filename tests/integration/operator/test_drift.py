@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from copy import deepcopy
 
 import pytest
 
-from longshore.contract.names import JOBS_EXCHANGE, REPORTS_EXCHANGE
+from longshore.contract.names import AMQP_URL_ENV, JOBS_EXCHANGE, REPORTS_EXCHANGE
 from longshore_operator.adapters.management import Management
 from longshore_operator.app.broker import Session
+from longshore_operator.core.credentials import password_in
+from longshore_operator.core.permissions import ROLES, Role, user
 from longshore_operator.core.topology import entry_bindings
 from tests.integration.operator.operating import Operating
 from tests.integration.operator.task_queues import made, until
@@ -85,6 +88,104 @@ async def test_it_is_back_within_ten_seconds_with_an_event(operating: Operating,
     await until(told, within=30)
     assert looked_at - harmed_at <= WITHIN
     assert words in " ".join(operating.kubernetes.messages)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("what", [{"password": "by-hand"}, {"tags": "administrator"}], ids=str)
+async def test_a_user_that_was_changed_is_as_before_within_ten_seconds(
+    operating: Operating, role: Role, what: dict[str, str]
+) -> None:
+    await operating.ready(made())
+    management, vhost = operating.session.management, operating.session.address.vhost
+    who = user(vhost=vhost, queue=QUEUE, role=role)
+    secret = operating.kubernetes.secrets["media", f"transcode-{role}"]
+    password = password_in(secret[AMQP_URL_ENV])
+    assert password is not None
+
+    await operating.put("users", who.name, **({"password": password, "tags": ""} | what))
+    harmed_at = time.monotonic()
+
+    async def is_back() -> bool:
+        return (await management.inventory()).has_user(who, password=password)
+
+    assert not await is_back()
+    await until(is_back, within=30)
+    assert time.monotonic() - harmed_at <= WITHIN
+
+    async def told() -> bool:
+        return f"user {who.name}" in " ".join(operating.kubernetes.messages)
+
+    await until(told, within=30)
+
+
+async def test_a_deployment_that_was_changed_or_deleted_is_back_within_ten_seconds(
+    operating: Operating,
+) -> None:
+    await operating.ready(made())
+    deployments, key = operating.kubernetes.deployments, ("media", "transcode-worker")
+    before = deepcopy(deployments[key]["spec"]["template"])
+
+    for harm in (lambda live: live["spec"]["template"].pop("metadata"), lambda _: None):
+        live = deepcopy(deployments.pop(key))
+        if harm(live):
+            deployments[key] = live
+        harmed_at = time.monotonic()
+
+        async def is_back() -> bool:
+            return key in deployments and deployments[key]["spec"]["template"] == before
+
+        await until(is_back, within=30)
+        assert time.monotonic() - harmed_at <= WITHIN
+
+        async def told() -> bool:
+            return "Deployment transcode-worker" in " ".join(operating.kubernetes.messages)
+
+        await until(told, within=10)
+        operating.kubernetes.messages.clear()
+
+
+async def test_a_disruption_budget_that_was_deleted_is_back_within_ten_seconds(
+    operating: Operating,
+) -> None:
+    record = await operating.ready(made())
+    operating.kubernetes.deployments["media", "transcode-worker"]["spec"]["replicas"] = 1
+
+    async def is_there() -> bool:
+        return ("media", "transcode-worker") in operating.kubernetes.budgets
+
+    await until(is_there, within=10)
+    await operating.settled(made())
+    assert record.budgeted
+
+    operating.kubernetes.budgets.clear()
+    harmed_at = time.monotonic()
+
+    await until(is_there, within=30)
+    assert time.monotonic() - harmed_at <= WITHIN
+
+
+async def test_secrets_are_looked_at_in_turn_and_restored_with_their_password(
+    operating: Operating, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("longshore_operator.app.rounds.SECRETS_AGE", 1.0)
+    await operating.ready(made())
+    secrets = operating.kubernetes.secrets
+    before = {key: dict(data) for key, data in secrets.items()}
+
+    secrets.pop(("media", "transcode-producer"))
+    secrets["media", "transcode-worker"].pop(AMQP_URL_ENV)
+
+    async def is_back() -> bool:
+        return secrets == before
+
+    await until(is_back, within=10)
+
+    async def told() -> bool:
+        return all(
+            f"Secret transcode-{role}" in " ".join(operating.kubernetes.messages) for role in ROLES
+        )
+
+    await until(told, within=10)
 
 
 async def test_reports_are_heard_again_by_a_new_session(operating: Operating) -> None:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pika
 import pika.exceptions
@@ -74,25 +73,15 @@ async def test_a_rotation_happens_once_and_makes_new_pods(operating: Operating) 
     assert annotations["longshore.dev/credentials-rotated"] == "tuesday"
 
 
-async def test_a_rotation_cut_short_is_done_again(operating: Operating) -> None:
-    await operating.ready(made())
-    apply = operating.kubernetes.apply_secret
+async def test_taking_the_annotation_away_replaces_no_pods(operating: Operating) -> None:
+    await operating.ready(made(rotation="monday"))
+    before = operating.kubernetes.deployments["media", "transcode-worker"]["spec"]["template"]
 
-    async def fail(body: Any) -> None:
-        operating.kubernetes.apply_secret = apply
-        raise ConnectionError("the API server is away")
+    await operating.ready(made(rotation=""))
+    await operating.ready(made(rotation="", generation=2))
 
-    operating.kubernetes.apply_secret = fail
-    operating.reconciler.chance = lambda: -0.49
-    operating.apply(made(rotation="monday"))
-
-    async def rotated() -> bool:
-        return await asyncio.to_thread(_connects, secret(operating, "worker")) and (
-            operating.kubernetes.metadata["media", "transcode-worker"].get("annotations")
-            is not None
-        )
-
-    await until(rotated, within=30)
+    after = operating.kubernetes.deployments["media", "transcode-worker"]["spec"]["template"]
+    assert after == before
 
 
 def _connects(environment: dict[str, str]) -> bool:
