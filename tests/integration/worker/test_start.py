@@ -7,7 +7,8 @@ import json
 import pytest
 
 from longshore.contract.names import AMQP_URL_ENV, WORKER_CONFIG_ENV
-from tests.integration.worker.workers import Bench
+from longshore.contract.readiness import trouble_in
+from tests.integration.worker.workers import Bench, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -87,6 +88,23 @@ def test_refused_credentials_are_told_and_tried_again(bench: Bench) -> None:
     worker.wait("connect-failed", count=3)
     assert "refused" in worker.termination.read_text()
     assert "wrong" not in worker.text()
-    assert worker.get("/readyz")[0] == 503
+    status, body = worker.get("/readyz")
+    assert status == 503
+    assert "refused" in trouble_in(body.encode()), "whoever asks hears why"
     assert worker.get("/healthz")[0] == 200
+    assert worker.stop() == 0
+
+
+def test_a_worker_that_rabbitmq_has_no_room_for_says_so_until_it_has(bench: Bench) -> None:
+    vhost, ctl = ("-p", bench.broker.vhost), bench.broker.rabbitmqctl
+    ctl("set_vhost_limits", *vhost, '{"max-connections": 0}')
+    try:
+        worker = bench.start()
+        worker.wait("connect-failed")
+        said = wait_for(lambda: trouble_in(worker.get("/readyz")[1].encode()))
+    finally:
+        ctl("clear_vhost_limits", *vhost)
+    assert "limit" in said
+    worker.wait("consuming")
+    assert worker.get("/readyz") == (200, "consuming\n")
     assert worker.stop() == 0

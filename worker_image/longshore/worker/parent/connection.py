@@ -3,6 +3,7 @@
 import asyncio
 import random
 import ssl
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pika
@@ -135,8 +136,16 @@ class Connection:
         self._unblocked.clear()
 
 
-async def connect(parameters: pika.connection.Parameters, *, purpose: str) -> Connection:
-    """Open a connection, however long it takes; `purpose` is what the log calls it."""
+async def connect(
+    parameters: pika.connection.Parameters,
+    *,
+    purpose: str,
+    note: Callable[[str], None] = lambda _: None,
+) -> Connection:
+    """Open a connection, however long it takes; `purpose` is what the log calls it.
+
+    `note` is told why an attempt failed.
+    """
     backoff = Backoff(most=SLOWEST_RETRY)
     refused = False
     while True:
@@ -152,8 +161,10 @@ async def connect(parameters: pika.connection.Parameters, *, purpose: str) -> Co
                 vhost=parameters.virtual_host,
                 error=str(error),
             )
+            why = f"RabbitMQ at {parameters.host}:{parameters.port}: {error}"
+            note(why)
             if refused:
-                termination.tell(f"RabbitMQ at {parameters.host}:{parameters.port}: {error}")
+                termination.tell(why)
             await backoff.pause()
             continue
         if refused:

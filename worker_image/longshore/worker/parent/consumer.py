@@ -51,6 +51,9 @@ class Consumer:
         self.on_loss: Callable[[], None] = lambda: None
         self.on_consuming: Callable[[], None] = lambda: None
         self.features: Features | None = None
+        self.trouble = ""
+        """Why it does not consume, as of the last attempt; empty before the first one's end."""
+
         self._parameters = parameters
         self._queue = queue
         self._prefetch = self._least = prefetch
@@ -72,6 +75,9 @@ class Consumer:
         """Whether the broker sends us jobs."""
         return self._is_consuming and not self._draining
 
+    def _note(self, trouble: str) -> None:
+        self.trouble = trouble
+
     @property
     def prefetch(self) -> int:
         """Jobs that the broker may send us unacked, beside those of before; 0 while paused for."""
@@ -85,7 +91,9 @@ class Consumer:
         """Consume until cancelled; after `drain`, until the connection ends."""
         backoff = Backoff()
         while not self._draining:
-            self._connection = connection = await connect(self._parameters, purpose="consume")
+            self._connection = connection = await connect(
+                self._parameters, purpose="consume", note=self._note
+            )
             self.features = connection.features
             while connection.is_open and not self._draining:
                 since = time.monotonic()
@@ -95,6 +103,7 @@ class Consumer:
                     cause = str(error)
                 if self._draining:
                     return
+                self._note(f"consumer of queue {self._queue}: {cause}")
                 log.warning("consumer-lost", queue=self._queue, cause=cause)
                 self.on_loss()
                 if time.monotonic() - since > HEALTHY_AFTER:
@@ -163,6 +172,7 @@ class Consumer:
             self._prefetch = self._prefetch or self._least
             await self._subscribe(connection, lost, prefetch=self._prefetch)
             self._is_consuming = True
+            self.trouble = ""
             self.on_consuming()
             return await lost
         finally:

@@ -5,6 +5,8 @@ import contextlib
 import socket
 from collections.abc import Callable
 
+from longshore.contract.readiness import not_consuming
+
 REQUEST_TIMEOUT = 5.0
 """Seconds for one request; a client that says nothing is hung up on."""
 
@@ -14,9 +16,16 @@ MAX_REQUEST = 8192
 class Health:
     """Answering at all is the proof that the event loop lives."""
 
-    def __init__(self, *, is_ready: Callable[[], bool], metrics: Callable[[], bytes]) -> None:
+    def __init__(
+        self,
+        *,
+        is_ready: Callable[[], bool],
+        metrics: Callable[[], bytes],
+        trouble: Callable[[], str] = lambda: "",
+    ) -> None:
         self._is_ready = is_ready
         self._metrics = metrics
+        self._trouble = trouble
         self._server: asyncio.Server | None = None
 
     async def start(self, port: int) -> int:
@@ -55,7 +64,7 @@ class Health:
             case b"/readyz" if self._is_ready():
                 return _response("200 OK", b"consuming\n")
             case b"/readyz":
-                return _response("503 Service Unavailable", b"not consuming\n")
+                return _response("503 Service Unavailable", not_consuming(self._trouble()))
             case b"/metrics":
                 return _response("200 OK", self._metrics())
             case _:

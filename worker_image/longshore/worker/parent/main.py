@@ -158,7 +158,9 @@ class _Worker:
         self._line = Line(on_order=self._on_order)
         self._publisher.beside = self._line.keep
         self._health = Health(
-            is_ready=lambda: self._consumer.is_consuming, metrics=self._metrics.render
+            is_ready=lambda: self._consumer.is_consuming,
+            metrics=self._metrics.render,
+            trouble=lambda: self._consumer.trouble,
         )
         port = await self._health.start(config.http_port)
         log.info("started", queue=config.queue, http_port=port, pid=os.getpid())
