@@ -59,6 +59,7 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         chance=chance,
     )
     metrics = Metrics(
+        clock=time.monotonic,
         task_queues=lambda: _shown(world, records),
         brokers=lambda: [
             (each.name, brokers.trouble(each.name) is None) for each in world.brokers()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import tomllib
+from base64 import b64decode
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +22,7 @@ from tests.chart.conftest import CHARTS, KUBE_VERSION, Rendered
 Helm = Callable[..., subprocess.CompletedProcess[str]]
 Render = Callable[..., Rendered]
 
-TRIAL = "rabbitmq.enabled=true"
+TRIAL = "rabbitmq.enabled=true,rabbitmq.password=of-the-trial"
 OWN = "broker.secret.name=rabbitmq-admin"
 
 
@@ -84,7 +88,7 @@ def test_the_operator_has_the_rights_it_needs_and_no_more(render: Render) -> Non
         for resource in rule["resources"]
     }
 
-    assert verbs["", "secrets"] == ["get", "create", "patch"]
+    assert verbs["", "secrets"] == ["get", "create", "patch"], "see ADR 9"
     assert not [key for key, allowed in verbs.items() if "delete" in allowed or "*" in allowed]
     assert not [key for key in verbs if "*" in key]
 
@@ -114,7 +118,8 @@ def test_a_trial_brings_rabbitmq_and_a_broker_that_leads_there(render: Render) -
     assert rendered.one("Service", name="longshore-rabbitmq")
     secret = rendered.one("Secret")
     assert secret["metadata"]["name"] == "longshore-rabbitmq"
-    assert {"username", "password"} <= secret["data"].keys()
+    values = {key: b64decode(value).decode() for key, value in secret["data"].items()}
+    assert values == {"username": "longshore", "password": "of-the-trial"}
     stateful = rendered.one("StatefulSet")["spec"]["template"]["spec"]
     assert stateful["containers"][0]["image"] == "localhost/rabbitmq:1"
 
@@ -183,6 +188,94 @@ def test_persistence_keeps_the_volume_and_the_password_in_it(render: Render) -> 
     assert rendered.one("StatefulSet")["spec"]["volumeClaimTemplates"]
     annotations = rendered.one("Secret")["metadata"]["annotations"]
     assert annotations == {"helm.sh/resource-policy": "keep"}
+
+
+VALUES = {
+    "your own RabbitMQ": [OWN],
+    "trial": [TRIAL],
+    "trial that keeps its data": [TRIAL, "rabbitmq.persistence.enabled=true"],
+    "trial with your own Secret": ["rabbitmq.enabled=true", "rabbitmq.existingSecret=mine"],
+    "all else": [OWN, "networkPolicy.enabled=true", "budgets.gpu=8", "priorityClassName=high"],
+}
+
+
+@pytest.mark.parametrize("case", VALUES)
+def test_the_same_values_give_the_same_objects_without_a_cluster(render: Render, case: str) -> None:
+    assert render(*VALUES[case]).objects == render(*VALUES[case]).objects
+
+
+def test_a_password_by_chance_is_refused_where_it_could_not_be_kept(helm: Helm) -> None:
+    done = helm("template", CHARTS / "longshore", KUBE_VERSION, "--set", "rabbitmq.enabled=true")
+
+    assert done.returncode != 0
+    assert "rabbitmq.password" in done.stderr
+    assert "rabbitmq.existingSecret" in done.stderr
+
+
+def test_nothing_in_the_charts_comes_by_chance_or_by_time() -> None:
+    templates = [path for path in CHARTS.rglob("templates/*") if path.is_file()]
+    found = {
+        (path.name, word)
+        for path in templates
+        for word in re.findall(
+            r"\b(?:lookup|now|date|rand\w+|gen\w+|uuidv4|htpasswd|bcrypt|derivePassword)\b",
+            re.sub(r"\{\{- /\*.*?\*/\}\}", "", path.read_text(), flags=re.DOTALL),
+        )
+    }
+
+    assert found == {("rabbitmq.yaml", "lookup"), ("rabbitmq.yaml", "randAlphaNum")}
+
+
+def test_a_secret_of_ones_own_is_used_by_rabbitmq_and_broker(render: Render) -> None:
+    rendered = render("rabbitmq.enabled=true", "rabbitmq.existingSecret=mine")
+
+    assert "Secret" not in rendered.kinds()
+    container = rendered.one("StatefulSet")["spec"]["template"]["spec"]["containers"][0]
+    assert {each["valueFrom"]["secretKeyRef"]["name"] for each in container["env"]} == {"mine"}
+    reference = rendered.one("Broker")["spec"]["secretRef"]
+    assert reference == {"name": "mine", "namespace": "longshore-system"}
+
+
+def test_an_upgrade_of_the_chart_alone_does_not_restart_rabbitmq(
+    render: Render, tmp_path: Path
+) -> None:
+    newer = tmp_path / "longshore"
+    shutil.copytree(CHARTS / "longshore", newer)
+    described = yaml.safe_load((newer / "Chart.yaml").read_text())
+    (newer / "Chart.yaml").write_text(
+        yaml.safe_dump(described | {"version": "9.9.9", "appVersion": "9.9.9"})
+    )
+
+    before, after = render(TRIAL), render(TRIAL, chart=str(newer))
+
+    assert before.one("StatefulSet")["metadata"] != after.one("StatefulSet")["metadata"]
+    assert before.one("StatefulSet")["spec"] == after.one("StatefulSet")["spec"]
+
+
+def test_a_network_policy_lets_only_the_named_reach_names_and_depths(render: Render) -> None:
+    assert "NetworkPolicy" not in render(OWN).kinds()
+    rendered = render(
+        OWN,
+        "networkPolicy.enabled=true",
+        "networkPolicy.from[0].namespaceSelector.matchLabels.team=monitoring",
+    )
+
+    policy = rendered.one("NetworkPolicy")["spec"]
+    pod = rendered.one("Deployment")["spec"]["template"]
+    labels = policy["podSelector"]["matchLabels"]
+    assert labels.items() <= pod["metadata"]["labels"].items()
+    assert (
+        not labels.items()
+        <= render(TRIAL).one("StatefulSet")["spec"]["template"]["metadata"]["labels"].items()
+    )
+    probes, named = policy["ingress"]
+    assert probes == {"ports": [{"port": "liveness", "protocol": "TCP"}]}
+    assert named == {
+        "from": [{"namespaceSelector": {"matchLabels": {"team": "monitoring"}}}],
+        "ports": [{"port": "http", "protocol": "TCP"}],
+    }
+    ports = {port["name"] for port in pod["spec"]["containers"][0]["ports"]}
+    assert ports == {"liveness", "http"}
 
 
 def test_two_releases_of_different_names_share_no_object(render: Render) -> None:

@@ -7,6 +7,10 @@
 {{- printf "%s-rabbitmq" (.Release.Name | trunc 40 | trimSuffix "-") -}}
 {{- end -}}
 
+{{- define "longshore.rabbitmq.secret" -}}
+{{- .Values.rabbitmq.existingSecret | default (include "longshore.rabbitmq" .) -}}
+{{- end -}}
+
 {{- define "longshore.labels" -}}
 {{ include "longshore.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}

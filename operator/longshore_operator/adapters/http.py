@@ -1,7 +1,7 @@
 """What the operator shows over HTTP: metrics, and for `longshore explain` the last hour.
 
-The hour is reached through the API server's proxy, so by those who may `get services/proxy` in the
-operator's namespace. There are numbers here, no jobs, and nothing can be changed.
+Every pod of the cluster can reach it unless the chart's NetworkPolicy is on. There are names and
+numbers here, no jobs, and nothing can be changed.
 """
 
 from collections.abc import Callable

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -23,15 +24,24 @@ class Shown:
     workers: int | None
 
 
+SHOWN_FOR = 1.0
+"""Seconds for which one exposition is shown to all who ask. A thousand TaskQueues cost the event
+loop 45 ms, and every pod of the cluster may ask."""
+
+
 class Metrics:
-    """`task_queues` and `brokers`, which are reached by their name or not, as they are now."""
+    """`task_queues` and `brokers`, which are reached by their name or not, as they are now.
+    `clock` is monotonic."""
 
     def __init__(
         self,
         *,
+        clock: Callable[[], float],
         task_queues: Callable[[], Iterable[Shown]],
         brokers: Callable[[], Iterable[tuple[str, bool]]],
     ) -> None:
+        self._clock = clock
+        self._shown, self._shown_at = b"", -inf
         self._registry = CollectorRegistry()
         self._registry.register(_Fleet(task_queues, brokers))
         self._tick = Histogram(
@@ -66,8 +76,11 @@ class Metrics:
         self._reconciled.labels("failed" if failed else "done").inc()
 
     def exposition(self) -> bytes:
-        """All of it, in Prometheus' text format."""
-        return generate_latest(self._registry)
+        """All of it, in Prometheus' text format, as it was within the last second."""
+        now = self._clock()
+        if now - self._shown_at >= SHOWN_FOR:
+            self._shown, self._shown_at = generate_latest(self._registry), now
+        return self._shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ The trial RabbitMQ that comes with the release is left out of this: here, things
 import base64
 import json
 import re
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -228,6 +229,7 @@ def _manifests(kube: Kube, series: str) -> list[dict[str, Any]]:
         "--kube-version=1.30.0",
         "--show-only=templates/rabbitmq.yaml",
         "--set=rabbitmq.enabled=true",
+        f"--set=rabbitmq.password={secrets.token_urlsafe(12)}",
         f"--set=rabbitmq.image={image}",
         f"--set=rabbitmq.config={CONFIG}",
     )

@@ -8,7 +8,9 @@ UNKNOWN = Shown(namespace="media", name="thumbs", ready=None, dead=None, wanted=
 
 def made() -> Metrics:
     return Metrics(
-        task_queues=lambda: [KNOWN, UNKNOWN], brokers=lambda: [("default", True), ("far", False)]
+        clock=lambda: 0.0,
+        task_queues=lambda: [KNOWN, UNKNOWN],
+        brokers=lambda: [("default", True), ("far", False)],
     )
 
 
@@ -58,3 +60,19 @@ def test_ticks_and_attempts_are_counted() -> None:
     assert found["longshore_operator_tick_interval_seconds_count", ""] == 1
     assert found["longshore_operator_reconciles_total", "failed"] == 1
     assert found["longshore_operator_reconciles_total", "done"] == 0
+
+
+def test_however_many_ask_the_numbers_are_gathered_once_a_second() -> None:
+    clock, gathered = [0.0], list[float]()
+
+    def task_queues() -> list[Shown]:
+        gathered.append(clock[0])
+        return [KNOWN]
+
+    metrics = Metrics(clock=lambda: clock[0], task_queues=task_queues, brokers=lambda: [])
+    gathered.clear()  # a collector is asked once when it is registered
+    for moment in (0.0, 0.5, 0.9, 1.0, 1.9):
+        clock[0] = moment
+        metrics.exposition()
+
+    assert gathered == [0.0, 1.0]
