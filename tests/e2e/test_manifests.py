@@ -62,6 +62,14 @@ BAD = {
         ["spec.retry", "initialDelay (10s)", "maxAge (10s)", "maxAttempts to 1"],
     ),
     "middleware_twice": ({"worker": {"middleware": ["a", "a"]}}, ["spec.worker.middleware", "a"]),
+    "seconds_in_a_schedule": (
+        {"scaling": {"schedules": [{"cron": "0 0 8 * * *", "duration": "1h", "max": 1}]}},
+        ["spec.scaling.schedules[0].cron", "must have five fields"],
+    ),
+    "a_schedule_by_its_name": (
+        {"scaling": {"schedules": [{"cron": "@every_minute", "duration": "1h", "max": 1}]}},
+        ["spec.scaling.schedules[0].cron", "must have five fields"],
+    ),
     "negative_attempts": ({"retry": {"maxAttempts": 0}}, ["spec.retry.maxAttempts"]),
 }
 
@@ -80,6 +88,22 @@ def test_a_contradiction_is_refused_by_its_field(server: Tenant, case: str) -> N
         server.dry_run(server.manifest(**changes))
 
     assert [word for word in words if word not in str(refused.value)] == []
+
+
+@pytest.mark.parametrize("heartbeat", ["400ms", "24h"])
+def test_a_heartbeat_that_amqp_cannot_say_is_refused(server: Tenant, heartbeat: str) -> None:
+    broker = {
+        "apiVersion": "longshore.dev/v1alpha1",
+        "kind": "Broker",
+        "metadata": {"name": "heartbeats"},
+        "spec": {"secretRef": {"name": "a", "namespace": "b"}, "heartbeat": heartbeat},
+    }
+
+    with pytest.raises(CommandFailed) as refused:
+        server.dry_run(yaml.safe_dump(broker))
+
+    assert "spec.heartbeat" in str(refused.value)
+    assert "at least 1s and at most 18h" in str(refused.value)
 
 
 def test_a_name_that_is_too_long_is_refused(server: Tenant) -> None:

@@ -12,7 +12,7 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
-from longshore.contract.timing import CONNECT_TIMEOUT
+from longshore.contract.timing import CONNECT_TIMEOUT, whole_heartbeat
 from longshore_operator.adapters import tls
 from longshore_operator.core.credentials import Address
 from longshore_operator.errors import Transient
@@ -133,7 +133,7 @@ async def connect(address: Address, *, name: str, heartbeat: float) -> Connectio
     if address.tls:
         parameters.ssl_options = pika.SSLOptions(tls.context(address.tls))
     parameters.client_properties = {"connection_name": name}
-    parameters.heartbeat = round(heartbeat)
+    parameters.heartbeat = whole_heartbeat(heartbeat)
     parameters.socket_timeout, parameters.stack_timeout = CONNECT_TIMEOUT, OPEN_TIMEOUT
     parameters.blocked_connection_timeout = None
     loop = asyncio.get_running_loop()

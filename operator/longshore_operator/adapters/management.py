@@ -67,7 +67,10 @@ class Management:
 
     async def version(self) -> str:
         """RabbitMQ's version."""
-        return str((await self._get("overview", "?disable_stats=true"))["rabbitmq_version"])
+        found = await self._get("overview", "?disable_stats=true")
+        if not isinstance(found, Mapping) or "rabbitmq_version" not in found:
+            raise _no_management(self._url)
+        return str(found["rabbitmq_version"])
 
     async def ensure_administrator(self) -> None:
         """Raises Invalid where our user may read but not make users, which takes this tag."""
@@ -293,7 +296,18 @@ class _Response:
     body: bytes
 
     def json(self) -> Any:
-        return from_json(self.body)  # twice as fast as json, on megabytes every few seconds
+        try:
+            return from_json(self.body)  # twice as fast as json, on megabytes every few seconds
+        except ValueError as error:
+            raise _no_management(self.what) from error
+
+
+def _no_management(where: str) -> Transient:
+    return Transient(
+        f"{where}: what answers there is not RabbitMQ's management API; is spec.managementURL "
+        "right, and is there a proxy between?",
+        reason="ManagementFailed",
+    )
 
 
 def _checked(response: _Response) -> _Response:
@@ -301,7 +315,7 @@ def _checked(response: _Response) -> _Response:
         return response
     said = response.body[:200].decode(errors="replace")
     with suppress(ValueError, AttributeError):  # not RabbitMQ's own words
-        said = response.json().get("reason", said)
+        said = from_json(response.body).get("reason", said)
     text = f"{response.what}: {response.status} {said}"
     if response.status == HTTPStatus.BAD_REQUEST:
         raise Invalid(text, reason="Refused")

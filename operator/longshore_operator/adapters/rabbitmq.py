@@ -71,9 +71,6 @@ async def connect(address: Address, /, *, heartbeat: float) -> RabbitMQ:
 async def _version(management: Management, address: Address) -> str:
     try:
         version = await management.version()
-        features_of(version)
-    except ValueError as error:
-        raise Invalid(str(error), reason="VersionUnsupported") from error
     except Transient as error:
         if error.reason == "Unreachable" and await _listens(address):
             raise Transient(
@@ -82,6 +79,10 @@ async def _version(management: Management, address: Address) -> str:
                 reason="ManagementUnreachable",
             ) from error
         raise
+    try:
+        features_of(version)
+    except ValueError as error:
+        raise Invalid(str(error), reason="VersionUnsupported") from error
     return version
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
 
 from longshore_operator.api.v1alpha1 import BrokerSpec
+from longshore_operator.core.endpoints import host, in_url, web_address
 from longshore_operator.errors import Invalid
 
 
@@ -35,7 +36,7 @@ class Address:
     create_vhost: bool = True
 
     def __str__(self) -> str:
-        where = f"{self.host}:{self.port}/{self.vhost}"
+        where = f"{in_url(self.host)}:{self.port}/{self.vhost}"
         if self.tls is None:
             return where
         # Whoever connects must know of a new authority too.
@@ -51,7 +52,8 @@ class Address:
         """The address for clients that connect as `username`."""
         scheme = "amqps" if self.tls else "amqp"
         who = f"{quote(username, safe='')}:{quote(password, safe='')}"
-        return f"{scheme}://{who}@{self.host}:{self.port}/{quote(self.vhost, safe='')}"
+        where = f"{in_url(self.host)}:{self.port}"
+        return f"{scheme}://{who}@{where}/{quote(self.vhost, safe='')}"
 
 
 def address(
@@ -64,14 +66,14 @@ def address(
     TLS by its scheme, `connection_string`.
     """
     keys = _Keys(f"Secret {spec.secret_ref.namespace}/{spec.secret_ref.name}", secret)
-    username, password = keys.required("username"), keys.required("password")
+    username, password = keys.username(), keys.required("password")
     tls = _tls(spec, keys, authority)
-    host = spec.host or keys.required("host", unless="spec.host is set")
+    where = _host(spec, keys)
     return Address(
-        host=host,
+        host=where,
         port=spec.port or keys.port(default=5671 if tls else 5672),
         vhost=spec.vhost,
-        management_url=(spec.management_url or _management_url(host, tls)).rstrip("/"),
+        management_url=_management_url(spec, where, tls),
         username=username,
         password=password,
         tls=tls,
@@ -79,8 +81,26 @@ def address(
     )
 
 
-def _management_url(host: str, tls: Tls | None) -> str:
-    return f"https://{host}:15671" if tls else f"http://{host}:15672"
+def _host(spec: BrokerSpec, keys: "_Keys") -> str:
+    if spec.host:
+        text, field, reason = spec.host, "spec.host", "AddressInvalid"
+    else:
+        text = keys.required("host", unless="spec.host is set")
+        field, reason = keys.named("host"), "SecretInvalid"
+    try:
+        return host(text)
+    except ValueError as error:
+        raise Invalid(f"{field}: {text!r} {error}", reason=reason) from error
+
+
+def _management_url(spec: BrokerSpec, where: str, tls: Tls | None) -> str:
+    if not spec.management_url:
+        return f"https://{in_url(where)}:15671" if tls else f"http://{in_url(where)}:15672"
+    try:
+        return web_address(spec.management_url)
+    except ValueError as error:
+        text = f"spec.managementURL: {spec.management_url!r} {error}"
+        raise Invalid(text, reason="AddressInvalid") from error
 
 
 _CA_KEY = "ca.crt"
@@ -117,6 +137,20 @@ class _Keys:
             raise Invalid(
                 f"{self.named(key)} begins or ends with a space or line break; was it written "
                 "with echo instead of printf?",
+                reason="SecretInvalid",
+            )
+        if "\0" in value or "\N{REPLACEMENT CHARACTER}" in value:
+            raise Invalid(
+                f"{self.named(key)} is no text in UTF-8, or has a NUL in it", reason="SecretInvalid"
+            )
+        return value
+
+    def username(self) -> str:
+        value = self.required("username")
+        if ":" in value:
+            raise Invalid(
+                f"{self.named('username')} is {value!r}: RabbitMQ's management API, which is HTTP, "
+                "takes no user with a colon in its name; make one without",
                 reason="SecretInvalid",
             )
         return value

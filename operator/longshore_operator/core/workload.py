@@ -11,7 +11,7 @@ from longshore.contract.config import OnTermination, WorkerConfig
 from longshore.contract.features import Features
 from longshore.contract.names import POD_NAME_ENV, WORKER_CONFIG_ENV, queue_name, worker_name
 from longshore.contract.retry import RetryPolicy
-from longshore.contract.timing import Timeouts, derive
+from longshore.contract.timing import Timeouts, derive, whole_heartbeat
 from longshore_operator.api.v1alpha1 import API_VERSION, TaskQueueSpec
 from longshore_operator.core.overlay import merged
 
@@ -122,7 +122,7 @@ def worker_config(
             max_age=spec.retry.max_age,
             defer_for=spec.retry.defer_for,
         ),
-        heartbeat=heartbeat,
+        heartbeat=float(whole_heartbeat(heartbeat)),
         http_port=HTTP_PORT,
     )
 

@@ -109,6 +109,67 @@ async def test_a_host_that_answers_no_handshake_does_not_hold_up_the_next_attemp
     assert found.reason == "Unreachable"
 
 
+async def test_a_web_server_that_is_not_rabbitmq_is_no_unsupported_version(
+    record: dict[str, Any],
+) -> None:
+    async def page(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        body = b"<html>Welcome</html>"
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode() + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(page, "127.0.0.1")
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        kubernetes = Kubernetes(secrets={SECRET: secret(record)})
+        found = await trouble(
+            kubernetes, **reaching(record, managementURL=f"http://127.0.0.1:{port}")
+        )
+
+    assert found.reason == "ManagementFailed"
+    assert "spec.managementURL" in found.message
+
+
+async def test_a_user_that_http_cannot_name(record: dict[str, Any]) -> None:
+    kubernetes = Kubernetes(secrets={SECRET: {"username": "team:admin", "password": "x"}})
+
+    found = await trouble(kubernetes, **reaching(record))
+
+    assert found.reason == "SecretInvalid"
+    assert "'username'" in found.message
+
+
+async def test_an_ipv6_address_without_brackets_is_reached(record: dict[str, Any]) -> None:
+    kubernetes = Kubernetes(secrets={SECRET: secret(record)})
+
+    found = await trouble(kubernetes, host="::1", port=9)
+
+    assert found.reason == "Unreachable"
+    assert "http://[::1]:15672" in found.message
+
+
+@pytest.mark.parametrize("heartbeat", ["400ms", "24h"])
+async def test_a_heartbeat_from_before_it_was_bounded_is_held_within_what_amqp_can_say(
+    record: dict[str, Any], heartbeat: str
+) -> None:
+    kubernetes = Kubernetes(secrets={SECRET: secret(record)})
+    spec = reaching(record, heartbeat=heartbeat)
+    async with keeping(registered(**spec), kubernetes=kubernetes) as brokers:
+        found = await outcome(brokers)
+        assert isinstance(found, Session), found
+        where = {"auth": ("guest", "guest"), "base_url": record["management"]}
+        async with httpx.AsyncClient(**where) as client:
+
+            async def timeouts() -> list[int]:
+                listed = (await client.get(f"/api/vhosts/{spec['vhost']}/connections")).json()
+                return [each["timeout"] for each in listed if "timeout" in each]
+
+            agreed = await until(timeouts, within=30)
+            await client.delete(f"/api/vhosts/{spec['vhost']}")
+    assert set(agreed) == {1} if heartbeat == "400ms" else min(agreed) > 0
+
+
 async def test_amqp_without_management(record: dict[str, Any]) -> None:
     kubernetes = Kubernetes(secrets={SECRET: secret(record)})
     spec = reaching(record, managementURL="http://127.0.0.1:9")

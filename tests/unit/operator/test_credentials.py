@@ -54,6 +54,11 @@ def test_the_spec_wins_over_the_secret() -> None:
         ({}, SECRET | {"port": "amqp"}, "mq/rabbit, key 'port' is 'amqp', not a port"),
         ({}, SECRET | {"port": "0"}, "key 'port' is '0', not a port from 1 to 65535"),
         ({"tls": {}}, SECRET | {"ca.crt": "no"}, "key 'ca.crt' holds no certificate"),
+        ({}, SECRET | {"username": "team:a"}, "mq/rabbit, key 'username' is 'team:a'.* colon"),
+        ({}, SECRET | {"password": "a\0b"}, "key 'password' is no text"),
+        ({}, SECRET | {"password": "\N{REPLACEMENT CHARACTER}"}, "key 'password' is no text"),
+        ({"host": None}, SECRET | {"host": "amqp://h"}, "key 'host': 'amqp://h' is neither"),
+        ({"host": None}, SECRET | {"host": "h:5672"}, "'h:5672' is neither .* `port`"),
         ({"tls": {"caSecretRef": CA}}, SECRET, "Secret mq/ca has no key 'root.pem'"),
     ],
 )
@@ -115,3 +120,60 @@ def test_a_password_is_known_by_rabbitmqs_hash() -> None:
 
 def test_a_password_is_not_shown() -> None:
     assert "p/w@:" not in repr(address(spec(), SECRET))
+
+
+@pytest.mark.parametrize("host", ["fd00::17", "[fd00::17]", "::1", "::ffff:10.0.0.1"])
+@pytest.mark.parametrize("tls", [None, {}])
+def test_an_ipv6_address_stands_in_brackets_in_urls_and_without_elsewhere(
+    host: str, tls: dict[str, Any] | None
+) -> None:
+    bare = host.strip("[]")
+    for found in (
+        address(spec(host=host, tls=tls), SECRET),
+        address(spec(host=None, tls=tls), SECRET | {"host": host}),
+    ):
+        assert found.host == bare
+        for url in (found.management_url, found.amqp_url(username="u", password="p")):
+            assert urlsplit(url).hostname == bare
+            assert urlsplit(url).port
+        assert str(found).startswith(f"[{bare}]:")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["a b", "h/x", "u@h", "h?", "h#", "[h]", "fd00::17::1", "fe80::1%eth0", "[::1]:5672", "\n"],
+)
+def test_a_host_that_is_none_is_refused_by_its_field(host: str) -> None:
+    with pytest.raises(Invalid, match=r"spec\.host") as refused:
+        address(spec(host=host), SECRET)
+
+    assert refused.value.reason == "AddressInvalid"
+    assert repr(host) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://fd00::17:15672",
+        "http://h:port",
+        "http://h:99999",
+        "http://u:p@h:15672",
+        "http://h:15672?x=1",
+        "http://h:15672#x",
+        "http://a b",
+        "http://[fd00::17",
+        "http://:15672",
+    ],
+)
+def test_a_management_address_that_is_none_is_refused_by_its_field(url: str) -> None:
+    with pytest.raises(Invalid, match=r"spec\.managementURL") as refused:
+        address(spec(managementURL=url), SECRET)
+
+    assert refused.value.reason == "AddressInvalid"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://m:15672", "https://m", "http://[fd00::17]:15672", "http://proxy/rabbit/a"]
+)
+def test_a_management_address_is_taken_as_it_is(url: str) -> None:
+    assert address(spec(managementURL=f"{url}/"), SECRET).management_url == url

@@ -1,7 +1,9 @@
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from cronsim import CronSim
 
 from longshore_operator.api.v1alpha1 import Schedule
 from longshore_operator.core.scaling.schedules import last_begin, limits_at
@@ -53,6 +55,29 @@ def test_a_duration_is_real_time_over_a_change_of_clocks() -> None:
 
     assert limits_at([night], at("2026-10-25T03:59"))  # 4:59, but six hours are not over
     assert not limits_at([night], at("2026-10-25T04:00"))
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Lord_Howe", "UTC"])
+@pytest.mark.parametrize("cron", ["* * * * *", "*/7 * * * *", "30 2 * * *", "15 1,2,3 * * SUN"])
+def test_the_last_begin_is_the_latest_of_all(cron: str, zone: str) -> None:
+    """Also around changes of clocks, where it is looked for in another way than elsewhere."""
+    for day in ("2026-03-29", "2026-10-25", "2026-04-04", "2026-10-03", "2026-06-10"):
+        begins: list[datetime] = []
+        for local in CronSim(cron, at(f"{day}T00:00").astimezone(ZoneInfo(zone))):
+            if (begin := local.astimezone(UTC)) > at(f"{day}T04:00"):
+                break
+            begins.append(begin)
+        for hour in range(4):
+            for minute in (0, 1, 14, 15, 29, 30, 31, 59):
+                now = at(f"{day}T{hour:02}:{minute:02}")
+                if expected := [begin for begin in begins if begin <= now]:
+                    assert last_begin(cron, zone, now) == max(expected), now
+
+
+@pytest.mark.parametrize("cron", ["0 0 8 * * *", "@daily", "@every_minute x y z v", "8 * * *"])
+def test_a_cron_has_five_fields(cron: str) -> None:
+    with pytest.raises(ValueError, match=r"must have five fields|at least 9 characters"):
+        schedule(cron=cron)
 
 
 def test_a_bad_cron_or_zone_is_named() -> None:

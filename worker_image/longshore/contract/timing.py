@@ -93,6 +93,14 @@ def derive(
     )
 
 
+def whole_heartbeat(seconds: float) -> int:
+    """A heartbeat as AMQP has it: whole seconds in sixteen bits, where 0 would mean none at all."""
+    return min(max(round(seconds), 1), _LONGEST_HEARTBEAT)
+
+
+_LONGEST_HEARTBEAT = 2**16 - 1
+
+
 def most_held(*, hard_limit: float, kill_grace: float, slots: int, ack_timeout: float) -> int:
     """Jobs that automatic prefetch may hold, one per slot at least.
 

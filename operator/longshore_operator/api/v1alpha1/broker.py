@@ -11,6 +11,7 @@ from longshore_operator.api.types import (
     Duration,
     Resource,
     immutable,
+    rules,
 )
 from longshore_operator.api.v1alpha1.condition import Conditions
 
@@ -79,8 +80,8 @@ class BrokerSpec(Resource):
         default=None,
         min_length=1,
         max_length=253,
-        description="Host name of RabbitMQ, as workers and operator reach it. Default: the "
-        "Secret's `host`.",
+        description="Host name or address of RabbitMQ, as workers and operator reach it. Default: "
+        "the Secret's `host`.",
     )
     port: int | None = Field(
         default=None,
@@ -120,7 +121,15 @@ class BrokerSpec(Resource):
     )
     heartbeat: Duration = Field(
         default=HEARTBEAT,
-        description="AMQP heartbeat of the workers. Long jobs do not need a longer one.",
+        description="AMQP heartbeat of the workers, in whole seconds. Long jobs do not need a "
+        "longer one.",
+        json_schema_extra=rules(
+            {
+                "rule": "duration(self) >= duration('1s') && duration(self) <= duration('18h')",
+                "message": "must be at least 1s and at most 18h: AMQP has no room for longer "
+                "heartbeats, and takes less than a second for none",
+            }
+        ),
     )
 
 

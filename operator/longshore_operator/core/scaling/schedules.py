@@ -35,9 +35,14 @@ def _holds(schedule: Schedule, now: datetime) -> bool:
 def last_begin(cron: str, time_zone: str, minute: datetime) -> datetime | None:
     """When `cron` came due last, `minute` included, in UTC, so that durations are real time
     whatever the clocks do. None when it never did within 50 years."""
-    # From beyond any change of clocks: begun inside the hour that autumn repeats, cronsim 2.8
-    # going backwards leaves out what came due in its first pass.
-    later = (minute + _LONGEST_CHANGE).astimezone(ZoneInfo(time_zone))
+    zone = ZoneInfo(time_zone)
+    around = [(minute + change).astimezone(zone) for change in (-_LONGEST_CHANGE, _LONGEST_CHANGE)]
+    later = (minute + _STEP).astimezone(zone)
+    if len({each.utcoffset() for each in around}) > 1:
+        # From beyond the change of clocks: begun inside the hour that autumn repeats, cronsim 2.8
+        # going backwards leaves out what came due in its first pass. Elsewhere that would only
+        # cost: 1.8 ms for an expression that comes due each minute.
+        later = around[1]
     for local in CronSim(cron, later, reverse=True):
         found = local.astimezone(UTC)
         if found <= minute:
@@ -45,4 +50,5 @@ def last_begin(cron: str, time_zone: str, minute: datetime) -> datetime | None:
     return None
 
 
+_STEP = timedelta(minutes=1)
 _LONGEST_CHANGE = timedelta(hours=2, minutes=1)
