@@ -122,7 +122,7 @@ def test_a_process_that_keeps_the_output_open_does_not_outlive_a_death(bench: Be
 
 
 def test_a_gibibyte_of_output_costs_neither_memory_nor_log(bench: Bench) -> None:
-    """The job ends well; 256 KiB of what it writes are logged and the rest is counted."""
+    """The job ends well; a bounded part of what it writes is logged and the rest is counted."""
     worker = bench.started()
     _works(bench, worker)
     before = worker.memory("VmHWM")

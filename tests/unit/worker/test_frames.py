@@ -9,13 +9,8 @@ import pytest
 from longshore.worker.frames import (
     INLINE_LIMIT,
     Cause,
-    Ended,
     JobFrame,
     Mark,
-    Progress,
-    RecordReader,
-    Status,
-    encode_record,
     receive_job,
     send_job,
 )
@@ -90,26 +85,6 @@ def test_the_end_of_jobs_is_told(pair: Pair) -> None:
     near, far = pair
     near.shutdown(socket.SHUT_WR)
     assert receive_job(far) is None
-
-
-def test_records_come_out_of_any_pieces() -> None:
-    records = [
-        Progress(ticket=1, value={"done": 3}),
-        Ended(ticket=1, status=Status.SUCCEEDED, seconds=0.5),
-        Ended(
-            ticket=2,
-            status=Status.FAILED,
-            seconds=1.0,
-            error="\ud800 alone",
-            traceback="…",
-            delay=3.0,
-        ),
-    ]
-    stream = b"".join(map(encode_record, records))
-    for size in (1, 3, 7, len(stream)):
-        reader = RecordReader()
-        pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
-        assert [record for piece in pieces for record in reader.feed(piece)] == records
 
 
 def test_a_mark_is_seen_by_both_sides() -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -25,7 +27,7 @@ def mark() -> Iterator[Mark]:
 def interrupts(mark: Mark) -> Iterator[Interrupts]:
     before = signal.getsignal(signal.SIGALRM)
     interrupts = Interrupts(mark)
-    interrupts.install()
+    signal.signal(signal.SIGALRM, interrupts.on_signal)
     yield interrupts
     signal.signal(signal.SIGALRM, before)
 
@@ -78,15 +80,61 @@ def test_a_caught_order_is_not_raised_again_but_another_cause_is(
     assert caught == ["soft"]
 
 
-def test_what_is_held_back_comes_afterwards(mark: Mark, interrupts: Interrupts) -> None:
+@pytest.fixture
+def watching(interrupts: Interrupts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    called = asyncio.BaseEventLoop.call_exception_handler
+    monkeypatch.setattr(asyncio.BaseEventLoop, "call_exception_handler", called)
+    interrupts.watch()
+
+
+class Closing:
+    def __init__(self, mark: Mark) -> None:
+        self._mark = mark
+
+    def __del__(self) -> None:
+        order(self._mark, 1, Cause.SOFT_LIMIT)
+
+
+@pytest.mark.usefixtures("watching")
+def test_what_a_destructor_swallows_comes_again_with_the_next_signal(
+    mark: Mark, interrupts: Interrupts
+) -> None:
     mark.running = 1
     steps = []
     with pytest.raises(SoftTimeLimit), interrupts.user_code():  # noqa: PT012 - that is the point
-        with interrupts.held_back():
+        closing = Closing(mark)
+        del closing
+        steps.append("went on")
+        order(mark, 1, Cause.SOFT_LIMIT)
+        steps.append("never here")
+    assert steps == ["went on"]
+
+
+@pytest.mark.usefixtures("watching")
+def test_what_a_callback_of_a_loop_swallows_comes_again_with_the_next_signal(
+    mark: Mark, interrupts: Interrupts
+) -> None:
+    mark.running = 1
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda *_: None)
+        loop.call_soon(order, mark, 1, Cause.SOFT_LIMIT)
+        await asyncio.sleep(0.01)
+        order(mark, 1, Cause.SOFT_LIMIT)
+
+    with pytest.raises(SoftTimeLimit), interrupts.user_code():
+        asyncio.run(main())
+
+
+@pytest.mark.usefixtures("watching")
+def test_what_a_handler_has_caught_does_not_come_again(mark: Mark, interrupts: Interrupts) -> None:
+    mark.running = 1
+    with interrupts.user_code():
+        with pytest.raises(SoftTimeLimit):
             order(mark, 1, Cause.SOFT_LIMIT)
-            steps.append("sent whole")
-        steps.append("never")
-    assert steps == ["sent whole"]
+        order(mark, 1, Cause.SOFT_LIMIT)
 
 
 def test_a_drain_comes_too_late_for_a_handler_that_has_ended(

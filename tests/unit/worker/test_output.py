@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from longshore.contract.message import Message
-from longshore.worker.parent.output import MAX_PER_JOB, TAIL, Output
+from longshore.worker.parent.output import MAX_LINES, MAX_PER_JOB, TAIL, Output, Turn
 from longshore.worker.parent.work import Work
 
 BOUNDARY = b"\0boundary\n"
@@ -18,7 +19,22 @@ class Pipe:
     def __init__(self) -> None:
         self.reading, self.writing = os.pipe()
         os.set_blocking(self.reading, False)
-        self.output = Output(self.reading, boundary=BOUNDARY)
+        self.told: list[str] = []
+        self.output = Output(self.reading, boundary=BOUNDARY, put=self.told.append)
+
+    def lines(self) -> list[str]:
+        return [json.loads(line)["line"] for line in self.told]
+
+    def read(self, busy: list[Work]) -> Turn:
+        """Turns until nothing is left for now."""
+        while (turn := self.output.read(busy)) in (Turn.MORE, Turn.FLOOD):
+            pass
+        return turn
+
+    def settle(self, busy: list[Work]) -> str:
+        while (tail := self.output.settle(busy)) is None:
+            pass
+        return tail
 
 
 @pytest.fixture
@@ -29,10 +45,6 @@ def pipe() -> Iterator[Pipe]:
     os.close(pipe.writing)
 
 
-def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [r.fields["line"] for r in caplog.records if r.message == "output"]
-
-
 @pytest.fixture(autouse=True)
 def _at_info(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
@@ -40,36 +52,55 @@ def _at_info(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_lines_come_out_whole(pipe: Pipe, caplog: pytest.LogCaptureFixture) -> None:
     os.write(pipe.writing, b"one\ntw")
-    assert pipe.output.read([])
+    assert pipe.read([]) is Turn.DRY
     os.write(pipe.writing, b"o\nrest \xff")
+    pipe.read([])
     assert pipe.output.finish([]) == "one\ntwo\nrest �"
-    assert lines(caplog) == ["one", "two", "rest �"]
+    assert pipe.lines() == ["one", "two", "rest �"]
 
 
-def test_a_flood_is_read_but_not_logged(pipe: Pipe, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("line", [b"\n", b".\n", b"x" * 99 + b"\n", b"\0" * 40 + b"\n"])
+def test_a_flood_is_read_and_a_bounded_part_of_it_logged(
+    pipe: Pipe, caplog: pytest.LogCaptureFixture, line: bytes
+) -> None:
     total = 0
-    while total < 4 * MAX_PER_JOB:
-        total += os.write(pipe.writing, (b"x" * 99 + b"\n") * 500)
-        pipe.output.read([])
-    tail = pipe.output.finish([])
-    assert len(tail) == TAIL
-    logged = sum(len(line) + 1 for line in lines(caplog))
-    assert logged <= MAX_PER_JOB + 8192
-    dropped = [r.fields["bytes"] for r in caplog.records if r.message == "output-dropped"]
-    assert dropped
-    assert abs(logged + dropped[0] - total) <= 100
-    caplog.clear()
+    while total < 2 * MAX_PER_JOB:
+        total += os.write(pipe.writing, line * (60_000 // len(line)))
+        pipe.read([])
+    assert len(pipe.output.finish([])) == TAIL
+    assert sum(map(len, pipe.told)) <= MAX_PER_JOB + 8192
+    logged = sum(len(each) + 1 for each in pipe.lines())
+    (dropped,) = (r.fields["bytes"] for r in caplog.records if r.message == "output-dropped")
+    assert logged + dropped == total
+    pipe.told.clear()
     os.write(pipe.writing, b"the next job\n")
+    pipe.read([])
     pipe.output.finish([])
-    assert lines(caplog) == ["the next job"]
+    assert pipe.lines() == ["the next job"]
+
+
+def test_a_turn_logs_a_bounded_number_of_lines(pipe: Pipe) -> None:
+    os.write(pipe.writing, b"\n" * 60_000)
+    for turn in range(1, 5):
+        assert pipe.output.read([]) is Turn.MORE
+        assert len(pipe.told) <= turn * MAX_LINES
+    assert pipe.told
+
+
+def test_the_end_of_a_job_waits_for_its_lines(pipe: Pipe) -> None:
+    busy = [work(0), work(1)]
+    os.write(pipe.writing, b"\n" * (4 * MAX_LINES) + b"last" + BOUNDARY + b"next\n")
+    assert pipe.output.settle(busy) is None
+    assert pipe.settle(busy).endswith("\nlast")
+    assert pipe.lines()[-2:] == ["last", "next"]
 
 
 def test_the_end_of_the_pipe_is_told(pipe: Pipe) -> None:
     spare = os.dup(pipe.writing)
     os.close(pipe.writing)
-    assert pipe.output.read([])
+    assert pipe.read([]) is Turn.DRY
     os.close(spare)
-    assert not pipe.output.read([])
+    assert pipe.read([]) is Turn.END
     pipe.writing = os.open(os.devnull, os.O_RDONLY)
 
 
@@ -86,13 +117,14 @@ def test_lines_are_charged_to_the_job_that_wrote_them(
     said = b"one\nhalf" + BOUNDARY + BOUNDARY + b"three\n" + BOUNDARY + b"four, live\n"
     for start in range(0, len(said), 5):
         os.write(pipe.writing, said[start : start + 5])
-        pipe.output.read(busy)
+        pipe.read(busy)
     for _ in range(3):
-        pipe.output.settle(busy)
+        pipe.settle(busy)
         busy.pop(0)
     os.write(pipe.writing, b"last words")
+    pipe.read(busy)
     assert pipe.output.finish(busy) == "four, live\nlast words"
-    told = [(r.fields["job"], r.fields["line"]) for r in caplog.records]
+    told = [(each["job"], each["line"]) for each in map(json.loads, pipe.told)]
     assert told == [
         ("j-0", "one"),
         ("j-0", "half"),
@@ -107,12 +139,12 @@ def test_each_job_has_a_limit_of_its_own(pipe: Pipe, caplog: pytest.LogCaptureFi
     total = 0
     while total < 2 * MAX_PER_JOB:
         total += os.write(pipe.writing, (b"x" * 99 + b"\n") * 500)
-        pipe.output.read(busy)
+        pipe.read(busy)
     os.write(pipe.writing, BOUNDARY + b"the next job\n" + BOUNDARY)
-    pipe.output.settle(busy)
+    pipe.settle(busy)
     dropped = [r.fields for r in caplog.records if r.message == "output-dropped"]
     assert [each["job"] for each in dropped] == ["j-0"]
-    assert lines(caplog)[-1] == "the next job"
+    assert pipe.lines()[-1] == "the next job"
 
 
 def test_a_boundary_within_a_line_without_end_is_found(
@@ -121,19 +153,19 @@ def test_a_boundary_within_a_line_without_end_is_found(
     busy = [work(0), work(1)]
     for cut in range(1, len(BOUNDARY)):
         os.write(pipe.writing, b"y" * 20_000 + BOUNDARY[:cut])
-        pipe.output.read(busy)
+        pipe.read(busy)
         os.write(pipe.writing, BOUNDARY[cut:])
-        pipe.output.settle(busy)
-    assert {line.strip("y") for line in lines(caplog)} == {""}
+        pipe.settle(busy)
+    assert {line.strip("y") for line in pipe.lines()} == {""}
 
 
 def test_each_job_is_told_the_end_of_its_own_output(pipe: Pipe) -> None:
     busy = [work(number) for number in range(4)]
     os.write(pipe.writing, b"one\nmore" + BOUNDARY + BOUNDARY + b"three\n")
-    assert pipe.output.read(busy)
-    ends = [pipe.output.settle([work(number)]) for number in range(2)]
+    pipe.read(busy)
+    ends = [pipe.settle([work(number)]) for number in range(2)]
     # The third wrote no boundary before its end was known.
-    ends.append(pipe.output.settle([work(2)]))
+    ends.append(pipe.settle([work(2)]))
     os.write(pipe.writing, BOUNDARY + b"four" + BOUNDARY)
-    ends.append(pipe.output.settle([work(3)]))
+    ends.append(pipe.settle([work(3)]))
     assert ends == ["one\nmore", "", "", "four"]

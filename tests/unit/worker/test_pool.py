@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from longshore.worker.frames import Cause, Ended, Status, encode_record, receive_job
+from longshore.worker.frames import Cause, receive_job
 from longshore.worker.parent import crash, processes
 from longshore.worker.parent import pool as module
 from longshore.worker.parent.kill import Killer
@@ -24,6 +24,7 @@ class Zygote:
 
     def __init__(self) -> None:
         self.forks = 0
+        self.gone = asyncio.get_running_loop().create_future()
 
     def fork(self) -> None:
         self.forks += 1
@@ -54,7 +55,7 @@ def pool_of(
 ) -> Pool:
     listener: Any = Listener()
     limits = Limits(slots=1, kill_grace=60.0, max_jobs=max_jobs, max_memory=max_memory)
-    pool = Pool(zygote or Zygote(), limits=limits, on_kill=lambda _: None)
+    pool = Pool(zygote or Zygote(), limits=limits, on_kill=lambda _: None, put_line=lambda _: None)
     pool.start(listener)
     pool.slots.append(child.slot)
     return pool
@@ -140,9 +141,8 @@ async def test_a_child_that_keeps_too_much_memory_gets_no_more_and_ends_when_it_
         assert slot.hand(work(ticket))
     for ticket in (1, 2):
         assert not slot.closing
-        ended = Ended(ticket=ticket, status=Status.SUCCEEDED, seconds=0.1)
-        child.results.sendall(encode_record(ended))
-        pool._on_records(slot)
+        child.end(ticket)
+        pool._intake.read_records(slot)
         assert slot.is_outgrown is outgrown
         assert zygote.forks == 1 + outgrown
     assert slot.dismissed is outgrown
@@ -156,9 +156,8 @@ async def test_a_child_that_keeps_too_much_memory_ends_when_its_last_job_is_take
     for ticket in (1, 2):
         assert slot.hand(work(ticket))
     assert receive_job(child.far)
-    ended = Ended(ticket=1, status=Status.SUCCEEDED, seconds=0.1)
-    child.results.sendall(encode_record(ended))
-    pool._on_records(slot)
+    child.end(1)
+    pool._intake.read_records(slot)
     assert not slot.dismissed
     assert [each.ticket for each in pool.take_back()] == [2]
     assert slot.dismissed
@@ -184,7 +183,7 @@ async def test_a_worker_is_stuck_when_all_its_slots_are_and_not_while_a_child_is
 async def test_a_child_that_hangs_up_is_not_listened_to(child: Child) -> None:
     pool, slot = pool_of(child), child.slot
     loop = asyncio.get_running_loop()
-    loop.add_reader(slot.results, pool._on_records, slot)
+    pool._intake.watch(slot)
     child.results.close()
     await asyncio.sleep(0.01)
     assert not loop.remove_reader(slot.results)

@@ -1,6 +1,7 @@
 """All that the parent and the zygote say to each other: small messages with file descriptors."""
 
 import json
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -74,7 +75,12 @@ class Reaped:
     """The child is buried; `status` as of `os.waitpid`."""
 
     pid: int
-    status: int
+    status: int | None
+    """None where somebody else has reaped it, so that nobody knows."""
+
+
+class NoControl(ValueError):
+    """A message that neither parent nor zygote sends."""
 
 
 Control = Ready | ImportFailed | CommandUnusable | Fork | Forked | ForkFailed | Reap | Reaped
@@ -97,16 +103,40 @@ def send_control(
 
 
 def receive_control(end: socket.socket, *, flags: int = 0) -> tuple[Control, list[int]] | None:
-    """The next message and its descriptors; None when the other process is gone."""
+    """The next message and its descriptors; None when the other process is gone.
+
+    Raises NoControl for what is none, whose descriptors are closed.
+    """
     try:
         encoded, passed = descriptors.receive(end, _MAX_CONTROL, flags=flags)
     except ConnectionResetError:
         return None
     if not encoded:
         return None
+    try:
+        return _decode(encoded), passed
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        for descriptor in passed:
+            os.close(descriptor)
+        raise NoControl(f"{encoded[:60]!r} is no message: {error}") from None
+
+
+def _decode(encoded: bytes) -> Control:
     kind, fields = json.loads(encoded)
     if kind == Ready.__name__:
         fields["handlers"] = {
             name: HandlerLimits(**limits) for name, limits in fields["handlers"].items()
         }
-    return _CONTROLS[kind](**fields), passed
+    message = _CONTROLS[kind](**fields)
+    for name, expected in _NUMBERS.items():
+        value = getattr(message, name, 0)
+        if type(value) not in expected or (name == "pid" and value < 0):
+            raise TypeError(f"{name} is {value!r}")
+    return message
+
+
+_NUMBERS: dict[str, tuple[type, ...]] = {
+    "pid": (int,),
+    "status": (int, type(None)),
+    "threads": (int,),
+}

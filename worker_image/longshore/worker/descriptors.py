@@ -5,6 +5,7 @@ they receive would leak into every program that a job starts.
 """
 
 import array
+import os
 import socket
 from collections.abc import Sequence
 
@@ -19,14 +20,21 @@ def send(end: socket.socket, message: bytes, *, passed: Sequence[int], flags: in
 
 
 def receive(end: socket.socket, size: int, *, flags: int) -> tuple[bytes, list[int]]:
-    """The next message, of at most `size` bytes, and its descriptors; empty at the end."""
-    message, ancillary, _, _ = end.recvmsg(size, _ROOM, flags | _CLOSE_ON_EXEC)
+    """The next message, of at most `size` bytes, and its descriptors; empty at the end.
+
+    Where this process may not open as many, there are fewer descriptors than were sent: none.
+    """
+    message, ancillary, found, _ = end.recvmsg(size, _ROOM, flags | _CLOSE_ON_EXEC)
     if not ancillary:
         return message, []
     passed = array.array("i")
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             passed.frombytes(data[: len(data) - len(data) % passed.itemsize])
+    if found & socket.MSG_CTRUNC:  # the kernel gives what it can; one is of no use without another
+        for descriptor in passed:
+            os.close(descriptor)
+        return message, []
     return message, list(passed)
 
 

@@ -4,8 +4,10 @@ import os
 import signal
 
 
-def describe_exit(status: int) -> str:
-    """A wait status in words: `killed by SIGSEGV`, `exited with code 3`."""
+def describe_exit(status: int | None) -> str:
+    """A wait status in words: `killed by SIGSEGV`, `exited with code 3`; `ended` for None."""
+    if status is None:
+        return "ended"
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return f"exited with code {code}"

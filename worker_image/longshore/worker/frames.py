@@ -1,18 +1,21 @@
 """All that the parent and its children say to each other.
 
 Parent → child: one job per message on a SOCK_SEQPACKET pair, both of whose ends the parent holds:
-what it can still receive at the far end, the child has never seen. Child → parent: records on a
-stream. Beside both a page of shared memory with the start mark.
+what it can still receive at the far end, the child has never seen. Child → parent: one record per
+message on another. Beside both a page of shared memory with the start mark.
 """
 
+import errno
+import fcntl
 import json
 import marshal
+import math
 import mmap
 import os
 import socket
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -83,13 +86,16 @@ class ReceivedJob:
 
     __slots__ = ("_head_length", "_payload", "ticket")
 
-    def __init__(self, ticket: int, head_length: int, payload: bytes | int) -> None:
+    def __init__(self, ticket: int, head_length: int, payload: bytes | int | None) -> None:
         self.ticket = ticket
         self._head_length = head_length
         self._payload = payload
+        """None: its memfd was lost, as this process has too many open files."""
 
     def open(self) -> JobFrame:
-        """The job itself; takes it out of its memfd."""
+        """The job itself; takes it out of its memfd. Raises OSError where that was lost."""
+        if self._payload is None:
+            raise OSError(errno.EMFILE, "too many open files to receive a large job")
         payload = self._payload if isinstance(self._payload, bytes) else _read_all(self._payload)
         head = marshal.loads(payload[: self._head_length])  # noqa: S302 - the parent's own words
         return JobFrame(self.ticket, payload[self._head_length :], *head)
@@ -106,7 +112,9 @@ def receive_job(far: socket.socket, *, flags: int = 0) -> ReceivedJob | None:
     if not message:
         return None
     ticket, length, apart = _JOB.unpack_from(message)
-    return ReceivedJob(ticket, length, passed[0] if apart else message[_JOB.size :])
+    if not apart:
+        return ReceivedJob(ticket, length, message[_JOB.size :])
+    return ReceivedJob(ticket, length, passed[0] if passed else None)
 
 
 def _send_apart(near: socket.socket, start: bytes, parts: Sequence[bytes]) -> None:
@@ -171,56 +179,143 @@ class Progress:
     value: Any
 
 
-_LENGTH = struct.Struct("!I")
-_SUCCESS = struct.Struct("!IQd")  # length as of all records, ticket, seconds
-_SUCCESS_LENGTH = _SUCCESS.size - _LENGTH.size
+MAX_RECORD = INLINE_LIMIT
+"""Bytes of one record. A record is one message, so that the kernel keeps the records of threads, of
+signal handlers and of processes that a job has forked apart, and none is ever half sent."""
+
+MAX_DEPTH = 64
+"""Levels of lists and objects in a value of progress: each takes a frame of the parent's stack."""
+
+MAX_PROGRESS = 4096
+"""Bytes of one progress record."""
+
+_TOO_DEEP = f"a progress value may have {MAX_DEPTH} levels of nesting at most"
+
+_MAGIC = b"done"
+_SUCCESS = struct.Struct("!4sQd")  # magic, ticket, seconds; no JSON begins like that
+
+
+class NoRecord(ValueError):
+    """A message that no child of ours would send, so the child's memory or sockets are not its own
+    any more."""
 
 
 def encode_record(record: Ended | Progress) -> bytes:
-    """One record of a child's stream. Raises TypeError or ValueError where JSON cannot say it."""
+    """One record of a child. Raises TypeError or ValueError where JSON cannot say it."""
     if isinstance(record, Ended):
         if record.status is Status.SUCCEEDED:
-            return _SUCCESS.pack(_SUCCESS_LENGTH, record.ticket, record.seconds)
-        kind, fields = "ended", record._asdict()
-    else:
-        kind, fields = "progress", asdict(record)
+            return _SUCCESS.pack(_MAGIC, record.ticket, record.seconds)
+        encoded = _encode("ended", record._asdict())
+        if len(encoded) > MAX_RECORD:
+            encoded = _encode("ended", _shortened(record)._asdict())
+        return encoded
+    try:
+        encoded = _encode("progress", {"ticket": record.ticket, "value": record.value})
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    if len(encoded) > MAX_PROGRESS:
+        raise ValueError(
+            f"a progress value of {len(encoded)} bytes is too large; {MAX_PROGRESS} is the most"
+        )
+    if _is_deep(json.loads(encoded)["value"]):
+        raise ValueError(_TOO_DEEP)
+    return encoded
+
+
+def _encode(kind: str, fields: Mapping[str, Any]) -> bytes:
     # ASCII on purpose: a lone surrogate in an error message must not stop its report.
-    encoded = json.dumps({"kind": kind, **fields}).encode("ascii")
-    return _LENGTH.pack(len(encoded)) + encoded
+    return json.dumps({"kind": kind, **fields}, allow_nan=False).encode("ascii")
 
 
-class RecordReader:
-    """Records out of a stream that arrives in pieces."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, data: bytes) -> list[Ended | Progress]:
-        """Records that `data` completes."""
-        data = self._rest + data
-        records: list[Ended | Progress] = []
-        start = 0
-        while len(data) - start >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(data, start)
-            end = start + _LENGTH.size + length
-            if end > len(data):
-                break
-            # No JSON of ours is as short as a success.
-            if length == _SUCCESS_LENGTH:
-                _, ticket, seconds = _SUCCESS.unpack_from(data, start)
-                records.append(Ended(ticket, Status.SUCCEEDED, seconds))
-            else:
-                records.append(_decode_record(data[start + _LENGTH.size : end]))
-            start = end
-        self._rest = data[start:]
-        return records
+_KEPT_OF_ERROR = 2048
+_KEPT_OF_TRACEBACK = 6000
+"""Characters. One takes 12 bytes at the most."""
 
 
-def _decode_record(encoded: bytes) -> Ended | Progress:
-    record = json.loads(encoded)
-    if record.pop("kind") == "progress":
-        return Progress(**record)
-    return Ended(**{**record, "status": Status(record["status"])})
+def _shortened(record: Ended) -> Ended:
+    error, trace = record.error, record.traceback
+    return record._replace(
+        error=error and error[:_KEPT_OF_ERROR], traceback=trace and trace[-_KEPT_OF_TRACEBACK:]
+    )
+
+
+def decode_record(message: bytes | bytearray | memoryview) -> Ended | Progress:
+    """The record in `message`. Raises NoRecord that says what is wrong with it."""
+    if len(message) == _SUCCESS.size and message[:4] == _MAGIC:
+        _, ticket, seconds = _SUCCESS.unpack(message)
+        if not 0 <= seconds < math.inf:
+            raise NoRecord(f"seconds is {seconds}; it must be a time that has passed")
+        return Ended(ticket, Status.SUCCEEDED, seconds)
+    if len(message) > MAX_RECORD:
+        raise NoRecord(f"it is longer than {MAX_RECORD} bytes")
+    try:
+        fields = json.loads(bytes(message), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise NoRecord(f"{_shown(message)} is no JSON") from None
+    if not isinstance(fields, dict):
+        raise NoRecord(f"{_shown(message)} is no JSON object")
+    match fields.pop("kind", None):
+        case "progress" if fields.keys() == _PROGRESS_FIELDS.keys():
+            _check_types(fields, _PROGRESS_FIELDS)
+            if len(message) > MAX_PROGRESS or _is_deep(fields["value"]):
+                raise NoRecord(f"value has more than {MAX_PROGRESS} bytes or {MAX_DEPTH} levels")
+            return Progress(**fields)
+        case "ended" if fields.keys() == _ENDED_FIELDS.keys():
+            _check_types(fields, _ENDED_FIELDS)
+            return _read_ended(fields)
+    raise NoRecord(f"{_shown(message)} has not the fields of a record")
+
+
+_ENDED_FIELDS: Mapping[str, tuple[type, ...]] = {
+    "ticket": (int,),
+    "status": (str,),
+    "seconds": (int, float),
+    "error": (str, type(None)),
+    "traceback": (str, type(None)),
+    "delay": (int, float, type(None)),
+}
+_PROGRESS_FIELDS: Mapping[str, tuple[type, ...]] = {"ticket": (int,), "value": (object,)}
+
+
+def _check_types(fields: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]) -> None:
+    for name, kind in kinds.items():
+        value = fields[name]
+        if not isinstance(value, kind) or (isinstance(value, bool) and object not in kind):
+            raise NoRecord(f"{name} is {repr(value)[:60]}, of the wrong type")
+
+
+def _read_ended(fields: Mapping[str, Any]) -> Ended:
+    try:
+        status = Status(fields["status"])
+        seconds = float(fields["seconds"])
+        delay = None if fields["delay"] is None else float(fields["delay"])
+    except (ValueError, OverflowError) as error:
+        raise NoRecord(str(error)) from None
+    if not 0 <= seconds < math.inf or (delay is not None and not 0 <= delay < math.inf):
+        raise NoRecord(f"seconds {seconds} or delay {delay} is no length of time")
+    return Ended(fields["ticket"], status, seconds, fields["error"], fields["traceback"], delay)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _shown(message: bytes | bytearray | memoryview) -> str:
+    return repr(bytes(message[:40]))
+
+
+def _is_deep(value: object, *, left: int = MAX_DEPTH) -> bool:
+    """Whether a value made of lists and dicts has more than `left` levels of them."""
+    level = [value]
+    while level and left >= 0:
+        level = [
+            below
+            for each in level
+            if isinstance(each, dict | list | tuple)
+            for below in (each.values() if isinstance(each, dict) else each)
+        ]
+        left -= 1
+    return bool(level)
 
 
 # Shared memory of parent and child
@@ -246,9 +341,11 @@ class Mark:
     @classmethod
     def create(cls) -> int:
         """A new page, as descriptor; its boundary is unlike any other's."""
-        descriptor = os.memfd_create("longshore-mark")
+        descriptor = os.memfd_create("longshore-mark", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(descriptor, cls.SIZE)
         os.pwrite(descriptor, os.urandom(16), 24)
+        # The parent would die of SIGBUS if somebody made it shorter.
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
         return descriptor
 
     def __init__(self, descriptor: int) -> None:

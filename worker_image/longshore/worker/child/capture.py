@@ -1,10 +1,13 @@
 """What a job writes, by descriptor: Python, C, subprocesses, the last words of a crash."""
 
 import faulthandler
+import io
 import os
 import signal
 import sys
-from typing import TextIO
+from typing import Any, TextIO
+
+from longshore.worker.child import signals
 
 
 def redirect(output: int) -> None:
@@ -18,13 +21,72 @@ def redirect(output: int) -> None:
     os.dup2(output, 2)
     os.close(null)
     os.set_inheritable(output, False)
-    # New ones, since the zygote's may be a file's: those seek. Modules that hold the old ones write
-    # to the same descriptors.
-    sys.stdout = _stream(1)
-    sys.stderr = _stream(2)
+    restore_streams()
     faulthandler.enable(2)
-    # The parent's first blow at the hard limit: tells where the job hung, then dies by default.
+    os.register_at_fork(after_in_child=_end_quietly)
+
+
+def restore_streams() -> None:
+    """Give Python its streams: a job may have closed, replaced or reconfigured them."""
+    # New ones at first, since the zygote's may be a file's: those seek. Modules that hold the old
+    # ones write to the same descriptors.
+    for name, (stream, settings) in _ours.items():
+        if stream is None or _settings(stream) != settings:
+            new = _open(name)
+            _ours[name] = (new, _settings(new))
+            setattr(sys, name, new)
+        elif getattr(sys, name, None) is not stream:
+            setattr(sys, name, stream)
+    if not faulthandler.is_enabled():
+        faulthandler.enable(2)
+    faulthandler.cancel_dump_traceback_later()  # it could end the process
+
+
+_ours: dict[str, tuple[TextIO | None, tuple[Any, ...]]] = {
+    "stdin": (None, ()),
+    "stdout": (None, ()),
+    "stderr": (None, ()),
+}
+
+
+class _Stream(io.TextIOWrapper):
+    """Does not close: `with open(path) if path else sys.stdout as file` is meant to leave it open,
+    and whoever holds it, a logging handler for one, writes to it in later jobs."""
+
+    def close(self) -> None:
+        self.flush()
+
+
+class _Buffer(io.BufferedWriter):
+    def close(self) -> None:
+        self.flush()
+
+
+def _settings(stream: TextIO) -> tuple[Any, ...]:
+    try:
+        return (stream.closed, stream.encoding, stream.errors, stream.line_buffering)
+    except ValueError:
+        return ()
+
+
+def _open(name: str) -> TextIO:
+    if name == "stdin":
+        return open(0, encoding="utf-8", errors="backslashreplace", closefd=False)
+    raw = io.FileIO(1 if name == "stdout" else 2, "w", closefd=False)
+    return _Stream(_Buffer(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+def on_last_words() -> None:
+    """The parent's first blow at the hard limit: tells where the job hung, then dies by default."""
+    faulthandler.unregister(signal.SIGTERM)
     faulthandler.register(signal.SIGTERM, file=2, all_threads=True, chain=True)
+
+
+def _end_quietly() -> None:
+    # In a process that a job forks, SIGTERM comes from the job, and asks for no words. A handler of
+    # the job's own stays.
+    if signals.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        faulthandler.unregister(signal.SIGTERM)
 
 
 def wait_when_full(output: int) -> None:
@@ -38,15 +100,10 @@ def wait_when_full(output: int) -> None:
 
 def flush() -> None:
     """Hand over what Python still buffers."""
-    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+    ours = (each for each, _ in _ours.values())
+    for stream in {*ours, sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__}:
         if stream is not None:
             try:  # noqa: SIM105 - after every job, and four times the price of `try`
                 stream.flush()
             except Exception:  # noqa: S110 - a job may have closed or replaced them
                 pass
-
-
-def _stream(descriptor: int) -> TextIO:
-    return open(
-        descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
-    )

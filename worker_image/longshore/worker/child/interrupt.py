@@ -1,10 +1,10 @@
 """How the parent's wish to end a job becomes an exception in the handler, and nowhere else."""
 
 import asyncio
-import signal
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+import sys
+from contextlib import AbstractContextManager
 from types import FrameType
+from typing import Any
 
 from longshore.errors import DeliveryLost, Draining, Interrupted, SoftTimeLimit
 from longshore.worker.frames import Cause, Mark
@@ -37,10 +37,28 @@ class Interrupts:
         """Cause of the running job's interruption, once it was delivered."""
 
         self._handler_has_ended = False
+        self._raised: Interrupted | None = None
 
-    def install(self) -> None:
-        """Take over SIGALRM."""
-        signal.signal(signal.SIGALRM, self._on_signal)
+    def watch(self) -> None:
+        """Look out for interruptions that Python swallows: an exception that a signal brings about
+        ends nothing but a destructor, or a callback of an event loop, where it strikes there.
+
+        They come again with the parent's next signal.
+        """
+        shown = sys.unraisablehook
+
+        def unraisable(found: "sys.UnraisableHookArgs") -> None:
+            self._on_swallowed(found.exc_value)
+            shown(found)
+
+        sys.unraisablehook = unraisable
+        called = asyncio.BaseEventLoop.call_exception_handler
+
+        def call_exception_handler(loop: asyncio.BaseEventLoop, context: dict[str, Any]) -> None:
+            self._on_swallowed(context.get("exception"))
+            called(loop, context)
+
+        setattr(asyncio.BaseEventLoop, "call_exception_handler", call_exception_handler)  # noqa: B010
 
     def deliver_to(self, task: asyncio.Task[object] | None) -> None:
         """Cancel `task` instead of raising, for `async def` handlers."""
@@ -55,7 +73,7 @@ class Interrupts:
         return self._user_code
 
     def _arm(self) -> None:
-        self._seen = None
+        self._seen = self._raised = None
         self._task = None
         self._handler_has_ended = False
         self._armed = True
@@ -67,24 +85,19 @@ class Interrupts:
 
     def _disarm(self) -> None:
         self._armed = False
-        self._task = None
-
-    @contextmanager
-    def held_back(self) -> Iterator[None]:
-        """What runs inside user code may not be interrupted; it would leave half a record."""
-        was_armed, self._armed = self._armed, False
-        try:
-            yield
-        finally:
-            self._armed = was_armed
-        self._deliver()
+        self._task = self._raised = None
 
     def exception(self) -> Interrupted | None:
         """What interrupted the job, where a cancelled task cannot say it."""
         return None if self._seen is None else _EXCEPTIONS[self._seen](_MESSAGES[self._seen])
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        """What SIGALRM does."""
         self._deliver()
+
+    def _on_swallowed(self, error: BaseException | None) -> None:
+        if error is not None and error is self._raised:
+            self._seen = self._raised = None
 
     def _deliver(self) -> None:
         cause = self._mark.order_for(self._mark.running)
@@ -94,7 +107,8 @@ class Interrupts:
             return
         self._seen = cause
         if self._task is None:
-            raise _EXCEPTIONS[cause](_MESSAGES[cause])
+            self._raised = _EXCEPTIONS[cause](_MESSAGES[cause])
+            raise self._raised
         # Threadsafe only to wake the loop: epoll goes on sleeping after a signal (PEP 475).
         self._task.get_loop().call_soon_threadsafe(
             self._task.cancel, _EXCEPTIONS[cause](_MESSAGES[cause])

@@ -5,10 +5,10 @@ import contextlib
 import inspect
 import os
 import socket
-import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, Protocol
@@ -22,6 +22,7 @@ from longshore.worker.child.chain import Chain
 from longshore.worker.child.failures import Ending, Failure
 from longshore.worker.child.interrupt import Interrupts
 from longshore.worker.child.orphans import Orphans
+from longshore.worker.child.state import ProcessState
 from longshore.worker.frames import (
     Ended,
     JobFrame,
@@ -34,9 +35,6 @@ from longshore.worker.frames import (
 
 PROGRESS_INTERVAL = 0.5
 """Seconds between two progress records of a job; values in between are dropped."""
-
-MAX_PROGRESS = 4096
-"""Bytes of one progress record."""
 
 
 class Program(Protocol):
@@ -90,6 +88,8 @@ def main(
         capture.redirect(ends.output)
         mark = Mark(ends.mark)
         os.close(ends.mark)
+        for end in (ends.jobs, ends.results):
+            end.setblocking(True)  # whatever `socket.setdefaulttimeout` the modules have set
         _Child(ends, mark, programs, chain, queue).serve()
         if chain:
             chain.close()
@@ -117,14 +117,13 @@ class _Child:
         self._chain = chain
         self._queue = queue
         self._interrupts = Interrupts(mark)
+        self._state = ProcessState(ends.output, on_alarm=self._interrupts.on_signal)
         self._orphans = Orphans()
         self._runner: asyncio.Runner | None = None
         self._pid = os.getpid()
-        self._sending = threading.Lock()
-        """A thread of the handler may tell progress too."""
 
     def serve(self) -> None:
-        self._interrupts.install()
+        self._interrupts.watch()
         while received := receive_job(self._jobs):
             # From here on a death is this job's: decoding it is already its own doing.
             self._mark.running = received.ticket
@@ -135,15 +134,17 @@ class _Child:
             capture.flush()
             os.write(self._output, self._boundary)
             self._orphans.bury(now=time.monotonic())
-            with self._sending:  # a thread of an earlier job may tell progress now
-                self._results.sendall(encode_record(ended))
+            self._results.send(encode_record(ended))
+            if not self._state.restore():
+                return  # the parent takes back what waits here, and asks for another child
 
     def _run(self, frame: JobFrame) -> Ended:
         started = time.monotonic()
         ending = _SUCCEEDED
         try:
             with self._interrupts.user_code():
-                failure = self._call(frame)
+                # In a context of its own, or its variables would be the next job's too.
+                failure = copy_context().run(self._call, frame)
             if failure:
                 ending = failures.ending_of(failure)
         except NotAnObject as error:
@@ -254,15 +255,6 @@ class _Child:
             _is_lost=lambda: self._mark.is_lost(frame.ticket),
         )
 
-    def _send(self, record: bytes) -> None:
-        """From user code, of whatever thread."""
-        if threading.current_thread() is not threading.main_thread():
-            with self._sending:
-                self._results.sendall(record)
-            return
-        with self._interrupts.held_back(), self._sending:
-            self._results.sendall(record)
-
     def _progress_of(self, ticket: int) -> Callable[[object], None]:
         last = -PROGRESS_INTERVAL
 
@@ -272,13 +264,9 @@ class _Child:
             if now - last < PROGRESS_INTERVAL or self._mark.running != ticket:
                 return
             last = now
-            record = encode_record(Progress(ticket=ticket, value=value))
-            if len(record) > MAX_PROGRESS:
-                raise ValueError(
-                    f"a progress value of {len(record)} bytes is too large; "
-                    f"{MAX_PROGRESS} is the most"
-                )
-            self._send(record)
+            # One message: the kernel keeps it apart from those of other threads, of processes that
+            # the job has forked, and of what an interruption or a signal handler comes to send.
+            self._results.send(encode_record(Progress(ticket=ticket, value=value)))
 
         return report
 

@@ -21,7 +21,7 @@ from longshore.handler import discover
 from longshore.middleware import Named, load
 from longshore.middleware import discover as discover_middleware
 from longshore.worker import prctl
-from longshore.worker.child import capture, run
+from longshore.worker.child import capture, run, signals
 from longshore.worker.child.chain import Chain
 from longshore.worker.child.command import Commands
 from longshore.worker.control import (
@@ -43,6 +43,7 @@ from longshore.worker.limits import HandlerLimits, limits_of
 def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoReturn:
     """Be the zygote until the parent closes `control` or dies."""
     prctl.die_with(parent)
+    zygote = os.getpid()
     os.setpgid(0, 0)  # Ctrl-C in a terminal is the parent's business
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -52,6 +53,9 @@ def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoRetu
     gc.enable()  # the image's entry holds it back
     programs, limits = _programs(control, config)
     chain = _chain(control, config)
+    if os.getpid() != zygote:
+        os._exit(0)  # a module has forked, and this is what came back
+    _put_right()
     capture.flush()  # else each child would say once more what the imports have printed
     # Moves everything out of the collector's sight: its headers stay shared with the children.
     gc.collect()
@@ -64,11 +68,31 @@ def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoRetu
             case Fork():
                 _fork(control, programs, chain, queue=config.queue)
             case Reap(pid=pid):
-                _, status = os.waitpid(pid, 0)
-                send_control(control, Reaped(pid=pid, status=status))
+                send_control(control, Reaped(pid=pid, status=_reap(pid)))
             case other:
                 raise AssertionError(f"the parent never sends {other!r}")
     os._exit(0)
+
+
+def _put_right() -> None:
+    """Take back what the modules have done to the process that forking and burying rely on.
+
+    Children put right the rest for themselves (`longshore.worker.child.state`).
+    """
+    signals.stop_alarm()  # else an alarm meant for a handler ends us
+    # Past what a module may have put in `signal.signal`'s place.
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGALRM):
+        signals.setsignal(number, int(signal.SIG_DFL))
+    signals.setsignal(signal.SIGINT, int(signal.SIG_IGN))
+    signals.unblock_all()
+
+
+def _reap(pid: int) -> int | None:
+    """How a dead child has ended; None where a module's own code has reaped it."""
+    try:
+        return os.waitpid(pid, 0)[1]
+    except ChildProcessError:
+        return None
 
 
 def _programs(
@@ -148,7 +172,7 @@ def _fork(
     control: socket.socket, programs: run.Programs, chain: Chain | None, *, queue: str
 ) -> None:
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    results, results_far = socket.socketpair()
+    results, results_far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     output, output_far = os.pipe()
     mark = Mark.create()
     theirs = [near.fileno(), far.fileno(), results.fileno(), output, mark]

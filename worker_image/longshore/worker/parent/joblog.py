@@ -5,11 +5,11 @@ costs more than all else that the parent does for a short job.
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii as quoted
 
 from longshore.worker.parent.logs import Log
 from longshore.worker.parent.outcome import Outcome, Verdict
+from longshore.worker.parent.stamp import Stamp
 from longshore.worker.parent.work import Work
 
 log = Log("longshore.jobs")
@@ -32,24 +32,15 @@ class JobLog:
             f'"level": "info", "event": "job", "outcome": "succeeded", "queue": {quoted(queue)}'
         )
         self._successes = successes
-        self._now = now
-        self._second = 0
-        self._prefix = ""
-        """The time of that second, in words."""
+        self._stamp = Stamp(now)
 
     def succeeded(self, work: Work, seconds: float) -> None:
         """A job is done; nothing where the configuration wants no such lines."""
         if not self._successes:
             return
         message = work.message
-        now = self._now()
-        second = int(now)
-        if second != self._second:
-            # Putting a time into words takes as long as all the rest of the line.
-            self._second = second
-            self._prefix = f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
         self._put(
-            f'{{"time": "{self._prefix}.{int(now % 1 * 1000):03d}+00:00", {self._middle}, '
+            f'{{"time": "{self._stamp()}", {self._middle}, '
             f'"job": {quoted(message.id)}, '
             f'"handler": {quoted(message.handler)}, "attempt": {message.attempt}, '
             f'"seconds": {seconds:.4f}}}\n'

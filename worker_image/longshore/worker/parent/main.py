@@ -205,14 +205,14 @@ class _Worker:
                 log.error("command-unusable", error=error, command=self._config.command)
                 return IMPORT_FAILED
             case None:
-                message = "the process that imports the handlers died: "
-                termination.tell(message + ", ".join(self._config.handlers))
-                log.error("import-failed", modules=self._config.handlers, error=message.strip())
+                message = f"the process that imports the handlers {self._zygote.fault}"
+                termination.tell(f"{message}: {', '.join(self._config.handlers)}")
+                log.error("import-failed", modules=self._config.handlers, error=message)
                 return IMPORT_FAILED
 
     def _build(self, ready: Ready) -> Dispatch:
         config = self._config
-        self._zygote.on_gone = self._on_zygote_gone
+        self._zygote.gone.add_done_callback(lambda _: self._on_zygote_gone())
         self._pool = pool = Pool(
             self._zygote,
             limits=Limits(
@@ -222,6 +222,7 @@ class _Worker:
                 max_memory=config.max_memory_per_child,
             ),
             on_kill=lambda cause: self._metrics.kills.update([cause]),
+            put_line=self._put_line,
         )
         judge = Judge(
             queue=config.queue,
@@ -347,11 +348,13 @@ class _Worker:
             self._killed.set_result(KILLED)
 
     def _on_exit(self, pid: int, status: int) -> None:
+        if pid == self._zygote_pid:
+            self._zygote.on_exit(status)
         if self._pool:
             self._pool.on_status(pid, status)
 
     def _on_zygote_gone(self) -> None:
-        message = "the zygote is gone: no process can be made for jobs any more"
+        message = f"no process can be made for jobs any more: the zygote {self._zygote.fault}"
         log.error("zygote-gone", error=message)
         termination.tell(message)
         if not self._ending.done():

@@ -1,121 +1,223 @@
-"""What a child's jobs write, from its pipe into the worker's log."""
+"""What a child's jobs write, from its pipe into the worker's log.
 
+Jobs choose how much they write and in how many lines, so each turn of the event loop takes a
+bounded amount of it, and each job may have so much of the log.
+"""
+
+import json
 import os
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from json.encoder import encode_basestring_ascii as quoted
 
 from longshore.worker.parent.logs import Log
+from longshore.worker.parent.stamp import Stamp
 from longshore.worker.parent.work import Work
 
-MAX_PER_JOB = 256 * 1024
-"""Bytes of one job's output that are logged; the rest is counted."""
+MAX_PER_JOB = 1024 * 1024
+"""Bytes of log that one job may fill with its output, time and job's fields included: an empty line
+takes some 170. The rest is counted."""
 
 TAIL = 8192
 """Bytes kept of the end, for the dead letter of a job that crashed."""
 
+MAX_LINES = 256
+MAX_TURN = 0.002
+"""Lines that one turn of the event loop logs for a child, and seconds that it takes for them: nine
+children that write without end leave a kill and a probe some 20 ms to wait."""
+
 _PIECE = 65_536
 _MAX_LINE = 8192
+_PIECES_OF_A_TURN = 4
+_LINES_A_LOOK = 32
+"""Lines between two looks at the clock."""
+
 _PIECES_OF_A_FULL_PIPE = 17
 """A pipe holds 64 KiB; a job may have made it 1 MiB."""
 
 log = Log("longshore.output")
 
 
+class Turn(Enum):
+    """How a turn at a child's output has ended."""
+
+    DRY = auto()
+    """The pipe is empty for now."""
+
+    MORE = auto()
+    """There is more, also where the pipe is empty already."""
+
+    FLOOD = auto()
+    """There is more, of which nothing will be logged: the job has had its share."""
+
+    END = auto()
+    """Nobody writes to the pipe any more."""
+
+
 class Output:
-    """Reads one child's pipe; `boundary` stands where one job's output ends.
+    """Reads one child's pipe; `boundary` stands where one job's output ends, `put` writes a line.
 
     What a job has written stands before its boundary, and that before its result. More can only
     come from processes that outlive the job: it is charged to whoever runs then.
     """
 
-    def __init__(self, descriptor: int, *, boundary: bytes) -> None:
+    def __init__(self, descriptor: int, *, boundary: bytes, put: Callable[[str], None]) -> None:
         self._descriptor = descriptor
         self._boundary = boundary
+        self._put = put
         self._ended = 0
         """Boundaries that have been read before the results of their jobs."""
 
         self._ends: deque[str] = deque()
         """The end of what each of those jobs wrote."""
 
-        self._rest = b""
+        self._buffer = b""
+        self._at = 0
+        """So much of the buffer is logged."""
+
+        self._has_lines = False
+        """The last turn ended before it was through the buffer."""
+
         self._tail = b""
         self._logged = 0
         self._dropped = 0
+        self._stamp = Stamp(time.time)
+        self._owned: tuple[Work | None, str] = (None, "}\n")
+        """The end of a line, and whose."""
 
-    def read(self, busy: Sequence[Work], *, pieces: int = 4) -> bool:
-        """Log what is there, a bounded amount at a time; False at the end of the pipe.
+    def read(self, busy: Sequence[Work]) -> Turn:
+        """Log some of what is there. `busy` are the child's jobs whose results have not been read,
+        in their order."""
+        return self._take(busy, pieces=_PIECES_OF_A_TURN, until_boundary=False)
 
-        `busy` are the child's jobs whose results have not been read, in their order.
+    def settle(self, busy: Sequence[Work]) -> str | None:
+        """The first of `busy` has reported its end: log what it wrote, and give the end of it.
+
+        None when that takes another turn.
         """
-        for _ in range(pieces):
-            try:
-                data = os.read(self._descriptor, _PIECE)
-            except BlockingIOError:
-                return True
-            if not data:
-                return False
-            self._take(data, busy)
-            if len(data) < _PIECE:
-                return True
-        return True
-
-    def settle(self, busy: Sequence[Work]) -> str:
-        """The first of `busy` has reported its end: log all that it wrote, and give its end."""
-        for _ in range(_PIECES_OF_A_FULL_PIPE):
-            if self._ended > 0:
-                break
-            self.read(busy, pieces=1)
+        if self._ended <= 0:
+            turn = self._take(busy, pieces=_PIECES_OF_A_FULL_PIPE, until_boundary=True)
+            # In a pipe that is dry, or was bigger than any, the boundary is not to be expected.
+            if self._ended <= 0 and turn is Turn.MORE and self._has_lines:
+                return None
         self._ended -= 1
         return self._ends.popleft() if self._ends else ""
 
     def finish(self, busy: Sequence[Work]) -> str:
-        """The child is dead: log what waits, and give the end of all that its last job wrote."""
-        self.read(busy, pieces=2)
-        return self._end_share(self._rest, self._owner(busy))
+        """The child is dead and was read: give the end of all that its last job wrote."""
+        work = self._owner(busy)
+        rest, self._buffer = self._buffer[self._at :], b""
+        self._at = 0
+        if self._logged >= MAX_PER_JOB:
+            self._dropped += len(rest)
+        elif rest:
+            self._log(rest, work)
+        self._keep(rest)
+        return self._end_share(work)
 
-    def _take(self, data: bytes, busy: Sequence[Work]) -> None:
-        *ended, current = (self._rest + data).split(self._boundary)
-        for share in ended:
-            tail = self._end_share(share, self._owner(busy)) if share or self._logged else ""
+    def _take(self, busy: Sequence[Work], *, pieces: int, until_boundary: bool) -> Turn:
+        lines, stop_at, is_short = MAX_LINES, time.monotonic() + MAX_TURN, False
+        while True:
+            if self._at < len(self._buffer):
+                lines = self._log_lines(busy, lines, stop_at)
+                if self._has_lines:
+                    return Turn.MORE
+            if self._ended > 0 if until_boundary else is_short:
+                return Turn.DRY
+            if not pieces:
+                return Turn.FLOOD if self._logged >= MAX_PER_JOB else Turn.MORE
+            pieces -= 1
+            try:
+                data = os.read(self._descriptor, _PIECE)
+            except BlockingIOError:
+                return Turn.DRY
+            if not data:
+                return Turn.END
+            is_short = len(data) < _PIECE
+            self._buffer = self._buffer[self._at :] + data
+            self._at = 0
+
+    def _log_lines(self, busy: Sequence[Work], lines: int, stop_at: float) -> int:
+        """Log `lines` lines of the buffer at most; how many are left to this turn."""
+        boundary = self._boundary
+        self._has_lines = False
+        while self._at < len(self._buffer):
+            found = self._buffer.find(boundary, self._at)
+            end = self._end_of_lines() if found < 0 else found
+            lines = self._log_share(end, self._owner(busy), lines, stop_at)
+            if self._at < end:
+                self._has_lines = True
+                break
+            if found < 0:
+                break
+            tail = self._end_share(self._owner(busy))
             if self._ended >= 0:  # else it comes too late for its job
                 self._ends.append(tail)
             self._ended += 1
-        end = current.rfind(b"\n") + 1
-        if len(current) - end > _MAX_LINE:
-            # All but what could be the beginning of a boundary.
-            end = len(current) - len(self._boundary)
-        self._rest = current[end:]
-        if end:
-            self._log(current[:end], self._owner(busy))
+            self._at = found + len(boundary)
+        return lines
+
+    def _end_of_lines(self) -> int:
+        """Where the last line ends that is complete, or too long to wait for."""
+        buffer, size = self._buffer, len(self._buffer)
+        # All but what could be the beginning of a boundary.
+        most = max(self._at, size - len(self._boundary) + 1)
+        if self._logged >= MAX_PER_JOB:
+            return most
+        end = max(self._at, buffer.rfind(b"\n", self._at) + 1)
+        return most if size - end > _MAX_LINE else end
+
+    def _log_share(self, end: int, work: Work | None, lines: int, stop_at: float) -> int:
+        begin = at = self._at
+        while at < end:
+            if self._logged >= MAX_PER_JOB:
+                self._dropped += end - at
+                at = end
+            elif not lines or (lines % _LINES_A_LOOK == 0 and time.monotonic() >= stop_at):
+                break
+            else:
+                lines -= 1
+                newline = self._buffer.find(b"\n", at, end)
+                stop = end if newline < 0 else newline
+                self._log(self._buffer[at:stop], work)
+                at = min(stop + 1, end)
+        if at > begin:
+            self._keep(self._buffer[max(begin, at - TAIL) : at])
+        self._at = at
+        return lines
+
+    def _log(self, line: bytes, work: Work | None) -> None:
+        shown = line[:_MAX_LINE]
+        self._dropped += len(line) - len(shown)
+        if self._owned[0] is not work:
+            fields = _fields(work)
+            self._owned = (
+                work,
+                f", {json.dumps(fields, default=str)[1:-1]}}}\n" if fields else "}\n",
+            )
+        told = (
+            f'{{"time": "{self._stamp()}", "level": "info", "event": "output", '
+            f'"line": {quoted(shown.decode("utf-8", "replace"))}{self._owned[1]}'
+        )
+        self._logged += len(told)
+        self._put(told)
+
+    def _keep(self, text: bytes) -> None:
+        self._tail = (self._tail + text)[-TAIL:]
 
     def _owner(self, busy: Sequence[Work]) -> Work | None:
         index = max(0, self._ended)
         return busy[index] if index < len(busy) else None
 
-    def _end_share(self, text: bytes, work: Work | None) -> str:
-        if text:
-            self._log(text, work)
+    def _end_share(self, work: Work | None) -> str:
         if self._dropped:
             log.warning("output-dropped", bytes=self._dropped, **_fields(work))
-        tail = self._tail.decode("utf-8", "replace")
-        self._rest = self._tail = b""
+        tail = self._tail.decode("utf-8", "replace") if self._tail else ""
+        self._tail = b""
         self._logged = self._dropped = 0
         return tail
-
-    def _log(self, text: bytes, work: Work | None) -> None:
-        self._tail = (self._tail + text)[-TAIL:]
-        if self._logged >= MAX_PER_JOB:
-            self._dropped += len(text)
-            return
-        fields = _fields(work)
-        for line in text.removesuffix(b"\n").split(b"\n"):
-            if self._logged >= MAX_PER_JOB:
-                self._dropped += len(line) + 1
-                continue
-            shown = line[:_MAX_LINE]
-            self._logged += len(shown) + 1
-            self._dropped += len(line) - len(shown)
-            log.info("output", line=shown.decode("utf-8", "replace"), **fields)
 
 
 def _fields(work: Work | None) -> dict[str, object]:

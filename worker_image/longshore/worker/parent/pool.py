@@ -1,17 +1,19 @@
 """The children: made, watched, killed, buried and replaced."""
 
 import asyncio
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from longshore.contract.message import DeadReason
 from longshore.worker.exits import describe_exit
 from longshore.worker.frames import Cause, Ended, Progress, Status
 from longshore.worker.parent import processes
 from longshore.worker.parent.clocks import Clocks
 from longshore.worker.parent.crash import fail_loudly
+from longshore.worker.parent.death import death_of
 from longshore.worker.parent.flow import STUCK
+from longshore.worker.parent.intake import Intake
 from longshore.worker.parent.kill import Killer
 from longshore.worker.parent.logs import Log
 from longshore.worker.parent.outcome import Death
@@ -25,6 +27,15 @@ MAX_RESPAWN_DELAY = 30.0
 
 HAND_RETRY = 1.0
 """Seconds until a job is handed over again that descriptors or memory were lacking for."""
+
+REMIND_AFTER = 1.0
+"""Seconds until a job that was asked to end is asked again, twice as many until the next time, and
+so on: a job may have had SIGALRM for itself, or Python may have swallowed the exception in a
+destructor. A child that has raised it in its handler takes no notice."""
+
+REAP_TIMEOUT = 1.0
+"""Seconds for the status of a child whose zygote is gone: the kernel makes it ours, unless somebody
+has reaped it."""
 
 CLOSE_GRACE = 1.0
 """Seconds that idle children have to end by themselves before they are killed."""
@@ -70,16 +81,30 @@ class Pool:
     Tells `listener` what becomes of their jobs, of which no more than `limits.slots` run at once.
     """
 
-    def __init__(self, zygote: Zygote, *, limits: Limits, on_kill: Callable[[Kill], None]) -> None:
+    def __init__(
+        self,
+        zygote: Zygote,
+        *,
+        limits: Limits,
+        on_kill: Callable[[Kill], None],
+        put_line: Callable[[str], None],
+    ) -> None:
         self.slots: list[Slot] = []
         self.listener: PoolListener
         self._zygote = zygote
         self._limits = limits
+        self._put_line = put_line
         self._loop = asyncio.get_running_loop()
         self.pace = Pace()
+        self._intake = Intake(
+            on_ended=self._on_ended,
+            on_progress=self._on_progress,
+            on_fault=self._on_fault,
+            on_read=self._on_read,
+        )
         self._clocks = Clocks(
             self.slots,
-            look=self._on_records,
+            look=self._intake.read_records,
             on_soft=self._on_soft_limit,
             on_hard=self._on_hard_limit,
             on_held=self._on_held,
@@ -87,7 +112,7 @@ class Pool:
         self._killer = Killer(
             self.slots, zygote=zygote.pid, grace=limits.kill_grace, on_kill=on_kill
         )
-        self._statuses: dict[int, asyncio.Future[int]] = {}
+        self._statuses: dict[int, asyncio.Future[int | None]] = {}
         self._burials: set[asyncio.Task[None]] = set()
         self._hand_retry: asyncio.TimerHandle | None = None
         self._barren = 0
@@ -119,9 +144,16 @@ class Pool:
         """Give `work` to the child that holds least; False when none has room."""
         now = self._loop.time()
         slot = self._roomiest(now)
+        if slot is None:
+            return False
         try:
-            if slot is None or not slot.hand(work):
+            if not slot.hand(work):
                 return False
+        except (BrokenPipeError, ConnectionResetError) as error:
+            slot.fault = f"it has shut down the socket of its jobs: {error}"
+            slot.closing = True
+            self._loop.call_soon(self._on_fault, slot)  # which hands out jobs, as our caller does
+            return self.hand(work)
         except OSError as error:  # no descriptor or memory left for a large body: it waits
             log.warning("hand-over-failed", error=str(error), **work.fields())
             self._hand_again_soon()
@@ -188,11 +220,12 @@ class Pool:
 
     def kill(self, slot: Slot, cause: Kill) -> None:
         """End a child, with its whole tree; what waits behind its job goes elsewhere at once."""
-        # A child that eats memory would eat on through its grace, and the kernel then ends all.
-        self._killer.kill(slot, cause, at_once=cause is Kill.MEMORY_LIMIT)
+        # A child that eats memory would eat on through its grace, and the kernel then ends all. One
+        # that is broken might report an end of the next job.
+        self._killer.kill(slot, cause, at_once=cause in _AT_ONCE)
         self._on_held(slot)
 
-    def on_status(self, pid: int, status: int) -> None:
+    def on_status(self, pid: int, status: int | None) -> None:
         """A child was reaped, by the zygote or, when that is gone, by us."""
         waiting = self._statuses.get(pid)
         if waiting and not waiting.done():
@@ -218,11 +251,11 @@ class Pool:
             await asyncio.wait(self._burials, timeout=CLOSE_GRACE)
 
     def _on_birth(self, birth: Birth) -> None:
-        slot = Slot(birth)
+        slot = Slot(birth, put_line=self._put_line)
+        slot.on_order = self._remind_later
         self.slots.append(slot)
         self._statuses[slot.pid] = self._loop.create_future()
-        self._loop.add_reader(slot.results, self._on_records, slot)
-        self._loop.add_reader(slot.output_descriptor, self._on_output, slot)
+        self._intake.watch(slot)
         self._loop.add_reader(slot.pidfd, self._on_exit, slot)
         if self._ending:
             slot.end_input()
@@ -233,38 +266,33 @@ class Pool:
         log.error("fork-failed", error=error)
         self._respawn(barren=True)
 
-    def _on_records(self, slot: Slot) -> None:
-        records = slot.read_records()
-        if slot.has_hung_up:  # its end stays readable for good
-            self._loop.remove_reader(slot.results)
-        if not records:
-            return
-        now = self._loop.time()
+    def _on_ended(self, slot: Slot, ended: Ended, tail: str, at: float) -> None:
+        if ended.status is Status.FAILED and ended.traceback is None:
+            ended = ended._replace(traceback=tail or None)
+        work = slot.end_first(at=at)
         self._barren = 0
-        for record in records:
-            work = slot.running
-            if work is None or work.ticket != record.ticket:
-                continue  # progress of a thread that outlived its job
-            if isinstance(record, Progress):
-                self.listener.on_progress(work, record.value)
-                continue
-            tail = slot.output.settle(slot.busy)
-            ended = record
-            if record.status is Status.FAILED and record.traceback is None:
-                ended = record._replace(traceback=tail or None)
-            slot.busy.popleft()
-            slot.begin(now)
-            slot.served += 1
-            self._weigh(slot)
-            # Where each job needs a new child, that takes most of the time: nothing waits here.
-            if self._limits.max_jobs != 1:
-                self.pace.note(record.seconds)
-            self.listener.on_ended(work, ended)
+        self._weigh(slot)
+        # Where each job needs a new child, that takes most of the time: nothing waits here.
+        if self._limits.max_jobs != 1:
+            self.pace.note(ended.seconds)
+        self.listener.on_ended(work, ended)
+
+    def _on_progress(self, slot: Slot, progress: Progress) -> None:
+        self.listener.on_progress(slot.busy[0], progress.value)
+
+    def _on_read(self, slot: Slot) -> None:
         if slot.busy:
             self._clocks.note(slot)
         else:
             self._dismiss_if_done(slot)
         self.listener.on_room()
+
+    def _on_fault(self, slot: Slot) -> None:
+        if slot.killed_for or slot.is_dead:
+            return
+        work = slot.running
+        log.error("child-broken", pid=slot.pid, error=slot.fault, **(work.fields() if work else {}))
+        self.kill(slot, Kill.BROKEN)
 
     def _weigh(self, slot: Slot) -> None:
         most = self._limits.max_memory
@@ -287,12 +315,16 @@ class Pool:
             log.warning("child-does-not-end", pid=slot.pid, grace=CLOSE_GRACE)
             self._killer.kill(slot, Kill.DISMISSED, at_once=True)
 
-    def _on_output(self, slot: Slot) -> None:
-        if not slot.output.read(slot.busy):
-            self._loop.remove_reader(slot.output_descriptor)
-
     def _on_soft_limit(self, slot: Slot) -> None:
         slot.interrupt(slot.busy[0], Cause.SOFT_LIMIT)
+
+    def _remind_later(self, slot: Slot, work: Work, delay: float = REMIND_AFTER) -> None:
+        self._loop.call_later(delay, self._remind, slot, work, delay)
+
+    def _remind(self, slot: Slot, work: Work, delay: float) -> None:
+        if slot.running is work and not slot.killed_for and not slot.is_dead:
+            slot.signal(signal.SIGALRM)
+            self._remind_later(slot, work, 2 * delay)
 
     def _on_hard_limit(self, slot: Slot) -> None:
         self.kill(slot, Kill.HARD_LIMIT)
@@ -304,8 +336,6 @@ class Pool:
     def _on_exit(self, slot: Slot) -> None:
         slot.closing = slot.is_dead = True
         self._loop.remove_reader(slot.pidfd)
-        self._on_records(slot)  # all that it has told stands
-        self._loop.remove_reader(slot.results)
         burial = self._loop.create_task(self._bury(slot))
         self._burials.add(burial)
         burial.add_done_callback(self._burials.discard)
@@ -313,21 +343,20 @@ class Pool:
 
     async def _bury(self, slot: Slot) -> None:
         """The order is that of docs/state_machine.md, "Order at the end of a child"."""
+        await self._intake.finish_records(slot)  # all that it has told stands
         await self._killer.clean_up_after(slot)
         back = slot.take_back()
-        self._zygote.bury(slot.pid)
-        status = await self._statuses[slot.pid]
-        del self._statuses[slot.pid]
+        status = await self._reap(slot.pid)
+        tail = await self._intake.finish_output(slot)
         work = slot.running
-        tail = slot.output.finish(slot.busy)
-        self._loop.remove_reader(slot.output_descriptor)
-        begun = work is not None and slot.has_begun(work)
+        begun = work is not None and slot.has_begun()
         slot.close()
         self.slots.remove(slot)
-        barren = not (slot.served or begun or slot.killed_for or slot.dismissed)
+        was_killed = slot.killed_for and slot.killed_for is not Kill.BROKEN
+        barren = not (slot.served or begun or was_killed or slot.dismissed)
         if work and begun and slot.killed_for is not Kill.DRAIN:
             seconds = self._loop.time() - slot.since
-            self.listener.on_death(work, _death(slot, status, tail=tail), seconds=seconds)
+            self.listener.on_death(work, death_of(slot, status, tail=tail), seconds=seconds)
         elif work:
             back.insert(0, work)
         if back:
@@ -336,6 +365,17 @@ class Pool:
             log.error("child-died-idle", pid=slot.pid, exit=describe_exit(status), output=tail)
         if self._ending or not slot.has_successor:
             self._respawn(barren=barren)
+
+    async def _reap(self, pid: int) -> int | None:
+        """How a child has ended; None where nobody knows, as when its zygote is gone."""
+        self._zygote.bury(pid)
+        status = self._statuses[pid]
+        ends: set[asyncio.Future[Any]] = {status, self._zygote.gone}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if not status.done():
+            await asyncio.wait({status}, timeout=REAP_TIMEOUT)
+        del self._statuses[pid]
+        return status.result() if status.done() else None
 
     def _respawn(self, *, barren: bool) -> None:
         if self._ending:
@@ -350,16 +390,4 @@ class Pool:
         self._loop.call_later(delay, self._zygote.fork)
 
 
-def _death(slot: Slot, status: int, *, tail: str) -> Death:
-    how = describe_exit(status)
-    match slot.killed_for:
-        case Kill.HARD_LIMIT:
-            reason = DeadReason.HARD_LIMIT
-            error = f"killed: it ran longer than its hard limit of {slot.busy[0].hard_limit:g} s"
-        case Kill.MEMORY_LIMIT:
-            reason = DeadReason.MEMORY_LIMIT
-            error = f"killed: its processes used {slot.memory_seen} bytes, more than its limit"
-        case _:
-            reason = DeadReason.WORKER_LOST
-            error = f"its process {how} before the handler ended"
-    return Death(reason=reason, error=error, output=tail, pid=slot.pid)
+_AT_ONCE = (Kill.MEMORY_LIMIT, Kill.BROKEN)

@@ -7,13 +7,16 @@ import os
 import signal
 import socket
 from collections import deque
+from collections.abc import Callable
 from enum import StrEnum
 
 from longshore.worker.frames import (
+    MAX_RECORD,
     Cause,
     Ended,
+    NoRecord,
     Progress,
-    RecordReader,
+    decode_record,
     receive_job,
     send_job,
 )
@@ -34,16 +37,26 @@ class Kill(StrEnum):
     DISMISSED = "dismissed"
     """It had no more jobs to come, and did not end by itself."""
 
+    BROKEN = "broken"
+    """It said what no child of ours says, or has lost its end: nothing it says can be believed."""
+
+
+MAX_RECORDS = 32
+"""Records of one child that one turn of the event loop reads."""
+
+_message = bytearray(MAX_RECORD + 1)
+"""Where records are received: the one thread that does it looks at one at a time."""
+
 
 class Slot:
     """The parent's side of one child. Nothing here waits."""
 
-    def __init__(self, birth: Birth) -> None:
+    def __init__(self, birth: Birth, *, put_line: Callable[[str], None]) -> None:
         self.pid = birth.pid
         self.pidfd = birth.pidfd
         self.results = birth.results
         self.output_descriptor = birth.output
-        self.output = Output(birth.output, boundary=birth.mark.boundary)
+        self.output = Output(birth.output, boundary=birth.mark.boundary, put=put_line)
         self.busy: deque[Work] = deque()
         """In the order handed over; the first one runs."""
 
@@ -74,14 +87,27 @@ class Slot:
         self.has_hung_up = False
         """Its end of the results is closed: it can report nothing more."""
 
+        self.fault: str | None = None
+        """What is wrong with what it has sent; nothing is read after that."""
+
+        self.unsettled: deque[tuple[Ended | Progress, float]] = deque()
+        """Records that wait until what their job wrote is logged, and when they came."""
+
         self.memory_seen = 0
         """Bytes at which the memory watchdog killed it."""
 
         self.kill_timer: asyncio.TimerHandle | None = None
+        self.on_order: Callable[[Slot, Work], None] = lambda _slot, _work: None
+        """Called when a job was asked to end."""
+
         self._near = birth.near
         self._far = birth.far
         self._mark = birth.mark
-        self._reader = RecordReader()
+        self._last = 0
+        """Ticket of the job that ended last."""
+
+        self._most = 0
+        """Highest ticket of its jobs so far."""
 
     @property
     def running(self) -> Work | None:
@@ -90,7 +116,7 @@ class Slot:
 
     def due(self, hold: float) -> float:
         """When a clock of the first job strikes: a limit, or `hold` with others behind it."""
-        if not self.busy or self.killed_for or self.is_dead:
+        if not self.busy or self.killed_for or self.is_dead or self.unsettled:
             return math.inf
         work = self.busy[0]
         first = work.hard_limit
@@ -112,18 +138,61 @@ class Slot:
         if not send_job(self._near, work.frame()):
             return False
         self.busy.append(work)
+        self._most = max(self._most, work.ticket)
         return True
 
-    def read_records(self) -> list[Ended | Progress]:
-        """What the child has told since; at most one buffer full."""
-        try:
-            data = self.results.recv(262_144)
-        except (BlockingIOError, ConnectionResetError):
-            return []
-        if not data:
-            self.has_hung_up = True
-            return []
-        return self._reader.feed(data)
+    def read_records(self, *, now: float) -> bool:
+        """Read some of what the child has told, for `unsettled`; whether there was any.
+
+        Sets `fault` for what is no record, and `has_hung_up` at the end.
+        """
+        unsettled, before = self.unsettled, len(self.unsettled)
+        left = len(self.busy) - sum(isinstance(record, Ended) for record, _ in unsettled)
+        for _ in range(MAX_RECORDS):
+            if self.fault or self.has_hung_up:
+                break
+            try:
+                size = self.results.recv_into(_message)
+            except (BlockingIOError, ConnectionResetError):
+                break
+            if not size:  # or an empty message: of no child of ours either
+                self.has_hung_up = True
+                break
+            try:
+                record = decode_record(memoryview(_message)[:size])
+            except NoRecord as error:
+                self.fault = str(error)
+                break
+            last = unsettled[-1][0] if unsettled else None
+            if isinstance(record, Ended):
+                left -= 1
+            elif isinstance(last, Progress) and last.ticket == record.ticket:
+                unsettled.pop()  # a flood of them counts as one
+            unsettled.append((record, now))
+            if left <= 0:  # what could still come is not worth asking for
+                break
+        return len(unsettled) > before
+
+    def accepts(self, record: Ended | Progress) -> bool:
+        """Whether `record` is about the job that runs; sets `fault` if it can be of no job."""
+        work = self.running
+        if isinstance(record, Ended):
+            if work is None or work.ticket != record.ticket or not self.has_begun():
+                self.fault = f"job {record.ticket} has ended, but does not run"
+            return self.fault is None
+        if not 0 < record.ticket <= self._most:
+            self.fault = f"there is no job {record.ticket}"
+            return False
+        # Else it is of a thread that outlives its job.
+        return work is not None and work.ticket == record.ticket
+
+    def end_first(self, *, at: float) -> Work:
+        """The first job has ended, `at` that time; the clocks of the next run from there."""
+        work = self.busy.popleft()
+        self._last = work.ticket
+        self.served += 1
+        self.begin(at)
+        return work
 
     def interrupt(self, work: Work, cause: Cause) -> None:
         """Ask `work` to end soon; one whose turn is yet to come hears of it then.
@@ -141,6 +210,7 @@ class Slot:
         if work.asked is not None:
             self._mark.order(work.ticket, work.asked)
             self.signal(signal.SIGALRM)
+            self.on_order(self, work)
 
     def signal(self, number: signal.Signals) -> None:
         """Signal the child alone; the pidfd can mean no other process."""
@@ -167,14 +237,19 @@ class Slot:
         self.busy = deque(work for work in self.busy if work.ticket not in tickets)
         return back
 
-    def has_begun(self, work: Work) -> bool:
-        """Whether the child got as far as beginning `work`."""
-        return self._mark.running == work.ticket
+    def has_begun(self) -> bool:
+        """Whether the child has begun the first of its jobs.
+
+        It then marks this one, one behind it, or whatever it wrote over its own memory; as long as
+        it has not, it marks the job that ended last.
+        """
+        return self._mark.running != self._last
 
     def end_input(self) -> None:
         """No more jobs: an idle child ends by itself."""
         self.closing = self.dismissed = True
-        self._near.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # the child has shut it down itself
+            self._near.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Give back every descriptor."""

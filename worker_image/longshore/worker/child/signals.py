@@ -1,0 +1,32 @@
+"""Signals as the interpreter has them.
+
+Past what a module may have put in the place of functions of `signal` (gevent does), and without the
+enums that those make of every answer: a microsecond each.
+"""
+
+import _signal  # type: ignore[import-not-found]
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+Disposition = Callable[[int, FrameType | None], Any] | int | None
+"""A handler, `SIG_DFL`, `SIG_IGN`, or None for one that is not Python's."""
+
+getsignal: Callable[[int], Disposition] = _signal.getsignal
+"""The disposition of a signal."""
+
+
+def setsignal(number: int, disposition: Disposition) -> None:
+    """Change it; None cannot be set and counts as `SIG_DFL`."""
+    _signal.signal(number, int(signal.SIG_DFL) if disposition is None else disposition)
+
+
+def unblock_all() -> None:
+    """Have every signal delivered to this thread."""
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+
+
+def stop_alarm() -> None:
+    """Forget the alarm that `signal.alarm` or `setitimer` has set."""
+    _signal.setitimer(_signal.ITIMER_REAL, 0)
