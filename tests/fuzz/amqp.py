@@ -6,6 +6,20 @@ import random
 import struct
 from collections.abc import Callable
 
+import pika
+
+
+class RawProperties(pika.BasicProperties):
+    """Properties whose bytes are given, flags and all."""
+
+    def __init__(self, raw: bytes) -> None:
+        super().__init__()
+        self._raw = raw
+
+    def encode(self) -> list[bytes]:
+        return [self._raw]
+
+
 TEXTS = (b"", b"a", "Привет".encode(), b"\xff\xfe\x00", b"\0", b"x" * 255, b"nan", b"longshore")
 NAMES = (
     *TEXTS,
@@ -72,6 +86,18 @@ def properties(
             continue
         flags |= 1 << (15 - index)
         encoded += _property(dice, kind) if given is None else given
+    return struct.pack(">H", flags) + encoded
+
+
+def job_properties(
+    handler: bytes, *, headers: bytes | None = None, message_id: bytes = b""
+) -> bytes:
+    """Properties of a job with these headers."""
+    flags, encoded = 1 << 15, short(b"application/json")
+    for flag, each in ((13, headers), (7, short(message_id)), (5, short(handler))):
+        if each is not None:
+            flags |= 1 << flag
+            encoded += each
     return struct.pack(">H", flags) + encoded
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
@@ -24,13 +24,16 @@ def unanswered() -> Iterator[int]:
 class Relay:
     """Passes bytes on, both ways, over any number of connections."""
 
-    def __init__(self, amqp: str) -> None:
+    def __init__(self, amqp: str, *, listener: socket.socket | None = None) -> None:
         split = urlsplit(amqp)
-        self._target = (split.hostname, split.port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._target = self._broker = (split.hostname, split.port)
+        self._listener = listener or socket.create_server(("127.0.0.1", 0))
         host = f"{split.username}:{split.password}@127.0.0.1:{self._listener.getsockname()[1]}"
         self.url = urlunsplit(split._replace(netloc=host))
         """The broker's address, by way of this proxy."""
+
+        self.rewrite: Callable[[bytes], bytes] = bytes
+        """What becomes of the broker's bytes; as many as there were."""
 
         self._break_next = threading.Event()
         self._pairs: list[_Pair] = []
@@ -46,10 +49,16 @@ class Relay:
             pair.answers.clear()
             pair.requests.clear()
 
-    def cut(self) -> None:
-        """Break the connections that are open now."""
-        pairs, self._pairs = self._pairs, []
-        for pair in pairs:
+    def lead_to(self, address: tuple[str, int] | None) -> None:
+        """Have connections made from now on end at `address`; None is the broker again."""
+        self._target = address or self._broker
+
+    def cut(self, *, containing: bytes = b"") -> None:
+        """Break the connections that are open now; those over which the client has said
+        `containing` in its first words to the broker."""
+        cut = [pair for pair in self._pairs if containing in pair.first_words]
+        self._pairs = [pair for pair in self._pairs if pair not in cut]
+        for pair in cut:
             pair.close()
 
     def break_at_next_byte(self) -> None:
@@ -82,6 +91,7 @@ class Relay:
                     self._break_next.clear()
                     break
                 pair.requests.wait()
+                pair.first_words += data[: 4096 - len(pair.first_words)]
                 pair.broker.sendall(data)
         pair.close()
 
@@ -89,7 +99,7 @@ class Relay:
         with suppress(OSError):
             while data := pair.broker.recv(65536):
                 pair.answers.wait()
-                pair.client.sendall(data)
+                pair.client.sendall(self.rewrite(data))
         # A broker that hangs closes nothing.
         pair.answers.wait()
         pair.close()
@@ -101,6 +111,7 @@ class _Pair:
     broker: socket.socket
     requests: threading.Event = field(default_factory=threading.Event)
     answers: threading.Event = field(default_factory=threading.Event)
+    first_words: bytes = b""
 
     def __post_init__(self) -> None:
         self.requests.set()

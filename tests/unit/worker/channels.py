@@ -9,7 +9,7 @@ from typing import Any
 
 import pika.exceptions
 
-from longshore.worker.parent.connection import Lost
+from longshore.worker.parent.channel import Channel, Lost
 
 
 class FakeChannel:
@@ -35,6 +35,9 @@ class FakeChannel:
     def basic_qos(self, *, prefetch_count: int) -> None:
         self._must_be_open()
 
+    def basic_ack(self, tag: int, multiple: bool) -> None:
+        self._must_be_open()
+
     def basic_consume(self, queue: str, *_: Any, callback: Callable[[Any], None], **__: Any) -> str:
         self._must_be_open()
         self.consumers.append(queue)
@@ -45,7 +48,7 @@ class FakeChannel:
         self.consumers.clear()
         asyncio.get_running_loop().call_soon(callback, None)
 
-    def basic_nack(self, tag: int, *, requeue: bool) -> None:
+    def basic_nack(self, tag: int, multiple: bool = False, *, requeue: bool) -> None:
         pass
 
     def confirm_delivery(self, _: Any, *, callback: Callable[[Any], None]) -> None:
@@ -74,11 +77,15 @@ class FakeConnection:
         self.channels: list[FakeChannel] = []
         self.listeners: dict[int, Any] = {}
         self._asked: asyncio.Queue[asyncio.Future[FakeChannel]] = asyncio.Queue()
+        self.failures: list[Exception] = []
 
-    async def channel(self) -> FakeChannel:
+    async def channel(self) -> Channel:
         asked: asyncio.Future[FakeChannel] = asyncio.get_running_loop().create_future()
         self._asked.put_nowait(asked)
-        return await asked
+        return Channel(self, await asked)
+
+    def fail(self, error: Exception) -> None:
+        self.failures.append(error)
 
     async def arrive(self, *, is_broken: bool = False) -> FakeChannel:
         """Open the channel that was asked for first."""
@@ -90,17 +97,18 @@ class FakeConnection:
         await asyncio.sleep(0.01)
         return channel
 
-    async def answer(self, waiting: asyncio.Future[Any]) -> Any:
-        try:
-            return await asyncio.wait_for(waiting, 0.1)
-        except TimeoutError:
-            raise Lost("no answer") from None
+    async def answer(self, waiting: asyncio.Future[Any], *, of: Channel) -> Any:
+        of.on_end(lambda _: waiting.cancel())
+        await asyncio.wait({waiting}, timeout=0.1)
+        if waiting.done() and not waiting.cancelled():
+            return waiting.result()
+        raise Lost(of.end.cause if of.end else "no answer")
 
-    def listen(self, channel: FakeChannel, listener: Any) -> None:
-        self.listeners[channel.channel_number] = listener
+    def listen(self, channel: Channel, listener: Any) -> None:
+        self.listeners[channel.number] = listener
 
-    def leave(self, channel: FakeChannel) -> None:
-        del self.listeners[channel.channel_number]
+    def leave(self, channel: Channel) -> None:
+        del self.listeners[channel.number]
 
     async def closed(self) -> str:
         return await asyncio.get_running_loop().create_future()

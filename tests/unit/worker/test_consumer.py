@@ -25,7 +25,7 @@ class Stage:
         async def connect(*_: Any, **__: Any) -> FakeConnection:
             return self.connection
 
-        monkeypatch.setattr(module, "connect", connect)
+        monkeypatch.setattr(module.Dial, "connect", connect)
         self.consumer = Consumer(pika.ConnectionParameters(), queue="q", prefetch=2, ack_timeout=60)
         self.consumer.on_deliveries = self.arrived.extend
         self.consumer.on_void = self.voided.extend

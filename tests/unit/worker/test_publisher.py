@@ -25,7 +25,7 @@ async def test_a_channel_that_is_given_up_takes_nothing_from_the_next(
     async def connect(*_: Any, **__: Any) -> FakeConnection:
         return connection
 
-    monkeypatch.setattr(module, "connect", connect)
+    monkeypatch.setattr(module.Dial, "connect", connect)
     publisher = Publisher(pika.ConnectionParameters())
     running = asyncio.ensure_future(publisher.run())
     await connection.arrive(is_broken=True)
@@ -43,7 +43,8 @@ async def test_a_channel_that_is_given_up_takes_nothing_from_the_next(
     await asyncio.sleep(0.01)
     silent.end(silent, RuntimeError("closed at last"))
     confirm = pika.frame.Method(3, pika.spec.Basic.Ack(delivery_tag=1))
-    publisher._on_confirm(confirm)
+    assert publisher._lane
+    publisher._lane._on_confirm(confirm)
     assert await asyncio.wait_for(publishing, 0.1)
     assert not running.done()
     running.cancel()

@@ -1,37 +1,27 @@
-"""One AMQP connection: opened with patience, awaited to its end. All of pika that waits is here."""
+"""One open AMQP connection, awaited to its end. `dial` opens them."""
 
 import asyncio
 import random
-import ssl
-from collections.abc import Callable
+import traceback
 from typing import Any, TypeVar
 
-import pika
-import pika.exceptions
 from pika.adapters.asyncio_connection import AsyncioConnection
-from pika.channel import Channel
 
 from longshore.contract.features import Features, features_of
-from longshore.worker import termination
 from longshore.worker.parent import inbound
+from longshore.worker.parent.channel import Channel, End, Lost, end_of, words
+from longshore.worker.parent.guard import Guard
 from longshore.worker.parent.logs import Log
-
-OPEN_TIMEOUT = 15.0
-"""Seconds for the TCP, TLS and AMQP handshakes together."""
 
 ANSWER_TIMEOUT = 30.0
 """Seconds for the answer to one method; a quorum queue without leader never answers."""
 
-SLOWEST_RETRY = 3.0
-"""Seconds between two attempts to connect, at most: so soon after a broker is back, all work."""
+CLOSE_TIMEOUT = 2.0
+"""Seconds that a goodbye to the broker may take."""
 
 T = TypeVar("T")
 
 log = Log("longshore.connection")
-
-
-class Lost(Exception):
-    """A connection or channel has ended, or does not answer."""
 
 
 class Backoff:
@@ -54,23 +44,32 @@ class Backoff:
 
 
 class Connection:
-    """An open connection. `lost` becomes true with the first sign of its end."""
+    """An open connection: what pika does for it and in it is behind `guard`.
 
-    def __init__(self, connection: AsyncioConnection) -> None:
+    Raises what keeps it from being one: KeyError, ValueError or TypeError for a version that is
+    missing, wrong or too old.
+    """
+
+    def __init__(self, connection: AsyncioConnection, guard: Guard) -> None:
+        self.version = _text(connection.server_properties["version"])
+        self.features: Features = features_of(self.version)
         self._connection = connection
+        self._guard = guard
+        self._channels: list[Channel] = []
         self._closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._unblocked = asyncio.Event()
         self._unblocked.set()
-        self.features: Features = features_of(_text(connection.server_properties["version"]))
-        self.version = _text(connection.server_properties["version"])
-        connection.add_on_close_callback(self._on_close)
+        guard.on_fault = self.fail
+        connection.add_on_close_callback(lambda _, error: self._end(end_of(error)))
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(lambda *_: self._unblocked.set())
 
     @property
     def is_open(self) -> bool:
         """Whether it can be used."""
-        return bool(self._connection.is_open) and not self._closed.done()
+        return (
+            bool(self._connection.is_open) and not self._guard.is_shut and not self._closed.done()
+        )
 
     @property
     def is_blocked(self) -> bool:
@@ -92,132 +91,70 @@ class Connection:
 
     async def channel(self) -> Channel:
         """A new channel. Raises Lost."""
-        opened: asyncio.Future[Channel] = asyncio.get_running_loop().create_future()
+        if not self.is_open:
+            raise Lost(self._closed.result() if self._closed.done() else "the connection is closed")
+        opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
-            self._connection.channel(on_open_callback=lambda channel: resolve(opened, channel))
-        except pika.exceptions.AMQPError as error:
+            raw = self._connection.channel(on_open_callback=lambda _: resolve(opened, None))
+        except Exception as error:
             raise Lost(words(error)) from None
-        return await self.answer(opened)
+        channel = Channel(self, raw)
+        self._channels = [each for each in self._channels if each.end is None]
+        self._channels.append(channel)
+        await self.answer(opened, of=channel)
+        return channel
 
     def listen(self, channel: Channel, listener: inbound.Listener) -> None:
-        """Have deliveries on `channel` come in batches, past `basic_consume`, where that works."""
-        inbound.listen(self._connection, channel=channel.channel_number, listener=listener)
+        """Have deliveries on `channel` come in batches, past `consume`, where that works."""
+        inbound.listen(self._connection, channel=channel.number, listener=listener)
 
     def leave(self, channel: Channel) -> None:
         """No more deliveries on `channel`, please."""
-        inbound.leave(self._connection, channel=channel.channel_number)
+        inbound.leave(self._connection, channel=channel.number)
 
-    async def answer(self, waiting: asyncio.Future[T]) -> T:
+    async def answer(self, waiting: asyncio.Future[T], *, of: Channel) -> T:
         """The result of a method's future. Raises Lost when it can't come any more."""
-        ends: set[asyncio.Future[Any]] = {waiting, self._closed}
-        await asyncio.wait(
-            ends,
-            timeout=ANSWER_TIMEOUT,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
-        if waiting.done():
+        of.on_end(lambda _: _give_up(waiting))
+        await asyncio.wait({waiting}, timeout=ANSWER_TIMEOUT)
+        if waiting.done() and not waiting.cancelled():
             return waiting.result()
-        if self._closed.done():
-            raise Lost(self._closed.result())
+        if of.end:
+            raise Lost(of.end.cause)
         raise Lost(f"no answer within {ANSWER_TIMEOUT:g} s")
 
     async def close(self) -> None:
-        """End it; not later than after two seconds."""
+        """End it; not later than after `CLOSE_TIMEOUT` seconds."""
         if self.is_open:
-            self._connection.close()
-        await asyncio.wait({self._closed}, timeout=2.0)
+            try:
+                self._connection.close()
+            except Exception as error:
+                self.fail(error)
+            await asyncio.wait({self._closed}, timeout=CLOSE_TIMEOUT)
+        self._guard.shut()
+        self._end(End(cause="closed"))
 
-    def _on_close(self, _connection: Any, error: BaseException) -> None:
-        resolve(self._closed, words(error))
+    def fail(self, error: Exception) -> None:
+        """Give it up, as pika or a callback of ours has raised `error`; the worker goes on."""
+        if self._guard.is_shut:
+            return
+        lines = traceback.format_exception(error)
+        log.error("connection-fault", error=words(error), traceback="".join(lines)[-4096:])
+        self._guard.shut()
+        # Not at once: whoever sends just now would find everything changed under its hands.
+        asyncio.get_running_loop().call_soon(self._end, End(cause=words(error)))
+
+    def _end(self, end: End) -> None:
+        if self._closed.done():
+            return
+        self._closed.set_result(end.cause)
         self._unblocked.set()
+        asyncio.get_running_loop().call_soon(self._guard.shut)
+        for channel in self._channels:
+            channel.ended(end)
 
     def _on_blocked(self, _connection: Any, frame: Any) -> None:
         log.warning("connection-blocked", reason=_text(frame.method.reason))
         self._unblocked.clear()
-
-
-async def connect(
-    parameters: pika.connection.Parameters,
-    *,
-    purpose: str,
-    note: Callable[[str], None] = lambda _: None,
-) -> Connection:
-    """Open a connection, however long it takes; `purpose` is what the log calls it.
-
-    `note` is told why an attempt failed.
-    """
-    backoff = Backoff(most=SLOWEST_RETRY)
-    refused = False
-    while True:
-        try:
-            connection = await _open(parameters)
-        except Lost as error:
-            refused = isinstance(error, Refused)
-            log.warning(
-                "connect-failed",
-                connection=purpose,
-                host=parameters.host,
-                port=parameters.port,
-                vhost=parameters.virtual_host,
-                error=str(error),
-            )
-            why = f"RabbitMQ at {parameters.host}:{parameters.port}: {error}"
-            note(why)
-            if refused:
-                termination.tell(why)
-            await backoff.pause()
-            continue
-        if refused:
-            termination.tell("")
-        log.info("connected", connection=purpose, version=connection.version)
-        return connection
-
-
-class Refused(Lost):
-    """The broker knows us not: wrong user, password or vhost."""
-
-
-async def _open(parameters: pika.connection.Parameters) -> Connection:
-    opened: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
-
-    def on_open(connection: AsyncioConnection) -> None:
-        try:
-            resolve(opened, Connection(connection))
-        except (KeyError, ValueError) as error:  # no version, or one too old
-            if not opened.done():
-                opened.set_exception(Lost(str(error)))
-            connection.close()
-
-    def on_error(_connection: Any, error: BaseException) -> None:
-        if not opened.done():
-            opened.set_exception(_reason(error))
-
-    connection = inbound.connection_class()(
-        parameters, on_open_callback=on_open, on_open_error_callback=on_error
-    )
-    done, _ = await asyncio.wait({opened}, timeout=OPEN_TIMEOUT)
-    if not done:
-        if not connection.is_closed and not connection.is_closing:
-            connection.close()
-        raise Lost(f"no connection within {OPEN_TIMEOUT:g} s")
-    return opened.result()
-
-
-def _reason(error: BaseException) -> Lost:
-    refusals = (
-        pika.exceptions.AuthenticationError,
-        pika.exceptions.ProbableAuthenticationError,
-        pika.exceptions.ProbableAccessDeniedError,
-    )
-    causes = [error]
-    while cause := causes[-1].__cause__ or next(iter(getattr(causes[-1], "exceptions", ())), None):
-        causes.append(cause)
-    for cause in causes:
-        if isinstance(cause, refusals):
-            return Refused(f"refused: {words(cause)}")
-        if isinstance(cause, ssl.SSLError | OSError):
-            return Lost(words(cause))
-    return Lost(words(error))
 
 
 def resolve(future: asyncio.Future[T], value: T) -> None:
@@ -226,12 +163,9 @@ def resolve(future: asyncio.Future[T], value: T) -> None:
         future.set_result(value)
 
 
+def _give_up(future: asyncio.Future[Any]) -> None:
+    future.cancel()
+
+
 def _text(value: str | bytes) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-def words(error: BaseException) -> str:
-    """An error of pika's in one line."""
-    if isinstance(error, pika.exceptions.ConnectionClosed | pika.exceptions.ChannelClosed):
-        return f"{error.reply_code} {error.reply_text}"
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

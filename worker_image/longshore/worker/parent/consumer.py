@@ -6,17 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pika
-import pika.exceptions
 
 from longshore.contract.features import Features
-from longshore.worker.parent.connection import (
-    Backoff,
-    Connection,
-    Lost,
-    connect,
-    resolve,
-    words,
-)
+from longshore.worker.parent.channel import Lost
+from longshore.worker.parent.connection import Backoff, Connection, resolve
+from longshore.worker.parent.dial import Dial
 from longshore.worker.parent.logs import Log
 from longshore.worker.parent.subscription import (
     LONG_SILENCE,
@@ -54,7 +48,7 @@ class Consumer:
         self.trouble = ""
         """Why it does not consume, as of the last attempt; empty before the first one's end."""
 
-        self._parameters = parameters
+        self._dial = Dial(parameters, purpose="consume", note=self._note)
         self._queue = queue
         self._prefetch = self._least = prefetch
         self._ack_timeout = ack_timeout
@@ -91,9 +85,7 @@ class Consumer:
         """Consume until cancelled; after `drain`, until the connection ends."""
         backoff = Backoff()
         while not self._draining:
-            self._connection = connection = await connect(
-                self._parameters, purpose="consume", note=self._note
-            )
+            self._connection = connection = await self._dial.connect()
             self.features = connection.features
             while connection.is_open and not self._draining:
                 since = time.monotonic()
@@ -191,8 +183,7 @@ class Consumer:
         # In the meantime: also another may have been faster, and a second consumer that nobody
         # retires would go on taking jobs.
         if lost.done() or self._is_shut or self._current:
-            if channel.is_open:
-                channel.close()
+            channel.close()
             return
 
         def lose(cause: str) -> None:
@@ -211,15 +202,15 @@ class Consumer:
         arguments: dict[str, Any] = {}
         if connection.features.ack_timeout_by_consumer and self._has_ack_timeout:
             arguments["x-consumer-timeout"] = round(self._ack_timeout * 1000)
-        try:
-            started = current.start(self._queue, arguments=arguments)
-        except pika.exceptions.AMQPError as error:  # closed since it was opened
-            raise Lost(words(error)) from None
+        started = current.start(self._queue, arguments=arguments)
         lost.add_done_callback(lambda _: resolve(started, None))
-        await connection.answer(started)
-        if lost.done():
+        try:
+            await connection.answer(started, of=channel)
+        except Lost as error:
             # A classic queue has no ack timeout on 4.3, and refuses to be told one.
-            self._has_ack_timeout = "x-consumer-timeout" not in lost.result()
+            self._has_ack_timeout = "x-consumer-timeout" not in str(error)
+            raise
+        if lost.done():
             raise Lost(lost.result())
         log.info("consuming", queue=self._queue, prefetch=prefetch)
 

@@ -1,8 +1,8 @@
 """From delivery to ack: walks each job through its states (docs/state_machine.md)."""
 
 import asyncio
+import functools
 import itertools
-import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +11,11 @@ from longshore.contract.message import ATTEMPT, Message, Undecodable, decode
 from longshore.contract.timing import REQUEUE_GRACE
 from longshore.worker.frames import Cause, Ended, Status
 from longshore.worker.parent import plain
+from longshore.worker.parent.channel import words
 from longshore.worker.parent.consumer import Consumer
 from longshore.worker.parent.flow import View
 from longshore.worker.parent.joblog import JobLog
+from longshore.worker.parent.lane import Unsendable
 from longshore.worker.parent.logs import Log
 from longshore.worker.parent.losses import Key, Losses
 from longshore.worker.parent.metrics import Metrics
@@ -103,8 +105,12 @@ class Dispatch:
     def on_deliveries(self, deliveries: list[Delivery]) -> None:
         """Jobs have arrived, or things that should have been jobs."""
         for delivery in deliveries:
-            if work := self._work(delivery):
-                self._waiting.append(work)
+            try:
+                if work := self._work(delivery):
+                    self._waiting.append(work)
+            # It would end the connection: the job would return and end the next one.
+            except Exception as error:
+                self._bury_unforeseen(delivery, error)
         if self._is_returning:
             self.give_back_waiting()
         else:
@@ -143,14 +149,27 @@ class Dispatch:
             )
         except Undecodable as error:
             self._bury_undecodable(delivery, str(error))
-        # What is not foreseen must not end the connection: the job would return and end the next.
-        except Exception as error:
-            self._bury_undecodable(delivery, f"{type(error).__name__}: {error}")
         return None
 
     def _bury_undecodable(self, delivery: Delivery, error: str) -> None:
         verdict = self._judge.undecodable(delivery.original, delivery.body, error=error)
         self._settle(delivery, verdict, fields={"job": delivery.properties.message_id})
+
+    def _bury_unforeseen(self, delivery: Delivery, error: Exception) -> None:
+        """Whatever it was that failed over `delivery`, it is not tried again."""
+        said = words(error)
+        try:
+            self._bury_undecodable(delivery, said)
+        except Exception:
+            verdict = self._judge.bare(delivery.header, delivery.body, error=said)
+            self._settle(delivery, verdict, fields={})
+
+    def _decided(self, delivery: Delivery, decide: Callable[[], Verdict]) -> Verdict:
+        try:
+            return decide()
+        except Exception as error:
+            said = words(error)
+            return self._judge.bare(delivery.header, delivery.body, error=said)
 
     def on_void(self, deliveries: list[Delivery]) -> None:
         """The broker has taken these back: nothing about them counts any more."""
@@ -181,16 +200,16 @@ class Dispatch:
         now = self._judge.now()
         while waiting and not self.draining:
             work = waiting[0]
-            if work.message.expires_at and (verdict := self._judge.before(work.message)):
-                waiting.popleft()
-                self._settle(work.delivery, verdict, fields=work.fields())
-                continue
             try:
+                if work.message.expires_at and (verdict := self._judge.before(work.message)):
+                    waiting.popleft()
+                    self._settle(work.delivery, verdict, fields=work.fields())
+                    continue
                 if not self._pool.hand(work):
                     break
-            except (TypeError, ValueError) as error:  # headers that no child can be given
+            except Exception as error:  # headers that no child can be given, for instance
                 waiting.popleft()
-                self._bury_undecodable(work.delivery, f"{type(error).__name__}: {error}")
+                self._bury_unforeseen(work.delivery, error)
                 continue
             waiting.popleft()
             self._running[work.ticket] = work
@@ -213,7 +232,10 @@ class Dispatch:
         if ended.status is Status.INTERRUPTED and self.draining:
             self._give_back([work])
             return
-        verdict = self._judge.after(work.message, ended, original=work.delivery.original)
+        verdict = self._decided(
+            work.delivery,
+            lambda: self._judge.after(work.message, ended, original=work.delivery.original),
+        )
         fields = {**work.fields(), "seconds": round(ended.seconds, 4)}
         self._settle(work.delivery, verdict, fields=fields)
 
@@ -221,7 +243,7 @@ class Dispatch:
         """The child died in the middle of `work`, and nothing of it is left."""
         del self._running[work.ticket]
         self._metrics.run_seconds.observe(seconds)
-        verdict = self._judge.after_death(work.message, death)
+        verdict = self._decided(work.delivery, lambda: self._judge.after_death(work.message, death))
         fields = {
             **work.fields(),
             "seconds": round(seconds, 4),
@@ -310,14 +332,7 @@ class Dispatch:
         fields: dict[str, Any],
     ) -> None:
         try:
-            try:
-                await self._publish(publication, delivery)
-            except (struct.error, TypeError, ValueError) as error:
-                verdict = self._judge.unsendable(
-                    delivery.original, delivery.body, error=f"{type(error).__name__}: {error}"
-                )
-                if verdict.publication:
-                    await self._publish(verdict.publication, delivery)
+            verdict = await self._publish(verdict, publication, delivery)
         except asyncio.CancelledError:
             if delivery.void is None:
                 raise
@@ -327,8 +342,32 @@ class Dispatch:
             delivery.subscription.ack(delivery)
         self._tell(verdict, fields)
 
-    async def _publish(self, publication: Publication, delivery: Delivery) -> None:
-        await self._publisher.publish(publication, wanted=lambda: delivery.void is None)
+    async def _publish(
+        self, verdict: Verdict, publication: Publication, delivery: Delivery
+    ) -> Verdict:
+        """Publish what `verdict` wants, or as much of it as can be sent; the verdict that holds."""
+
+        def wanted() -> bool:
+            return delivery.void is None
+
+        def reduced(error: str) -> Verdict:
+            return self._judge.unsendable(delivery.original, delivery.body, error=error)
+
+        def bare(error: str) -> Verdict:
+            return self._judge.bare(delivery.header, delivery.body, error=error)
+
+        for reduce in (reduced, bare):
+            try:
+                await self._publisher.publish(publication, wanted=wanted)
+            except Exception as error:
+                said = str(error) if isinstance(error, Unsendable) else words(error)
+                said = f"{said}; {verdict.error}" if verdict.error else said
+                verdict = self._decided(delivery, functools.partial(reduce, said))
+                publication = verdict.publication or publication
+            else:
+                return verdict
+        await self._publisher.publish(publication, wanted=wanted)
+        return verdict
 
     def _on_settled(self, task: asyncio.Task[None]) -> None:
         del self._settling[task]

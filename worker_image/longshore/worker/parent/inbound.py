@@ -15,6 +15,7 @@ import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
 
 from longshore.contract.message import UNDECODABLE_HEADERS
+from longshore.contract.reserved import MAX_HEADER_DEPTH, is_too_nested
 
 PIKA_SERIES = "1.4."
 """Versions of pika whose inside is known here."""
@@ -48,9 +49,9 @@ def listen(connection: Any, *, channel: int, listener: Listener) -> bool:
 
 def leave(connection: Any, *, channel: int) -> None:
     """Hear nothing more of a channel that closes; what still arrives on it is dropped."""
-    if isinstance(connection, DirectConnection):
-        assembly, _ = connection.assemblies[channel]
-        connection.assemblies[channel] = (assembly, _drop)
+    known = getattr(connection, "assemblies", {}).get(channel)
+    if known:
+        connection.assemblies[channel] = (known[0], _drop)
 
 
 def properties_in(header: bytes) -> tuple[pika.BasicProperties, str | None]:
@@ -61,6 +62,9 @@ def properties_in(header: bytes) -> tuple[pika.BasicProperties, str | None]:
     # pika raises what struct, datetime and float raise.
     except Exception as error:
         fault = f"its headers cannot be read: {type(error).__name__}: {error}"
+        return _without_headers(header), fault
+    if is_too_nested(properties.headers):
+        fault = f"its headers are nested more than {MAX_HEADER_DEPTH} levels deep"
         return _without_headers(header), fault
     return properties, None
 

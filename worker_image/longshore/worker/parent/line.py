@@ -5,17 +5,17 @@ can be answered, so there is no queue, and a worker needs no right to declare on
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import pika
-import pika.exceptions
-from pika.channel import Channel
 
 from longshore.contract.foreign import Unreadable, read
 from longshore.contract.names import REPLY_TO
 from longshore.contract.orders import Order
-from longshore.worker.parent.connection import Backoff, Connection, Lost, resolve, words
+from longshore.worker.parent.channel import Channel, Lost
+from longshore.worker.parent.connection import Backoff, Connection, resolve
 from longshore.worker.parent.logs import Log
 
 log = Log("longshore.line")
@@ -47,7 +47,8 @@ class Line:
         if not connection or connection.is_blocked or not channel or not channel.is_open:
             return
         properties = pika.BasicProperties(content_type="application/json", reply_to=REPLY_TO)
-        channel.basic_publish(exchange, key, body, properties)
+        with contextlib.suppress(Lost):
+            channel.publish(exchange, key, body, properties)
 
     async def _hold(self, connection: Connection) -> str:
         """Report and take orders until the channel closes; the cause. Raises Lost."""
@@ -57,24 +58,23 @@ class Line:
         loop = asyncio.get_running_loop()
         lost: asyncio.Future[str] = loop.create_future()
         listening: asyncio.Future[None] = loop.create_future()
-        lost.add_done_callback(lambda _: resolve(listening, None))
-        channel.add_on_close_callback(lambda _, error: resolve(lost, words(error)))
+        channel.on_end(lambda end: resolve(lost, end.cause))
         try:
-            channel.basic_consume(
-                REPLY_TO, self._take, auto_ack=True, callback=lambda _: resolve(listening, None)
+            channel.consume(
+                REPLY_TO,
+                self._take,
+                auto_ack=True,
+                on_started=lambda: resolve(listening, None),
+                on_cancel=lambda: resolve(lost, "the broker takes no reports"),
             )
-            await connection.answer(listening)
-            if not lost.done():
-                # Only now: RabbitMQ closes the channel over a report that wants an answer to it
-                # before anybody consumes.
-                self._connection, self._channel = connection, channel
-                log.info("taking-orders")
+            await connection.answer(listening, of=channel)
+            # Only now: RabbitMQ closes the channel over a report that wants an answer to it
+            # before anybody consumes.
+            self._connection, self._channel = connection, channel
+            log.info("taking-orders")
             return await lost
-        except pika.exceptions.AMQPError as error:
-            raise Lost(words(error)) from None
         finally:
-            if channel.is_open:
-                channel.close()
+            channel.close()
 
     def _take(self, _channel: Channel, _method: Any, _properties: Any, body: bytes) -> None:
         try:
@@ -82,4 +82,7 @@ class Line:
         except Unreadable as error:
             log.warning("order-unreadable", error=str(error))
             return
-        self._on_order(order)
+        try:
+            self._on_order(order)
+        except Exception as error:
+            log.error("order-failed", order=repr(order)[:500], error=repr(error))  # noqa: TRY400

@@ -21,7 +21,7 @@ from longshore.contract.message import job_id
 from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV, POD_NAME_ENV
 from longshore.contract.orders import Order, OrderKind
 from longshore.contract.reports import WorkerReport
-from longshore.contract.timing import CONNECT_TIMEOUT, most_held
+from longshore.contract.timing import most_held
 from longshore.worker import prctl, termination
 from longshore.worker.control import CommandUnusable, ImportFailed, Ready
 from longshore.worker.limits import limits_of_queue
@@ -87,7 +87,6 @@ def _parameters(url: str, config: WorkerConfig) -> pika.connection.Parameters | 
     parameters.heartbeat = max(1, round(config.heartbeat))
     # Reconnecting is ours, with jitter; pika would try each address once more by itself.
     parameters.connection_attempts = 1
-    parameters.socket_timeout = CONNECT_TIMEOUT
     parameters.client_properties = {"connection_name": f"longshore-worker {_name()}"}
     return parameters
 

@@ -12,6 +12,7 @@ from longshore.contract.delays import MAX_DELAY, route
 from longshore.contract.message import (
     MAX_TRACEBACK,
     MAX_UNDECODABLE,
+    PERSISTENT,
     UNDECODABLE_HEADERS,
     DeadReason,
     Message,
@@ -105,6 +106,7 @@ class Judge:
     def undecodable(self, original: Mapping[str, Any], body: bytes, *, error: str) -> Verdict:
         """For a delivery that is not a job: it stays as it came, bytes and properties."""
         properties = {name: value for name, value in original.items() if name not in PROPERTIES}
+        properties["delivery_mode"] = PERSISTENT
         if properties.get("reply_to") == DIRECT_REPLY_TO:
             del properties["reply_to"]
         properties["headers"] = apart(original) | {
@@ -128,8 +130,22 @@ class Judge:
         if not isinstance(unread, bytes):
             unread = repr(headers).encode("utf-8", "backslashreplace")
         kept, why = _cut(unread, MAX_TRACEBACK, error=f"its headers cannot be sent on: {error}")
-        properties = {**original, "headers": {UNDECODABLE_HEADERS: kept}}
+        plain = {name: value for name, value in original.items() if name not in _ACTED_UPON}
+        properties = {**plain, "headers": {UNDECODABLE_HEADERS: kept}}
         return self.undecodable(properties, body, error=why)
+
+    def bare(self, header: bytes, body: bytes, *, error: str) -> Verdict:
+        """For a delivery of whose properties nothing can be made that AMQP carries.
+
+        `header` are their bytes. The body stays as it came.
+        """
+        kept, why = _cut(header, _MAX_BARE, error=error)
+        return self._dead(
+            {"delivery_mode": PERSISTENT, "headers": {UNDECODABLE_HEADERS: kept}},
+            body,
+            DeadReason.UNDECODABLE,
+            why,
+        )
 
     def before(self, message: Message) -> Verdict | None:
         """For a job that must not be run at all; None when it may."""
@@ -280,3 +296,10 @@ def _cut(headers: bytes, most: int, *, error: str) -> tuple[bytes, str]:
     # In front, as the end of a long error is cut off.
     said = f"of {len(headers)} bytes of headers the first {most} are kept; {error}"
     return headers[:most], said
+
+
+_ACTED_UPON = frozenset({"reply_to", "cluster_id", "priority"})
+"""What else means something to the broker; given up where it has refused the rest."""
+
+_MAX_BARE = 1024
+"""Bytes of unreadable properties in a dead letter that must fit into the smallest frame, 4 KiB."""

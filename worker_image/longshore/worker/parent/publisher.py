@@ -5,44 +5,43 @@ consumes.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pika
-import pika.exceptions
-from pika.channel import Channel
 
-from longshore.worker.parent.connection import (
-    Backoff,
-    Connection,
-    Lost,
-    connect,
-    resolve,
-    words,
-)
+from longshore.worker.parent.channel import End, Lost
+from longshore.worker.parent.connection import Backoff, Connection, resolve
+from longshore.worker.parent.dial import Dial
+from longshore.worker.parent.lane import Lane, Unsendable
 from longshore.worker.parent.logs import Log
 from longshore.worker.parent.outcome import Publication
 
-CONFIRM_TIMEOUT = 60.0
-"""Seconds without a confirm after which the channel is given up and the message published anew."""
+MOST_STRIKES = 3
+"""Connections that a publication may cost before it counts as what they end of. Others are under
+way on the same connection, and any of them may be the cause."""
 
 log = Log("longshore.publisher")
 
 
 class Publisher:
-    """Publishes until confirmed, across nacks, returns, blocked and lost connections."""
+    """Publishes until confirmed, across nacks, returns, blocked and lost connections.
+
+    A broker that closes a channel over one message takes all that are unconfirmed on it along, and
+    does not tell which it was. Each of them is then tried on a channel of its own, one after
+    another: the one that costs that too is unsendable.
+    """
 
     def __init__(self, parameters: pika.connection.Parameters) -> None:
         self.on_loss: Callable[[], None] = lambda: None
         self.beside: Callable[[Connection], Awaitable[None]] = _nothing
         """What else lives on the connection, for as long as it does."""
 
-        self._parameters = parameters
+        self._dial = Dial(parameters, purpose="publish")
         self._connection: Connection | None = None
-        self._channel: Channel | None = None
+        self._lane: Lane | None = None
         self._open = asyncio.Event()
-        self._number = 0
-        self._unconfirmed: dict[int, _Unconfirmed] = {}
+        self._trial = asyncio.Lock()
 
     @property
     def is_blocked(self) -> bool:
@@ -53,7 +52,7 @@ class Publisher:
         """Keep connection and channel open until cancelled."""
         backoff = Backoff()
         while True:
-            self._connection = connection = await connect(self._parameters, purpose="publish")
+            self._connection = connection = await self._dial.connect()
             beside = asyncio.ensure_future(self.beside(connection))
             try:
                 while connection.is_open:
@@ -62,6 +61,8 @@ class Publisher:
                         backoff.reset()
                     except Lost as error:
                         cause = str(error)
+                        # No job depends on this connection, and another may answer.
+                        await connection.close()
                     log.warning("publisher-lost", cause=cause)
                     self.on_loss()
                     await backoff.pause()
@@ -71,19 +72,23 @@ class Publisher:
     async def publish(self, publication: Publication, *, wanted: Callable[[], bool]) -> bool:
         """Return True when the broker has confirmed; False once it is not `wanted` any more.
 
-        Raises TypeError, ValueError or struct.error for properties that AMQP cannot carry.
+        Raises Unsendable.
         """
         backoff = Backoff()
+        strikes = 0
         while wanted():
-            channel = await self._usable_channel()
-            if not wanted():
-                return False
-            try:
-                problem = await self._publish_once(channel, publication)
-            except Lost as error:
-                problem = str(error)
+            async with self._trial if strikes else contextlib.nullcontext():
+                lane = await self._usable_lane()
+                if not wanted():
+                    return False
+                attempt = self._alone(publication) if strikes else _along(lane, publication)
+                problem, end = await attempt
             if problem is None:
                 return True
+            if end and end.code in _BLAMING:
+                strikes += 1
+                if strikes > (1 if end.is_of_channel else MOST_STRIKES):
+                    raise Unsendable(problem)
             log.error(
                 "publish-failed",
                 exchange=publication.exchange,
@@ -98,133 +103,63 @@ class Publisher:
         if self._connection:
             await self._connection.close()
 
-    async def _usable_channel(self) -> Channel:
+    async def _usable_lane(self) -> Lane:
         while True:
             await self._open.wait()
-            connection, channel = self._connection, self._channel
+            connection, lane = self._connection, self._lane
             if connection and connection.is_blocked:
                 await connection.unblocked()
-            elif channel and channel.is_open:
-                return channel
+            elif lane and lane.is_open:
+                return lane
             else:
                 await asyncio.sleep(0.05)
 
-    async def _publish_once(self, channel: Channel, publication: Publication) -> str | None:
-        """What went wrong; None when it was confirmed. Raises Lost."""
-        settled: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        properties = pika.BasicProperties(**publication.properties)
-        _check_fits(properties, frame_max=channel.connection.params.frame_max)
+    async def _alone(self, publication: Publication) -> "_Attempt":
+        """Publish over a lane of its own, which nothing else can end."""
+        connection = self._connection
+        if connection is None:
+            return "no connection", None
         try:
-            channel.basic_publish(
-                publication.exchange,
-                publication.key,
-                publication.body,
-                properties,
-                mandatory=True,
-            )
-        except pika.exceptions.AMQPError as error:
-            raise Lost(words(error)) from None
-        self._number += 1
-        self._unconfirmed[self._number] = _Unconfirmed(publication, properties, settled)
-        done, _ = await asyncio.wait({settled}, timeout=CONFIRM_TIMEOUT)
-        if done:
-            return settled.result()
-        if channel.is_open:
-            channel.close()
-        raise Lost(f"no confirm within {CONFIRM_TIMEOUT:g} s")
+            lane = await Lane.open(connection)
+        except Lost as error:
+            return str(error), None
+        try:
+            return await _along(lane, publication)
+        finally:
+            lane.give_up("done")
 
     async def _serve(self, connection: Connection) -> str:
-        """Have the channel open until it is lost; the cause."""
-        loop = asyncio.get_running_loop()
-        lost: asyncio.Future[str] = loop.create_future()
-        channel = await connection.channel()
+        """Have a lane open until it is lost; the cause. Raises Lost."""
+        lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        lane = await Lane.open(connection)
 
-        def lose(cause: str) -> None:
-            if lost.done():
-                return  # what is unconfirmed now was sent on a later channel
-            lost.set_result(cause)
+        def lose(end: End) -> None:
             self._open.clear()
-            unconfirmed, self._unconfirmed = self._unconfirmed, {}
-            for waiting in unconfirmed.values():
-                resolve(waiting.settled, f"unconfirmed: {cause}")
+            resolve(lost, end.cause)
 
-        selected: asyncio.Future[None] = loop.create_future()
-        lost.add_done_callback(lambda _: resolve(selected, None))
-        channel.add_on_close_callback(lambda _, error: lose(words(error)))
-        channel.add_on_return_callback(self._on_return)
-        try:
-            channel.confirm_delivery(self._on_confirm, callback=lambda _: resolve(selected, None))
-            await connection.answer(selected)
-        except (pika.exceptions.AMQPError, Lost) as error:
-            cause = str(error) if isinstance(error, Lost) else words(error)
-            lose(cause)
-            if channel.is_open:
-                channel.close()
-            raise Lost(cause) from None
-        if lost.done():
-            return lost.result()
-        self._number = 0
-        self._channel = channel
+        self._lane = lane
         self._open.set()
+        lane.on_end(lose)
         try:
             return await lost
         finally:
-            self._channel = None
+            self._lane = None
 
-    def _on_confirm(self, frame: Any) -> None:
-        method = frame.method
-        problem = None if method.NAME == "Basic.Ack" else "nacked by the broker"
-        if method.multiple:
-            numbers = [number for number in self._unconfirmed if number <= method.delivery_tag]
-        else:
-            numbers = [method.delivery_tag]
-        for number in numbers:
-            if waiting := self._unconfirmed.pop(number, None):
-                resolve(waiting.settled, waiting.returned or problem)
 
-    def _on_return(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        # The broker returns a message before it confirms it, and doesn't say which one: the oldest
-        # that looks the same; where two do, both are unroutable.
-        for waiting in self._unconfirmed.values():
-            sent = waiting.publication
-            if (
-                waiting.returned is None
-                and (sent.exchange, sent.key) == (method.exchange, method.routing_key)
-                and waiting.properties.message_id == properties.message_id
-                and sent.body == body
-            ):
-                waiting.returned = f"unroutable: {method.reply_code} {method.reply_text}"
-                return
+_Attempt = tuple[str | None, End | None]
+"""What went wrong, None for nothing, and the end that the lane has come to meanwhile."""
+
+
+async def _along(lane: Lane, publication: Publication) -> _Attempt:
+    try:
+        return await lane.publish(publication), None
+    except Lost as error:
+        return str(error), lane.end
 
 
 async def _nothing(_connection: Connection) -> None:
     pass
 
 
-def _check_fits(properties: pika.BasicProperties, *, frame_max: int) -> None:
-    # The broker would end the connection over it, and everybody's outcomes with it.
-    size = _CONTENT_HEADER + sum(map(len, properties.encode()))
-    if size > frame_max - _FRAME_EDGES:
-        raise ValueError(
-            f"properties and headers take {size} bytes; the frame that holds them all takes "
-            f"{frame_max - _FRAME_EDGES}"
-        )
-
-
-_FRAME_EDGES = 8
-_CONTENT_HEADER = 12
-
-
-class _Unconfirmed:
-    """A message on its way: resolved with None when confirmed, else with what went wrong."""
-
-    def __init__(
-        self,
-        publication: Publication,
-        properties: pika.BasicProperties,
-        settled: "asyncio.Future[str | None]",
-    ) -> None:
-        self.publication = publication
-        self.properties = properties
-        self.settled = settled
-        self.returned: str | None = None
+_BLAMING = frozenset({406, 501, 502, 503, 504, 505, 506, 540, 541})
+"""Reply codes that a message can bring about. Not 403 and 404: rights and exchanges come back."""

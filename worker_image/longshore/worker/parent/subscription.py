@@ -1,15 +1,14 @@
 """One consumer on a channel of its own, from its first delivery until the last is settled."""
 
 import asyncio
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pika
-from pika.channel import Channel
 
 from longshore.worker.parent.acks import Ledger
-from longshore.worker.parent.connection import Connection, resolve, words
+from longshore.worker.parent.channel import Channel
+from longshore.worker.parent.connection import Connection, resolve
 from longshore.worker.parent.inbound import Arrival, properties_in
 
 CANCEL_TIMEOUT = 5.0
@@ -114,10 +113,7 @@ class Subscription:
         self.settled_at = 0.0
         """On the loop's clock: not before, all that was sent has reached the queue."""
 
-        channel.add_on_close_callback(lambda _, error: self._on_end(words(error)))
-        channel.add_on_cancel_callback(
-            lambda _: self._on_end("the broker has cancelled the consumer")
-        )
+        channel.on_end(lambda end: self._on_end(end.cause))
 
     @property
     def is_over(self) -> bool:
@@ -125,15 +121,19 @@ class Subscription:
         return self._is_closing
 
     def start(self, queue: str, *, arguments: Mapping[str, Any]) -> asyncio.Future[None]:
-        """Have jobs of `queue` sent; resolved with the broker's answer, if one comes."""
+        """Have jobs of `queue` sent; resolved with the broker's answer, if one comes.
+
+        Raises Lost.
+        """
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._connection.listen(self._channel, self._on_arrivals)
-        self._channel.basic_qos(prefetch_count=self._prefetch)
-        self._tag = self._channel.basic_consume(
+        self._tag = self._channel.consume(
             queue,
             self._on_message,
-            arguments=dict(arguments),
-            callback=lambda _: resolve(started, None),
+            prefetch=self._prefetch,
+            arguments=arguments,
+            on_started=lambda: resolve(started, None),
+            on_cancel=lambda: self._on_end("the broker has cancelled the consumer"),
         )
         return started
 
@@ -145,7 +145,7 @@ class Subscription:
 
     def give_back(self, delivery: Delivery) -> None:
         """Return a delivery to the head of its queue, uncharged where nack is free."""
-        if delivery.void is None and self._channel.is_open:
+        if delivery.void is None:
             self._ledger.give_back(delivery.tag)
             self._send_soon()
 
@@ -156,10 +156,9 @@ class Subscription:
         """
         await self._settle_down(silence)
         if self._channel.is_open:
-            # pika rejects what still arrives now, and a reject counts as a failed delivery.
-            self._channel.basic_reject = functools.partial(self._channel.basic_nack, requeue=True)
             cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._channel.basic_cancel(self._tag, lambda _: resolve(cancelled, None))
+            self._channel.on_end(lambda _: resolve(cancelled, None))
+            self._channel.cancel(self._tag, on_cancelled=lambda: resolve(cancelled, None))
             await asyncio.wait({cancelled}, timeout=CANCEL_TIMEOUT)
         self._is_retired = True
         self.flush()
@@ -221,10 +220,10 @@ class Subscription:
             return  # later, or about to be void
         sent = 0
         for tag, multiple in self._ledger.acks():
-            self._channel.basic_ack(tag, multiple)
+            self._channel.ack(tag, multiple=multiple)
             sent += 1
         for tag, multiple in self._ledger.nacks():
-            self._channel.basic_nack(tag, multiple, requeue=True)
+            self._channel.nack(tag, multiple=multiple)
             sent += 1
         if sent > MOST_AT_ONCE:
             self.settled_at = asyncio.get_running_loop().time() + LINGER
@@ -243,8 +242,7 @@ class Subscription:
             return  # the channel's number may be another's by now
         self._is_closing = True
         self._connection.leave(self._channel)
-        if self._channel.is_open:
-            self._channel.close()
+        self._channel.close()
 
     def _on_end(self, cause: str) -> None:
         if not self._is_closing:

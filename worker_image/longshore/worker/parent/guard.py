@@ -1,0 +1,115 @@
+"""The event loop as one connection sees it: what its callbacks raise ends that connection alone.
+
+pika lets exceptions out of its callbacks, failed assertions of its own among them (it fails one
+when a connection is closed while it opens). asyncio knows nothing of connections: to it, and so to
+`crash`, that is a bug of the whole worker. All that pika asks of the loop goes through here.
+"""
+
+import asyncio
+import contextlib
+import functools
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+Callback = Callable[[], object]
+
+
+class Guard:
+    """As much of an event loop as pika's asyncio connection uses.
+
+    The first exception out of a callback is told to `on_fault`. After `shut` no callback is called
+    any more and no socket is left open, in whatever state pika is.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.on_fault: Callable[[Exception], None] = lambda _: None
+        self.is_shut = False
+        self._loop = loop
+        self._readers: dict[int, Callback] = {}
+        self._writers: dict[int, Callback] = {}
+
+    def shut(self) -> None:
+        """Call nothing back any more, and close the sockets that were watched."""
+        if self.is_shut:
+            return
+        self.is_shut = True
+        for descriptor in self._readers:
+            self._loop.remove_reader(descriptor)
+        for descriptor in self._writers:
+            self._loop.remove_writer(descriptor)
+        for callback in (*self._readers.values(), *self._writers.values()):
+            _close_socket(callback)
+        self._readers.clear()
+        self._writers.clear()
+
+    # What pika calls
+
+    def call_later(self, delay: float, callback: Callback) -> asyncio.TimerHandle:
+        """As of the loop."""
+        return self._loop.call_later(delay, self._run, callback)
+
+    def call_soon_threadsafe(self, callback: Callback) -> asyncio.Handle:
+        """As of the loop."""
+        return self._loop.call_soon_threadsafe(self._run, callback)
+
+    def create_task(self, coroutine: Coroutine[Any, Any, Any]) -> "_Task":
+        """As of the loop; pika looks addresses up so."""
+        return _Task(self._loop.create_task(coroutine), self._run)
+
+    def getaddrinfo(self, *arguments: Any, **options: Any) -> Coroutine[Any, Any, Any]:
+        """As of the loop."""
+        return self._loop.getaddrinfo(*arguments, **options)
+
+    def add_reader(self, descriptor: int, callback: Callback) -> None:
+        """As of the loop."""
+        if not self.is_shut:
+            self._readers[descriptor] = callback
+            self._loop.add_reader(descriptor, self._run, callback)
+
+    def remove_reader(self, descriptor: int) -> bool:
+        """As of the loop; a descriptor that was shut may be another's by now."""
+        known = self._readers.pop(descriptor, None)
+        return known is not None and self._loop.remove_reader(descriptor)
+
+    def add_writer(self, descriptor: int, callback: Callback) -> None:
+        """As of the loop."""
+        if not self.is_shut:
+            self._writers[descriptor] = callback
+            self._loop.add_writer(descriptor, self._run, callback)
+
+    def remove_writer(self, descriptor: int) -> bool:
+        """As of the loop."""
+        known = self._writers.pop(descriptor, None)
+        return known is not None and self._loop.remove_writer(descriptor)
+
+    def _run(self, callback: Callback) -> None:
+        if self.is_shut:
+            return
+        try:
+            callback()
+        except Exception as error:
+            self.on_fault(error)
+
+
+class _Task:
+    """A task whose callbacks are guarded too."""
+
+    def __init__(self, task: asyncio.Task[Any], run: Callable[[Callback], None]) -> None:
+        self._task = task
+        self._run = run
+
+    def add_done_callback(self, callback: Callable[[asyncio.Task[Any]], object]) -> None:
+        self._task.add_done_callback(lambda task: self._run(functools.partial(callback, task)))
+
+    def cancel(self) -> bool:
+        return self._task.cancel()
+
+
+def _close_socket(callback: Callback) -> None:
+    # pika's readers and writers are methods of what holds the socket. By this we need not know how
+    # far it has got. With another pika the socket is closed when its memory is freed.
+    held = getattr(getattr(callback, "__self__", None), "_sock", None)
+    if isinstance(held, socket.socket):
+        with contextlib.suppress(OSError):
+            held.close()
