@@ -6,6 +6,7 @@ import yaml
 from dev.errors import CommandFailed
 from dev.kube import Kube
 from tests.e2e.tenant import Tenant
+from tests.pod_templates import FIT, MISSHAPEN, UNFIT
 
 BAD = {
     "min_above_max": ({"scaling": {"min": 5, "max": 2}}, ["spec.scaling", "min", "max"]),
@@ -88,6 +89,43 @@ def test_a_contradiction_is_refused_by_its_field(server: Tenant, case: str) -> N
         server.dry_run(server.manifest(**changes))
 
     assert [word for word in words if word not in str(refused.value)] == []
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_a_pod_template_that_undoes_a_promise_is_refused_by_its_field(
+    server: Tenant, case: str
+) -> None:
+    template, field = UNFIT[case]
+
+    with pytest.raises(CommandFailed) as refused:
+        server.dry_run(server.manifest(worker={"podTemplate": template}))
+
+    assert "worker.podTemplate must not set" in str(refused.value)
+    assert field in str(refused.value)
+
+
+@pytest.mark.parametrize("case", MISSHAPEN)
+def test_what_is_no_pod_template_is_refused(server: Tenant, case: str) -> None:
+    with pytest.raises(CommandFailed, match=r"spec\.worker\.podTemplate"):
+        server.dry_run(server.manifest(worker={"podTemplate": MISSHAPEN[case]}))
+
+
+@pytest.mark.parametrize("case", FIT)
+def test_a_pod_template_that_undoes_no_promise_is_stored_as_it_is(
+    server: Tenant, case: str
+) -> None:
+    stored = server.dry_run(server.manifest(worker={"podTemplate": FIT[case]}))
+
+    assert stored["spec"]["worker"]["podTemplate"] == FIT[case]
+
+
+def test_an_address_by_worker_env_is_refused(server: Tenant) -> None:
+    env = [{"name": "LONGSHORE_AMQP_URL", "value": "amqp://elsewhere"}]
+
+    with pytest.raises(
+        CommandFailed, match=r"worker\.env must not set any of .*LONGSHORE_AMQP_URL"
+    ):
+        server.dry_run(server.manifest(worker={"env": env}))
 
 
 @pytest.mark.parametrize("heartbeat", ["400ms", "24h"])

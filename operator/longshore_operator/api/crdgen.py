@@ -139,6 +139,9 @@ _HANDLED = ("properties", "items", "additionalProperties", "anyOf", "$ref", "con
 def _convert(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
     """One node of the schema and all below it."""
     schema = _resolve(schema, definitions)
+    if schema.get("x-kubernetes-preserve-unknown-fields"):
+        # A piece of somebody else's API: written by hand, as it is to stand.
+        return {key: value for key, value in schema.items() if key not in _IGNORED}
     unknown = set(schema) - {*_COPIED, *_IGNORED, *_HANDLED}
     if unknown:
         raise ValueError(f"{sorted(unknown)} cannot stand in a structural schema: {schema}")

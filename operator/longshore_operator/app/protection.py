@@ -54,6 +54,7 @@ class Protection:
 
 
 def _is_users(spec: TaskQueueSpec) -> bool:
-    """Whether the user's own template says something about it."""
-    metadata = (spec.worker.pod_template or {}).get("metadata") or {}
-    return bool(NOT_EVICTABLE.keys() & (metadata.get("annotations") or {}).keys())
+    """Whether the user's own template says something about it. It may have any shape."""
+    metadata = (spec.worker.pod_template or {}).get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
+    return isinstance(annotations, Mapping) and bool(NOT_EVICTABLE.keys() & annotations.keys())

@@ -30,7 +30,9 @@ def merged(base: Any, overlay: Any) -> Any:
 def _key(base: list[Any], overlay: list[Any]) -> str | None:
     items = base + overlay
     for key in _KEYS:
-        if items and all(isinstance(item, Mapping) and key in item for item in items):
+        if items and all(
+            isinstance(item, Mapping) and isinstance(item.get(key), str | int) for item in items
+        ):
             return key
     return None
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from longshore_operator.core.workload import CONTAINER, NOT_EVICTABLE
+from longshore_operator.api.v1alpha1.pod_template import CONTAINER
+from longshore_operator.core.workload import NOT_EVICTABLE
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 """Annotation by which a ReplicaSet chooses among ready pods; it takes the cheapest."""

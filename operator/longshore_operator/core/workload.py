@@ -13,7 +13,10 @@ from longshore.contract.names import POD_NAME_ENV, WORKER_CONFIG_ENV, queue_name
 from longshore.contract.retry import RetryPolicy
 from longshore.contract.timing import Timeouts, derive, whole_heartbeat
 from longshore_operator.api.v1alpha1 import API_VERSION, TaskQueueSpec
+from longshore_operator.api.v1alpha1.pod_template import CONTAINER
 from longshore_operator.core.overlay import merged
+from longshore_operator.core.promises import broken, container_in
+from longshore_operator.errors import Invalid
 
 TASK_QUEUE_LABEL = "longshore.dev/task-queue"
 """Label of all that belongs to a TaskQueue; its value is the TaskQueue's name."""
@@ -30,7 +33,6 @@ MAX_DISRUPTED = "10%"
 """Workers that may be evicted at the same time, rounded up. One that drains counts until its
 replacement is ready, not until its last job has ended."""
 
-CONTAINER = "worker"
 HTTP_PORT = 9090
 
 
@@ -139,19 +141,24 @@ def deployment(
     """The Deployment, without `replicas` and `strategy`: those are the scaler's.
 
     `broker` is the address that its workers connect to; `marks` are annotations that tell one
-    password of theirs from the next.
+    password of theirs from the next. Raises Invalid for a pod template of the user's that undoes
+    what Longshore promises.
     """
     config = worker_config(queue=owner.queue, spec=spec, timeouts=timeouts, heartbeat=heartbeat)
-    template = merged(
-        _pod_template(owner, spec=spec, timeouts=timeouts, config=config),
-        spec.worker.pod_template or {},
-    )
+    own = _pod_template(owner, spec=spec, timeouts=timeouts, config=config)
+    template = merged(own, spec.worker.pod_template or {})
+    if undone := broken(own, template):
+        raise Invalid(f"worker.podTemplate: {'; '.join(undone)}", reason="PodTemplateUnfit")
     # The selector must match whatever the user's template says; and workers that stay on a broker
     # that their TaskQueue has left would serve nobody, so a new address makes new pods, and so does
     # a new password, which old ones could not connect with again.
     annotations = {BROKER_ANNOTATION: broker, **marks}
-    ours = {"labels": owner.labels(), "annotations": annotations}
-    template = merged(template, {"metadata": ours})
+    container = {"name": CONTAINER, "envFrom": _sources(template, owner)}
+    ours = {
+        "metadata": {"labels": owner.labels(), "annotations": annotations},
+        "spec": {"containers": [container]},
+    }
+    template = merged(template, ours)
     body = {
         "selector": {"matchLabels": {TASK_QUEUE_LABEL: owner.name}},
         "revisionHistoryLimit": 3,
@@ -241,7 +248,6 @@ def _container(owner: Owner, *, spec: TaskQueueSpec, config: WorkerConfig) -> di
         "name": CONTAINER,
         "image": worker.image,
         "env": [variable for variable in env if variable["name"] not in taken] + own_env,
-        "envFrom": [{"secretRef": {"name": worker_name(owner.name)}}],
         "ports": [{"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"}],
         "livenessProbe": _probe("/healthz", period=10, failures=3),
         # Asked at once, no worker is ready yet, and each start would leave a warning.
@@ -259,6 +265,14 @@ def _container(owner: Owner, *, spec: TaskQueueSpec, config: WorkerConfig) -> di
     if worker.image_pull_policy is not None:
         container["imagePullPolicy"] = worker.image_pull_policy
     return container
+
+
+def _sources(template: Mapping[str, Any], owner: Owner) -> list[Any]:
+    """What the container reads its environment from: our Secret last, as of two values of one name
+    the later one holds."""
+    ours = {"secretRef": {"name": worker_name(owner.name)}}
+    theirs = container_in(template).get("envFrom")
+    return [*(each for each in theirs or () if each != ours), ours]
 
 
 def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:

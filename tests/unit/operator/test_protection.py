@@ -1,5 +1,7 @@
 from typing import Any
 
+import pytest
+
 from longshore_operator.app.protection import IDLE_FOR, Protection
 from longshore_operator.app.workers import Sight
 from longshore_operator.app.world import World
@@ -53,3 +55,10 @@ async def test_short_jobs_and_users_own_annotations_are_left_alone() -> None:
     for node, evictable in ((users, False), (short, True)):
         for now in (0, IDLE_FOR * 2):
             assert await node.seen(now=now, busy=0, protected=True, evictable=evictable) == []
+
+
+@pytest.mark.parametrize("metadata", ["x", ["x"], {"annotations": ["x"]}, {"annotations": "x"}])
+async def test_metadata_of_any_shape_does_not_end_the_tick(metadata: object) -> None:
+    node = Node(worker=worker(podTemplate={"metadata": metadata}))
+
+    assert await node.seen(now=0, busy=1, protected=False) == [PROTECTED]

@@ -7,19 +7,25 @@ from pydantic import ConfigDict, Field
 
 from longshore.contract.config import Isolation, OnTermination
 from longshore.contract.names import MAX_TASK_QUEUE_NAME
+from longshore.contract.timing import DRAIN_MARGIN, REQUEUE_GRACE
 from longshore_operator.api.types import (
     Bytes,
     DnsName,
     Duration,
     DurationOrZero,
-    Object,
     Prefetch,
-    Quantity,
     Resource,
     immutable,
     rules,
 )
 from longshore_operator.api.v1alpha1.condition import Conditions
+from longshore_operator.api.v1alpha1.pod_template import (
+    ComputeResources,
+    EnvVar,
+    PodTemplate,
+    grace_rule,
+    reserved_env_rule,
+)
 from longshore_operator.api.v1alpha1.queue import DeadLetter, Queue
 from longshore_operator.api.v1alpha1.scaling import Scaling, ScalingStatus
 
@@ -130,27 +136,6 @@ class TimeLimit(Resource):
     )
 
 
-class EnvVar(Resource):
-    """One environment variable, as in a pod's container."""
-
-    name: str = Field(min_length=1, max_length=253, description="Name of the variable.")
-    value: str | None = Field(default=None, max_length=32_768, description="Its value.")
-    value_from: Object | None = Field(
-        default=None, description="Where its value comes from, as in a pod's container."
-    )
-
-
-class ComputeResources(Resource):
-    """Compute resources of one worker, as in a pod's container."""
-
-    requests: dict[str, Quantity] | None = Field(
-        default=None, max_length=16, description="What the scheduler reserves."
-    )
-    limits: dict[str, Quantity] | None = Field(
-        default=None, max_length=16, description="What the worker cannot exceed."
-    )
-
-
 class Worker(Resource):
     """The workers: what they run, and in which pods."""
 
@@ -181,6 +166,7 @@ class Worker(Resource):
                 "message": "worker.prefetch must not be less than worker.slots: a slot that no job "
                 "is fetched for never runs one",
             },
+            reserved_env_rule("self.env"),
         )
     )
 
@@ -268,11 +254,12 @@ class Worker(Resource):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
         default=None, description="When the image is pulled; Kubernetes' own default when absent."
     )
-    pod_template: Object | None = Field(
+    pod_template: PodTemplate | None = Field(
         default=None,
         description="Merged over the pod template that Longshore makes, e.g. to add volumes, "
         "tolerations or a sidecar. Lists of named things are merged by name; the worker's "
-        "container is called `worker`.",
+        "container is called `worker`. What a promise rests on, such as its command and probes, "
+        "cannot be changed.",
     )
 
 
@@ -285,7 +272,8 @@ class TaskQueueSpec(Resource):
                 "rule": "self.queue.deliveryLimit >= self.retry.maxAttempts",
                 "message": "queue.deliveryLimit must not be below retry.maxAttempts: RabbitMQ "
                 "would give up on jobs before the workers do",
-            }
+            },
+            grace_rule(requeue=REQUEUE_GRACE, margin=DRAIN_MARGIN),
         )
     )
 

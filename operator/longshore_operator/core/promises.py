@@ -1,0 +1,82 @@
+"""What a pod template of the user's undoes of that on which Longshore's promises rest."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from longshore_operator.api.v1alpha1.pod_template import (
+    CONTAINER,
+    LIVENESS_AT_LEAST,
+    POD_FIELDS,
+    RESERVED_ENV,
+    RESERVED_WHY,
+    WORKER_FIELDS,
+)
+
+
+def broken(ours: Mapping[str, Any], merged: Mapping[str, Any]) -> list[str]:
+    """Fields of the pod template `merged` that must be as in `ours` and are not, with the reason.
+
+    What has another shape than a pod template is left for Kubernetes to refuse.
+    """
+    worker = container_in(merged)
+    own = container_in(ours)
+    return [*_of_pod(ours, merged), *(_of_worker(own, worker) if worker else ())]
+
+
+def _of_pod(ours: Mapping[str, Any], merged: Mapping[str, Any]) -> Iterator[str]:
+    for field, why in POD_FIELDS.items():
+        value = _at(merged, f"spec.{field}")
+        if (value or None) != _at(ours, f"spec.{field}"):
+            yield f"spec.{field} is {value!r}: {why}"
+    grace = "spec.terminationGracePeriodSeconds"
+    wanted, value = _at(ours, grace), _at(merged, grace)
+    if not isinstance(value, int) or value < wanted:
+        yield (
+            f"{grace} is {value!r}: timeLimit wants at least {wanted}, or each rollout kills "
+            "running jobs; leave it out"
+        )
+
+
+def _of_worker(ours: Mapping[str, Any], merged: Mapping[str, Any]) -> Iterator[str]:
+    where = f"spec.containers[{CONTAINER}]"
+    for field, why in WORKER_FIELDS.items():
+        if (value := _at(merged, field)) != _at(ours, field):
+            yield f"{where}.{field} is {value!r}: {why}"
+    for field in LIVENESS_AT_LEAST:
+        name = f"livenessProbe.{field}"
+        least, value = _at(ours, name), _at(merged, name)
+        if not isinstance(value, int) or value < least:
+            yield f"{where}.{name} is {value!r}: it must not be below {least}"
+    before, after = _variables(ours), _variables(merged)
+    for name in RESERVED_ENV:
+        if before.get(name) != after.get(name) or (name in after and name not in _SET_BY_US):
+            yield f"{where}.env has {name}, or spec.worker.env: {RESERVED_WHY}"
+
+
+_SET_BY_US = RESERVED_ENV[:2]
+"""The others come from the Secret, which variables of the container would override."""
+
+
+def container_in(template: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The worker's container in a pod template; empty where there is none."""
+    containers = _at(template, "spec.containers")
+    for container in containers if isinstance(containers, list) else ():
+        if isinstance(container, Mapping) and container.get("name") == CONTAINER:
+            return container
+    return {}
+
+
+def _variables(container: Mapping[str, Any]) -> dict[Any, Any]:
+    env = container.get("env")
+    return {
+        str(each.get("name")): each
+        for each in (env if isinstance(env, list) else ())
+        if isinstance(each, Mapping)
+    }
+
+
+def _at(value: Any, path: str) -> Any:
+    """What stands at `path`; None where nothing does."""
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
