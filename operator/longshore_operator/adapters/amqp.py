@@ -10,7 +10,7 @@ import pika
 import pika.spec
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
-from pika.exceptions import AMQPError, ChannelClosedByBroker
+from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosedByBroker
 
 from longshore.contract.timing import CONNECT_TIMEOUT, whole_heartbeat
 from longshore_operator.adapters import tls
@@ -20,7 +20,20 @@ from longshore_operator.errors import Transient
 logger = logging.getLogger(__name__)
 
 OPEN_TIMEOUT = 10.0
-"""Seconds to connect and to open a channel."""
+"""Seconds to connect, to open a channel, and for the answer to a call."""
+
+NOT_FOUND = 404
+
+
+class Closed(Transient):
+    """RabbitMQ closed the channel or the connection instead of answering; `code` is AMQP's.
+
+    It does so, with 541, for a queue that has lost its quorum, and while its metadata store has.
+    """
+
+    def __init__(self, message: str, *, code: int | None) -> None:
+        super().__init__(message, reason="Unreachable")
+        self.code = code
 
 
 class Connection:
@@ -81,11 +94,17 @@ class Channel:
     async def call(self, method: Callable[..., Any], **arguments: Any) -> Any:
         """Call a method of `raw` and wait for its answer.
 
-        Raises pika's ChannelClosed or ConnectionClosed when the broker closes instead.
+        Raises Closed when the broker closes instead, and Transient when it does not answer.
         """
         self._waiting = asyncio.get_running_loop().create_future()
-        method(callback=_settle(self._waiting), **arguments)
-        return await self._waiting
+        what = getattr(method, "__name__", "call")
+        try:
+            method(callback=_settle(self._waiting), **arguments)
+            return await _within(self._waiting, what=what)
+        except AMQPError as error:
+            by_broker = isinstance(error, ChannelClosedByBroker | ConnectionClosedByBroker)
+            code = error.reply_code if by_broker else None
+            raise Closed(f"AMQP {what}: {_in_words(error)}", code=code) from error
 
     async def declare_passively(
         self, queues: Sequence[str], answers: list[pika.spec.Queue.DeclareOk]

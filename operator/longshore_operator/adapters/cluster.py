@@ -17,6 +17,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from longshore_operator.api.v1alpha1 import API_VERSION
 from longshore_operator.app.cluster import Secret
+from longshore_operator.app.objects import TaskQueueObject, task_queue
 from longshore_operator.app.reconcile import OPERATOR, SCALER
 from longshore_operator.core.rollout import Rollout
 from longshore_operator.errors import UNREACHABLE, Invalid, OperatorError, Transient
@@ -59,6 +60,11 @@ class Cluster:
     async def close(self) -> None:
         """Give its connections back."""
         await self._api.close()
+
+    async def task_queue(self, *, namespace: str, name: str) -> TaskQueueObject | None:
+        """A TaskQueue as it is now; None when there is none."""
+        found = await self._read(f"/apis/{API_VERSION}/namespaces/{namespace}/taskqueues/{name}")
+        return task_queue(found) if found else None
 
     async def secret(self, *, namespace: str, name: str) -> Secret | None:
         """A Secret; None when there is none."""

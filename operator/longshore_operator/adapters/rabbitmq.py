@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from longshore.contract.features import features_of
 from longshore.contract.timing import CONNECT_TIMEOUT
@@ -10,18 +12,29 @@ from longshore_operator.adapters.amqp import connect as connect_amqp
 from longshore_operator.adapters.depths import Depths
 from longshore_operator.adapters.fleet import Fleet
 from longshore_operator.adapters.management import Management
+from longshore_operator.adapters.scrutiny import Scrutiny, scrutiny
 from longshore_operator.core.credentials import Address
 from longshore_operator.errors import Invalid, Transient
 
 NAME = "longshore-operator"
 """What RabbitMQ lists our connection as."""
 
+SCRUTINIES = 256
+"""Connections to look at queues that are open at the same time. Each look takes some seconds."""
+
 
 class RabbitMQ:
     """A link as `app.broker` wants it."""
 
     def __init__(
-        self, *, management: Management, connection: Connection, orders: Connection, version: str
+        self,
+        *,
+        management: Management,
+        connection: Connection,
+        orders: Connection,
+        version: str,
+        address: Address,
+        heartbeat: float,
     ) -> None:
         self.management = management
         self.version = version
@@ -29,6 +42,8 @@ class RabbitMQ:
         self.fleet = Fleet(clock=time.monotonic)
         self._connection = connection
         self._orders = orders
+        self._address, self._heartbeat = address, heartbeat
+        self._scrutinies = asyncio.Semaphore(SCRUTINIES)
 
     @property
     def is_lost(self) -> bool:
@@ -38,6 +53,17 @@ class RabbitMQ:
     async def listen(self) -> None:
         """Take worker reports and give orders; their exchanges must be there."""
         await self.fleet.listen(self._connection, orders=self._orders)
+
+    @asynccontextmanager
+    async def scrutiny(self) -> AsyncIterator[Scrutiny]:
+        """Find out whether queues hold jobs, over a connection for that alone: RabbitMQ closes it
+        over a queue that has lost its quorum."""
+        async with self._scrutinies:
+            connection = await connect_amqp(
+                self._address, name=f"{NAME} scrutiny", heartbeat=self._heartbeat
+            )
+            async with scrutiny(connection, count=self.management.count) as look:
+                yield look
 
     async def close(self) -> None:
         """Close everything."""
@@ -65,7 +91,14 @@ async def connect(address: Address, /, *, heartbeat: float) -> RabbitMQ:
     except BaseException:
         await management.close()
         raise
-    return RabbitMQ(management=management, connection=connection, orders=orders, version=version)
+    return RabbitMQ(
+        management=management,
+        connection=connection,
+        orders=orders,
+        version=version,
+        address=address,
+        heartbeat=heartbeat,
+    )
 
 
 async def _version(management: Management, address: Address) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -36,6 +37,15 @@ class Missing:
     """The queue is not there."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """What a quorum queue's leader counted at one moment, which may be long ago."""
+
+    consumers: int
+    jobs: int
+    """All that are in the queue: ready, unacked, and on their way to the dead letters."""
+
+
 class Management(Protocol):
     """Reading and writing the objects of one vhost. All raise Transient or Invalid."""
 
@@ -49,7 +59,7 @@ class Management(Protocol):
     async def delete_user(self, name: str) -> None: ...
     async def delete_queue(self, name: str) -> None: ...
     async def delete_policy(self, name: str) -> None: ...
-    async def jobs_in(self, queue: str) -> int | None: ...
+    async def has_queue(self, name: str) -> bool: ...
 
 
 class Depths(Protocol):
@@ -68,6 +78,23 @@ class Fleet(Protocol):
     def forget_silent(self) -> None: ...
 
 
+class Scrutiny(Protocol):
+    """Finding out for certain whether quorum queues hold jobs. Raises Transient."""
+
+    async def has_ready(self, queue: str) -> bool:
+        """Whether jobs wait in it. They do if the answer is yes; no may mean unknown."""
+        ...
+
+    async def is_empty(self, queue: str, *, dead_letters: bool) -> bool:
+        """Whether there is no job in it, ready or unacked or, with `dead_letters`, on its way to
+        the dead letters. There is none in a queue that does not exist."""
+        ...
+
+    def stays_empty(self, queue: str) -> bool:
+        """Whether no job has come since `is_empty` found it so."""
+        ...
+
+
 class Link(Protocol):
     """An open connection, as long as it lasts."""
 
@@ -82,6 +109,7 @@ class Link(Protocol):
     @property
     def is_lost(self) -> bool: ...
     async def listen(self) -> None: ...
+    def scrutiny(self) -> AbstractAsyncContextManager[Scrutiny]: ...
     async def close(self) -> None: ...
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.core.rollout import Rollout
 
 
@@ -17,6 +18,10 @@ class Secret:
 
 class Cluster(Protocol):
     """Reads and writes of the Kubernetes API. All raise Transient or Invalid."""
+
+    async def task_queue(self, *, namespace: str, name: str) -> TaskQueueObject | None:
+        """A TaskQueue as it is now; None when there is none."""
+        ...
 
     async def secret(self, *, namespace: str, name: str) -> Secret | None: ...
 

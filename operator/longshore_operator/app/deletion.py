@@ -1,41 +1,57 @@
-"""Takes a deleted TaskQueue out of RabbitMQ, by its deletion policy."""
+"""Takes a deleted TaskQueue out of RabbitMQ, by its deletion policy.
+
+The operator may end after any line of this and begin again with nothing but the TaskQueue and what
+RabbitMQ holds. So each step looks at both anew and may be done twice, and nothing that a later step
+needs as evidence is removed by an earlier one.
+"""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from longshore.contract.delays import shared_queues
 from longshore.contract.names import LOST, dead_queue_name, worker_name
-from longshore_operator.api.v1alpha1 import DeletionPolicy, TaskQueueSpec
-from longshore_operator.app.broker import Session
+from longshore_operator.api.v1alpha1 import DeletionPolicy
+from longshore_operator.app.broker import Scrutiny, Session
 from longshore_operator.app.brokers import CONNECTING, Brokers
 from longshore_operator.app.claims import rival
 from longshore_operator.app.cluster import Cluster
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.record import Record, Records
 from longshore_operator.app.world import Key, World
+from longshore_operator.core.inventory import Inventory
 from longshore_operator.core.permissions import ROLES, user_name
 from longshore_operator.core.policies import own_policy_name
 from longshore_operator.core.rollout import rollout
 from longshore_operator.core.topology import Queue, Topology, entry_bindings
 from longshore_operator.core.workload import timeouts
-from longshore_operator.errors import OperatorError, Transient
+from longshore_operator.errors import UNREACHABLE, OperatorError, Transient
 
 logger = logging.getLogger(__name__)
 
-SETTLING = 6.0
-"""Seconds after which RabbitMQ's count of a quorum queue's jobs, at most 5 s old, is younger than
-the moment when the queue was closed."""
+CLOSED_FOR = 2.0
+"""Seconds for jobs that RabbitMQ had routed to a queue when it was closed to arrive there."""
 
 FRESH = 1.0
 """Seconds that a reading of the vhost may be old by which is decided what is ours to delete: a
 thousand that go together share one."""
 
+LOOK_AGAIN = 5
+"""Seconds of draining after which the TaskQueue is read again: its policy may have changed."""
+
 GIVE_UP_AFTER = 300.0
 """Seconds for which trouble may hold up a deletion, counted by the operator that has it."""
 
-_PASSING = frozenset({CONNECTING.reason, "Busy"})
-"""Reasons that say nothing about the Broker yet."""
+GRACE = 30.0
+"""Seconds that Kubernetes gives a pod whose spec does not say how long."""
+
+_PASSING = frozenset({CONNECTING.reason, "Busy", UNREACHABLE})
+"""Reasons that say nothing about the Broker, or nothing yet."""
+
+
+class _Gone(Exception):
+    """The TaskQueue is not there any more: somebody has removed its finalizer."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,21 +68,18 @@ class Deletion:
     async def delete(self, task_queue: TaskQueueObject) -> None:
         """Do all that must be done before the TaskQueue may go.
 
-        Raises Transient to be called again. Trouble holds a deletion up for `GIVE_UP_AFTER` at the
-        most; then the TaskQueue goes, and an Event names what stays behind.
+        Raises Transient to be called again. Trouble without a break holds a deletion up for
+        `GIVE_UP_AFTER` at the most; then the TaskQueue goes, and an Event names what stays behind.
         """
-        if task_queue.spec is None:
-            return  # it was never declared
-        key: Key = (task_queue.owner.namespace, task_queue.owner.name)
-        record = self.records.of(key, task_queue)
+        record = self.records.of(_key(task_queue), task_queue)
         try:
-            await self._delete(task_queue, task_queue.spec, record=record)
+            await self._delete(task_queue, record=record)
+        except _Gone:
+            return
         except OperatorError as error:
             if error.reason in _PASSING:
                 raise
-            if record.stuck_since is None:
-                record.stuck_since = self.clock()
-            if error.reason != "BrokerNotFound" and not self._is_over(record.stuck_since):
+            if error.reason != "BrokerNotFound" and not self._is_over(record):
                 raise
             await self._tell(
                 task_queue,
@@ -75,43 +88,67 @@ class Deletion:
                 "its users may still be in RabbitMQ",
             )
 
-    def _is_over(self, since: float) -> bool:
-        return self.clock() - since >= GIVE_UP_AFTER
+    def _is_over(self, record: Record) -> bool:
+        """Whether trouble, which there is now, has lasted for too long."""
+        now = self.clock()
+        if record.stuck_since is None or now - record.stuck_at > GIVE_UP_AFTER:
+            record.stuck_since = now  # what there was before, if anything, had passed
+        record.stuck_at = now
+        return now - record.stuck_since >= GIVE_UP_AFTER
 
-    async def _delete(
-        self, task_queue: TaskQueueObject, spec: TaskQueueSpec, *, record: Record
-    ) -> None:
-        session = self.brokers.session(spec.broker.name)
+    async def _delete(self, task_queue: TaskQueueObject, *, record: Record) -> None:
+        broker = task_queue.ending.broker
+        session = self.brokers.session(broker)
         if session is None:
             if record.session is None and task_queue.status.timeouts is None:
                 return  # its Broker was never reached, so there is nothing of it in RabbitMQ
-            trouble = self.brokers.trouble(spec.broker.name) or CONNECTING
+            trouble = self.brokers.trouble(broker) or CONNECTING
             raise Transient(trouble.message, reason=trouble.reason)
         if record.is_busy:
             raise Transient("it is being reconciled", reason="Busy")
-        if spec.deletion_policy is not DeletionPolicy.DELETE:
+        if task_queue.ending.policy is not DeletionPolicy.DELETE:
             # Workers end their jobs first: without their user they could not ack them.
-            await self._drain(task_queue, spec, session=session)
+            task_queue = await self._drain(task_queue, session=session, record=record)
         await self._delete_users(task_queue, session)
-        await self._delete_queues(task_queue, spec, session=session)
+        await self._leave_queues(task_queue, session=session)
         session.doubt()
 
     async def _drain(
-        self, task_queue: TaskQueueObject, spec: TaskQueueSpec, *, session: Session
-    ) -> None:
-        key: Key = (task_queue.owner.namespace, task_queue.owner.name)
+        self, task_queue: TaskQueueObject, *, session: Session, record: Record
+    ) -> TaskQueueObject:
+        """Have the workers end their jobs; the TaskQueue as it is then."""
+        key = _key(task_queue)
         deployment = self.world.deployment(key)
         if deployment is not None and deployment.replicas:
+            spec = task_queue.spec
+            ceiling = spec.scaling.max if spec else deployment.replicas
             await self.cluster.scale(
                 namespace=key[0],
                 name=worker_name(key[1]),
                 replicas=0,
-                rollout=rollout(0, ceiling=spec.scaling.max),
+                rollout=rollout(0, ceiling=ceiling),
             )
-        left = timeouts(spec, features=session.features).termination_grace
-        while left > 0 and any(pod.running for pod in self.world.pods(key)):
+        left, waited = _grace(task_queue, session=session), 0
+        while waited < left and any(pod.running for pod in self.world.pods(key)):
             await self.sleep(1.0)
-            left -= 1.0
+            waited += 1
+            record.stuck_since = None  # no trouble holds it up, but work
+            if waited % LOOK_AGAIN == 0:
+                task_queue = await self._as_it_is(task_queue)
+                if task_queue.ending.policy is DeletionPolicy.DELETE:
+                    return task_queue
+        return await self._as_it_is(task_queue) if waited else task_queue
+
+    async def _as_it_is(self, task_queue: TaskQueueObject) -> TaskQueueObject:
+        """The TaskQueue as Kubernetes has it now: kopf shows a handler no change until it ends.
+
+        Raises _Gone where it is not there any more.
+        """
+        owner = task_queue.owner
+        now = await self.cluster.task_queue(namespace=owner.namespace, name=owner.name)
+        if now is None or now.owner.uid != owner.uid:
+            raise _Gone
+        return now
 
     async def _delete_users(self, task_queue: TaskQueueObject, session: Session) -> None:
         vhost, queue = session.address.vhost, task_queue.owner.queue
@@ -119,82 +156,134 @@ class Deletion:
             name = user_name(vhost=vhost, queue=queue, role=role)
             await session.management.delete_user(name)
 
-    async def _delete_queues(
-        self, task_queue: TaskQueueObject, spec: TaskQueueSpec, *, session: Session
-    ) -> None:
-        if why := await self._is_not_ours(task_queue, session=session):
+    async def _leave_queues(self, task_queue: TaskQueueObject, *, session: Session) -> None:
+        inventory = await session.inventory(max_age=FRESH)
+        policy, adopts = task_queue.ending.policy, task_queue.source != task_queue.owner.queue
+        if why := self._is_not_ours(task_queue, session=session, inventory=inventory):
             await self._tell(task_queue, reason="QueueRetained", message=why)
-        elif spec.deletion_policy is DeletionPolicy.DELETE:
-            await self._remove(task_queue, session=session)
+        elif policy is DeletionPolicy.DELETE:
+            # The job queue is last: with it end its bindings, which prove that it was taken over.
             await self._remove_dead(task_queue, session=session)
-        elif spec.queue.name:
-            await self._give_back(task_queue, session=session)
-            await self._remove_dead_if_empty(task_queue, spec, session=session)
-        elif spec.deletion_policy is DeletionPolicy.RETAIN:
-            message = f"queue {task_queue.source} stays"
-            await self._tell(task_queue, reason="QueueRetained", message=message)
-        elif await self._is_empty(task_queue.source, session=session):
-            await self._tell_of_delayed(task_queue, session=session)
             await self._remove(task_queue, session=session)
-            await self._remove_dead_if_empty(task_queue, spec, session=session)
+        elif adopts:
+            await self._give_back(task_queue, session=session, inventory=inventory)
+        elif policy is DeletionPolicy.RETAIN:
+            await self._retain(task_queue, session=session, why="stays")
         else:
-            # An attempt that was cut short may have left it closed.
-            ways = entry_bindings(task_queue.source)
-            await session.management.apply(Topology(bindings=ways))
-            await self._tell(
-                task_queue,
-                reason="QueueRetained",
-                message=f"queue {task_queue.source} holds jobs and stays, with its dead letters; "
-                "a TaskQueue of this name takes it up again",
-            )
+            await self._remove_if_empty(task_queue, session=session, inventory=inventory)
 
-    async def _is_not_ours(self, task_queue: TaskQueueObject, *, session: Session) -> str | None:
+    def _is_not_ours(
+        self, task_queue: TaskQueueObject, *, session: Session, inventory: Inventory
+    ) -> str | None:
         """Why nothing of the queues may be touched; None where they are this TaskQueue's."""
-        inventory, name = await session.inventory(max_age=FRESH), task_queue.source
         other = rival(task_queue, broker=session.spec, world=self.world, inventory=inventory)
         if other is not None:
             owner = other.owner
             return f"queue {task_queue.source} is TaskQueue {owner.namespace}/{owner.name}'s"
-        if task_queue.spec and task_queue.spec.queue.name:
-            # Only our bindings show that it was ever taken over: the wish to may have been refused.
-            if not inventory.bindings & set(entry_bindings(task_queue.owner.queue, source=name)):
-                return f"queue {name} was not taken over and stays"
-        elif inventory.queues.get(name) not in (None, Queue(name=name)):
-            return f"queue {name} was made by somebody else and stays"
+        name, found = task_queue.source, inventory.queues.get(task_queue.source)
+        own = task_queue.owner.queue
+        if shared := {name, own, dead_queue_name(own)} & shared_queues():
+            return f"queue {shared.pop()} is shared by all TaskQueues of its Broker and stays"
+        if name == own:
+            if found not in (None, Queue(name=name)):
+                return f"queue {name} was made by somebody else and stays"
+        elif found is not None and not _was_taken_over(task_queue, inventory=inventory):
+            return f"queue {name} was not taken over and stays"
         return None
 
     async def _remove(self, task_queue: TaskQueueObject, *, session: Session) -> None:
-        queue, source, management = task_queue.owner.queue, task_queue.source, session.management
-        await management.delete_queue(source)  # its bindings go with it
-        await management.delete_policy(own_policy_name(queue))
+        await session.management.delete_policy(own_policy_name(task_queue.owner.queue))
+        await session.management.delete_queue(task_queue.source)  # its bindings go with it
 
     async def _remove_dead(self, task_queue: TaskQueueObject, *, session: Session) -> None:
         dead = dead_queue_name(task_queue.owner.queue)
         await session.management.delete_queue(dead)
         await session.management.delete_policy(own_policy_name(dead))
 
-    async def _remove_dead_if_empty(
-        self, task_queue: TaskQueueObject, spec: TaskQueueSpec, *, session: Session
-    ) -> None:
-        # Called `SETTLING` after the last job has ended: the count is younger than its dead letter.
-        dead = dead_queue_name(task_queue.owner.queue)
-        if spec.deletion_policy is DeletionPolicy.RETAIN:
-            return
-        if await session.management.jobs_in(dead):
-            message = f"queue {dead} holds dead letters and stays until they expire"
-            await self._tell(task_queue, reason="QueueRetained", message=message)
-        else:
-            await self._remove_dead(task_queue, session=session)
+    async def _retain(self, task_queue: TaskQueueObject, *, session: Session, why: str) -> None:
+        """Leave the queue, open: an attempt that was cut short may have closed it."""
+        await self._open(task_queue, session=session)
+        message = f"queue {task_queue.source} {why}"
+        await self._tell(task_queue, reason="QueueRetained", message=message)
 
-    async def _give_back(self, task_queue: TaskQueueObject, *, session: Session) -> None:
+    async def _open(self, task_queue: TaskQueueObject, *, session: Session) -> None:
+        if await session.management.has_queue(task_queue.source):
+            ways = entry_bindings(task_queue.owner.queue, source=task_queue.source)
+            await session.management.apply(Topology(bindings=ways))
+
+    async def _give_back(
+        self, task_queue: TaskQueueObject, *, session: Session, inventory: Inventory
+    ) -> None:
         """Leave a queue that was taken over as it was found, with the jobs that are in it now."""
         queue, source = task_queue.owner.queue, task_queue.source
         for binding in entry_bindings(queue, source=source):
             await session.management.unbind(binding)
         await session.management.delete_policy(own_policy_name(queue))
-        await self.sleep(SETTLING)  # for the count of its dead letters
+        if task_queue.ending.policy is DeletionPolicy.RETAIN_IF_NOT_EMPTY:
+            async with session.link.scrutiny() as look:
+                await self._remove_dead_if_empty(
+                    task_queue, session=session, look=look, inventory=inventory
+                )
         message = f"queue {source} had been taken over and stays, without Longshore's policy"
         await self._tell(task_queue, reason="QueueRetained", message=message)
+
+    async def _remove_if_empty(
+        self, task_queue: TaskQueueObject, *, session: Session, inventory: Inventory
+    ) -> None:
+        async with session.link.scrutiny() as look:
+            if task_queue.source in inventory.queues:
+                if await look.has_ready(task_queue.source):
+                    await self._retain(task_queue, session=session, why=_HOLDS)
+                    return
+                now = await self._close(task_queue, session=session, look=look, inventory=inventory)
+                if now is None or not look.stays_empty(task_queue.source):
+                    await self._retain(task_queue, session=session, why=_HOLDS)
+                    return
+                if now.ending.policy is not task_queue.ending.policy:
+                    await self._open(task_queue, session=session)
+                    raise Transient("its deletion policy has changed", reason="Busy")
+            await self._remove(task_queue, session=session)
+            await self._tell_of_delayed(task_queue, session=session)
+            await self._remove_dead_if_empty(
+                task_queue, session=session, look=look, inventory=inventory
+            )
+
+    async def _close(
+        self, task_queue: TaskQueueObject, *, session: Session, look: Scrutiny, inventory: Inventory
+    ) -> TaskQueueObject | None:
+        """Close the queue to new jobs and see whether it is empty.
+
+        The TaskQueue as it is then; None, if the queue holds jobs. Closed in either case.
+        """
+        source = task_queue.source
+        try:
+            for binding in entry_bindings(source):
+                await session.management.unbind(binding)
+            closed_at = self.clock()
+            dead_letters = inventory.has_dead_lettering(source)
+            if not await look.is_empty(source, dead_letters=dead_letters):
+                return None
+            await self.sleep(max(0.0, CLOSED_FOR - (self.clock() - closed_at)))
+            return await self._as_it_is(task_queue)
+        except (OperatorError, asyncio.CancelledError):
+            await self._open(task_queue, session=session)
+            raise
+
+    async def _remove_dead_if_empty(
+        self, task_queue: TaskQueueObject, *, session: Session, look: Scrutiny, inventory: Inventory
+    ) -> None:
+        # Called when no dead letter is on its way any more.
+        dead = dead_queue_name(task_queue.owner.queue)
+        dead_letters = inventory.has_dead_lettering(dead)
+        if (
+            await look.has_ready(dead)
+            or not await look.is_empty(dead, dead_letters=dead_letters)
+            or not look.stays_empty(dead)
+        ):
+            message = f"queue {dead} holds dead letters and stays until they expire"
+            await self._tell(task_queue, reason="QueueRetained", message=message)
+        else:
+            await self._remove_dead(task_queue, session=session)
 
     async def _tell_of_delayed(self, task_queue: TaskQueueObject, *, session: Session) -> None:
         if delayed := (await session.inventory(max_age=FRESH)).delayed():
@@ -204,25 +293,6 @@ class Deletion:
                 message=f"{delayed} delayed jobs of all queues together are under way; RabbitMQ "
                 f"does not tell whose: those for {task_queue.source} will end in queue {LOST}",
             )
-
-    async def _is_empty(self, queue: str, *, session: Session) -> bool:
-        """Whether a queue holds no job. It is closed to new ones then."""
-        management = session.management
-        jobs = await management.jobs_in(queue)
-        if jobs is None:
-            await self.sleep(SETTLING)  # for the count of its dead letters
-            return True
-        if jobs:
-            return False
-        ways = entry_bindings(queue)
-        try:
-            for binding in ways:
-                await management.unbind(binding)
-            await self.sleep(SETTLING)
-            return not await management.jobs_in(queue)
-        except (OperatorError, asyncio.CancelledError):
-            await management.apply(Topology(bindings=ways))
-            raise
 
     async def _tell(self, task_queue: TaskQueueObject, *, reason: str, message: str) -> None:
         owner = task_queue.owner
@@ -238,3 +308,34 @@ class Deletion:
             reason=reason,
             message=message,
         )
+
+
+_HOLDS = "holds jobs and stays, with its dead letters; a TaskQueue of this name takes it up again"
+
+
+def _key(task_queue: TaskQueueObject) -> Key:
+    return task_queue.owner.namespace, task_queue.owner.name
+
+
+def _grace(task_queue: TaskQueueObject, *, session: Session) -> float:
+    """Seconds that a worker may take to end its jobs."""
+    if task_queue.spec:
+        return timeouts(task_queue.spec, features=session.features).termination_grace
+    known = task_queue.status.timeouts
+    return known.termination_grace if known else GRACE
+
+
+def _was_taken_over(task_queue: TaskQueueObject, *, inventory: Inventory) -> bool:
+    """Whether a queue was in fact taken over: the wish alone may have been refused.
+
+    What `_give_back` removes is remembered by the status, which says what cannot be guaranteed on
+    it. To delete the queue itself that is not enough: its bindings, which it keeps to the end, are.
+    """
+    ways = entry_bindings(task_queue.owner.queue, source=task_queue.source)
+    if inventory.bindings & set(ways):
+        return True
+    if task_queue.ending.policy is DeletionPolicy.DELETE:
+        return False
+    return own_policy_name(task_queue.owner.queue) in inventory.policies or any(
+        condition.type == "Guaranteed" for condition in task_queue.status.conditions
+    )

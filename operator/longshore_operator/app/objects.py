@@ -8,8 +8,10 @@ from pydantic import ValidationError
 
 from longshore_operator.api.v1alpha1 import (
     GROUP,
+    BrokerReference,
     BrokerSpec,
     BrokerStatus,
+    DeletionPolicy,
     TaskQueueSpec,
     TaskQueueStatus,
 )
@@ -21,6 +23,17 @@ from longshore_operator.core.workload import Owner, standing
 ROTATE_ANNOTATION = f"{GROUP}/rotate-credentials"
 
 FINALIZER = f"{GROUP}/finalizer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What a deletion must know of a spec. Read field by field, so that a spec that is invalid
+    elsewhere can still be cleaned up after."""
+
+    broker: str
+    policy: DeletionPolicy
+    queue_name: str | None
+    """The queue that it has taken over, or wants to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +50,7 @@ class TaskQueueObject:
     invalid: str
     """Why the spec cannot be read; empty when it can."""
 
+    ending: Ending
     status: TaskQueueStatus
     raw_status: Mapping[str, Any] = field(repr=False)
     created: str = ""
@@ -48,7 +62,7 @@ class TaskQueueObject:
     @property
     def source(self) -> str:
         """The queue in RabbitMQ that holds its jobs: its own, or one that it has taken over."""
-        return (self.spec.queue.name if self.spec else None) or self.owner.queue
+        return self.ending.queue_name or self.owner.queue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +110,10 @@ def task_queue(body: Mapping[str, Any]) -> TaskQueueObject:
     not stop the operator.
     """
     metadata = body["metadata"]
+    raw_spec = _plain(body.get("spec") or {})
     spec, invalid = None, ""
     try:
-        spec = TaskQueueSpec.model_validate(_plain(body.get("spec", {})))
+        spec = TaskQueueSpec.model_validate(raw_spec)
     except ValidationError as error:
         invalid = "; ".join(
             f"spec.{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()
@@ -108,20 +123,41 @@ def task_queue(body: Mapping[str, Any]) -> TaskQueueObject:
         status = TaskQueueStatus.model_validate(raw_status)
     except ValidationError:
         status = TaskQueueStatus()
+    owner = Owner(
+        namespace=metadata["namespace"], name=metadata["name"], uid=metadata.get("uid", "")
+    )
     return TaskQueueObject(
-        owner=Owner(
-            namespace=metadata["namespace"], name=metadata["name"], uid=metadata.get("uid", "")
-        ),
+        owner=owner,
         generation=metadata.get("generation", 0),
         is_finalized=FINALIZER in metadata.get("finalizers", ()),
         is_deleting="deletionTimestamp" in metadata,
         spec=spec,
         invalid=invalid,
+        ending=_ending(raw_spec, status=status, owner=owner),
         status=status,
         raw_status=raw_status,
         created=metadata.get("creationTimestamp") or "",
         rotation=(metadata.get("annotations") or {}).get(ROTATE_ANNOTATION, ""),
     )
+
+
+def _ending(spec: Mapping[str, Any], *, status: TaskQueueStatus, owner: Owner) -> Ending:
+    """What can be read of it; the default, which loses no job, where a field cannot."""
+    broker, policy = _field(spec, "broker", "name"), spec.get("deletionPolicy")
+    known = status.queue if status.queue != owner.queue else None
+    return Ending(
+        broker=broker or BrokerReference().name,
+        policy=DeletionPolicy(policy)
+        if policy in tuple(DeletionPolicy)
+        else DeletionPolicy.RETAIN_IF_NOT_EMPTY,
+        queue_name=_field(spec, "queue", "name") or known,
+    )
+
+
+def _field(spec: Mapping[str, Any], part: str, name: str) -> str | None:
+    inner = spec.get(part)
+    value = inner.get(name) if isinstance(inner, Mapping) else None
+    return value if isinstance(value, str) and value else None
 
 
 def broker(body: Mapping[str, Any]) -> BrokerObject | None:

@@ -76,10 +76,10 @@ async def _is_there(wanted: Topology, *, session: Session) -> bool:
 
     An import of definitions would say nothing of its other arguments, and leave it as it is.
     """
-    jobs = await asyncio.gather(
-        *(session.management.jobs_in(queue.name) for queue in wanted.queues)
+    found = await asyncio.gather(
+        *(session.management.has_queue(queue.name) for queue in wanted.queues)
     )
-    return any(number is not None for number in jobs)
+    return any(found)
 
 
 async def refuse_foreign_policies(

@@ -84,7 +84,10 @@ class Record:
     reconciled_at: float = 0.0
 
     stuck_since: float | None = None
-    """When its deletion met trouble first."""
+    """When its deletion met the trouble first that it still has."""
+
+    stuck_at: float = -inf
+    """When it met it last."""
 
     is_acting: bool = False
     """What was decided is being carried out; until that has ended nothing new is."""

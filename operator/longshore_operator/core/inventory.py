@@ -89,6 +89,19 @@ class Inventory:
             if (state := self.states.get(queue)) and state.policy and state.policy != policy
         }
 
+    def has_dead_lettering(self, queue: str) -> bool:
+        """Whether jobs of a queue may be on their way to the dead letters, where no consumer holds
+        them and they are not ready either. If in doubt, yes."""
+        state = self.states.get(queue)
+        if state is None or not self.knows_policies:
+            return True
+        if "x-dead-letter-exchange" in state.arguments:
+            return True
+        if state.policy is None:
+            return False
+        policy = self.policies.get(state.policy)
+        return policy is None or "dead-letter-exchange" in policy.definition
+
     def delayed(self) -> int:
         """Jobs in the delay ladder, of whichever queue."""
         levels = (self.states.get(level_name(level)) for level in range(LEVELS))

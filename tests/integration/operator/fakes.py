@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from longshore.contract.names import worker_name
 from longshore_operator.app.cluster import Secret
+from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.core.rollout import Rollout
 from longshore_operator.errors import Invalid
 
@@ -33,6 +34,10 @@ class Kubernetes:
     writes: list[str] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
     """Writes that an admission policy refuses, as they stand in `writes`."""
+    task_queues: dict[Key, TaskQueueObject] = field(default_factory=dict)
+
+    async def task_queue(self, *, namespace: str, name: str) -> TaskQueueObject | None:
+        return self.task_queues.get((namespace, name))
 
     async def secret(self, *, namespace: str, name: str) -> Secret | None:
         data = self.secrets.get((namespace, name))

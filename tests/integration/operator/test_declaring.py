@@ -25,7 +25,7 @@ class Counting:
         self.inner, self.writes = inner, list[str]()
 
     def __getattr__(self, name: str) -> object:
-        if name not in ("inventory", "version", "jobs_in"):
+        if name not in ("inventory", "version", "has_queue"):
             self.writes.append(name)
         return getattr(self.inner, name)
 

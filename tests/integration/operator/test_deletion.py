@@ -40,7 +40,9 @@ async def delete(
         records=records or Records(now=lambda: 0),
         clock=lambda: clock,
     )
-    await deletion.delete(dataclasses.replace(queue, is_deleting=True))
+    queue = dataclasses.replace(queue, is_deleting=True)
+    tenants.kubernetes.task_queues[queue.owner.namespace, queue.owner.name] = queue
+    await deletion.delete(queue)
 
 
 async def left(tenants: Tenants) -> set[str]:
@@ -250,6 +252,7 @@ async def test_no_job_that_was_confirmed_goes_with_its_queue(tenants: Tenants, m
 
     if publishing:
         await until(is_confirmed)
+    tenants.kubernetes.task_queues["media", "transcode"] = queue
     try:
         await deletion.delete(dataclasses.replace(queue, is_deleting=True))
     finally:

@@ -93,4 +93,5 @@ def _connects(environment: dict[str, str]) -> bool:
 
 
 async def _is_empty(operating: Operating) -> bool:
-    return await operating.session.management.jobs_in("media.transcode") == 0
+    inventory = await operating.session.management.inventory()
+    return inventory.states["media.transcode"].messages == 0

@@ -209,7 +209,7 @@ async def test_a_session_closed_under_a_call_is_a_passing_trouble(session: Sessi
     results = await asyncio.gather(*calls, return_exceptions=True)
     kinds = {type(each) for each in results if isinstance(each, Exception)}
     with pytest.raises(Transient) as closed:
-        await session.management.jobs_in("media.transcode")
+        await session.management.has_queue("media.transcode")
 
     assert closed.value.reason == "Connecting"
     assert kinds <= {Transient}

@@ -15,6 +15,7 @@ from longshore_operator.api.v1alpha1.condition import Condition
 from longshore_operator.api.v1alpha1.queue import DeadLetter, Overflow, Queue, QueueType
 from longshore_operator.api.v1alpha1.scaling import Budget, Scaling, ScalingStatus, Schedule
 from longshore_operator.api.v1alpha1.task_queue import (
+    BrokerReference,
     DeletionPolicy,
     DerivedTimeouts,
     Jobs,
@@ -35,6 +36,7 @@ __all__ = [
     "VERSION",
     "Broker",
     "BrokerFeatures",
+    "BrokerReference",
     "BrokerSpec",
     "BrokerStatus",
     "Budget",
