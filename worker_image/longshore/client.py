@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from longshore import submission
+from longshore import address, submission
 from longshore.contract.message import TRACEPARENT
 from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV
 from longshore.errors import InvalidAddress
@@ -51,9 +51,18 @@ class Client:
         `longshore.integrations.opentelemetry.trace_headers`; without it, jobs carry a trace only
         where `headers` give a `traceparent`.
 
-        Raises InvalidAddress.
+        Raises InvalidAddress, which shows no part of the address; InvalidJob for a `timeout` that
+        is none.
         """
-        self._publisher = Publisher(url, authority=authority)
+        problem = ""
+        try:
+            self._publisher = Publisher(address.parameters(url, authority=authority))
+        except ValueError as error:
+            problem = str(error)
+        # Error reporters read the variables of each frame that an error has passed.
+        del url, authority
+        if problem:
+            raise InvalidAddress(f"the address of RabbitMQ: {problem}")
         self._timeout = submission.seconds("timeout", timeout)
         self._trace_headers = trace_headers
         self._now = now
@@ -71,17 +80,21 @@ class Client:
 
         With TLS, `LONGSHORE_AMQP_CA` is the certificate authority, a key of the same Secret.
         """
-        url = environment.get(AMQP_URL_ENV)
-        if not url:
+        if not environment.get(AMQP_URL_ENV):
             raise InvalidAddress(
                 f"{AMQP_URL_ENV} is not set; take it from the Secret NAME-producer of a TaskQueue"
             )
-        return cls(
-            url,
-            timeout=timeout,
-            authority=environment.get(AMQP_CA_ENV),
-            trace_headers=trace_headers,
-        )
+        try:
+            return cls(
+                environment[AMQP_URL_ENV],
+                timeout=timeout,
+                authority=environment.get(AMQP_CA_ENV),
+                trace_headers=trace_headers,
+            )
+        except InvalidAddress as error:
+            problem = str(error)
+        del environment  # for error reporters, as above
+        raise InvalidAddress(f"{AMQP_URL_ENV}: {problem}")
 
     def enqueue(
         self,

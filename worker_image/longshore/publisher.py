@@ -1,78 +1,115 @@
-"""Publishing with a deadline: connects when needed, reconnects once, safe to use from threads."""
+"""Publishing with a deadline: connects when needed, reconnects once, safe to use from threads.
+
+An exception that strikes the caller anywhere, or a fork at any moment, leaves nothing broken: see
+`desk.py`.
+"""
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 
 import pika
 
-from longshore.address import parameters
-from longshore.errors import BrokerUnavailable, InvalidAddress
-from longshore.link import Link, LinkLost, Publication
+from longshore.desk import Abandoned, Desk, Errand, PerProcess
+from longshore.dialer import Dialer
+from longshore.errors import BrokerUnavailable, ConfirmTimeout, EnqueueError
+from longshore.link import CLOSE_TIMEOUT, Link, LinkLost, Publication
 
 
 class Publisher:
     """Publishes one message at a time, each confirmed by the broker, over one connection.
 
-    One lock guards the connection. A process that forked makes its own: two on one socket would
+    Threads take turns. A process that forked makes its own connection: two on one socket would
     corrupt both streams.
     """
 
-    def __init__(self, url: str, *, authority: str | None = None) -> None:
-        self._parameters = _parameters(url, authority)
-        self._lock = threading.Lock()
-        self._link: Link | None = None
-        self._process = os.getpid()
+    def __init__(self, parameters: pika.ConnectionParameters) -> None:
+        self._outlets = PerProcess(lambda: _Outlet(parameters))
 
     def publish(self, publication: Publication, *, timeout: float) -> None:
-        """Raises EnqueueError, `timeout` seconds after the call at the latest.
+        """Raises EnqueueError, shortly after `timeout` seconds at the latest.
 
         A connection that proves dead is replaced once, and the same message sent again: if only
         the confirm was lost it is now stored twice, with one id.
         """
-        deadline = time.monotonic() + timeout
-        if not self._lock.acquire(timeout=timeout):
-            raise BrokerUnavailable(f"{publication}: other threads kept the connection busy")
-        try:
-            link = self._usable_link()
-            if link is not None:
-                try:
-                    return link.publish(publication, deadline=deadline)
-                except LinkLost:
-                    # An idle connection dies unseen; a fresh one tells whether the broker lives.
-                    pass
-            self._link = Link(self._parameters)
-            self._link.open(deadline=deadline)
-            return self._link.publish(publication, deadline=deadline)
-        finally:
-            self._lock.release()
+        outlet = self._outlets.get()
+        errand = Errand(
+            lambda errand: outlet.publish(publication, errand), deadline=time.monotonic() + timeout
+        )
+        if _has_ended(errand, outlet.desk):
+            return
+        if errand.abandon():
+            raise BrokerUnavailable(
+                f"{publication}: no answer in {timeout:g} s: {errand.stage}; nothing was stored"
+            )
+        raise ConfirmTimeout(f"{publication}: no confirm in time; the job may or may not be stored")
 
     def close(self) -> None:
-        with self._lock:
-            if self._link is not None and self._process == os.getpid():
-                self._link.close()
+        """Close this process's connection, if there is one."""
+        if outlet := self._outlets.existing():
+            deadline = time.monotonic() + CLOSE_TIMEOUT
+            _has_ended(Errand(lambda _: outlet.close(), deadline=deadline), outlet.desk)
+
+
+def _has_ended(errand: Errand, desk: Desk) -> bool:
+    try:
+        desk.submit(errand)
+        return errand.wait()
+    except BaseException:
+        # Also what interrupts this thread: the job need not be sent any more.
+        errand.abandon()
+        raise
+
+
+class _Outlet:
+    """The connection of one process. Only its desk's thread uses it."""
+
+    def __init__(self, parameters: pika.ConnectionParameters) -> None:
+        self.desk = Desk()
+        self._dialer = Dialer(parameters)
+        self._link: Link | None = None
+
+    def publish(self, publication: Publication, errand: Errand) -> None:
+        try:
+            self._publish(publication, errand)
+        except (EnqueueError, Abandoned):
+            raise
+        except Exception as error:
+            # Of pika or of the system, such as no descriptor left: another connection may do.
+            self._drop()
+            raise BrokerUnavailable(
+                f"{publication}: {errand.stage}: {type(error).__name__}: {error}; {_fate(errand)}"
+            ) from error
+
+    def _publish(self, publication: Publication, errand: Errand) -> None:
+        link = self._usable_link()
+        if link is not None:
+            try:
+                return link.publish(publication, errand)
+            except LinkLost:
+                # An idle connection dies unseen; a fresh one tells whether the broker lives.
+                self._drop()
+        try:
+            self._link = self._dialer.dial(errand)
+        except BrokerUnavailable as error:
+            raise BrokerUnavailable(f"{error}; {_fate(errand)}") from error
+        self._link.publish(publication, errand)
+
+    def close(self) -> None:
+        if self._link is not None:
+            self._link.close()
             self._link = None
 
     def _usable_link(self) -> Link | None:
-        if self._process != os.getpid():
-            # The parent's; to close it here would speak on the parent's connection.
-            self._link, self._process = None, os.getpid()
         if self._link is not None and not self._link.is_usable():
-            self._link.abort()
-            self._link = None
+            self._drop()
         return self._link
 
+    def _drop(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.abort()
 
-def _parameters(url: str, authority: str | None) -> pika.URLParameters:
-    if not url.startswith(("amqp://", "amqps://")):
-        # Not repeated whole: it may hold a password.
-        raise InvalidAddress(
-            f"{url.partition('://')[0]!r} does not begin an address of RabbitMQ; "
-            "it looks like amqp://user:password@host:5672/vhost"
-        )
-    try:
-        return parameters(url, authority=authority)
-    except ValueError as error:
-        raise InvalidAddress(f"the address of RabbitMQ: {error}") from None
+
+def _fate(errand: Errand) -> str:
+    return "the job may or may not be stored" if errand.has_begun else "nothing was stored"

@@ -1,0 +1,134 @@
+"""A call's time, divided among the addresses behind a name, and told when it is over."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from longshore import Client
+from longshore.errors import BrokerUnavailable
+from tests.integration.client.conftest import QUEUE, Vhost
+from tests.integration.relay import Relay, unanswered
+
+pytestmark = pytest.mark.integration
+
+Connect = Callable[..., Client]
+
+
+def test_an_address_that_says_nothing_leaves_time_for_the_next(
+    vhost: Vhost, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vhost.declare()
+    with ExitStack() as stack:
+        relay = stack.enter_context(Relay(vhost.amqp))
+        _resolve_to(
+            monkeypatch,
+            stack.enter_context(unanswered()),
+            _silent(stack),
+            int(relay.url.rpartition(":")[2].partition("/")[0]),
+        )
+        client = connect(vhost.amqp.replace("127.0.0.1", "rabbit"), timeout=3)
+        begun = time.monotonic()
+        client.enqueue(QUEUE, "render")
+        assert 1 < time.monotonic() - begun < 3
+
+        # The address that answered last comes first.
+        relay.cut()
+        begun = time.monotonic()
+        client.enqueue(QUEUE, "render")
+        assert time.monotonic() - begun < 0.9
+
+
+def test_the_error_tells_how_far_each_address_got(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExitStack() as stack:
+        full, silent = stack.enter_context(unanswered()), _silent(stack)
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            refusing = closed.getsockname()[1]
+        _resolve_to(monkeypatch, full, silent, refusing)
+        begun = time.monotonic()
+        with pytest.raises(BrokerUnavailable) as caught:
+            connect("amqp://u:p@rabbit:5672/", timeout=1).enqueue(QUEUE, "render")
+
+    assert time.monotonic() - begun < 1.4
+    told = str(caught.value)
+    assert "cannot connect to RabbitMQ at rabbit:5672" in told
+    assert f"connecting to 127.0.0.1:{full}: it did not answer in time" in told
+    assert f"AMQP handshake with 127.0.0.1:{silent}: it did not answer in time" in told
+    assert f"connecting to 127.0.0.1:{refusing}: [Errno 111] Connection refused" in told
+    assert "nothing was stored" in told
+
+
+def test_a_broker_that_hangs_in_tls_is_told_as_such(connect: Connect) -> None:
+    with ExitStack() as stack:
+        port = _silent(stack)
+        with pytest.raises(
+            BrokerUnavailable, match=rf"TLS handshake with 127.0.0.1:{port}: it did"
+        ):
+            connect(f"amqps://u:p@127.0.0.1:{port}/", timeout=0.5).enqueue(QUEUE, "render")
+
+
+def test_a_resolver_that_hangs_costs_no_call_more_than_its_time(
+    vhost: Vhost, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vhost.declare()
+    answer, resolve = threading.Event(), socket.getaddrinfo
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        answer.wait()
+        return resolve(*arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    client = connect(timeout=0.5)
+    begun = time.monotonic()
+    with pytest.raises(BrokerUnavailable, match=r"resolving '127\.0\.0\.1'; nothing was stored"):
+        client.enqueue(QUEUE, "render")
+    assert time.monotonic() - begun < 1.5
+    answer.set()
+    client.enqueue(QUEUE, "render")
+
+
+def test_a_name_that_nobody_knows_is_told(connect: Connect) -> None:
+    with pytest.raises(BrokerUnavailable, match=r"resolving 'no-such-host\.invalid'"):
+        connect("amqp://no-such-host.invalid/").enqueue(QUEUE, "render")
+
+
+def test_bytes_that_are_no_amqp_are_an_error_of_the_connection(connect: Connect) -> None:
+    def talk(server: socket.socket) -> None:
+        end, _ = server.accept()
+        end.sendall(b"\x01\x00\x00\x00\x00\x00\x04\xff\xff\xff\xffnonsense" * 100)
+        end.recv(1000)
+        end.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=talk, args=(server,))
+        thread.start()
+        with pytest.raises(BrokerUnavailable, match="AMQP handshake with"):
+            connect(f"amqp://u:p@127.0.0.1:{server.getsockname()[1]}/").enqueue(QUEUE, "render")
+        thread.join()
+
+
+def _silent(stack: ExitStack) -> int:
+    server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+    return int(server.getsockname()[1])
+
+
+def _resolve_to(monkeypatch: pytest.MonkeyPatch, *ports: int) -> None:
+    """The name `rabbit` has these addresses, in this order."""
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port))
+        for port in ports
+    ]
+    resolve = socket.getaddrinfo
+
+    def answer(host: str, *arguments: Any, **options: Any) -> Any:
+        return found if host == "rabbit" else resolve(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)

@@ -1,0 +1,119 @@
+"""What is wrong with an address is told without a word of it: it holds a password."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from longshore import Client, InvalidAddress
+from longshore.address import parameters
+
+SECRET = "s3cr3tW0rd"
+ESCAPED = "s3cr%33tW0rd"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"user:{SECRET}@host",
+        f"{SECRET}",
+        f"{SECRET}://user@host/",
+        f"amqp:/user:{SECRET}@host/",
+        f"http://user:{SECRET}@host/",
+        f"amqp://user:{SECRET}/x@host:5672/v",
+        f"amqp://user:{SECRET}#x@host/v",
+        f"amqp://user:{SECRET}?x@host/v",
+        f"amqp://user:{SECRET}",
+        f"amqp://user:12345/{SECRET}@host/v",
+        f"amqp://user:{SECRET}@host:port/",
+        f"amqp://user:{SECRET}@host:99999/",
+        f"amqp://user:{SECRET}@host:0/",
+        f"amqp://user:{SECRET}@[::1/",
+        f"amqp://user:[{SECRET}@host/",
+        f"amqp://user:{SECRET}\u2100@host/",
+        f"amqp://{SECRET}@host/",
+        f"amqp://user:{SECRET}@host/?heartbeat={SECRET}",
+        f"amqp://user:{SECRET}@host/?tcp_options={SECRET}(",
+        f"amqp://user:{SECRET}@host/?{SECRET}=1",
+        f"amqp://user:{SECRET}@host/?heartbeat=1&heartbeat={SECRET}",
+        f"amqp://user:{ESCAPED}@host:{SECRET}/",
+    ],
+)
+@pytest.mark.parametrize(
+    "make",
+    [Client, lambda url: Client.from_env({"LONGSHORE_AMQP_URL": url})],
+    ids=["url", "environment"],
+)
+def test_an_address_that_cannot_be_read_is_not_shown(
+    url: str, make: Callable[[str], Client]
+) -> None:
+    with pytest.raises(InvalidAddress) as caught:
+        make(url)
+
+    seen = "\n".join(_everything_said(caught.value))
+    assert SECRET not in seen
+    assert ESCAPED not in seen
+
+
+@given(
+    st.text(st.sampled_from(":/?#[]@%&=;,+ \\'\"\u2100\xe9x1"), max_size=8),
+    st.sampled_from(["amqp://u:{}@h/v", "amqps://u:{}@h:1/v?{}=1", "u:{}@h", "amqp://h:{}/?a={}"]),
+)
+@example("/", "amqp://u:{}@h/v")
+def test_whatever_a_password_holds_no_error_repeats_it(odd: str, form: str) -> None:
+    password = f"{SECRET}{odd}{SECRET}"
+    raised: ValueError | None = None
+    try:
+        parameters(form.replace("{}", password), authority=None)
+    except ValueError as error:
+        raised = error
+    assert SECRET not in "\n".join(_everything_said(raised))
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("amqp://u:p%2Fw%40x@h:5673/team%2Feu", ("h", 5673, "u", "p/w@x", "team/eu")),
+        ("amqp://h", ("h", 5672, "guest", "guest", "/")),
+        ("amqps://u:p@[fd00::17]/", ("fd00::17", 5671, "u", "p", "/")),
+        ("amqp://u:@h/%2F", ("h", 5672, "u", "", "/")),
+        ("amqp://u:p@h/v?heartbeat=7", ("h", 5672, "u", "p", "v")),
+    ],
+)
+def test_what_is_lawful_is_read(url: str, expected: tuple[Any, ...]) -> None:
+    read = parameters(url, authority=None)
+    found = (read.host, read.port, read.credentials.username, read.credentials.password)
+    assert (*found, read.virtual_host) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("amqp://u:a/b@h/v", r"write '/', '\?', '#' and '@' as %2F, %3F, %23 and %40"),
+        ("u:p@h", "must begin with amqp:// or amqps://"),
+        ("amqp://h/?heartbeat=soon", "one of its options cannot be read: heartbeat"),
+        ("amqp://h/?hearbeat=5", "one of its options is unknown; there are .*heartbeat"),
+        ("amqp://u@h/", "a user without a password"),
+        (None, "of type NoneType; it must be text like amqp://user:password@host:5672/vhost"),
+    ],
+)
+def test_the_error_says_what_would_be_right(url: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        parameters(url, authority=None)
+
+
+def _everything_said(error: BaseException | None) -> list[str]:
+    """Its text, those of what hangs on it, and the variables of our frames, as reporters see."""
+    said: list[str] = []
+    while error is not None:
+        said += [str(error), repr(error.args)]
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if "longshore" in frame.f_code.co_filename.rpartition("worker_image")[2]:
+                said += [repr(value) for value in frame.f_locals.values()]
+        error = error.__cause__ or error.__context__
+    return said

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import _thread
+import threading
+import time
+
+import pytest
+
+from longshore import desk as desk_module
+from longshore.desk import Abandoned, Desk, Errand, PerProcess
+
+
+def errand(work: object = lambda _: None, *, seconds: float = 10) -> Errand:
+    return Errand(work, deadline=time.monotonic() + seconds)  # type: ignore[arg-type]
+
+
+def test_errands_are_done_one_after_another_in_the_order_they_came() -> None:
+    desk, done = Desk(), []
+    errands = [errand(lambda _, n=n: done.append(n)) for n in range(50)]
+    for each in errands:
+        desk.submit(each)
+    assert all(each.wait() for each in errands)
+    assert done == list(range(50))
+
+
+def test_what_an_errand_raises_is_raised_where_it_is_waited_for() -> None:
+    def fail(_: Errand) -> None:
+        raise KeyError("of the errand")
+
+    desk, failing = Desk(), errand(fail)
+    desk.submit(failing)
+    with pytest.raises(KeyError, match="of the errand"):
+        failing.wait()
+    following = errand()
+    desk.submit(following)
+    assert following.wait()
+
+
+def test_an_errand_that_takes_too_long_is_waited_for_no_longer() -> None:
+    desk, go = Desk(), threading.Event()
+    slow, next_one = errand(lambda _: go.wait(), seconds=0.1), errand()
+    desk.submit(slow)
+    desk.submit(next_one)
+    assert not slow.wait()
+    go.set()
+    assert next_one.wait()
+
+
+def test_of_the_caller_and_the_errand_only_one_has_the_last_word() -> None:
+    given_up, begun = errand(), errand()
+    assert given_up.abandon()
+    with pytest.raises(Abandoned):
+        given_up.begin()
+    begun.begin()
+    assert not begun.abandon()
+    begun.begin()  # it goes on with what it has begun
+
+
+def test_an_abandoned_errand_is_not_done() -> None:
+    desk, done = Desk(), []
+    abandoned = errand(lambda _: done.append("abandoned"))
+    abandoned.abandon()
+    desk.submit(abandoned)
+    assert abandoned.wait()
+    assert done == []
+
+
+def test_the_thread_ends_soon_after_the_last_errand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk_module, "LINGER", 0.05)
+    before = _thread._count()
+    desk, one = Desk(), errand()
+    desk.submit(one)
+    one.wait()
+    deadline = time.monotonic() + 10
+    while _thread._count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert _thread._count() == before
+
+
+def test_where_no_thread_can_be_started_the_caller_does_its_errand_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    desk, threads = Desk(), []
+    for _ in range(2):
+        one = errand(lambda _: threads.append(threading.current_thread()))
+        desk.submit(one)
+        assert one.wait()
+    assert threads == [threading.main_thread()] * 2
+
+
+def test_threads_that_ask_at_once_share_one_value_of_their_process() -> None:
+    start, seen = threading.Barrier(8), []
+    own: PerProcess[object] = PerProcess(object)
+
+    def get() -> None:
+        start.wait()
+        seen.append(own.get())
+
+    threads = [threading.Thread(target=get) for _ in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert set(seen) == {own.existing()}
