@@ -267,3 +267,10 @@ def _pool() -> Any:
 @handler(max_attempts=1)
 def compute_in_a_pool() -> None:
     _pool().apply_async(abs, (-1,)).get(timeout=5)
+
+
+@handler
+def open_files(diary: str) -> None:
+    import resource
+
+    note(diary, " ".join(map(str, resource.getrlimit(resource.RLIMIT_NOFILE))))

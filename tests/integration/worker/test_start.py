@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import socket
+import sys
 
 import pytest
 
@@ -108,3 +111,69 @@ def test_a_worker_that_rabbitmq_has_no_room_for_says_so_until_it_has(bench: Benc
     worker.wait("consuming")
     assert worker.get("/readyz") == (200, "consuming\n")
     assert worker.stop() == 0
+
+
+def test_a_port_that_is_taken_ends_the_worker_with_one_clear_line(bench: Bench) -> None:
+    with socket.create_server(("", 0)) as other:
+        port = other.getsockname()[1]
+        worker = bench.start(http_port=port)
+        assert worker.exit_code() == 5
+    message = worker.termination.read_text()
+    assert f"cannot listen on port {port}" in message
+    assert "\n" not in message
+    assert "Traceback" not in worker.text()
+    assert worker.events("port-unavailable")
+
+
+def test_more_slots_than_a_soft_limit_of_open_files_allows_work(bench: Bench) -> None:
+    """32 slots, and the soft limit that some container runtimes set is far too low for them."""
+    worker = bench.start(command=_with_open_files(128, 4096), slots=32, prefetch=32)
+    worker.wait("consuming")
+    bench.enqueue("open_files", diary=bench.diary)
+    for _ in range(64):
+        bench.enqueue("write", diary=f"{bench.diary}-more")
+    worker.wait("job", count=65, outcome="succeeded")
+    assert bench.lines() == ["128 4096"]
+    assert worker.stop() == 0
+
+
+def test_more_slots_than_open_files_can_be_had_for_end_the_worker_with_one_clear_line(
+    bench: Bench,
+) -> None:
+    worker = bench.start(command=_with_open_files(128, 200), slots=64)
+    assert worker.exit_code() == 5
+    message = worker.termination.read_text()
+    assert "64 slots need 448 open files, but the limit is 200" in message
+    assert "\n" not in message
+
+
+def test_a_bug_in_the_worker_is_told_in_the_log_and_the_termination_message(
+    bench: Bench,
+) -> None:
+    bench.tolerated.add("crashed")
+    (bench.directory / "sitecustomize.py").write_text(_A_BUG)
+    worker = bench.start()
+    assert worker.exit_code() == 70
+    message = worker.termination.read_text()
+    assert message.splitlines()[0] == "a bug in the worker: KeyError: 'nobody foresaw this'"
+    assert "Traceback" in message
+    assert worker.events("crashed")[0]["error"] == "KeyError('nobody foresaw this')"
+    assert "nobody foresaw this" in worker.stderr.read_text()
+
+
+_A_BUG = """
+import asyncio
+connect = asyncio.BaseEventLoop.run_until_complete
+def run(loop, future):
+    def fail():
+        raise KeyError("nobody foresaw this")
+    loop.call_later(0.5, fail)
+    return connect(loop, future)
+asyncio.BaseEventLoop.run_until_complete = run
+"""
+
+
+def _with_open_files(soft: int, hard: int) -> list[str]:
+    """The command of a worker that may open so many files; a hard limit stays lowered."""
+    limits = f"ulimit -Sn {soft} && ulimit -Hn {hard}"
+    return ["/bin/sh", "-c", f"{limits} && exec {shlex.quote(sys.executable)} -m longshore.worker"]

@@ -7,9 +7,11 @@ Exit codes:
   2    the configuration is missing or invalid
   3    a handlers' module cannot be imported or served, or the command cannot be run
   4    the zygote is gone, so no child can be made any more
+  5    the node does not give what the worker needs: its HTTP port is taken, too few files may be
+       open for its slots, or no process can be made
   70   a bug in the worker itself; its traceback is on stderr
   143  a second SIGTERM or SIGINT: jobs killed, the broker redelivers them
-The reason of 2, 3 and 4 is also written to the Kubernetes termination log.
+The reason of each but 0 and 143 is also written to the Kubernetes termination log.
 """
 
 import importlib
@@ -17,12 +19,13 @@ import os
 import signal
 import socket
 import sys
+import traceback
 
 from longshore.contract.config import WorkerConfig
 from longshore.contract.names import AMQP_URL_ENV, WORKER_CONFIG_ENV
 from longshore.worker import termination
-
-BAD_CONFIG = 2
+from longshore.worker.exits import BAD_CONFIG, CRASHED, UNSUITABLE
+from longshore.worker.openfiles import OpenFiles
 
 SHARED = (
     "asyncio",
@@ -37,31 +40,54 @@ the CPU of a start, and workers that start together on a node share its cores.""
 
 def main() -> int:
     """Be a worker until told to end; the exit code."""
+    parent = os.getpid()
+    try:
+        return _main(parent)
+    except Exception as error:
+        if os.getpid() != parent:
+            raise
+        termination.tell_bug(error)
+        traceback.print_exc()
+        return CRASHED
+
+
+def _main(parent: int) -> int:
     # Process 1 ignores a SIGTERM that it has no handler for: let one wait until there is.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     try:
         config = read_config(os.environ.get(WORKER_CONFIG_ENV))
         url = read_url(os.environ.get(AMQP_URL_ENV))
     except ValueError as error:
-        termination.tell(str(error))
-        print(error, file=sys.stderr)
-        return BAD_CONFIG
+        return _give_up(str(error), code=BAD_CONFIG)
+    open_files = OpenFiles()
+    try:
+        open_files.raise_for(config.slots)
+    except OSError as error:
+        return _give_up(str(error), code=UNSUITABLE)
     for module in SHARED:
         importlib.import_module(module)
     # Fork before anything of the broker is imported: children carry none of it, and the handlers'
     # modules load while the parent connects.
-    parent = os.getpid()
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    zygote = os.fork()
+    try:
+        zygote = os.fork()
+    except OSError as error:
+        return _give_up(f"cannot make a process: {error}", code=UNSUITABLE)
     if zygote == 0:
         near.close()
         from longshore.worker.child.zygote import main as be_zygote
 
-        be_zygote(far, config, parent=parent)
+        be_zygote(far, config, open_files, parent=parent)
     far.close()
     from longshore.worker.parent.main import run
 
     return run(config, url=url, control=near, zygote=zygote)
+
+
+def _give_up(why: str, *, code: int) -> int:
+    termination.tell(why)
+    print(why, file=sys.stderr)
+    return code
 
 
 def read_config(text: str | None) -> WorkerConfig:

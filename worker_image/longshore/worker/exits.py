@@ -1,7 +1,15 @@
-"""How a process ended, in words."""
+"""How processes end: the worker's exit codes, and others' ends in words."""
 
 import os
 import signal
+
+DRAINED = 0
+BAD_CONFIG = 2
+IMPORT_FAILED = 3
+ZYGOTE_GONE = 4
+UNSUITABLE = 5
+CRASHED = 70
+KILLED = 143
 
 
 def describe_exit(status: int | None) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import traceback
 
 PATH_ENV = "LONGSHORE_TERMINATION_LOG"
 """Overrides the path, for tests and other runtimes."""
@@ -10,6 +11,13 @@ DEFAULT_PATH = "/dev/termination-log"
 
 MAX_BYTES = 4096
 """What the kubelet keeps of it."""
+
+
+def tell_bug(error: BaseException) -> None:
+    """The message for an end that nobody foresaw: what was raised, and where."""
+    said = "".join(traceback.format_exception_only(error)).strip().partition("\n")[0]
+    lines = traceback.format_exception(error)
+    tell(f"a bug in the worker: {said}\n{''.join(lines)}")
 
 
 def tell(message: str) -> None:

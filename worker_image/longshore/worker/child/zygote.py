@@ -38,9 +38,12 @@ from longshore.worker.control import (
 )
 from longshore.worker.frames import Mark
 from longshore.worker.limits import HandlerLimits, limits_of
+from longshore.worker.openfiles import OpenFiles
 
 
-def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoReturn:
+def main(
+    control: socket.socket, config: WorkerConfig, open_files: OpenFiles, *, parent: int
+) -> NoReturn:
     """Be the zygote until the parent closes `control` or dies."""
     prctl.die_with(parent)
     zygote = os.getpid()
@@ -66,7 +69,7 @@ def main(control: socket.socket, config: WorkerConfig, *, parent: int) -> NoRetu
     while received := receive_control(control):
         match received[0]:
             case Fork():
-                _fork(control, programs, chain, queue=config.queue)
+                _fork(control, programs, chain, open_files, queue=config.queue)
             case Reap(pid=pid):
                 send_control(control, Reaped(pid=pid, status=_reap(pid)))
             case other:
@@ -169,7 +172,12 @@ _MAX_TRACEBACK = 8192
 
 
 def _fork(
-    control: socket.socket, programs: run.Programs, chain: Chain | None, *, queue: str
+    control: socket.socket,
+    programs: run.Programs,
+    chain: Chain | None,
+    open_files: OpenFiles,
+    *,
+    queue: str,
 ) -> None:
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     results, results_far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -187,6 +195,7 @@ def _fork(
             for end in (control, near, results):
                 end.close()
             os.close(output)
+            open_files.restore()
             run.main(
                 run.Ends(jobs=far, results=results_far, output=output_far, mark=mark),
                 programs,

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import sys
 from typing import Any
 
-from longshore.worker.parent.logs import Log
-
-CRASHED = 70
+from longshore.worker import termination
+from longshore.worker.exits import CRASHED
+from longshore.worker.parent.logs import Log, LogWriter
 
 log = Log("longshore.worker")
 
@@ -27,7 +28,7 @@ def _on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> N
     if error is None or "handle" not in context:
         loop.default_exception_handler(context)
     else:
-        _crash(error)
+        crash(error)
 
 
 def fail_loudly(task: asyncio.Task[Any]) -> None:
@@ -36,10 +37,16 @@ def fail_loudly(task: asyncio.Task[Any]) -> None:
         return
     with contextlib.suppress(asyncio.InvalidStateError):
         if error := task.exception():
-            _crash(error)
+            crash(error)
 
 
-def _crash(error: BaseException) -> None:
+def crash(error: BaseException) -> None:
+    """End the worker over a bug; the log and the termination message tell of it."""
     log.error("crashed", error=repr(error))
+    termination.tell_bug(error)
     sys.excepthook(type(error), error, error.__traceback__)
+    # Another thread writes the log, and nothing waits for it below.
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LogWriter):
+            handler.stop()
     os._exit(CRASHED)

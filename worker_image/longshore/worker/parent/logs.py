@@ -8,6 +8,7 @@ import collections
 import json
 import logging
 import os
+import select
 import threading
 import time
 from datetime import UTC, datetime
@@ -15,6 +16,9 @@ from typing import Any
 
 MAX_WAITING = 20_000
 """Lines that wait for stdout's reader before new ones are dropped."""
+
+_MAX_PLAIN = 2000
+"""Characters of a value that JSON cannot say."""
 
 GATHER = 0.02
 """Seconds that the first line waits for others, so that busy workers write many at a time."""
@@ -65,7 +69,13 @@ class LogWriter(logging.Handler):
         self._thread.join(timeout=1)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.put(_line(record))
+        try:
+            line = _line(record, fields=_fields(record))
+        # Nested too deeply, a number that JSON does not know, text that cannot be made.
+        except Exception:
+            plain = {name: _plain(value) for name, value in _fields(record).items()}
+            line = _line(record, fields=plain)
+        self.put(line)
 
     def put(self, line: str) -> None:
         """Write `line`, which ends in a newline; soon, and never waiting for it here."""
@@ -89,23 +99,44 @@ class LogWriter(logging.Handler):
                     lines.append(
                         json.dumps({"event": "log-lines-dropped", "lines": dropped}) + "\n"
                     )
-                data = "".join(lines).encode()
+                data = "".join(lines).encode("utf-8", "backslashreplace")
                 try:
                     while data:
-                        data = data[os.write(self._descriptor, data) :]
+                        data = data[self._write_some(data) :]
                 except OSError:
                     return  # nobody will ever read it
             if self._ending:
                 return
 
+    def _write_some(self, data: bytes) -> int:
+        try:
+            return os.write(self._descriptor, data)
+        except BlockingIOError:  # whoever shares it may have made it so
+            select.select([], [self._descriptor], [], 1.0)
+            return 0
 
-def _line(record: logging.LogRecord) -> str:
-    fields: dict[str, Any] = {
+
+def _line(record: logging.LogRecord, *, fields: dict[str, Any]) -> str:
+    line = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname.lower(),
-        "event": record.getMessage(),
+        **fields,
     }
-    fields.update(getattr(record, "fields", {}))
+    return json.dumps(line, default=str, allow_nan=False) + "\n"
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    fields = {"event": record.getMessage(), **getattr(record, "fields", {})}
     if record.exc_info:
         fields["exception"] = logging.Formatter().formatException(record.exc_info)
-    return json.dumps({k: v for k, v in fields.items() if v is not None}, default=str) + "\n"
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _plain(value: Any) -> str | int:
+    """Something that JSON can say, whatever `value` is."""
+    if isinstance(value, str | int):
+        return value
+    try:
+        return repr(value)[:_MAX_PLAIN]
+    except Exception as error:
+        return f"<{type(value).__name__}, of which nothing can be said: {type(error).__name__}>"

@@ -24,11 +24,19 @@ from longshore.contract.reports import WorkerReport
 from longshore.contract.timing import most_held
 from longshore.worker import prctl, termination
 from longshore.worker.control import CommandUnusable, ImportFailed, Ready
+from longshore.worker.exits import (
+    BAD_CONFIG,
+    DRAINED,
+    IMPORT_FAILED,
+    KILLED,
+    UNSUITABLE,
+    ZYGOTE_GONE,
+)
 from longshore.worker.limits import limits_of_queue
 from longshore.worker.parent import memory, processes
 from longshore.worker.parent.consumer import Consumer
 from longshore.worker.parent.cordon import Cordon
-from longshore.worker.parent.crash import fail_loudly, watch_callbacks
+from longshore.worker.parent.crash import crash, fail_loudly, watch_callbacks
 from longshore.worker.parent.dispatch import Dispatch
 from longshore.worker.parent.flow import Bounds, Flow
 from longshore.worker.parent.health import Health
@@ -42,12 +50,6 @@ from longshore.worker.parent.pool import Limits, Pool
 from longshore.worker.parent.publisher import Publisher
 from longshore.worker.parent.reporter import Reporter
 from longshore.worker.parent.zygote import Zygote
-
-DRAINED = 0
-BAD_CONFIG = 2
-IMPORT_FAILED = 3
-ZYGOTE_GONE = 4
-KILLED = 143
 
 RETURN_TIMEOUT = 3.0
 """Seconds that the second SIGTERM leaves for giving back the jobs that it has ended; a consumer's
@@ -72,7 +74,11 @@ def run(config: WorkerConfig, *, url: str, control: socket.socket, zygote: int) 
         # As in the zygote: looking through what the imports made would be a tenth of the start.
         gc.freeze()
         gc.enable()  # the image's entry holds it back
-        code = asyncio.run(worker.run())
+        try:
+            code = asyncio.run(worker.run())
+        except Exception as error:
+            crash(error)
+            raise
     log.info("exit", code=code)
     writer.stop()
     return code
@@ -161,7 +167,16 @@ class _Worker:
             metrics=self._metrics.render,
             trouble=lambda: self._consumer.trouble,
         )
-        port = await self._health.start(config.http_port)
+        try:
+            port = await self._health.start(config.http_port)
+        except (OSError, OverflowError) as error:
+            message = (
+                f"cannot listen on port {config.http_port} for /healthz, /readyz and /metrics: "
+                f"{error}; with hostNetwork every pod of a node needs a port of its own"
+            )
+            termination.tell(message)
+            log.error("port-unavailable", port=config.http_port, error=str(error))  # noqa: TRY400
+            return UNSUITABLE
         log.info("started", queue=config.queue, http_port=port, pid=os.getpid())
         self._start(self._publisher.run())
         answer = await self._zygotes_answer()
