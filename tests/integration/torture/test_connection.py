@@ -148,6 +148,34 @@ def test_what_waits_behind_a_job_that_never_ends_is_not_stuck_with_it(bench: Ben
 
 
 @pytest.mark.parametrize(
+    ("slots", "prefetch", "left"), [(1, 1, 0), (1, 8, 0), (2, 4, 2), (1, "auto", 0)]
+)
+def test_new_jobs_do_not_wait_behind_a_void_run(
+    bench: Bench, relay: Relay, slots: int, prefetch: int | str, left: int
+) -> None:
+    """A run that the broker has taken back keeps its slot, and no job may come for that."""
+    worker = bench.started(slots=slots, prefetch=prefetch)
+    bench.enqueue("ignore_the_loss", diary=bench.diary, seconds=6)
+    bench.wait_lines(1)
+    relay.cut()
+    assert worker.wait("consuming", count=2)["prefetch"] == left
+    other = bench.started(slots=1, prefetch=1)
+    for number in range(6):
+        bench.enqueue("write", diary=f"{bench.diary}-quick", text=str(number))
+    # The seventh is the second attempt of the one that has lost its delivery.
+    wait_for(
+        lambda: sum(len(each.events("job", outcome="succeeded")) for each in (worker, other)) == 7,
+        deadline=4,
+        why=worker.text,
+    )
+    worker.wait("job", outcome="void")
+    full = slots if prefetch == "auto" else prefetch
+    wait_for(lambda: worker.events("consuming")[-1]["prefetch"] == full, why=worker.text)
+    assert worker.stop() == 0
+    assert bench.is_empty()
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         {"x-queue-type": "quorum", "x-delivery-limit": 7},

@@ -11,7 +11,10 @@ from longshore.worker.parent.flow import (
     Bounds,
     Flow,
     Plan,
+    Steady,
     View,
+    first,
+    fixed,
     plan,
     prefetch_for,
 )
@@ -115,4 +118,60 @@ async def test_after_a_new_connection_what_waits_behind_lost_jobs_is_given_back(
     stage.seen = view(is_stuck=True, taken=2)
     await asyncio.sleep(0.1)
     assert stage.done == ["pause", "give back", 0]
+    running.cancel()
+
+
+@pytest.mark.parametrize(
+    ("prefetch", "slots", "taken", "before", "asked"),
+    [
+        (1, 1, 0, 0, 1),
+        (1, 1, 1, 1, 0),
+        (8, 1, 1, 1, 0),
+        (4, 4, 1, 1, 3),
+        (8, 2, 1, 1, 4),
+        (1, 4, 3, 3, 0),
+        (2, 4, 1, 1, 1),
+        (8, 2, 0, 5, 3),
+        (4, 4, 6, 6, 0),  # children that are replaced run jobs too
+    ],
+)
+def test_a_number_of_jobs_shrinks_with_the_slots_that_void_runs_take(
+    prefetch: int, slots: int, taken: int, before: int, asked: int
+) -> None:
+    seen = View(mean=None, is_stuck=False, taken=taken, before=before)
+    assert fixed(prefetch, seen, slots=slots) == asked
+
+
+def test_a_new_connection_begins_with_what_void_runs_leave_free() -> None:
+    assert first(128, view(), slots=2) == 128
+    assert first(128, view(taken=1), slots=2) == 1
+    assert first(128, view(taken=3), slots=2) == 0
+
+
+async def test_a_worker_has_its_number_again_once_the_void_runs_are_over() -> None:
+    class Stage:
+        prefetch = 0
+        held = 1
+        seen = view(taken=1)
+
+        def view(self) -> View:
+            return self.seen
+
+        def give_back_waiting(self) -> None: ...
+
+        async def pause(self) -> None: ...
+
+        async def resume(self, prefetch: int) -> None:
+            self.prefetch = prefetch
+
+    stage = Stage()
+    steady = Steady(stage, stage, slots=1, prefetch=3)
+    running = asyncio.ensure_future(steady.run())
+    steady.note()
+    await asyncio.sleep(0.01)
+    assert stage.prefetch == 0
+    stage.seen = view()
+    steady.note()
+    await asyncio.sleep(0.01)
+    assert stage.prefetch == 3
     running.cancel()

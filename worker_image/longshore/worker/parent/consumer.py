@@ -44,6 +44,10 @@ class Consumer:
         self.on_void: Callable[[list[Delivery]], None]
         self.on_loss: Callable[[], None] = lambda: None
         self.on_consuming: Callable[[], None] = lambda: None
+        self.room: Callable[[int], int] = lambda prefetch: prefetch
+        """Jobs to ask for on a new connection where so many were asked for before: slots may be
+        taken by jobs that ran on the last one, and that nobody waits for any more."""
+
         self.features: Features | None = None
         self.trouble = ""
         """Why it does not consume, as of the last attempt; empty before the first one's end."""
@@ -161,8 +165,11 @@ class Consumer:
         ending = asyncio.ensure_future(_tell_end(connection, lost))
         try:
             # A new connection has none of the jobs that a pause had waited for.
-            self._prefetch = self._prefetch or self._least
-            await self._subscribe(connection, lost, prefetch=self._prefetch)
+            self._prefetch = self.room(self._prefetch or self._least)
+            if self._prefetch:
+                await self._subscribe(connection, lost, prefetch=self._prefetch)
+            else:
+                log.info("consuming", queue=self._queue, prefetch=0)
             self._is_consuming = True
             self.trouble = ""
             self.on_consuming()

@@ -93,6 +93,10 @@ class Dispatch:
             taken=sum(
                 not self._consumer.is_current(work.delivery) for work in self._running.values()
             ),
+            before=sum(
+                not self._consumer.is_current(work.delivery)
+                for work in (*self._running.values(), *self._waiting)
+            ),
         )
 
     def give_back_waiting(self) -> None:

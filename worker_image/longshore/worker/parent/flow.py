@@ -1,10 +1,12 @@
-"""`prefetch: auto`: as many jobs in the worker as will start soon, and no more.
+"""`prefetch`: as many jobs in the worker as will start soon, and no more.
 
 A short job is done sooner than the broker sends the next, so it needs others that wait here. A long
-one must have none behind it: they would start elsewhere.
+one must have none behind it: they would start elsewhere. With a number in the place of `auto` it is
+that many, but for slots whose jobs the broker has taken back: they run on until they end.
 """
 
 import asyncio
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,6 +56,9 @@ class View:
     taken: int
     """Slots whose jobs belong to a consumer of before."""
 
+    before: int = 0
+    """Jobs here that belong to a consumer of before, running or not."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -74,6 +79,17 @@ def plan(view: View, *, now: int, bounds: Bounds) -> Plan | None:
     if wanted >= 2 * now:
         return Plan(prefetch=wanted, gives_back=False)
     return None
+
+
+def fixed(prefetch: int, view: View, *, slots: int) -> int:
+    """Jobs to ask for where there may be `prefetch` in all, by the share of slots that are free."""
+    free = max(0, slots - view.taken)
+    return max(0, min(math.ceil(prefetch * free / slots), prefetch - view.before))
+
+
+def first(prefetch: int, view: View, *, slots: int) -> int:
+    """Jobs to ask for on a new connection, of which there were `prefetch` on the one before."""
+    return max(0, slots - view.taken) if view.taken else prefetch
 
 
 class Holder(Protocol):
@@ -144,3 +160,35 @@ class Flow:
             # Jobs of the old consumer do not count against the new one's prefetch.
             prefetch = max(0, slots - self._holder.view().taken)
         await self._source.resume(prefetch)
+
+
+class Steady:
+    """`prefetch: N`: sees to it that a worker that began with less has its N again."""
+
+    def __init__(self, holder: Holder, source: Source, *, slots: int, prefetch: int) -> None:
+        self._holder = holder
+        self._source = source
+        self._slots = slots
+        self._prefetch = prefetch
+        self._short = asyncio.Event()
+
+    def wanted(self) -> int:
+        """Jobs to ask for beside those that are here from before."""
+        return fixed(self._prefetch, self._holder.view(), slots=self._slots)
+
+    def note(self) -> None:
+        """Jobs have come or gone."""
+        if self._source.prefetch < self._prefetch:
+            self._short.set()
+
+    async def run(self) -> None:
+        """Act until cancelled."""
+        while True:
+            await self._short.wait()
+            self._short.clear()
+            if self._source.prefetch < self.wanted():
+                await self._source.pause()
+                await self._source.resume(self.wanted())
+                # Where jobs are long, some are here from before each time that one ends.
+                await asyncio.sleep(GROW_INTERVAL)
+                self.note()

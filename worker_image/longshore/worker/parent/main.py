@@ -38,7 +38,7 @@ from longshore.worker.parent.consumer import Consumer
 from longshore.worker.parent.cordon import Cordon
 from longshore.worker.parent.crash import crash, fail_loudly, watch_callbacks
 from longshore.worker.parent.dispatch import Dispatch
-from longshore.worker.parent.flow import Bounds, Flow
+from longshore.worker.parent.flow import Bounds, Flow, Steady, first
 from longshore.worker.parent.health import Health
 from longshore.worker.parent.joblog import JobLog
 from longshore.worker.parent.line import Line
@@ -273,6 +273,7 @@ class _Worker:
         self._cordon.on_change = self._reporter.note_change
         self._consumer.on_consuming = self._on_consuming
         self._start(self._cordon.run())
+        flow: Flow | Steady
         if config.prefetch == "auto":
             most = most_held(
                 hard_limit=config.hard_limit,
@@ -282,8 +283,15 @@ class _Worker:
             )
             bounds = Bounds(slots=config.slots, most=most)
             flow = Flow(dispatch, self._consumer, bounds=bounds)
-            self._start(flow.run())
-            dispatch.listeners.append(flow.note)
+            self._consumer.room = lambda prefetch: first(
+                prefetch, dispatch.view(), slots=config.slots
+            )
+        else:
+            flow = Steady(dispatch, self._consumer, slots=config.slots, prefetch=config.prefetch)
+            steady = flow
+            self._consumer.room = lambda _: steady.wanted()
+        self._start(flow.run())
+        dispatch.listeners.append(flow.note)
         pool.start(dispatch)
         self._start(self._reporter.run())
         if config.memory_limit_per_job is not None:
