@@ -2,6 +2,7 @@
 
 import faulthandler
 import io
+import operator
 import os
 import signal
 import sys
@@ -62,10 +63,13 @@ class _Buffer(io.BufferedWriter):
         self.flush()
 
 
-def _settings(stream: TextIO) -> tuple[Any, ...]:
+_attributes = operator.attrgetter("closed", "encoding", "errors", "line_buffering")
+
+
+def _settings(stream: TextIO) -> Any:
     try:
-        return (stream.closed, stream.encoding, stream.errors, stream.line_buffering)
-    except ValueError:
+        return _attributes(stream)
+    except ValueError:  # detached
         return ()
 
 
@@ -100,10 +104,17 @@ def wait_when_full(output: int) -> None:
 
 def flush() -> None:
     """Hand over what Python still buffers."""
-    ours = (each for each, _ in _ours.values())
-    for stream in {*ours, sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__}:
+    (stdout, _), (stderr, _) = _ours["stdout"], _ours["stderr"]
+    for stream in (stdout, stderr, sys.__stdout__, sys.__stderr__):
         if stream is not None:
-            try:  # noqa: SIM105 - after every job, and four times the price of `try`
-                stream.flush()
-            except Exception:  # noqa: S110 - a job may have closed or replaced them
-                pass
+            _flush(stream)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not stdout and stream is not stderr and stream is not None:
+            _flush(stream)
+
+
+def _flush(stream: TextIO) -> None:
+    try:  # noqa: SIM105 - after every job, and four times the price of `try`
+        stream.flush()
+    except Exception:  # noqa: S110 - a job may have closed or replaced them
+        pass

@@ -14,7 +14,14 @@ from typing import Any
 
 from longshore.worker.child import capture, signals
 
-_NUMBERS = tuple(n for n in range(1, 32) if n not in (signal.SIGKILL, signal.SIGSTOP))
+_NUMBERS = tuple(
+    int(getattr(signal, name))
+    for name in (
+        *("SIGALRM", "SIGCHLD", "SIGCONT", "SIGHUP", "SIGINT", "SIGPIPE", "SIGQUIT", "SIGTERM"),
+        *("SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGXCPU", "SIGXFSZ"),
+    )
+)
+"""What programs handle or ignore: the rest stands for faults."""
 
 
 class ProcessState:
@@ -72,6 +79,7 @@ class ProcessState:
         except (OSError, ValueError):  # not permitted, or the descriptors are closed
             return False
         signals.unblock_all()
+        signals.stop_alarm()
         if [*map(signals.getsignal, _NUMBERS)] != self._dispositions:
             self._restore_dispositions()
         capture.restore_streams()

@@ -29,6 +29,7 @@ HAND_RETRY = 1.0
 """Seconds until a job is handed over again that descriptors or memory were lacking for."""
 
 REMIND_AFTER = 1.0
+REMIND_AT_MOST = 8.0
 """Seconds until a job that was asked to end is asked again, twice as many until the next time, and
 so on: a job may have had SIGALRM for itself, or Python may have swallowed the exception in a
 destructor. A child that has raised it in its handler takes no notice."""
@@ -324,7 +325,7 @@ class Pool:
     def _remind(self, slot: Slot, work: Work, delay: float) -> None:
         if slot.running is work and not slot.killed_for and not slot.is_dead:
             slot.signal(signal.SIGALRM)
-            self._remind_later(slot, work, 2 * delay)
+            self._remind_later(slot, work, min(2 * delay, REMIND_AT_MOST))
 
     def _on_hard_limit(self, slot: Slot) -> None:
         self.kill(slot, Kill.HARD_LIMIT)

@@ -1,0 +1,114 @@
+"""What a child sends: arbitrary bytes, and records that are nearly right."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import struct
+from typing import Any
+
+from longshore.worker.frames import Ended, Progress, Status, encode_record
+from longshore.worker.parent.intake import Intake
+from longshore.worker.parent.slot import Slot
+from tests.fuzz.conftest import Seeds
+from tests.unit.worker.test_slot import Child, work
+
+JOBS = 6
+
+_VALUES = (None, True, 0, -1, 7, 2**64, 2**70, 1e300, "", "x" * 300, [], {}, [[[]]], {"a": {}})
+_WORDS = (
+    b"",
+    b"null",
+    b"[]",
+    b"{}",
+    b'"x"',
+    b"NaN",
+    b"[" * 5000,
+    b'{"kind": "ended"}',
+    b"\xff" * 4,
+)
+
+
+async def test_a_child_that_makes_no_sense_is_found_out_and_only_that(seeds: Seeds) -> None:
+    loop = asyncio.get_running_loop()
+    bugs: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, context: bugs.append(context))
+    for seed in seeds:
+        await _attack(random.Random(seed))
+        assert not bugs, bugs
+
+
+async def _attack(dice: random.Random) -> None:
+    child = Child()
+    ended: list[int] = []
+    faults: list[str | None] = []
+
+    def on_ended(slot: Slot, record: Ended, _tail: str, at: float) -> None:
+        assert not faults, "nothing is believed after a fault"
+        assert slot.has_begun()
+        assert slot.end_first(at=at).ticket == record.ticket
+        ended.append(record.ticket)
+
+    def on_progress(slot: Slot, record: Progress) -> None:
+        json.dumps(record.value, allow_nan=False)
+        assert slot.running
+        assert slot.running.ticket == record.ticket
+
+    intake = Intake(
+        on_ended=on_ended,
+        on_progress=on_progress,
+        on_fault=lambda slot: faults.append(slot.fault),
+        on_read=lambda _: None,
+    )
+    for ticket in range(1, JOBS + 1):
+        assert child.slot.hand(work(ticket))
+    intake.watch(child.slot)
+    honest = 0
+    is_honest = True
+    for _ in range(dice.randrange(1, 12)):
+        if dice.random() < 0.5 and honest < JOBS:
+            honest += 1
+            child.end(honest)
+        else:
+            message, is_record = _message(dice, next_ticket=honest + 1)
+            is_honest = is_honest and is_record
+            child.results.send(message)
+    intake.read_records(child.slot)
+    await asyncio.sleep(0)
+    child.slot.is_dead = True
+    await intake.finish_records(child.slot)
+    await intake.finish_output(child.slot)
+    assert ended == sorted(ended), "in their order"
+    if is_honest:
+        assert not faults
+        assert ended == [*range(1, honest + 1)]
+    elif not child.slot.has_hung_up:
+        assert len(faults) <= 1
+        assert child.slot.fault, "something that is no record was believed"
+    child.close()
+
+
+def _message(dice: random.Random, *, next_ticket: int) -> tuple[bytes, bool]:
+    """A message, and whether a child might send it."""
+    match dice.randrange(7):
+        case 0:
+            return dice.randbytes(dice.choice((1, 4, 20, 300, 70_000))), False
+        case 1:
+            return dice.choice(_WORDS), False
+        case 2:
+            # A progress of a job that was never handed over.
+            return encode_record(Progress(ticket=JOBS + 1 + dice.randrange(9), value=1)), False
+        case 3:
+            far = next_ticket + 1 + dice.randrange(3)
+            return encode_record(Ended(far, Status.SUCCEEDED, 0.1)), False
+        case 4:
+            record = {"kind": "ended", "ticket": next_ticket, "status": "failed", "seconds": 0.1}
+            record |= {"error": None, "traceback": None, "delay": None}
+            record[dice.choice([*record])] = {"no": "such thing"}
+            return json.dumps(record).encode(), False
+        case 5:
+            seconds = dice.choice((float("nan"), float("inf"), -1.0))
+            return struct.pack("!4sQd", b"done", next_ticket, seconds), False
+    value = dice.choice(_VALUES)
+    return encode_record(Progress(ticket=dice.randrange(1, JOBS + 1), value=value)), True

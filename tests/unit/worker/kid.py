@@ -1,0 +1,130 @@
+"""Children without a worker: `python -m tests.unit.worker.kid` runs each case in one of its own.
+
+Reads a JSON object of cases on stdin, each with `spoil`, statements of one job, and `probe`, an
+expression for the jobs before and after it. Writes what the probes gave, and whether the process
+was another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from typing import Any, NoReturn
+
+from longshore.worker.child import run
+from longshore.worker.frames import (
+    MAX_RECORD,
+    Ended,
+    JobFrame,
+    Mark,
+    Status,
+    decode_record,
+    send_job,
+)
+
+
+class Program:
+    takes_job = False
+    throws: tuple[type[Exception], ...] = ()
+    retry_when = None
+
+    def arguments(self, body: bytes) -> Any:
+        return json.loads(body)
+
+    def call(self, _job: Any, arguments: Any) -> None:
+        scope: dict[str, Any] = {"__name__": "job"}
+        exec("import asyncio, contextvars, decimal, faulthandler, gc, io, locale, os", scope)
+        exec("import signal, socket, sys, threading, time, warnings", scope)
+        if "spoil" in arguments:
+            exec(arguments["spoil"], scope)
+            return
+        found = repr(eval(arguments["probe"], scope))
+        with open(arguments["answer"], "w") as file:
+            json.dump([os.getpid(), found], file)
+
+
+class Programs:
+    def __getitem__(self, _handler: str) -> Program:
+        return Program()
+
+
+class Kid:
+    """A child of ours, as the zygote makes them."""
+
+    def __init__(self) -> None:
+        self.near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.results, results = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.output, output = os.pipe()
+        mark, zygote = Mark.create(), os.getpid()
+        self.mark = Mark(mark)
+        self.ticket = 0
+        self.pid = os.fork()
+        if not self.pid:
+            self._be(run.Ends(jobs=far, results=results, output=output, mark=mark), zygote)
+        far.close()
+        results.close()
+        os.close(output)
+        os.close(mark)
+
+    def _be(self, ends: run.Ends, zygote: int) -> NoReturn:
+        self.near.close()
+        self.results.close()
+        os.close(self.output)
+        run.main(ends, Programs(), None, queue="q", zygote=zygote)
+
+    def do(self, **arguments: Any) -> Ended | None:
+        """How the job ended; None when the child is gone."""
+        self.ticket += 1
+        body = json.dumps(arguments).encode()
+        frame = JobFrame(self.ticket, body, f"j-{self.ticket}", "h", 1, 1, 0, 60.0)
+        try:
+            send_job(self.near, frame)
+        except OSError:
+            return None
+        message = self.results.recv(MAX_RECORD)
+        if not message:
+            return None
+        record = decode_record(message)
+        assert isinstance(record, Ended)
+        return record
+
+    def end(self) -> None:
+        self.near.close()
+        self.results.close()
+        os.close(self.output)
+        os.waitpid(self.pid, 0)
+
+
+def examine(case: dict[str, str], answer: str) -> dict[str, Any]:
+    """What the probe gives before and after, and whether in one process."""
+    answers = []
+    kid = Kid()
+    for number in range(2):
+        job = kid.do(probe=case["probe"], answer=answer)
+        if job is None and number:  # its successor
+            kid.end()
+            kid = Kid()
+            job = kid.do(probe=case["probe"], answer=answer)
+        if job is None or job.status is not Status.SUCCEEDED:
+            return {"fault": f"the probe ended with {job}"}
+        with open(answer) as file:
+            answers.append(json.load(file))
+        if not number:
+            spoiled = kid.do(spoil=case["spoil"])
+            if spoiled is None or spoiled.status is not Status.SUCCEEDED:
+                return {"fault": f"the spoiler ended with {spoiled}"}
+    kid.end()
+    (first, before), (second, after) = answers
+    return {"before": before, "after": after, "same_process": first == second}
+
+
+def main() -> None:
+    answer = sys.argv[1]
+    cases = json.load(sys.stdin)
+    json.dump({name: examine(case, answer) for name, case in cases.items()}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
