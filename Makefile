@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 DEV := $(PYTHON) -m dev
-PYTEST := $(BIN)/python -m pytest --durations=20 --dist=loadgroup
+PYTEST := $(BIN)/python -m pytest --durations=20
 # Tests mostly wait: this many run at a time on two CPUs.
 PROCESSES ?= 8
 MANY := $(PYTEST) --numprocesses=$(PROCESSES)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dev import paths
+from dev import paths, reader
 from dev.errors import CommandFailed, NotReady
 
 Found = TypeVar("Found")
@@ -46,8 +47,37 @@ class Kube:
         self.kubectl("apply", "--filename=-", given=manifest)
 
     def get(self, *words: str) -> dict[str, Any]:
-        """One object, or a list of them, as kubectl's JSON."""
+        """One object, or a list of them, as `kubectl get WORDS` has it. Raises CommandFailed."""
+        if path := reader.path_of(words):
+            return self._reader().object(path)
         return json.loads(self.kubectl("get", *words, "--output=json"))
+
+    def logs(self, pod: str, *, namespace: str) -> str:
+        """What the only container of a pod has printed so far. Raises CommandFailed."""
+        return self._reader().text(f"/api/v1/namespaces/{namespace}/pods/{pod}/log")
+
+    @contextmanager
+    def followed(self, pod: str, *, namespace: str) -> Iterator[Callable[[], str]]:
+        """What a pod has printed so far, to be asked for as often as one likes; to its end, also
+        when the pod is gone by then."""
+        command = [self.kubectl_program, "logs", "--follow", pod, f"--namespace={namespace}"]
+        with (
+            tempfile.NamedTemporaryFile("w+") as said,
+            subprocess.Popen(
+                command,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            ) as process,
+        ):
+            try:
+                yield lambda: Path(said.name).read_text()
+            finally:
+                process.terminate()
+
+    def _reader(self) -> reader.Reader:
+        return reader.reader(self.kubectl_program, self.kubeconfig)
 
     @contextmanager
     def forwarded(self, target: str, *, namespace: str, port: int) -> Iterator[int]:

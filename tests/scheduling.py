@@ -8,11 +8,16 @@ they share what is dear to make. Group `ALONE` has the cluster for itself and co
 
 from __future__ import annotations
 
+import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
+import pytest
 from xdist.scheduler import LoadScheduling
 from xdist.workermanage import WorkerController
+
+from dev.cache import read_record, write_record
 
 ALONE = "alone"
 """Group of the tests that take down or restart what other tests on the cluster rely on."""
@@ -33,10 +38,26 @@ def lane_of(test: str) -> str:
     return next((lane for start, lane in FOLDERS.items() if test.startswith(start)), COMPUTING)
 
 
-def group_of(test: str) -> str | None:
-    """The group that xdist appends to a test's id."""
-    # Parameters may have an @ too; they end with a bracket.
-    return test.rpartition("@")[2] if "@" in test.rpartition("]")[2] else None
+def tell_groups(items: list[pytest.Item], *, run: str) -> None:
+    """Note the groups where the scheduling process of this run finds them.
+
+    xdist would append them to the tests' ids, which pytest 9.2 no longer lets it do.
+    """
+    groups = {
+        item.nodeid: str(mark.args[0])
+        for item in items
+        if (mark := item.get_closest_marker("xdist_group"))
+    }
+    write_record(_notes(run), groups)
+
+
+def known_groups(run: str) -> dict[str, str]:
+    """Groups by test, once the tests are collected."""
+    return read_record(_notes(run))
+
+
+def _notes(run: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"longshore-tests-{run}-groups"
 
 
 def preferences(number: int) -> tuple[str, ...]:
@@ -49,22 +70,22 @@ def preferences(number: int) -> tuple[str, ...]:
 class Lanes:
     """Tests that nobody runs yet, in units that are handed out whole."""
 
-    def __init__(self, tests: list[str]) -> None:
+    def __init__(self, tests: list[str], groups: Mapping[str, str]) -> None:
         self._lane: dict[int, str] = {}
         self._waiting: dict[str, deque[list[int]]] = {
             lane: deque() for lane in (COMPUTING, WAITING, CLUSTER)
         }
-        self._alone = {index for index, test in enumerate(tests) if group_of(test) == ALONE}
-        groups: dict[str, list[int]] = {}
+        self._alone = {index for index, test in enumerate(tests) if groups.get(test) == ALONE}
+        units: dict[str, list[int]] = {}
         for index, test in enumerate(tests):
             self._lane[index] = lane_of(test)
-            group = group_of(test)
-            if group in groups:
-                groups[group].append(index)
+            group = groups.get(test)
+            if group in units:
+                units[group].append(index)
                 continue
             unit = [index]
             if group:
-                groups[group] = unit
+                units[group] = unit
             self._waiting[self._lane[index]].append(unit)
 
     def take(self, lanes: tuple[str, ...], *, queued: list[int]) -> list[int]:
@@ -110,7 +131,8 @@ class LaneScheduling(LoadScheduling):
             if not self._check_nodes_have_same_collection():
                 return
             self.collection = next(iter(self.node2collection.values()))
-            self.lanes = Lanes(self.collection)
+            node = next(iter(self.node2collection))
+            self.lanes = Lanes(self.collection, known_groups(node.workerinput["testrunuid"]))
             self.pending[:] = self.lanes.left()
         self._fill()
 

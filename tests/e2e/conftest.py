@@ -9,17 +9,17 @@ from collections.abc import Iterator
 import pytest
 
 from dev import paths, release
+from dev.errors import NotReady
 from dev.kube import Kube, wait_for
-from tests.e2e.tenant import Tenant
-from tests.scheduling import ALONE
+from tests.e2e import rabbitmq
+from tests.e2e.tenant import CREATED, Tenant
+from tests.shared import shared
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/e2e/" in item.nodeid:
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.xdist_group(ALONE))
             # Each of its waits has a deadline of its own; together they may need more than 300 s.
             item.add_marker(pytest.mark.timeout(400))
 
@@ -27,11 +27,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def kube() -> Iterator[Kube]:
     kube = Kube.from_record()
-    release.install(kube)
-    if interrupted := namespaces(kube):
-        kube.kubectl("delete", "namespace", *interrupted, "--timeout=120s")
-    yield kube
-    wait_for("no namespace of a test is left", lambda: not namespaces(kube), seconds=120)
+
+    def install() -> None:
+        release.install(kube)
+        if interrupted := namespaces(kube):
+            kube.kubectl("delete", "namespace", *interrupted, "--timeout=120s")
+
+    with shared("release", make=install):
+        yield kube
+        wait_until_gone(kube, {tenant.namespace for tenant in CREATED})
 
 
 @pytest.fixture
@@ -44,6 +48,13 @@ def tenant(kube: Kube, request: pytest.FixtureRequest) -> Iterator[Tenant]:
     yield tenant
     # An emptied queue is only deleted once RabbitMQ is sure that it is empty: not waited for here.
     tenant.delete(wait=False)
+
+
+@pytest.fixture
+def lone(tenant: Tenant) -> Iterator[Tenant]:
+    """The tenant, with a RabbitMQ of its own that the test may stop."""
+    with rabbitmq.of_its_own(tenant) as lone:
+        yield lone
 
 
 RUN = secrets.token_hex(8)
@@ -59,6 +70,21 @@ def namespace_of(test: str) -> str:
 def beginning_of(test: str) -> str:
     words = re.sub(r"[^a-z0-9]+", "-", test.lower())
     return f"e2e-{words[:50].strip('-')}"
+
+
+def wait_until_gone(kube: Kube, names: set[str]) -> None:
+    """Queues go once RabbitMQ is sure that they are empty, and namespaces after them."""
+    left = names
+
+    def gone() -> bool:
+        nonlocal left
+        left = names & {*namespaces(kube)}
+        return not left
+
+    try:
+        wait_for("namespaces of tests are gone", gone, seconds=240)
+    except NotReady:
+        raise NotReady(f"not gone after 240 s: {', '.join(sorted(left))}") from None
 
 
 def namespaces(kube: Kube) -> list[str]:

@@ -1,8 +1,11 @@
 """Handlers of the e2e tests; mounted into the plain worker image from a ConfigMap."""
 
 import time
+from pathlib import Path
 
 from longshore import Job, handler
+
+TOLD = Path("/tmp/told")  # noqa: S108: of the pod
 
 
 @handler
@@ -17,6 +20,16 @@ def hold(job: Job, seconds: float) -> None:
     print("holding")
     time.sleep(seconds)
     print("held")
+
+
+@handler
+def hold_until_told(job: Job, most: float = 100.0) -> None:
+    """Keep a worker busy until the test tells its pod."""
+    print("holding")
+    end = time.monotonic() + most
+    while not TOLD.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    print("told to end")
 
 
 @handler(max_attempts=1)

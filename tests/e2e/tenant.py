@@ -31,6 +31,7 @@ class Tenant:
     """The RabbitMQ that its TaskQueues are on."""
 
     def create(self) -> None:
+        CREATED.append(self)
         self.kube.kubectl("create", "namespace", self.namespace)
         self.configmap("handlers", {"jobs.py": HANDLERS})
 
@@ -149,6 +150,12 @@ class Tenant:
         selector = f"--selector=longshore.dev/task-queue={name}"
         return self.kube.get("pods", f"--namespace={self.namespace}", selector)["items"]
 
+    def tell(self, *pods: str) -> None:
+        """End what `hold_until_told` holds in these pods, now and from now on."""
+        for pod in pods:
+            where = ("exec", pod, f"--namespace={self.namespace}", "--container=worker")
+            self.kube.kubectl(*where, "--", "touch", "/tmp/told")
+
     def secret(self, name: str) -> dict[str, str]:
         data = self.kube.get("secret", name, f"--namespace={self.namespace}")["data"]
         return {key: base64.b64decode(value).decode() for key, value in data.items()}
@@ -198,3 +205,7 @@ class Tenant:
         """Jobs ready in a TaskQueue's queue; None when there is no queue."""
         with management(self.kube, self.place) as broker:
             return broker.depth(self.queue(name))
+
+
+CREATED: list[Tenant] = []
+"""All that this process has created."""

@@ -11,6 +11,7 @@ from dev.kube import Kube
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_the_demo_ends_well_and_says_so(kube: Kube) -> None:
     demo = subprocess.run(
         [sys.executable, "-m", "demo"],

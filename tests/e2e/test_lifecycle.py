@@ -1,8 +1,11 @@
 """TaskQueues come, change and go; the operator may go too."""
 
+import pytest
+
 from dev import release
 from dev.kube import Kube, wait_for
 from tests.e2e.tenant import Tenant
+from tests.scheduling import ALONE
 
 
 def test_a_task_queue_derives_every_timeout_from_its_limit(tenant: Tenant) -> None:
@@ -43,6 +46,7 @@ def test_applying_again_leaves_the_scale_alone(tenant: Tenant) -> None:
     assert deployment["spec"]["replicas"] == 2
 
 
+@pytest.mark.xdist_group(ALONE)
 def test_an_operator_that_starts_again_disturbs_nobody(tenant: Tenant, kube: Kube) -> None:
     tenant.apply(scaling={"min": 1})
     tenant.wait_for_condition("Ready", "True", seconds=90)

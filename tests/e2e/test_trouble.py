@@ -32,27 +32,27 @@ def test_a_handler_module_that_fails_to_import_is_in_the_status(tenant: Tenant) 
 
 
 def test_a_broker_that_does_not_answer_is_a_condition_and_holds_everything(
-    tenant: Tenant, kube: Kube
+    lone: Tenant, kube: Kube
 ) -> None:
     """RabbitMQ goes away under a running worker: replicas stay, and work goes on afterwards."""
-    tenant.apply(scaling={"min": 1})
-    tenant.wait_for_condition("Ready", "True", seconds=90)
-    rabbitmq = (f"statefulset/{release.BROKER_SERVICE}", f"--namespace={release.NAMESPACE}")
+    lone.apply(scaling={"min": 1})
+    lone.wait_for_condition("Ready", "True", seconds=90)
+    rabbitmq = (f"statefulset/{lone.place.service}", f"--namespace={lone.namespace}")
 
     kube.kubectl("scale", *rabbitmq, "--replicas=0")
     try:
-        found = tenant.wait_for_condition("BrokerReachable", "False", seconds=60)
+        found = lone.wait_for_condition("BrokerReachable", "False", seconds=60)
         assert found["message"]
-        assert tenant.replicas() == 1
-        assert tenant.condition("ScalingActive")["status"] != "True"
+        assert lone.replicas() == 1
+        assert lone.condition("ScalingActive")["status"] != "True"
     finally:
         kube.kubectl("scale", *rabbitmq, "--replicas=1")
         kube.kubectl("rollout", "status", *rabbitmq, "--timeout=90s")
 
-    tenant.wait_for_condition("Ready", "True", seconds=90)
-    with tenant.client() as client:
-        client.enqueue(tenant.queue(), "note", text="after the storm")
-    wait_for("the job is done", lambda: tenant.jobs().get("succeeded") == 1, seconds=60)
+    lone.wait_for_condition("Ready", "True", seconds=90)
+    with lone.client() as client:
+        client.enqueue(lone.queue(), "note", text="after the storm")
+    wait_for("the job is done", lambda: lone.jobs().get("succeeded") == 1, seconds=60)
 
 
 def test_a_broker_that_is_not_there_is_named(tenant: Tenant) -> None:

@@ -104,7 +104,6 @@ def own(
         yield broker
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One process runs all tests of an `own` broker, so that each series is started once."""
     for item in items:

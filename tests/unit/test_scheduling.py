@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from types import SimpleNamespace
 
 import pytest
 
+from dev.cache import write_record
 from tests.scheduling import (
     ALONE,
     CLUSTER,
@@ -13,14 +15,15 @@ from tests.scheduling import (
     WAITING,
     Lanes,
     LaneScheduling,
-    group_of,
+    _notes,
     lane_of,
 )
 
 UNIT = "tests/unit/test_a.py::test_a"
 WAITS = "tests/integration/test_b.py::test_b"
 E2E = "tests/e2e/test_c.py::test_c"
-RESTART = f"tests/e2e/test_d.py::test_d@{ALONE}"
+RESTART = "tests/e2e/test_d.py::test_d"
+RUN = uuid.uuid4().hex
 ANY = (CLUSTER, WAITING, COMPUTING)
 
 
@@ -38,21 +41,18 @@ def test_a_test_is_in_the_lane_of_its_folder(test: str, lane: str) -> None:
     assert lane_of(test) == lane
 
 
-@pytest.mark.parametrize(
-    ("test", "group"),
-    [
-        (UNIT, None),
-        (RESTART, ALONE),
-        ("tests/unit/test_a.py::test_a[x@y]", None),
-        ("tests/unit/test_a.py::test_a[x@y]@own-4.3", "own-4.3"),
-    ],
-)
-def test_a_group_is_what_follows_the_test(test: str, group: str | None) -> None:
-    assert group_of(test) == group
+def groups_of(tests: list[str]) -> dict[str, str]:
+    """As the tests' names have it."""
+    groups = {test: "own" for test in tests if "own" in test}
+    return groups | {test: ALONE for test in tests if test.startswith(RESTART)}
+
+
+def lanes_of(tests: list[str]) -> Lanes:
+    return Lanes(tests, groups_of(tests))
 
 
 def test_a_process_takes_from_the_lane_it_prefers() -> None:
-    lanes = Lanes([UNIT, WAITS])
+    lanes = lanes_of([UNIT, WAITS])
 
     assert lanes.take((WAITING, COMPUTING), queued=[]) == [1]
     assert lanes.take((WAITING, COMPUTING), queued=[]) == [0]
@@ -60,14 +60,14 @@ def test_a_process_takes_from_the_lane_it_prefers() -> None:
 
 
 def test_a_group_is_handed_out_whole() -> None:
-    lanes = Lanes([f"{WAITS}@own", WAITS, f"{WAITS}[2]@own"])
+    lanes = lanes_of([f"{WAITS}_own", WAITS, f"{WAITS}_own[2]"])
 
     assert lanes.take(ANY, queued=[]) == [0, 2]
     assert list(lanes.left()) == [1]
 
 
 def test_nothing_runs_on_the_cluster_while_a_test_has_it_alone() -> None:
-    lanes = Lanes([E2E, RESTART, WAITS])
+    lanes = lanes_of([E2E, RESTART, WAITS])
 
     assert lanes.take((CLUSTER,), queued=[]) == [1]
     assert lanes.take(ANY, queued=[]) == [2]
@@ -78,14 +78,14 @@ def test_nothing_runs_on_the_cluster_while_a_test_has_it_alone() -> None:
 
 def test_who_runs_the_last_test_alone_knows_what_comes_after() -> None:
     """A process begins a test only when it knows the next one."""
-    lanes = Lanes([E2E, RESTART])
+    lanes = lanes_of([E2E, RESTART])
     alone = lanes.take(ANY, queued=[])
 
     assert lanes.take(ANY, queued=alone) == [0]
 
 
 def test_what_a_dead_process_left_is_next() -> None:
-    lanes = Lanes([WAITS, f"{WAITS}[2]"])
+    lanes = lanes_of([WAITS, f"{WAITS}[2]"])
     taken = lanes.take(ANY, queued=[])
 
     lanes.give_back(taken)
@@ -96,7 +96,8 @@ def test_what_a_dead_process_left_is_next() -> None:
 class Process:
     """Stands for a process of tests as xdist's controller sees it: runs what it is sent."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, run: str) -> None:
+        self.workerinput = {"testrunuid": run}
         self.gateway = SimpleNamespace(id=name)
         self.shutting_down = False
         self.sent: list[int] = []
@@ -114,7 +115,8 @@ def scheduling(tests: list[str], *, processes: int) -> tuple[LaneScheduling, lis
     scheduling.node2pending, scheduling.node2collection = {}, {}
     scheduling.config = None
     scheduling.numnodes = processes
-    all_of_them = [Process(f"gw{number}") for number in range(processes)]
+    write_record(_notes(RUN), groups_of(tests))
+    all_of_them = [Process(f"gw{number}", run=RUN) for number in range(processes)]
     for process in all_of_them:
         scheduling.add_node(process)
         scheduling.add_node_collection(process, tests)
@@ -136,11 +138,11 @@ def begun(process: Process, done: set[int]) -> int | None:
         [UNIT],
         [RESTART],
         [E2E, RESTART],
-        [RESTART, f"{RESTART}@{ALONE}"],
+        [RESTART, f"{RESTART}[2]"],
         [f"{E2E}[{n}]" for n in range(5)] + [RESTART],
-        [f"{WAITS}[{n}]@own" for n in range(4)] + [RESTART, E2E, UNIT],
+        [f"{WAITS}_own[{n}]" for n in range(4)] + [RESTART, E2E, UNIT],
         [each for n in range(20) for each in (f"{UNIT}[{n}]", f"{E2E}[{n}]", f"{WAITS}[{n}]")],
-        [f"tests/e2e/test_d.py::test_d[{n}]@{ALONE}" for n in range(3)]
+        [f"{RESTART}[{n}]" for n in range(3)]
         + [f"{E2E}[{n}]" for n in range(9)]
         + [f"{UNIT}[{n}]" for n in range(30)],
     ],
@@ -148,10 +150,11 @@ def begun(process: Process, done: set[int]) -> int | None:
 )
 def test_every_test_is_run_once_and_every_process_ends(tests: list[str], processes: int) -> None:
     controller, workers = scheduling(tests, processes=processes)
+    groups = groups_of(tests)
     done: set[int] = set()
     while running := [(w, now) for w in workers if (now := begun(w, done)) is not None]:
         on_cluster = [now for _, now in running if lane_of(tests[now]) == CLUSTER]
-        assert len(on_cluster) < 2 or ALONE not in [group_of(tests[now]) for now in on_cluster]
+        assert len(on_cluster) < 2 or ALONE not in [groups.get(tests[now]) for now in on_cluster]
         for worker, now in running:
             done.add(now)
             controller.mark_test_complete(worker, now)

@@ -30,6 +30,14 @@ STANDING: dict[str, dict[str, Any]] = {
 """Changes to a manifest, by name."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process runs all tests on `standing`, since they share it."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "standing" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("standing"))
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def standing(kube: Kube) -> Iterator[Tenant]:
     """All of them in one namespace, declared: so many a wait is one wait."""

@@ -23,23 +23,29 @@ def is_replaced(tenant: Tenant, before: set[str]) -> bool:
 
 
 def test_a_rollout_at_max_stays_within_it_and_a_busy_worker_ends_its_job(tenant: Tenant) -> None:
-    tenant.apply(scaling=FULL)
+    tenant.apply(scaling=FULL, timeLimit={"hard": "120s"})
     tenant.wait_for_condition("Ready", "True", seconds=90)
     before = wait_for_workers(tenant, 2)
     with tenant.client() as client:
-        job = client.enqueue(tenant.queue(), "hold", seconds=20)
+        job = client.enqueue(tenant.queue(), "hold_until_told")
     busy = worker_of(tenant, job)
     workers = Most(lambda: len(staying(tenant)))
 
-    tenant.apply(scaling=FULL, worker={"env": [{"name": "CHANGED", "value": "yes"}]})
-
-    wait_for(
-        "the workers are new ones",
-        lambda: workers.look() and is_replaced(tenant, before),
-        seconds=90,
-    )
-    assert workers.seen == 2
-    wait_for("the job's end is in its worker's log", lambda: "held" in log_of(tenant, busy))
+    with tenant.kube.followed(busy, namespace=tenant.namespace) as log:
+        tenant.apply(
+            scaling=FULL,
+            timeLimit={"hard": "120s"},
+            worker={"env": [{"name": "CHANGED", "value": "yes"}]},
+        )
+        wait_for(
+            "the workers are new ones",
+            lambda: workers.look() and is_replaced(tenant, before),
+            seconds=90,
+        )
+        assert workers.seen == 2
+        assert "told to end" not in log(), "it was replaced while it worked"
+        tenant.tell(busy)
+        wait_for("the job's end is in its worker's log", lambda: "told to end" in log())
     wait_for("the job is done", lambda: tenant.jobs().get("succeeded") == 1)
     assert (tenant.jobs()["failed"], tenant.jobs()["dead"]) == (0, 0)
     assert [pod for pod in staying(tenant) if job in log_of(tenant, pod)] == []

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from dev.kube import wait_for
 from tests.e2e.scaling.workers import (
     QUICK,
@@ -14,32 +16,38 @@ from tests.e2e.scaling.workers import (
 from tests.e2e.tenant import Tenant
 
 
+@pytest.mark.slow
 def test_the_idle_one_of_two_workers_goes_and_the_busy_one_ends_its_job(tenant: Tenant) -> None:
-    tenant.apply(scaling=QUICK)
+    tenant.apply(scaling=QUICK, timeLimit={"hard": "120s"})
     tenant.wait_for_condition("QueueDeclared", "True")
     with tenant.client() as client:
         client.enqueue(tenant.queue(), "hold", seconds=5)
-        long = client.enqueue(tenant.queue(), "hold", seconds=45)
+        long = client.enqueue(tenant.queue(), "hold_until_told")
         wait_for_workers(tenant, 2)
         busy = worker_of(tenant, long)
 
         wait_for_pods(tenant, {busy})
 
         assert tenant.replicas() == 1
+        assert tenant.jobs()["running"] == 1
+        tenant.tell(busy)
     wait_for("both jobs are done", lambda: tenant.jobs().get("succeeded") == 2, seconds=90)
     assert tenant.jobs()["failed"] == tenant.jobs()["dead"] == 0
     wait_for_pods(tenant, set())
     assert tenant.replicas() == 0
 
 
+@pytest.mark.slow
 def test_a_worker_on_its_way_out_works_again_when_it_is_needed(tenant: Tenant) -> None:
     """One worker may go in a minute: of two that are cordoned, the second waits for its turn."""
     tenant.apply(scaling={**QUICK, "maxShrinkage": 1}, timeLimit={"hard": "120s"})
     tenant.wait_for_condition("QueueDeclared", "True")
     with tenant.client() as client:
-        for seconds in (5, 5, 80):
-            client.enqueue(tenant.queue(), "hold", seconds=seconds)
+        for _ in range(2):
+            client.enqueue(tenant.queue(), "hold", seconds=5)
+        long = client.enqueue(tenant.queue(), "hold_until_told")
         before = wait_for_workers(tenant, 3)
+        busy = worker_of(tenant, long)
         wait_for_workers(tenant, 2)
         cordoned = wait_for(
             "the second idle one is cordoned",
@@ -50,10 +58,12 @@ def test_a_worker_on_its_way_out_works_again_when_it_is_needed(tenant: Tenant) -
 
         assert worker_of(tenant, job) == cordoned[0]
         assert staying(tenant) < before
+    tenant.tell(busy)
     wait_for("all jobs are done", lambda: tenant.jobs().get("succeeded") == 4, seconds=120)
     assert tenant.jobs()["failed"] == 0
 
 
+@pytest.mark.slow
 def test_a_pod_that_is_over_is_no_worker(tenant: Tenant) -> None:
     """What an eviction leaves: Kubernetes has replaced it, and would take another one for it."""
     tenant.apply(scaling=QUICK)

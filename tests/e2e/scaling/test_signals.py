@@ -2,8 +2,11 @@
 
 import json
 
-from dev import paths, release
+import pytest
+
+from dev import paths
 from dev.kube import Kube, wait_for
+from dev.management import management
 from tests.e2e.scaling.workers import (
     QUICK,
     staying,
@@ -12,32 +15,34 @@ from tests.e2e.scaling.workers import (
 )
 from tests.e2e.tenant import Tenant
 
-RABBITMQ = f"{release.BROKER_SERVICE}-0"
 
-
-def test_while_the_broker_is_away_nobody_comes_or_goes(tenant: Tenant, kube: Kube) -> None:
-    tenant.apply(scaling={**QUICK, "max": 2})
-    tenant.wait_for_condition("QueueDeclared", "True")
-    with tenant.client() as client:
+@pytest.mark.slow
+def test_while_the_broker_is_away_nobody_comes_or_goes(lone: Tenant, kube: Kube) -> None:
+    lone.apply(scaling={**QUICK, "max": 2}, timeLimit={"hard": "120s"})
+    lone.wait_for_condition("QueueDeclared", "True")
+    with lone.client() as client:
         for _ in range(4):
-            client.enqueue(tenant.queue(), "hold", seconds=20)
-        before = wait_for_workers(tenant, 2)
-        wait_for("both are busy", lambda: tenant.jobs().get("running") == 2, seconds=60)
-    rabbitmq = ("exec", RABBITMQ, f"--namespace={release.NAMESPACE}", "--", "rabbitmqctl")
+            client.enqueue(lone.queue(), "hold_until_told")
+        before = wait_for_workers(lone, 2)
+        wait_for("both are busy", lambda: lone.jobs().get("running") == 2, seconds=60)
+    pod = (f"{lone.place.service}-0", f"--namespace={lone.namespace}")
+    rabbitmq = ("exec", *pod, "--", "rabbitmqctl")
 
     kube.kubectl(*rabbitmq, "suspend_listeners")
     try:
         kube.kubectl(*rabbitmq, "close_all_connections", "--global", "gone")
-        tenant.wait_for_condition("ScalingActive", "False", reason="BrokerUnreachable")
-        assert tenant.replicas() == 2
-        assert staying(tenant) == before
+        lone.wait_for_condition("ScalingActive", "False", reason="BrokerUnreachable")
+        assert lone.replicas() == 2
+        assert staying(lone) == before
     finally:
         kube.kubectl(*rabbitmq, "resume_listeners")
 
-    tenant.wait_for_condition("ScalingActive", "True", seconds=30)
-    assert tenant.replicas() == 2
-    wait_for("the queue is empty", lambda: tenant.depth() == 0, seconds=120)
-    wait_for("all workers are gone", lambda: tenant.replicas() == 0, seconds=90)
+    lone.wait_for_condition("ScalingActive", "True", seconds=30)
+    assert lone.replicas() == 2
+    lone.tell(*before)
+    with management(kube, lone.place) as broker:
+        wait_for("the queue is empty", lambda: broker.depth(lone.queue()) == 0, seconds=120)
+    wait_for("all workers are gone", lambda: lone.replicas() == 0, seconds=90)
 
 
 def test_while_one_worker_is_silent_nobody_goes_and_a_condition_says_so(tenant: Tenant) -> None:

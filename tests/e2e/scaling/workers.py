@@ -21,7 +21,7 @@ QUICK = {
 
 def log_of(tenant: Tenant, pod: str) -> str:
     try:
-        return tenant.kube.kubectl("logs", pod, f"--namespace={tenant.namespace}")
+        return tenant.kube.logs(pod, namespace=tenant.namespace)
     except CommandFailed:
         return ""
 

@@ -6,25 +6,26 @@ from collections.abc import Iterator
 import pytest
 
 from dev import paths
-from dev.kube import Kube, wait_for
-from tests.e2e.conftest import beginning_of, namespace_of, namespaces
-from tests.e2e.tenant import Tenant
+from dev.kube import Kube
+from dev.management import TRIAL
+from tests.e2e.conftest import namespace_of, wait_until_gone
+from tests.e2e.tenant import CREATED, Tenant
 from tests.e2e.topology import rabbitmqs
 from tests.e2e.topology.rabbitmqs import RabbitMQ
+from tests.shared import shared
 
 
 @pytest.fixture(scope="session")
 def both(kube: Kube) -> Iterator[Kube]:
     """The cluster, with both RabbitMQs in it."""
-    with rabbitmqs.both(kube):
+    with shared(
+        "rabbitmqs",
+        make=lambda: rabbitmqs.start(kube),
+        remove=lambda: rabbitmqs.remove(kube, wait=False),
+    ):
         yield kube
         # With their Brokers gone first, the last ones' queues would not be looked at any more.
-        wait_for("no namespace of theirs is left", lambda: not _theirs(kube), seconds=100)
-
-
-def _theirs(kube: Kube) -> list[str]:
-    beginnings = tuple(beginning_of(series) for series in rabbitmqs.SERIES)
-    return [name for name in namespaces(kube) if name.startswith(beginnings)]
+        wait_until_gone(kube, {each.namespace for each in CREATED if each.place != TRIAL})
 
 
 @pytest.fixture(params=rabbitmqs.SERIES)
@@ -46,3 +47,10 @@ def tenant(rabbitmq: RabbitMQ, request: pytest.FixtureRequest) -> Iterator[Tenan
     tenant.create()
     yield tenant
     tenant.delete(wait=False)
+
+
+@pytest.fixture
+def apart(tenant: Tenant, rabbitmq: RabbitMQ) -> Iterator[tuple[Tenant, RabbitMQ]]:
+    """Tenant and RabbitMQ with a Broker and a vhost of the test's own."""
+    with rabbitmqs.apart(tenant, rabbitmq) as apart:
+        yield apart

@@ -10,7 +10,7 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,6 +24,8 @@ from pika.exceptions import ChannelClosedByBroker
 from dev import paths
 from dev.kube import Kube
 from dev.management import Place
+from dev.release import HEARTBEAT
+from tests.e2e.tenant import Tenant
 from tests.integration import certificates
 
 SERIES = ("4.0", "4.3")
@@ -57,6 +59,7 @@ class RabbitMQ:
     password: str = field(repr=False)
     amqp_port: int
     http_port: int
+    vhost: str = VHOST
 
     @property
     def place(self) -> Place:
@@ -94,7 +97,7 @@ class RabbitMQ:
         where = pika.ConnectionParameters(
             host="127.0.0.1",
             port=self.amqp_port,
-            virtual_host=VHOST,
+            virtual_host=self.vhost,
             credentials=pika.PlainCredentials(username or self.username, password or self.password),
             heartbeat=0,
         )
@@ -118,12 +121,14 @@ class RabbitMQ:
             raise
 
     def asked_by_pods(self) -> list[str]:
-        """What other pods asked of the management API so far, in order, as `METHOD /path`."""
+        """What other pods asked of the management API about this vhost so far, in order, as
+        `METHOD /path`. Names of users begin with their vhost's."""
         words = ("sh", "-c", f"cat {ACCESS_LOG}/*")
         pod = (f"{self.place.service}-0", f"--namespace={NAMESPACE}", "--")
         lines = self.kube.kubectl("exec", *pod, *words).splitlines()
         found = (re.match(r'(\S+) .*?"(\S+ \S+)', line) for line in lines)
-        return [match[2] for match in found if match and not match[1].startswith(LOOPBACK)]
+        asked = [match[2] for match in found if match and not match[1].startswith(LOOPBACK)]
+        return [each for each in asked if quote(self.vhost, safe="") in each]
 
     def publish(self, channel: BlockingChannel, *, exchange: str, key: str, text: str = "") -> None:
         """A job for the handler `note`, stored when this returns."""
@@ -139,27 +144,22 @@ def place(series: str) -> Place:
     return Place(namespace=NAMESPACE, service=f"{release}-rabbitmq", broker=release)
 
 
-@contextmanager
-def both(kube: Kube) -> Iterator[None]:
-    """Both of them are up while the block lasts."""
+def start(kube: Kube) -> None:
+    """Have both of them up, with their Brokers."""
     remove(kube)
     kube.kubectl("create", "namespace", NAMESPACE)
-    try:
-        with tempfile.TemporaryDirectory() as work:
-            names = [f"DNS:{place(series).service}.{NAMESPACE}.svc" for series in SERIES]
-            folder = certificates.make(Path(work) / "tls", names=",".join([*names, "IP:127.0.0.1"]))
-            kube.apply(secret("server", _pair(folder)))
-            kube.apply(secret(AUTHORITY, {"ca.crt": (folder / "ca.pem").read_text()}))
-        for series in SERIES:
-            kube.apply(yaml.safe_dump_all(_manifests(kube, series)))
-        for series in SERIES:
-            workload = f"statefulset/{place(series).service}"
-            kube.kubectl("rollout", "status", workload, f"--namespace={NAMESPACE}")
-        brokers = [f"broker/{place(series).broker}" for series in SERIES]
-        kube.kubectl("wait", *brokers, "--for=condition=Ready", "--timeout=90s")
-        yield
-    finally:
-        remove(kube, wait=False)
+    with tempfile.TemporaryDirectory() as work:
+        names = [f"DNS:{place(series).service}.{NAMESPACE}.svc" for series in SERIES]
+        folder = certificates.make(Path(work) / "tls", names=",".join([*names, "IP:127.0.0.1"]))
+        kube.apply(secret("server", _pair(folder)))
+        kube.apply(secret(AUTHORITY, {"ca.crt": (folder / "ca.pem").read_text()}))
+    for series in SERIES:
+        kube.apply(yaml.safe_dump_all(_manifests(kube, series)))
+    for series in SERIES:
+        workload = f"statefulset/{place(series).service}"
+        kube.kubectl("rollout", "status", workload, f"--namespace={NAMESPACE}")
+    brokers = [f"broker/{place(series).broker}" for series in SERIES]
+    kube.kubectl("wait", *brokers, "--for=condition=Ready", "--timeout=90s")
 
 
 def remove(kube: Kube, *, wait: bool = True) -> None:
@@ -189,6 +189,29 @@ def reached(kube: Kube, series: str) -> Iterator[RabbitMQ]:
             amqp_port=amqp,
             http_port=http,
         )
+
+
+@contextmanager
+def apart(tenant: Tenant, rabbitmq: RabbitMQ) -> Iterator[tuple[Tenant, RabbitMQ]]:
+    """Both with a Broker and a vhost that no other test uses: what all TaskQueues of a Broker
+    share may be changed there."""
+    name = tenant.namespace
+    reference = {"name": f"{rabbitmq.place.broker}-default-user", "namespace": NAMESPACE}
+    tenant.kube.apply(
+        json.dumps(broker(name, reference=reference, vhost=name, heartbeat=HEARTBEAT))
+    )
+    try:
+        tenant.kube.kubectl("wait", f"broker/{name}", "--for=condition=Ready", "--timeout=90s")
+        yield (
+            replace(tenant, place=replace(tenant.place, broker=name)),
+            replace(rabbitmq, vhost=name),
+        )
+    finally:
+        tenant.kube.kubectl("delete", "broker", name)
+        rabbitmq.answer("DELETE", "vhosts", name)
+        for user in rabbitmq.names("users"):
+            if user.startswith(f"{name}."):
+                rabbitmq.answer("DELETE", "users", user)
 
 
 def cluster_operators_secret(series: str, *, username: str, password: str) -> dict[str, str]:
@@ -249,7 +272,7 @@ def _manifests(kube: Kube, series: str) -> list[dict[str, Any]]:
     return [
         *objects.values(),
         yaml.safe_load(secret(reference["name"], credentials)),
-        broker(where.broker, reference=reference, vhost=VHOST, heartbeat="10s"),
+        broker(where.broker, reference=reference, vhost=VHOST, heartbeat=HEARTBEAT),
     ]
 
 

@@ -3,15 +3,20 @@
 import json
 from typing import Any
 
+import pytest
+
 from dev import release
 from dev.kube import Kube, wait_for
+from dev.management import TRIAL
 from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV
 from tests.e2e.tenant import Tenant
 from tests.e2e.topology.rabbitmqs import (
+    SERIES,
     VHOST,
     RabbitMQ,
     broker,
     cluster_operators_secret,
+    place,
     secret,
 )
 
@@ -55,11 +60,13 @@ def test_brokers_of_both_versions_at_once(tenant: Tenant, rabbitmq: RabbitMQ) ->
     assert found["features"] == dict.fromkeys(
         ("ackTimeoutByConsumer", "nackIsFree", "strictPriorities"), rabbitmq.by_consumer
     )
-    brokers = tenant.kube.get("brokers")["items"]
-    assert {each["status"]["version"][:3] for each in brokers} == {"4.0", "4.3"}
-    assert all(ready(tenant.kube, each["metadata"]["name"])["status"] == "True" for each in brokers)
+    brokers = [place(series).broker for series in SERIES]
+    versions = [status(tenant.kube, name)["version"][:3] for name in brokers]
+    assert versions == [*SERIES]
+    assert all(ready(tenant.kube, name)["status"] == "True" for name in (*brokers, TRIAL.broker))
 
 
+@pytest.mark.slow
 def test_a_brokers_life_from_its_first_secret_to_its_end(
     tenant: Tenant, rabbitmq: RabbitMQ
 ) -> None:

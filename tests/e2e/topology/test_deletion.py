@@ -16,6 +16,7 @@ POLICIES = {
 }
 
 
+@pytest.mark.slow
 def test_the_deletion_policy_says_what_stays(tenant: Tenant, rabbitmq: RabbitMQ) -> None:
     for name, policy in POLICIES.items():
         tenant.apply(name, deletionPolicy=policy, scaling={"paused": True})

@@ -45,15 +45,16 @@ def test_nobody_touches_a_neighbours_queue(tenant: Tenant, rabbitmq: RabbitMQ) -
         neighbour.delete(wait=False)
 
 
+@pytest.mark.slow
 def test_new_credentials_make_new_pods_and_drop_no_running_job(
     tenant: Tenant, rabbitmq: RabbitMQ
 ) -> None:
-    tenant.apply(scaling={"min": 1})
+    tenant.apply(scaling={"min": 1}, timeLimit={"hard": "120s"})
     tenant.wait_for_condition("Ready", "True", seconds=120)
     before = tenant.secret("work-worker")
     (old,) = [pod["metadata"]["name"] for pod in tenant.pods()]
     with tenant.client() as client:
-        client.enqueue(tenant.queue(), "hold", seconds=30)
+        client.enqueue(tenant.queue(), "hold_until_told")
     wait_for("the job runs", lambda: tenant.jobs().get("running") == 1, seconds=60)
 
     tenant.kube.kubectl(
@@ -68,6 +69,7 @@ def test_new_credentials_make_new_pods_and_drop_no_running_job(
     ):
         pass
     assert tenant.jobs().get("succeeded") == 0, "it was rotated while the job ran"
+    tenant.tell(old)
     wait_for("the job is done", lambda: tenant.jobs().get("succeeded") == 1, seconds=90)
     assert tenant.jobs().get("failed", 0) == 0
 

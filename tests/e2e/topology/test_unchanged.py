@@ -5,7 +5,7 @@ from typing import Any
 from dev import release
 from dev.kube import wait_for
 from tests.e2e.tenant import Tenant
-from tests.e2e.topology.rabbitmqs import VHOST, RabbitMQ
+from tests.e2e.topology.rabbitmqs import RabbitMQ
 
 KINDS = "taskqueues,deployments,secrets,poddisruptionbudgets,configmaps"
 
@@ -25,7 +25,8 @@ def reconciled(tenant: Tenant) -> int:
     return sum(name in line and '"reconciled"' in line for line in logs.splitlines())
 
 
-def test_a_second_reconcile_writes_nothing(tenant: Tenant, rabbitmq: RabbitMQ) -> None:
+def test_a_second_reconcile_writes_nothing(apart: tuple[Tenant, RabbitMQ]) -> None:
+    tenant, rabbitmq = apart
     tenant.declared(queue={"maxLength": 100}, deadLetter={"maxLength": 10})
     tenant.wait_for_condition("Ready", "True")
     tenant.kube.kubectl("annotate", "tq", "work", f"--namespace={tenant.namespace}", "touched=yes")
@@ -44,7 +45,7 @@ def test_a_second_reconcile_writes_nothing(tenant: Tenant, rabbitmq: RabbitMQ) -
 
     wait_for("it is reconciled again", lambda: reconciled(tenant) > before, seconds=60)
     since = rabbitmq.asked_by_pods()[asked:]
-    assert f"GET /api/policies/{VHOST}" in since, "RabbitMQ writes down what it is asked"
+    assert f"GET /api/policies/{rabbitmq.vhost}" in since, "RabbitMQ writes down what it is asked"
     assert [each for each in since if not each.startswith("GET ")] == []
     after = objects(tenant)
     assert [
