@@ -73,6 +73,18 @@ bench-scaling: venv ## the scaler beside KEDA and HPA, simulated: benchmarks/res
 bench-operator: venv cluster-up brokers-up ## the operator with a thousand TaskQueues: benchmarks/results/operator.json
 	$(BIN)/python -m benchmarks.operator
 
+.PHONY: chaos
+chaos: venv cluster-up images ## 20 minutes of faults on the real cluster; ARGS="--seed 1 2 3 --rabbitmq 4.0 4.3"
+	$(BIN)/python -m chaos --output benchmarks/results/chaos.json $(ARGS)
+
+.PHONY: chaos-short
+chaos-short: venv cluster-up images ## 3 minutes of it, also part of make test
+	$(PYTEST) tests/e2e/test_chaos.py $(ARGS)
+
+.PHONY: soak
+soak: venv cluster-up images ## an hour of jobs; memory, descriptors, threads and disk must be flat
+	$(BIN)/python -m chaos.soak --output benchmarks/results/soak.json $(ARGS)
+
 .PHONY: cluster-up
 cluster-up: ## a one-node Kubernetes; LONGSHORE_CLUSTER=auto|kubeconfig|kind|embedded
 	$(DEV) cluster up

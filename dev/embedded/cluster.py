@@ -85,6 +85,20 @@ class Embedded:
     def load(self, archive: Path) -> None:
         commands.run_long(f"loading {archive.stem}", [*_ctr(), "images", "import", archive])
 
+    def restart(self, name: str, *, after: float) -> None:
+        """Kill a component, as its end would be on any node, and start it again `after` seconds."""
+        programs = binaries.kubernetes()
+        command = {
+            "kube-apiserver": components.apiserver,
+            "kube-controller-manager": components.controller_manager,
+            "kube-scheduler": components.scheduler,
+        }[name]
+        processes.stop(name, state=layout.state())
+        time.sleep(after)
+        _run(name, command(programs))
+        if name == "kube-apiserver":
+            _await(name, _api().ready)
+
     @property
     def kubeconfig(self) -> Path:
         return layout.kubeconfig()

@@ -24,7 +24,7 @@ def test_five_delayed_attempts_come_and_none_vanishes(bench: Bench) -> None:
 
     Each attempt goes through the broker's dead-lettering (the ladder), and starts without traces.
     """
-    retry = {"initial_delay": 1.0, "factor": 1.0, "jitter": 0.0}
+    retry = {"initial_delay": 1.0, "factor": 1.0, "jitter": 0.0, "defer_for": 0.0}
     worker = bench.started(retry=retry)
     bench.enqueue("fail_four_times", diary=bench.diary)
     worker.wait("job", outcome="succeeded")
