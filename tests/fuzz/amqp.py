@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import pika
 
@@ -76,13 +76,20 @@ def table_of(**fields: bytes) -> bytes:
 
 
 def properties(
-    dice: random.Random, *, headers: bytes | None = None, type_: bytes | None = None
+    dice: random.Random,
+    *,
+    headers: bytes | None = None,
+    type_: bytes | None = None,
+    without: Container[int] = (),
 ) -> bytes:
-    """All that a content header has after the body's size: flags and properties."""
+    """All that a content header has after the body's size: flags and properties.
+
+    Those at the positions `without` are left out.
+    """
     flags, encoded = 0, b""
     for index, kind in enumerate(PROPERTIES):
         given = {2: headers, 10: type_ and short(type_)}.get(index)
-        if given is None and dice.random() < 0.5:
+        if given is None and (index in without or dice.random() < 0.5):
             continue
         flags |= 1 << (15 - index)
         encoded += _property(dice, kind) if given is None else given

@@ -9,6 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.integration.conftest import broker, brokers, vhost
+
+__all__ = ["broker", "brokers", "vhost"]
+
 SECONDS_ENV = "LONGSHORE_FUZZ_SECONDS"
 """Seconds for all fuzzers together; each has `BRIEF` without it."""
 

@@ -112,6 +112,17 @@ class Cluster:
         path = _path(body, "/apis/apps/v1", "deployments")
         return await self._apply(path, body, manager=OPERATOR)
 
+    async def reclaim_deployment(
+        self, live: Mapping[str, Any], *, managed_fields: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Say who has set which field of a Deployment, if it is still as in `live`."""
+        metadata = live["metadata"]
+        same = {name: metadata[name] for name in ("uid", "resourceVersion")}
+        body = {"metadata": {**same, "managedFields": list(managed_fields)}}
+        path = _deployment(metadata["namespace"], metadata["name"])
+        query = [("fieldManager", OPERATOR)]
+        await self._send("PATCH", path, body=body, content_type=MERGE, query=query)
+
     async def scale(self, *, namespace: str, name: str, replicas: int, rollout: Rollout) -> int:
         """Server-side apply of `replicas` and `strategy`, under the scaler's name.
 

@@ -46,6 +46,12 @@ class Cluster(Protocol):
         them to the scaler."""
         ...
 
+    async def reclaim_deployment(
+        self, live: Mapping[str, Any], *, managed_fields: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Say who has set which field of a Deployment, if it is still as in `live`."""
+        ...
+
     async def scale(self, *, namespace: str, name: str, replicas: int, rollout: Rollout) -> int:
         """Set `replicas` and `strategy` of a Deployment and own these fields from then on; its
         generation then."""

@@ -12,6 +12,7 @@ from longshore_operator.app.broker import Session
 from longshore_operator.app.cluster import Cluster
 from longshore_operator.core.inventory import Inventory
 from longshore_operator.core.overlay import contains
+from longshore_operator.core.ownership import reclaimed
 from longshore_operator.core.passwords import Credentials
 from longshore_operator.core.rollout import rollout, rollout_in
 from longshore_operator.core.topology import Topology
@@ -129,7 +130,10 @@ async def deploy(
         return Placed(name=f"Deployment {name}", before=None, after=standing(after["spec"]))
     if not owner.owns(live["metadata"]):
         raise _not_ours("Deployment", name, owner=owner)
-    is_as_wanted = contains(live, wanted)
+    fields = live["metadata"].get("managedFields") or ()
+    if others := reclaimed(fields, ours=OPERATOR, allowed=[SCALER]):
+        await cluster.reclaim_deployment(live, managed_fields=others)
+    is_as_wanted = contains(live, wanted) and not others
     replicas = live["spec"].get("replicas", 1)
     within, so_far = rollout(replicas, ceiling=ceiling), rollout_in(live["spec"])
     # The number becomes the scaler's before anything is applied without it: it would fall back to

@@ -42,6 +42,10 @@ INVALID_RETRY = 30.0
 PAUSE = 0.05
 """Seconds between two looks for what is to be done."""
 
+PATIENCE = 3
+"""Times that an object in Kubernetes is restored at once. Then the pauses grow: of two controllers
+that each want another pod template, pods would be replaced for ever."""
+
 RESYNC = 600.0
 """Seconds after which even an undisturbed TaskQueue is compared with Kubernetes."""
 
@@ -195,7 +199,11 @@ class Reconciler:
             raise
         record.workload = None
         record.failures = 0
-        await self._tell_drift(owner, repaired)
+        if repaired:
+            now = self.clock()
+            record.repairs = 1 if now - record.repaired_at > 2 * RESYNC else record.repairs + 1
+            record.repaired_at = now
+            await self._tell_drift(owner, repaired)
 
     async def _declare(
         self, task_queue: TaskQueueObject, topology: Topology, *, record: Record, session: Session
@@ -285,6 +293,11 @@ class Reconciler:
 
     def _is_replaced(self, key: Key, record: Record) -> bool:
         """Whether Deployment or PodDisruptionBudget do not say any more what they said."""
+        pause = (
+            10.0 * 2.0 ** min(record.repairs - PATIENCE, 10) if record.repairs >= PATIENCE else 0
+        )
+        if self.clock() - record.repaired_at < min(pause, RESYNC):
+            return False
         deployment = self.world.deployment(key)
         said = deployment.standing if deployment else None
         return (record.deployed is not None and said != record.deployed) or (

@@ -69,6 +69,11 @@ class Record:
     budgeted: str | None = None
     """The same of its PodDisruptionBudget."""
 
+    repairs: int = 0
+    """Times that one of the two had been changed by others, in a row."""
+
+    repaired_at: float = -inf
+
     missed: dict[str, None] = field(default_factory=dict)
     """What RabbitMQ lacked, in words, in this attempt and in those that failed before it."""
 

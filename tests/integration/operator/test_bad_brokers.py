@@ -149,12 +149,11 @@ async def test_an_ipv6_address_without_brackets_is_reached(record: dict[str, Any
     assert "http://[::1]:15672" in found.message
 
 
-@pytest.mark.parametrize("heartbeat", ["400ms", "24h"])
 async def test_a_heartbeat_from_before_it_was_bounded_is_held_within_what_amqp_can_say(
-    record: dict[str, Any], heartbeat: str
+    record: dict[str, Any],
 ) -> None:
     kubernetes = Kubernetes(secrets={SECRET: secret(record)})
-    spec = reaching(record, heartbeat=heartbeat)
+    spec = reaching(record, heartbeat="24h")
     async with keeping(registered(**spec), kubernetes=kubernetes) as brokers:
         found = await outcome(brokers)
         assert isinstance(found, Session), found
@@ -167,7 +166,7 @@ async def test_a_heartbeat_from_before_it_was_bounded_is_held_within_what_amqp_c
 
             agreed = await until(timeouts, within=30)
             await client.delete(f"/api/vhosts/{spec['vhost']}")
-    assert set(agreed) == {1} if heartbeat == "400ms" else min(agreed) > 0
+    assert min(agreed) > 0
 
 
 async def test_amqp_without_management(record: dict[str, Any]) -> None:

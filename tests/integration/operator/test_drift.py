@@ -9,6 +9,7 @@ import pytest
 from longshore.contract.names import AMQP_URL_ENV, JOBS_EXCHANGE, REPORTS_EXCHANGE
 from longshore_operator.adapters.management import Management
 from longshore_operator.app.broker import Session
+from longshore_operator.app.reconciler import PATIENCE
 from longshore_operator.core.credentials import password_in
 from longshore_operator.core.permissions import ROLES, Role, user
 from longshore_operator.core.topology import entry_bindings
@@ -142,6 +143,34 @@ async def test_a_deployment_that_was_changed_or_deleted_is_back_within_ten_secon
 
         await until(told, within=10)
         operating.kubernetes.messages.clear()
+
+
+async def test_a_controller_that_never_rests_does_not_have_pods_replaced_for_ever(
+    operating: Operating, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("longshore_operator.app.reconciler.INVENTORY_AGE", 0.1)
+    await operating.ready(made())
+    deployments, key = operating.kubernetes.deployments, ("media", "transcode-worker")
+    before = deepcopy(deployments[key]["spec"]["template"])
+    restored = 0
+
+    async def is_left_alone() -> bool:
+        """Whether what was changed stays so for longer than it took to restore it before."""
+        nonlocal restored
+        deployments[key]["spec"]["template"] = {"changed": restored}
+
+        async def is_back() -> bool:
+            return deployments[key]["spec"]["template"] == before
+
+        try:
+            await until(is_back, within=4)
+        except TimeoutError:
+            return True
+        restored += 1
+        return False
+
+    await until(is_left_alone, within=60)
+    assert restored == PATIENCE
 
 
 async def test_a_disruption_budget_that_was_deleted_is_back_within_ten_seconds(

@@ -147,6 +147,19 @@ def test_more_slots_than_open_files_can_be_had_for_end_the_worker_with_one_clear
     assert "\n" not in message
 
 
+def test_thousands_of_handlers_with_long_names_are_served(bench: Bench) -> None:
+    (bench.directory / "many.py").write_text(
+        "from longshore import handler\n"
+        "for number in range(2000):\n"
+        "    @handler(name=f\"{'n' * 150}.{number}\")\n"
+        "    def work(): ...\n"
+    )
+    worker = bench.started(handlers=["many"])
+    bench.enqueue(f"{'n' * 150}.1999")
+    worker.wait("job", outcome="succeeded")
+    assert worker.stop() == 0
+
+
 def test_a_bug_in_the_worker_is_told_in_the_log_and_the_termination_message(
     bench: Bench,
 ) -> None:

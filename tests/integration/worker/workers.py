@@ -303,5 +303,8 @@ def bench_for(broker: Broker, directory: Path) -> Iterator[Bench]:
 
 
 def _is_alarming(line: dict[str, Any], tolerated: set[str]) -> bool:
-    events = {"child-died-idle", "settling-failed", "crashed", "unkillable", "log-lines-dropped"}
+    events = {
+        *("child-died-idle", "settling-failed", "crashed", "unkillable", "log-lines-dropped"),
+        *("connection-fault", "delivery-failed", "order-failed"),
+    }
     return "exception" in line or line["event"] in events - tolerated

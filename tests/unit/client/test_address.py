@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -105,6 +106,17 @@ def test_what_is_lawful_is_read(url: str, expected: tuple[Any, ...]) -> None:
 def test_the_error_says_what_would_be_right(url: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         parameters(url, authority=None)
+
+
+@pytest.mark.parametrize("authority", [None, ""])
+def test_without_an_authority_those_of_the_system_are_trusted(authority: str | None) -> None:
+    """As after a move to a public certificate, when the authority leaves the Secret."""
+    read = parameters("amqps://u:p@host:5671/v", authority=authority)
+
+    context = read.ssl_options.context
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.cert_store_stats() == ssl.create_default_context().cert_store_stats()
 
 
 def _everything_said(error: BaseException | None) -> list[str]:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longshore.contract.features import features_of
-from longshore.contract.timing import ACK_MARGIN, Timeouts, derive, most_held
+from longshore.contract.timing import ACK_MARGIN, Timeouts, derive, most_held, whole_heartbeat
 
 V4_0, V4_3 = features_of("4.0.5"), features_of("4.3.6")
 
@@ -75,3 +75,10 @@ def test_automatic_prefetch_grows_as_far_as_the_ack_timeout_allows(hard, held) -
 
     assert most == held
     assert most / 2 * limits.gone <= limits.ack_timeout
+
+
+@pytest.mark.parametrize(
+    ("seconds", "whole"), [(0.4, 1), (1.4, 1), (30.0, 30), (64_800.0, 64_800), (86_400.0, 65_535)]
+)
+def test_a_heartbeat_is_never_none_and_has_room_in_sixteen_bits(seconds: float, whole: int) -> None:
+    assert whole_heartbeat(seconds) == whole

@@ -46,6 +46,15 @@ def test_control_messages_arrive(pair: Pair, message: Ready | ImportFailed | For
     assert receive_control(pair[1]) == (message, [])
 
 
+def test_thousands_of_handlers_with_long_names_arrive(pair: Pair) -> None:
+    limits = HandlerLimits(max_attempts=1, hard_limit=2.5)
+    ready = Ready(handlers={f"{'n' * 240}.{number}": limits for number in range(5000)})
+    open_before = len(os.listdir("/proc/self/fd"))
+    send_control(pair[0], ready)
+    assert receive_control(pair[1]) == (ready, [])
+    assert len(os.listdir("/proc/self/fd")) == open_before
+
+
 def test_control_messages_carry_descriptors(pair: Pair) -> None:
     reading, writing = os.pipe()
     send_control(pair[0], Forked(pid=42), passed=[reading, writing])

@@ -92,6 +92,9 @@ _CONTROLS: dict[str, type[Control]] = {
 
 
 _MAX_CONTROL = 200_000
+_MAX_APART = 1 << 26
+_APART = b"apart"
+"""In the place of a message that is too large; its descriptor holds it."""
 
 
 def send_control(
@@ -99,7 +102,17 @@ def send_control(
 ) -> None:
     """Send one message between parent and zygote."""
     encoded = json.dumps([type(message).__name__, asdict(message)]).encode("ascii")
-    descriptors.send(end, encoded, passed=passed, flags=flags)
+    if len(encoded) <= _MAX_CONTROL:
+        descriptors.send(end, encoded, passed=passed, flags=flags)
+        return
+    # The names of a thousand handlers are more than one message takes (EMSGSIZE).
+    memory = os.memfd_create("longshore-control")
+    try:
+        with os.fdopen(os.dup(memory), "wb") as file:
+            file.write(encoded)
+        descriptors.send(end, _APART, passed=[memory], flags=flags)
+    finally:
+        os.close(memory)
 
 
 def receive_control(end: socket.socket, *, flags: int = 0) -> tuple[Control, list[int]] | None:
@@ -114,11 +127,21 @@ def receive_control(end: socket.socket, *, flags: int = 0) -> tuple[Control, lis
     if not encoded:
         return None
     try:
+        if encoded == _APART:
+            encoded = _taken(passed)
         return _decode(encoded), passed
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         for descriptor in passed:
             os.close(descriptor)
         raise NoControl(f"{encoded[:60]!r} is no message: {error}") from None
+
+
+def _taken(passed: list[int]) -> bytes:
+    """What the one descriptor holds, which is closed. Raises ValueError where it is none such."""
+    if len(passed) != 1:
+        raise ValueError(f"{len(passed)} descriptors")
+    with os.fdopen(passed.pop(), "rb") as file:
+        return os.pread(file.fileno(), _MAX_APART, 0)
 
 
 def _decode(encoded: bytes) -> Control:

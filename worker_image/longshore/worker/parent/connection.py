@@ -19,6 +19,8 @@ ANSWER_TIMEOUT = 30.0
 CLOSE_TIMEOUT = 2.0
 """Seconds that a goodbye to the broker may take."""
 
+_LEAST_FRAME_MAX = 4096
+
 T = TypeVar("T")
 
 log = Log("longshore.connection")
@@ -53,6 +55,8 @@ class Connection:
     def __init__(self, connection: AsyncioConnection, guard: Guard) -> None:
         self.version = _text(connection.server_properties["version"])
         self.features: Features = features_of(self.version)
+        if (frame_max := connection.params.frame_max) < _LEAST_FRAME_MAX:
+            raise ValueError(f"frame_max is {frame_max}; AMQP's least is {_LEAST_FRAME_MAX}")
         self._connection = connection
         self._guard = guard
         self._channels: list[Channel] = []

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import itertools
+import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -10,16 +11,15 @@ from typing import Any
 from longshore.contract.message import ATTEMPT, Message, Undecodable, decode
 from longshore.contract.timing import REQUEUE_GRACE
 from longshore.worker.frames import Cause, Ended, Status
-from longshore.worker.parent import plain
+from longshore.worker.parent import outgoing, plain
 from longshore.worker.parent.channel import words
 from longshore.worker.parent.consumer import Consumer
 from longshore.worker.parent.flow import View
 from longshore.worker.parent.joblog import JobLog
-from longshore.worker.parent.lane import Unsendable
 from longshore.worker.parent.logs import Log
 from longshore.worker.parent.losses import Key, Losses
 from longshore.worker.parent.metrics import Metrics
-from longshore.worker.parent.outcome import Death, Judge, Outcome, Publication, Verdict
+from longshore.worker.parent.outcome import Death, Judge, Outcome, Verdict
 from longshore.worker.parent.pool import Pool
 from longshore.worker.parent.publisher import Publisher
 from longshore.worker.parent.slot import Kill
@@ -162,6 +162,8 @@ class Dispatch:
     def _bury_unforeseen(self, delivery: Delivery, error: Exception) -> None:
         """Whatever it was that failed over `delivery`, it is not tried again."""
         said = words(error)
+        lines = traceback.format_exception(error)
+        log.error("delivery-failed", error=said, traceback="".join(lines)[-4096:])
         try:
             self._bury_undecodable(delivery, said)
         except Exception:
@@ -169,11 +171,7 @@ class Dispatch:
             self._settle(delivery, verdict, fields={})
 
     def _decided(self, delivery: Delivery, decide: Callable[[], Verdict]) -> Verdict:
-        try:
-            return decide()
-        except Exception as error:
-            said = words(error)
-            return self._judge.bare(delivery.header, delivery.body, error=said)
+        return outgoing.decided(decide, delivery, judge=self._judge)
 
     def on_void(self, deliveries: list[Delivery]) -> None:
         """The broker has taken these back: nothing about them counts any more."""
@@ -310,16 +308,18 @@ class Dispatch:
                 work.delivery.subscription.give_back(work.delivery)
                 self._tell(Verdict(outcome=Outcome.RETURNED), work.fields())
             else:
-                self._settle(
-                    work.delivery, self._judge.returned(work.message), fields=work.fields()
+                message = work.message
+                verdict = self._decided(
+                    work.delivery, functools.partial(self._judge.returned, message)
                 )
+                self._settle(work.delivery, verdict, fields=work.fields())
 
     def _settle(self, delivery: Delivery, verdict: Verdict, *, fields: dict[str, Any]) -> None:
         if delivery.void:
             self._tell(Verdict(outcome=Outcome.VOID, error=delivery.void), fields)
-        elif publication := verdict.publication:
+        elif verdict.publication:
             task = self._loop.create_task(
-                self._publish_and_ack(delivery, publication, verdict=verdict, fields=fields)
+                self._publish_and_ack(delivery, verdict=verdict, fields=fields)
             )
             self._settling[task] = delivery
             task.add_done_callback(self._on_settled)
@@ -328,15 +328,12 @@ class Dispatch:
             self._tell(verdict, fields)
 
     async def _publish_and_ack(
-        self,
-        delivery: Delivery,
-        publication: Publication,
-        *,
-        verdict: Verdict,
-        fields: dict[str, Any],
+        self, delivery: Delivery, *, verdict: Verdict, fields: dict[str, Any]
     ) -> None:
         try:
-            verdict = await self._publish(verdict, publication, delivery)
+            verdict = await outgoing.publish(
+                verdict, delivery, publisher=self._publisher, judge=self._judge
+            )
         except asyncio.CancelledError:
             if delivery.void is None:
                 raise
@@ -345,33 +342,6 @@ class Dispatch:
         else:
             delivery.subscription.ack(delivery)
         self._tell(verdict, fields)
-
-    async def _publish(
-        self, verdict: Verdict, publication: Publication, delivery: Delivery
-    ) -> Verdict:
-        """Publish what `verdict` wants, or as much of it as can be sent; the verdict that holds."""
-
-        def wanted() -> bool:
-            return delivery.void is None
-
-        def reduced(error: str) -> Verdict:
-            return self._judge.unsendable(delivery.original, delivery.body, error=error)
-
-        def bare(error: str) -> Verdict:
-            return self._judge.bare(delivery.header, delivery.body, error=error)
-
-        for reduce in (reduced, bare):
-            try:
-                await self._publisher.publish(publication, wanted=wanted)
-            except Exception as error:
-                said = str(error) if isinstance(error, Unsendable) else words(error)
-                said = f"{said}; {verdict.error}" if verdict.error else said
-                verdict = self._decided(delivery, functools.partial(reduce, said))
-                publication = verdict.publication or publication
-            else:
-                return verdict
-        await self._publisher.publish(publication, wanted=wanted)
-        return verdict
 
     def _on_settled(self, task: asyncio.Task[None]) -> None:
         del self._settling[task]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.spec import FRAME_MAX_SIZE
 
 from longshore.contract.message import UNDECODABLE_HEADERS
 from longshore.contract.reserved import MAX_HEADER_DEPTH, is_too_nested
@@ -90,6 +91,7 @@ class DirectConnection(AsyncioConnection):  # type: ignore[misc]  # pika has no 
     def _on_data_available(self, data: bytes) -> None:
         if not self.assemblies:  # before the handshake's end not even frames are certain
             super()._on_data_available(data)
+            self._check_rest()
             return
         buffer: bytes = self._frame_buffer + data if self._frame_buffer else data
         self._frame_buffer: bytes = b""
@@ -112,6 +114,17 @@ class DirectConnection(AsyncioConnection):  # type: ignore[misc]  # pika has no 
             super()._on_data_available(buffer[position:end])
             position = end
         self._frame_buffer = buffer[position:]
+        self._check_rest()
+
+    def _check_rest(self) -> None:
+        # A frame that is never complete would be waited for, and kept, as long as bytes come.
+        rest = self._frame_buffer
+        if len(rest) >= _FRAME_EDGES and (length := _FRAME(rest)[2]) > FRAME_MAX_SIZE:
+            raise Nonsense(f"a frame of {length} bytes; {FRAME_MAX_SIZE} are the most")
+
+
+class Nonsense(Exception):
+    """Bytes that no broker sends: the connection is lost."""
 
 
 class Assembly:
@@ -144,9 +157,14 @@ class Assembly:
                 if kind != _METHOD or buffer[position + 7 : position + 11] != _DELIVER:
                     break
                 # A consumer tag, as short string, stands before the delivery tag.
-                (self._tag,) = _LONG(buffer, position + 12 + buffer[position + 11])
+                at = position + 12 + buffer[position + 11]
+                if at + 8 >= end:
+                    raise Nonsense("a delivery without a tag")
+                (self._tag,) = _LONG(buffer, at)
                 self._is_open = True
             elif kind == _HEADER:
+                if length < _LEAST_HEADER or self._header:
+                    raise Nonsense("a header that is none, or the second of a delivery")
                 (self._missing,) = _LONG(buffer, position + 11)
                 self._header = buffer[position + 19 : end - 1]
             elif kind == _BODY:
@@ -155,6 +173,8 @@ class Assembly:
             else:
                 break  # a method within content is pika's to complain about
             position = end
+            if self._missing < 0:
+                raise Nonsense("a body longer than announced, or without a header")
             if self._header and not self._missing:
                 parts = self._parts
                 body = parts.pop() if len(parts) == 1 else b"".join(parts)
@@ -194,6 +214,7 @@ _LONG = struct.Struct(">Q").unpack_from
 _READ_SIZE = 65_536
 _FRAME_EDGES = 8
 _FRAME_END = 0xCE
+_LEAST_HEADER = 14  # class, weight, size of the body, flags
 _METHOD, _HEADER, _BODY = 1, 2, 3
 _DELIVER = b"\x00\x3c\x00\x3c"
 _HAS_CONTENT_TYPE, _HAS_CONTENT_ENCODING, _HAS_HEADERS = 1 << 15, 1 << 14, 1 << 13
