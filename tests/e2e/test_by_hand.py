@@ -128,10 +128,12 @@ def test_secrets_are_back_within_a_minute_with_the_password_that_they_had(tenant
     here, kubectl = f"--namespace={tenant.namespace}", tenant.kube.kubectl
 
     kubectl("delete", "secret", "work-producer", here)
+    metadata = tenant.kube.get("secret", "work-worker", here)["metadata"]
+    kept = ("name", "namespace", "labels", "ownerReferences")
     old = {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": "work-worker", "namespace": tenant.namespace},
+        "metadata": {name: metadata[name] for name in kept},
         "stringData": {AMQP_CA_ENV: "an authority of once", AMQP_URL_ENV: "amqp://by-hand"},
     }
     words = ("apply", "--server-side", "--force-conflicts", "--field-manager=longshore")
