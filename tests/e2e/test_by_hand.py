@@ -8,12 +8,14 @@ from typing import Any
 
 import pika
 import pika.exceptions
+import pytest
 
 from dev.errors import CommandFailed
 from dev.kube import Kube, wait_for
 from dev.management import management
 from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV
 from tests.e2e.tenant import Tenant
+from tests.scheduling import ALONE
 
 WITHIN, SECRETS_WITHIN = 10.0, 60.0
 ROLES = ("worker", "producer")
@@ -219,6 +221,7 @@ def test_a_rotation_waits_until_secrets_may_be_written(kube: Kube, tenant: Tenan
         assert not connects(tenant, old[role])
 
 
+@pytest.mark.xdist_group(ALONE)
 def test_a_lost_password_is_made_anew_and_said_so(kube: Kube, tenant: Tenant) -> None:
     tenant.declared(scaling={"paused": True})
     old = {role: tenant.credentials(role=role)[AMQP_URL_ENV] for role in ROLES}
