@@ -83,14 +83,14 @@ def address(
 
 def _host(spec: BrokerSpec, keys: "_Keys") -> str:
     if spec.host:
-        text, field, reason = spec.host, "spec.host", "AddressInvalid"
+        text, field, reason = spec.host, f"spec.host: {_shown(spec.host)}", "AddressInvalid"
     else:
         text = keys.required("host", unless="spec.host is set")
         field, reason = keys.named("host"), "SecretInvalid"
     try:
         return host(text)
     except ValueError as error:
-        raise Invalid(f"{field}: {text!r} {error}", reason=reason) from error
+        raise Invalid(f"{field} {error}", reason=reason) from error
 
 
 def _management_url(spec: BrokerSpec, where: str, tls: Tls | None) -> str:
@@ -99,8 +99,13 @@ def _management_url(spec: BrokerSpec, where: str, tls: Tls | None) -> str:
     try:
         return web_address(spec.management_url)
     except ValueError as error:
-        text = f"spec.managementURL: {spec.management_url!r} {error}"
+        text = f"spec.managementURL: {_shown(spec.management_url)} {error}"
         raise Invalid(text, reason="AddressInvalid") from error
+
+
+def _shown(address: str) -> str:
+    """What an error may show of an address: none that may have a password in it."""
+    return "what it says" if "@" in address else repr(address)
 
 
 _CA_KEY = "ca.crt"
@@ -149,8 +154,8 @@ class _Keys:
         value = self.required("username")
         if ":" in value:
             raise Invalid(
-                f"{self.named('username')} is {value!r}: RabbitMQ's management API, which is HTTP, "
-                "takes no user with a colon in its name; make one without",
+                f"{self.named('username')} has a colon: RabbitMQ's management API, which is HTTP, "
+                "takes no user with one in its name; make one without",
                 reason="SecretInvalid",
             )
         return value

@@ -44,7 +44,7 @@ def web_address(text: str) -> str:
         parts = urlsplit(text)
         name, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise ValueError(f"is no address: {error}") from error
+        raise ValueError("is no address: its host or port cannot be read") from error
     if parts.scheme not in ("http", "https") or not name:
         raise ValueError("is no address of the form http://HOST:PORT or https://HOST:PORT")
     if "@" in parts.netloc:

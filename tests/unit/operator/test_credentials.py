@@ -54,11 +54,11 @@ def test_the_spec_wins_over_the_secret() -> None:
         ({}, SECRET | {"port": "amqp"}, "mq/rabbit, key 'port' is 'amqp', not a port"),
         ({}, SECRET | {"port": "0"}, "key 'port' is '0', not a port from 1 to 65535"),
         ({"tls": {}}, SECRET | {"ca.crt": "no"}, "key 'ca.crt' holds no certificate"),
-        ({}, SECRET | {"username": "team:a"}, "mq/rabbit, key 'username' is 'team:a'.* colon"),
+        ({}, SECRET | {"username": "team:a"}, "mq/rabbit, key 'username' has a colon"),
         ({}, SECRET | {"password": "a\0b"}, "key 'password' is no text"),
         ({}, SECRET | {"password": "\N{REPLACEMENT CHARACTER}"}, "key 'password' is no text"),
-        ({"host": None}, SECRET | {"host": "amqp://h"}, "key 'host': 'amqp://h' is neither"),
-        ({"host": None}, SECRET | {"host": "h:5672"}, "'h:5672' is neither .* `port`"),
+        ({"host": None}, SECRET | {"host": "amqp://h"}, "key 'host' is neither"),
+        ({"host": None}, SECRET | {"host": "h:5672"}, "key 'host' is neither .* `port`"),
         ({"tls": {"caSecretRef": CA}}, SECRET, "Secret mq/ca has no key 'root.pem'"),
     ],
 )
@@ -148,7 +148,7 @@ def test_a_host_that_is_none_is_refused_by_its_field(host: str) -> None:
         address(spec(host=host), SECRET)
 
     assert refused.value.reason == "AddressInvalid"
-    assert repr(host) in str(refused.value)
+    assert repr(host) in str(refused.value) or "@" in host
 
 
 @pytest.mark.parametrize(
@@ -177,3 +177,22 @@ def test_a_management_address_that_is_none_is_refused_by_its_field(url: str) -> 
 )
 def test_a_management_address_is_taken_as_it_is(url: str) -> None:
     assert address(spec(managementURL=f"{url}/"), SECRET).management_url == url
+
+
+@pytest.mark.parametrize(
+    ("parts", "secret"),
+    [
+        ({}, SECRET | {"username": "admin:hunter2"}),
+        ({"host": None}, SECRET | {"host": "amqp://admin:hunter2@rabbit.mq:5672"}),
+        ({"host": "admin:hunter2@rabbit.mq"}, SECRET),
+        ({"managementURL": "http://admin:hunter2@rabbit.mq:15672"}, SECRET),
+        ({"managementURL": "http://admin:hunter2@rabbit.mq:port"}, SECRET),
+    ],
+)
+def test_a_password_in_the_wrong_place_is_not_repeated(
+    parts: dict[str, Any], secret: dict[str, str]
+) -> None:
+    with pytest.raises(Invalid) as refused:
+        address(spec(**parts), secret)
+
+    assert "hunter2" not in str(refused.value)
