@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import random
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from longshore.worker.parent.publisher import Publisher
 from longshore.worker.parent.subscription import Delivery
 from tests.fuzz.broker import Ending, FakeBroker, Fault
 from tests.fuzz.conftest import Seeds
+from tests.integration import certificates
 
 AT_ONCE = 100
 """Connections that are tried together."""
@@ -60,21 +62,43 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("ending", list(Ending))
 @pytest.mark.usefixtures("impatient")
 async def test_a_handshake_that_ends_at_any_byte_costs_that_attempt_alone(ending: Ending) -> None:
-    bugs = Bugs()
     async with FakeBroker().serving() as broker:
-        good = await Dial(broker.parameters, purpose="test").connect()
-        length = broker.said
-        await good.close()
-        descriptors = _descriptors()
-        for first in range(0, length, AT_ONCE):
-            positions = iter(range(first, min(first + AT_ONCE, length)))
-            broker.fault = lambda positions=positions: Fault(next(positions), ending, b"\xff" * 40)
-            attempts = [_attempt(broker) for _ in range(first, min(first + AT_ONCE, length))]
-            ends = await asyncio.gather(*attempts)
-            assert all(isinstance(end, Lost) for end in ends), ends
-        await _until(lambda: _descriptors() <= descriptors)
-        broker.fault = lambda: None
-        await (await Dial(broker.parameters, purpose="test").connect()).close()
+        await _end_at_each_byte(broker, broker.parameters, ending, every=1)
+
+
+@pytest.mark.parametrize("ending", list(Ending))
+@pytest.mark.usefixtures("impatient")
+async def test_a_handshake_within_tls_may_end_at_any_byte_too(
+    ending: Ending, tmp_path: Path
+) -> None:
+    made = certificates.make(tmp_path / "made", names="DNS:localhost")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(made / "server.pem", made / "server.key")
+    client = ssl.create_default_context(cafile=str(made / "ca.pem"))
+    async with FakeBroker().serving(tls=server) as broker:
+        parameters = broker.parameters
+        parameters.host = "localhost"
+        parameters.ssl_options = pika.SSLOptions(client)
+        await _end_at_each_byte(broker, parameters, ending, every=7)
+
+
+async def _end_at_each_byte(
+    broker: FakeBroker, parameters: pika.ConnectionParameters, ending: Ending, *, every: int
+) -> None:
+    bugs = Bugs()
+    good = await Dial(parameters, purpose="test").connect()
+    positions = list(range(0, broker.said, every))
+    await good.close()
+    descriptors = _descriptors()
+    for first in range(0, len(positions), AT_ONCE):
+        some = positions[first : first + AT_ONCE]
+        faults = iter([Fault(at, ending, b"\xff" * 40) for at in some])
+        broker.fault = lambda faults=faults: next(faults)
+        ends = await asyncio.gather(*(_attempt(parameters) for _ in some))
+        assert all(isinstance(end, Lost) for end in ends), ends
+    await _until(lambda: _descriptors() <= descriptors)
+    broker.fault = lambda: None
+    await (await Dial(parameters, purpose="test").connect()).close()
     assert bugs.found == []
 
 
@@ -168,9 +192,9 @@ def _faults(dice: random.Random) -> Iterator[Fault]:
         yield Fault(at, dice.choice(list(Ending)), garbage)
 
 
-async def _attempt(broker: FakeBroker) -> object:
+async def _attempt(parameters: pika.ConnectionParameters) -> object:
     try:
-        connection = await Dial(broker.parameters, purpose="test")._try_all()
+        connection = await Dial(parameters, purpose="test")._try_all()
     except Lost as error:
         return error
     await connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,9 +25,16 @@ def unanswered() -> Iterator[int]:
 class Relay:
     """Passes bytes on, both ways, over any number of connections."""
 
-    def __init__(self, amqp: str, *, listener: socket.socket | None = None) -> None:
+    def __init__(
+        self,
+        amqp: str,
+        *,
+        listener: socket.socket | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         split = urlsplit(amqp)
         self._target = self._broker = (split.hostname, split.port)
+        self._tls = tls
         self._listener = listener or socket.create_server(("127.0.0.1", 0))
         host = f"{split.username}:{split.password}@127.0.0.1:{self._listener.getsockname()[1]}"
         self.url = urlunsplit(split._replace(netloc=host))
@@ -79,6 +87,11 @@ class Relay:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            if self._tls:
+                try:
+                    client = self._tls.wrap_socket(client, server_side=True)
+                except OSError:
+                    continue
             pair = _Pair(client, socket.create_connection(self._target))
             self._pairs.append(pair)
             for copy in (self._copy_requests, self._copy_answers):

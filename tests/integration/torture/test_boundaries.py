@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import socket
+import ssl
 import struct
 from contextlib import ExitStack
 from urllib.parse import urlsplit
@@ -12,9 +13,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from longshore.contract.message import DEAD_REASON, ERROR, UNDECODABLE_HEADERS
-from longshore.contract.names import AMQP_URL_ENV, JOBS_EXCHANGE
+from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV, JOBS_EXCHANGE
 from longshore.contract.reserved import DIRECT_REPLY_TO
 from tests.fuzz import amqp
+from tests.integration import certificates
 from tests.integration.relay import Relay
 from tests.integration.worker.workers import Bench, wait_for
 
@@ -74,6 +76,25 @@ def look_up(host, port, *args, **options):
     return real(host, port, *args, **options)
 socket.getaddrinfo = look_up
 """
+
+
+def test_a_connection_over_tls_is_made_by_address_and_checked_by_name(bench: Bench) -> None:
+    made = certificates.make(bench.directory / "made", names="DNS:localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made / "server.pem", made / "server.key")
+    with Relay(bench.broker.amqp, tls=context) as relay:
+        url = relay.url.replace("amqp://", "amqps://").replace("127.0.0.1", "localhost")
+        trusted = {AMQP_CA_ENV: (made / "ca.pem").read_text()}
+        worker = bench.start(env={AMQP_URL_ENV: url, **trusted})
+        worker.wait("consuming")
+        bench.enqueue("write", diary=bench.diary)
+        worker.wait("job", outcome="succeeded")
+        relay.cut()
+        worker.wait("consuming", count=2)
+        assert worker.stop() == 0
+        other = bench.start(env={AMQP_URL_ENV: url.replace("localhost", "127.0.0.1"), **trusted})
+        assert "CERTIFICATE_VERIFY_FAILED" in other.wait("connect-failed")["error"]
+        assert other.stop() == 0
 
 
 def test_a_broker_that_hangs_up_in_the_handshake_has_refused_nobody(bench: Bench) -> None:

@@ -125,15 +125,17 @@ class Dial:
     async def _open(self, address: str, *, within: float) -> Connection:
         """Open a connection to one address. Raises Lost."""
         guard = Guard(asyncio.get_running_loop())
+        result: Connection | Lost | None = None
         try:
             result = await self._attempt(address, guard, within=within)
-        except BaseException:
-            guard.shut()
-            raise
-        if isinstance(result, Connection):
-            return result
-        guard.shut()
-        raise result
+        except Exception as error:
+            result = _reason(error)
+        finally:
+            if not isinstance(result, Connection):
+                guard.shut()
+        if isinstance(result, Lost):
+            raise result
+        return result
 
     async def _attempt(self, address: str, guard: Guard, *, within: float) -> Connection | Lost:
         loop = asyncio.get_running_loop()

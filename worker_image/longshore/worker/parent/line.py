@@ -14,7 +14,7 @@ import pika
 from longshore.contract.foreign import Unreadable, read
 from longshore.contract.names import REPLY_TO
 from longshore.contract.orders import Order
-from longshore.worker.parent.channel import Channel, Lost
+from longshore.worker.parent.channel import Channel, Lost, words
 from longshore.worker.parent.connection import Backoff, Connection, resolve
 from longshore.worker.parent.logs import Log
 
@@ -37,6 +37,8 @@ class Line:
                 cause = await self._hold(connection)
             except Lost as error:
                 cause = str(error)
+            except Exception as error:
+                cause = words(error)
             # A worker without it goes on working; the operator then cannot take it away.
             log.warning("line-lost", cause=cause)
             await backoff.pause()
