@@ -157,9 +157,11 @@ class Channel:
         self._tell(self._channel.close)
 
     def _tell(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> None:
-        if self.is_open:
+        if self.end is None:
             try:
                 method(*arguments, **options)
+            except pika.exceptions.AMQPError:  # it has closed, and nobody was told yet
+                pass
             except Exception as error:
                 self._owner.fail(error)
 
