@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from dev import buildah, builds, docker, packages, paths, processes, progress, rabbitmq, recipes
 from dev.cache import lock, made_once, read_record, write_record
@@ -91,6 +92,20 @@ def wait_until_up(series: Series) -> None:
         time.sleep(0.1)
 
 
+def epmd_command(series: Series, *, port: int) -> list[str | Path]:
+    """What runs Erlang's port mapper alone, for several nodes that find each other by it."""
+    return ["chroot", _root(series), "/usr/bin/epmd", "-address", "127.0.0.1", "-port", str(port)]
+
+
+def cluster_of(series: Series) -> set[str]:
+    """Names of the running nodes of the cluster, as the node on these ports sees it; none until it
+    serves."""
+    if _version(series) is None:
+        return set()
+    nodes = _get(series, "nodes?disable_stats=true")
+    return {node["name"] for node in nodes or () if node["running"]}
+
+
 def _start(series: Series) -> None:
     _stop(series)
     if docker.answers():
@@ -133,20 +148,27 @@ def _running(series: Series) -> bool:
 
 def _version(series: Series) -> str | None:
     """The version of the broker, once it is booted and both AMQP and management serve."""
+    if (overview := _get(series, "overview")) is None:
+        return None
+    node = overview.get("node")
+    protocols = {each["protocol"] for each in overview.get("listeners", []) if each["node"] == node}
+    return overview["rabbitmq_version"] if "amqp" in protocols else None
+
+
+def _get(series: Series, path: str) -> Any:
+    """What the management API answers; None where it does not."""
     token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
     request = urllib.request.Request(
-        f"http://127.0.0.1:{series.management}/api/overview",
+        f"http://127.0.0.1:{series.management}/api/{path}",
         headers={"Authorization": f"Basic {token}"},
     )
     # A proxy of the machine must not come between us and our own loopback.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=2) as response:
-            overview = json.load(response)
+        with opener.open(request, timeout=5) as response:
+            return json.load(response)
     except (OSError, urllib.error.URLError, json.JSONDecodeError):
         return None
-    protocols = {each["protocol"] for each in overview.get("listeners", [])}
-    return overview["rabbitmq_version"] if "amqp" in protocols else None
 
 
 def _ctl(series: Series) -> list[str]:

@@ -48,7 +48,7 @@ def private(series: Series, *, certificates: Path, scratch: Path) -> Iterator[Pr
     `scratch` is an empty folder for what it needs while it runs.
     """
     names = ("amqp", "management", "prometheus", "distribution", "epmd", "amqps", "https")
-    ports = dict(zip(names, _free_ports(len(names)), strict=True))
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     amqps, https = ports.pop("amqps"), ports.pop("https")
     own = dataclasses.replace(series, **ports)
     files = scratch / "files"
@@ -114,7 +114,8 @@ management.ssl.keyfile = {FILES}/server.key
 """
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody listens on now."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:

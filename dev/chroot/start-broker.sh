@@ -8,7 +8,17 @@ mount --bind "$root" "$root"
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
-mount -t tmpfs -o uid=999,gid=999,mode=0755 tmpfs "$root/var/lib/rabbitmq"
+if [ -n "${BROKER_DATA:-}" ]; then # a node of a cluster keeps its data when it is started again
+  chown 999:999 "$BROKER_DATA"
+  mount --bind "$BROKER_DATA" "$root/var/lib/rabbitmq"
+else
+  mount -t tmpfs -o uid=999,gid=999,mode=0755 tmpfs "$root/var/lib/rabbitmq"
+fi
+if [ -n "${BROKER_COOKIE:-}" ]; then # nodes of one cluster share it
+  printf %s "$BROKER_COOKIE" > "$root/var/lib/rabbitmq/.erlang.cookie"
+  chown 999:999 "$root/var/lib/rabbitmq/.erlang.cookie"
+  chmod 0400 "$root/var/lib/rabbitmq/.erlang.cookie"
+fi
 mount -t tmpfs -o uid=999,gid=999,mode=0755 tmpfs "$root/var/log/rabbitmq"
 mount -t tmpfs -o mode=0755 tmpfs "$root/run"
 mkdir "$root/run/rabbitmq"
@@ -42,5 +52,5 @@ exec chroot --userspec=999:999 "$root" /usr/bin/env -i \
   RABBITMQ_DIST_PORT="$BROKER_DISTRIBUTION" \
   RABBITMQ_LOGS=- \
   RABBITMQ_NODENAME="$BROKER_NODE" \
-  RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}' \
+  RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="${BROKER_ERLANG_ARGUMENTS:-} -kernel inet_dist_use_interface {127,0,0,1}" \
   rabbitmq-server

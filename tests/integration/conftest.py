@@ -20,6 +20,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from dev import rabbitmq
 from dev.private import Private, private
+from dev.trio import Trio, trio
 from tests.integration import certificates, topology
 
 ROOT = Path(__file__).parents[2]
@@ -104,11 +105,24 @@ def own(
         yield broker
 
 
+@pytest.fixture(scope="session", params=["4.0", "4.3"])
+def three(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Trio]:
+    """A RabbitMQ of three nodes, for tests that make it whole again."""
+    series = [rabbitmq.ALL[request.param]] * 3
+    with trio(series, scratch=tmp_path_factory.mktemp("three")) as found:
+        yield found
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process runs all tests of an `own` broker, so that each series is started once."""
+    """One process runs all tests of an `own` broker, or of one of `three` nodes, so that each
+    series is started once."""
     for item in items:
-        if isinstance(item, pytest.Function) and "own" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group(f"own-{item.callspec.params['own']}"))
+        for kind in ("own", "three"):
+            if isinstance(item, pytest.Function) and kind in item.fixturenames:
+                series = item.callspec.params[kind]
+                item.add_marker(pytest.mark.xdist_group(f"{kind}-{series}"))
 
 
 @contextlib.contextmanager

@@ -22,12 +22,21 @@ from longshore_operator.adapters.definitions import (
     topology_definitions,
     user_definitions,
 )
+from longshore_operator.adapters.listings import (
+    binding_in,
+    exchange_in,
+    permissions_in,
+    policy_in,
+    queue_in,
+    state_in,
+)
+from longshore_operator.adapters.versions import versions_in
 from longshore_operator.app.broker import Count
 from longshore_operator.core.credentials import Address, hash_password
-from longshore_operator.core.inventory import Inventory, QueueState
-from longshore_operator.core.permissions import Keys, Permissions, User
+from longshore_operator.core.inventory import Inventory
+from longshore_operator.core.permissions import Keys, User
 from longshore_operator.core.policies import Policy
-from longshore_operator.core.topology import Binding, Exchange, Queue, Topology
+from longshore_operator.core.topology import Binding, Topology
 from longshore_operator.errors import Invalid, Transient
 
 TIMEOUT = 20.0
@@ -35,6 +44,9 @@ TIMEOUT = 20.0
 
 AT_ONCE = 8
 """Calls at the same time; RabbitMQ writes its objects one after the other anyway."""
+
+SILENT_FOR = 10
+"""Seconds that a node which has just started may say nothing of itself. By default it takes 5."""
 
 LISTINGS = 4
 """Attempts at reading a list: RabbitMQ answers 500 when an object goes while it reads (4.3.6)."""
@@ -67,11 +79,19 @@ class Management:
         await self._client.close()
 
     async def version(self) -> str:
-        """RabbitMQ's version."""
+        """RabbitMQ's version; the lowest of its running nodes while a cluster is being upgraded.
+
+        A node that has just started, and says nothing yet, is waited for.
+        """
         found = await self._get("overview", "?disable_stats=true")
         if not isinstance(found, Mapping) or "rabbitmq_version" not in found:
             raise _no_management(self._url)
-        return str(found["rabbitmq_version"])
+        for _ in range(SILENT_FOR):
+            versions = versions_in(await self._get("nodes", "?columns=running,applications"))
+            if versions.lowest is None or not versions.silent:
+                break
+            await asyncio.sleep(1.0)
+        return versions.lowest or str(found["rabbitmq_version"])
 
     async def ensure_administrator(self) -> None:
         """Raises Invalid where our user may read but not make users, which takes this tag."""
@@ -104,8 +124,9 @@ class Management:
     async def inventory(self) -> Inventory:
         """What stands in the vhost now."""
         vhost = self._vhost
-        lean = "?disable_stats=true&enable_queue_totals=true"
+        lean = "?disable_stats=true"
         exchanges = await self._get("exchanges", vhost, lean)
+        # No `enable_queue_totals`: with it queues whose leader is down are left out (4.0.5, 4.3.6).
         queues = await self._get("queues", vhost, lean)
         bindings = await self._get("bindings", vhost)
         policies = await self._get("policies", vhost)
@@ -113,14 +134,14 @@ class Management:
         permissions = await self._get("vhosts", vhost, "permissions")
         topics = await self._get("vhosts", vhost, "topic-permissions")
         inventory = Inventory(
-            exchanges={item["name"]: _exchange(item) for item in exchanges},
-            queues={item["name"]: _queue(item) for item in queues},
-            bindings={_binding(item) for item in bindings},
-            policies={item["name"]: _policy(item) for item in policies},
-            states={item["name"]: _state(item) for item in queues},
+            exchanges={item["name"]: exchange_in(item) for item in exchanges},
+            queues={item["name"]: queue_in(item) for item in queues},
+            bindings={binding_in(item) for item in bindings},
+            policies={item["name"]: policy_in(item) for item in policies},
+            states={item["name"]: state_in(item) for item in queues},
             password_hashes={item["name"]: item.get("password_hash", "") for item in users},
             tagged={item["name"] for item in users if item.get("tags")},
-            permissions={item["user"]: _permissions(item) for item in permissions},
+            permissions={item["user"]: permissions_in(item) for item in permissions},
         )
         for item in topics:
             keys = Keys(write=item["write"], read=item["read"])
@@ -333,53 +354,8 @@ def _checked(response: _Response) -> _Response:
     raise Transient(text, reason="ManagementFailed")
 
 
-def _exchange(item: Mapping[str, Any]) -> Exchange:
-    return Exchange(name=item["name"], type=item["type"], arguments=item.get("arguments", {}))
-
-
-def _queue(item: Mapping[str, Any]) -> Queue:
-    arguments = dict(item.get("arguments", {}))
-    if item.get("type") == "quorum":
-        arguments.pop("x-queue-type", None)
-    else:
-        # A queue that somebody made before: never equal to one of ours, so RabbitMQ is asked and
-        # its refusal names the difference.
-        arguments["x-queue-type"] = item.get("type")
-    return Queue(name=item["name"], arguments=arguments)
-
-
-def _state(item: Mapping[str, Any]) -> QueueState:
-    return QueueState(
-        type=item.get("type", "classic"),
-        is_durable=bool(item.get("durable")) and not item.get("exclusive"),
-        is_auto_deleted=bool(item.get("auto_delete")),
-        arguments=dict(item.get("arguments", {})),
-        policy=item.get("policy") or None,
-        messages=item.get("messages", 0),
-    )
-
-
-def _binding(item: Mapping[str, Any]) -> Binding:
-    return Binding(
-        source=item["source"],
-        key=item["routing_key"],
-        destination=item["destination"],
-        to=item["destination_type"],
-    )
-
-
 def _binding_path(vhost: str, binding: Binding) -> tuple[str, ...]:
     return ("bindings", vhost, "e", binding.source, binding.to[0], binding.destination)
-
-
-def _policy(item: Mapping[str, Any]) -> Policy:
-    return Policy(
-        name=item["name"],
-        pattern=item["pattern"],
-        priority=item["priority"],
-        definition=item["definition"],
-        apply_to=item["apply-to"],
-    )
 
 
 def _policy_body(policy: Policy) -> dict[str, Any]:
@@ -389,7 +365,3 @@ def _policy_body(policy: Policy) -> dict[str, Any]:
         "priority": policy.priority,
         "definition": dict(policy.definition),
     }
-
-
-def _permissions(item: Mapping[str, Any]) -> Permissions:
-    return Permissions(configure=item["configure"], write=item["write"], read=item["read"])

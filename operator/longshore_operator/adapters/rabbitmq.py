@@ -54,6 +54,10 @@ class RabbitMQ:
         """Take worker reports and give orders; their exchanges must be there."""
         await self.fleet.listen(self._connection, orders=self._orders)
 
+    async def version_now(self) -> str:
+        """RabbitMQ's version, the lowest of its nodes'."""
+        return await self.management.version()
+
     @asynccontextmanager
     async def scrutiny(self) -> AsyncIterator[Scrutiny]:
         """Find out whether queues hold jobs, over a connection for that alone: RabbitMQ closes it

@@ -105,7 +105,14 @@ class Link(Protocol):
     @property
     def fleet(self) -> Fleet: ...
     @property
-    def version(self) -> str: ...
+    def version(self) -> str:
+        """RabbitMQ's version when the link was opened; the lowest of its nodes'."""
+        ...
+
+    async def version_now(self) -> str:
+        """The same, asked for now. Raises Transient."""
+        ...
+
     @property
     def is_lost(self) -> bool: ...
     async def listen(self) -> None: ...
@@ -179,6 +186,10 @@ class Session:
     def _known(self, oldest: float, doubts: int) -> Inventory | None:
         is_good = self._read_at >= oldest and self._read_after >= doubts
         return self._inventory if is_good else None
+
+    def answers(self, queue: str) -> bool:
+        """Whether a queue worked when the vhost was last read; yes before that."""
+        return self._inventory is None or self._inventory.answers(queue)
 
     def note(self, change: Callable[[Inventory], None]) -> None:
         """Something was written; `change` adds it to what was read, or is being read."""

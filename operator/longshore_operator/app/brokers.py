@@ -31,7 +31,7 @@ SLOWEST_RETRY = 2.0
 """Seconds between attempts on a Broker that does not answer, at most, before jitter."""
 
 SECRET_AGE = 10.0
-"""Seconds after which a Broker's Secrets are looked at again."""
+"""Seconds after which a Broker's Secrets are looked at again, and RabbitMQ's version."""
 
 CONNECTING = Trouble(reason="Connecting", message="the operator is connecting to the Broker")
 
@@ -134,6 +134,9 @@ class Brokers:
                 if await self._is_readdressed(session):
                     logger.info("broker_readdressed", extra={"broker": name})
                     return
+                if await _is_upgraded(session):
+                    logger.info("broker_upgraded", extra={"broker": name})
+                    return
             await asyncio.sleep(0.5)
 
     async def _is_readdressed(self, session: Session) -> bool:
@@ -219,6 +222,14 @@ class Brokers:
                 for _, task_queue in self.world.task_queues()
             ),
         )
+
+
+async def _is_upgraded(session: Session) -> bool:
+    """Whether all nodes are of another version by now. What is not known changes nothing."""
+    try:
+        return await session.link.version_now() != session.link.version
+    except OperatorError:
+        return False
 
 
 def _trouble(error: Exception) -> Trouble:

@@ -10,10 +10,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from longshore.contract.delays import shared_queues
+from longshore.contract.delays import LEVELS, level_name, shared_queues
 from longshore.contract.names import LOST, dead_queue_name, worker_name
 from longshore_operator.api.v1alpha1 import DeletionPolicy
-from longshore_operator.app.broker import Scrutiny, Session
+from longshore_operator.app.broker import Depth, Scrutiny, Session
 from longshore_operator.app.brokers import CONNECTING, Brokers
 from longshore_operator.app.claims import rival
 from longshore_operator.app.cluster import Cluster
@@ -84,8 +84,8 @@ class Deletion:
             await self._tell(
                 task_queue,
                 reason="QueueAbandoned",
-                message=f"deleted without its Broker ({error}): queue {task_queue.source} and "
-                "its users may still be in RabbitMQ",
+                message=f"deleted without having been removed from its Broker ({error}): queue "
+                f"{task_queue.source} and its users may still be in RabbitMQ",
             )
 
     def _is_over(self, record: Record) -> bool:
@@ -231,7 +231,8 @@ class Deletion:
         self, task_queue: TaskQueueObject, *, session: Session, inventory: Inventory
     ) -> None:
         async with session.link.scrutiny() as look:
-            if task_queue.source in inventory.queues:
+            if await session.management.has_queue(task_queue.source):
+                _refuse_silent(task_queue.source, inventory=inventory)
                 if await look.has_ready(task_queue.source):
                     await self._retain(task_queue, session=session, why=_HOLDS)
                     return
@@ -274,6 +275,7 @@ class Deletion:
     ) -> None:
         # Called when no dead letter is on its way any more.
         dead = dead_queue_name(task_queue.owner.queue)
+        _refuse_silent(dead, inventory=inventory)
         dead_letters = inventory.has_dead_lettering(dead)
         if (
             await look.has_ready(dead)
@@ -286,7 +288,8 @@ class Deletion:
             await self._remove_dead(task_queue, session=session)
 
     async def _tell_of_delayed(self, task_queue: TaskQueueObject, *, session: Session) -> None:
-        if delayed := (await session.inventory(max_age=FRESH)).delayed():
+        levels = await session.link.depths.read(level_name(level) for level in range(LEVELS))
+        if delayed := sum(level.ready for level in levels.values() if isinstance(level, Depth)):
             await self._tell(
                 task_queue,
                 reason="DelayedJobsUnknown",
@@ -315,6 +318,15 @@ _HOLDS = "holds jobs and stays, with its dead letters; a TaskQueue of this name 
 
 def _key(task_queue: TaskQueueObject) -> Key:
     return task_queue.owner.namespace, task_queue.owner.name
+
+
+def _refuse_silent(queue: str, *, inventory: Inventory) -> None:
+    """Raises Transient where a queue cannot say what it holds."""
+    if not inventory.answers(queue):
+        raise Transient(
+            f"queue {queue} has lost most of its members, so nobody knows whether it holds jobs",
+            reason="QuorumLost",
+        )
 
 
 def _grace(task_queue: TaskQueueObject, *, session: Session) -> float:

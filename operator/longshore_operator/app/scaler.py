@@ -218,7 +218,7 @@ class Scaler:
             reports=fleet.reports(queue) if fleet else {},
             now=self.clock(),
         )
-        if spec is None or fleet is None:
+        if spec is None or session is None or fleet is None:
             # Nothing can be known, so nothing is decided.
             record.decision = record.memory = record.ready = None
             return sight
@@ -230,7 +230,11 @@ class Scaler:
         heard = record.recent.seen
         record.recent = record.recent.learned(sight.reports, sight.pods, now=sight.now)
         self._count(
-            record, task_queue, reports=sight.reports, depths=depths.get(spec.broker.name, {})
+            record,
+            task_queue,
+            reports=sight.reports,
+            depths=depths.get(spec.broker.name, {}),
+            session=session,
         )
         record.history = record.history.noted(
             epoch=self.records.now() / 1000,
@@ -303,9 +307,13 @@ class Scaler:
         *,
         reports: Mapping[str, WorkerReport],
         depths: Depths,
+        session: Session,
     ) -> None:
-        jobs = depths.get(task_queue.source)
-        dead = depths.get(dead_queue_name(task_queue.owner.queue))
+        # A queue that has lost its quorum counts 0 jobs: how many it holds is unknown.
+        jobs, dead = (
+            depths.get(queue) if session.answers(queue) else None
+            for queue in (task_queue.source, dead_queue_name(task_queue.owner.queue))
+        )
         if isinstance(jobs, Missing) or isinstance(dead, Missing):
             self._doubt(record)
         record.ready = waiting(jobs, reports=reports, cordoned=record.cordons.ordered)

@@ -22,6 +22,7 @@ from longshore_operator.app.record import Record
 from longshore_operator.app.world import Key, World
 from longshore_operator.core.pods import Pod, Trouble
 from longshore_operator.core.status import (
+    INVALID_SPEC,
     PASSING,
     TOLD,
     Facts,
@@ -132,11 +133,11 @@ class Statuses:
     def _facts(self, key: Key, task_queue: TaskQueueObject, record: Record) -> Facts:
         spec, deployment = task_queue.spec, self.world.deployment(key)
         session = self._session(task_queue)
-        invalid = Trouble(reason="InvalidSpec", message=task_queue.invalid)
+        invalid = Trouble(reason=INVALID_SPEC, message=task_queue.invalid)
         return Facts(
-            broker=self.brokers.trouble(spec.broker.name) if spec else invalid,
+            broker=self.brokers.trouble(task_queue.ending.broker),
             broker_version=session.link.version if session else None,
-            topology=record.topology,
+            topology=record.topology if spec else invalid,
             workload=record.workload,
             policy=record.policy,
             shortcomings=record.shortcomings,
@@ -149,7 +150,7 @@ class Statuses:
         )
 
     def _session(self, task_queue: TaskQueueObject) -> Session | None:
-        return self.brokers.session(task_queue.spec.broker.name) if task_queue.spec else None
+        return self.brokers.session(task_queue.ending.broker)
 
     def _status(self, seen: _Seen, record: Record) -> TaskQueueStatus:
         task_queue, facts, now = seen.task_queue, seen.facts, self.now()
@@ -214,6 +215,8 @@ def _is_passing(facts: Facts, *, is_new: bool) -> bool:
     """Whether the operator is about to know better."""
     if facts.broker is not None:
         return facts.broker == CONNECTING
+    if facts.topology and facts.topology.reason == INVALID_SPEC:
+        return False
     if not facts.is_declared:
         return True
     if not is_new or facts.topology or facts.workload:

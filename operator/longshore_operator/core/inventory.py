@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from longshore.contract.delays import LEVELS, level_name
 from longshore_operator.core.credentials import is_password
 from longshore_operator.core.permissions import Keys, Permissions, User
 from longshore_operator.core.policies import Policy
@@ -22,8 +21,8 @@ class QueueState:
     policy: str | None
     """Name of the policy that is in force."""
 
-    messages: int
-    """Jobs in it, ready and unacked; for a quorum queue up to 5 s old."""
+    answers: bool = True
+    """Whether so many of its members are there that it works: most of them for a quorum queue."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -102,10 +101,10 @@ class Inventory:
         policy = self.policies.get(state.policy)
         return policy is None or "dead-letter-exchange" in policy.definition
 
-    def delayed(self) -> int:
-        """Jobs in the delay ladder, of whichever queue."""
-        levels = (self.states.get(level_name(level)) for level in range(LEVELS))
-        return sum(state.messages for state in levels if state)
+    def answers(self, queue: str) -> bool:
+        """Whether a queue works, for all that was read. One that does not counts 0 jobs."""
+        state = self.states.get(queue)
+        return state is None or state.answers
 
     def _in_words(self, queue: str) -> str:
         state = self.states.get(queue)

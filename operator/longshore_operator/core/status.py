@@ -19,6 +19,8 @@ class Facts:
 
     broker: Trouble | None
     topology: Trouble | None
+    """Why its queues are not as the spec says, among it that the spec cannot be read."""
+
     workload: Trouble | None
     is_declared: bool
     """Whether the present spec was brought to RabbitMQ; if it failed, `topology` says why."""
@@ -158,6 +160,9 @@ def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
     return patch
 
 
+INVALID_SPEC = "InvalidSpec"
+"""Reason of a spec that the API server took and the operator cannot read."""
+
 _MAX_MESSAGE = 4096
 PASSING = frozenset({"Starting", "DeploymentUnknown"})
 """Reasons for missing workers that are part of a healthy life."""
@@ -233,6 +238,9 @@ def _scaling(facts: Facts) -> _State:
         message = "the Broker does not answer: the number of workers is left alone"
         return _State(type=kind, status="False", reason="BrokerUnreachable", message=message)
     decision = facts.decision
+    if facts.topology and facts.topology.reason == INVALID_SPEC:
+        message = "the spec cannot be read: the number of workers is left alone"
+        return _State(type=kind, status="False", reason=INVALID_SPEC, message=message)
     if decision is None:
         return _State(
             type=kind, status="Unknown", reason="Pending", message="nothing was decided yet"

@@ -93,5 +93,5 @@ def _connects(environment: dict[str, str]) -> bool:
 
 
 async def _is_empty(operating: Operating) -> bool:
-    inventory = await operating.session.management.inventory()
-    return inventory.states["media.transcode"].messages == 0
+    count = await operating.session.management.count("media.transcode")
+    return count is not None and count.jobs == 0

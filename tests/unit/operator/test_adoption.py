@@ -16,7 +16,6 @@ def state(**parts: Any) -> QueueState:
         "is_auto_deleted": False,
         "arguments": {},
         "policy": None,
-        "messages": 0,
     }
     return QueueState(**celerys | parts)
 

@@ -15,7 +15,7 @@ from longshore_operator.errors import Invalid
 
 BROKER = {"secretRef": {"name": "rabbit", "namespace": "mq"}}
 CLASSIC = QueueState(
-    type="classic", is_durable=True, is_auto_deleted=False, arguments={}, policy=None, messages=0
+    type="classic", is_durable=True, is_auto_deleted=False, arguments={}, policy=None
 )
 
 

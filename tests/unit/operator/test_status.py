@@ -209,3 +209,13 @@ def test_workers_that_are_silent_are_a_condition_of_scaling_alone() -> None:
     )
     assert "p" in found["ScalingActive"].message
     assert found["Ready"].status == "True"
+
+
+def test_a_spec_that_cannot_be_read_is_no_fault_of_its_broker() -> None:
+    trouble = Trouble(reason="InvalidSpec", message="spec.scaling.schedules: no such hour")
+    found = made(replace(WELL, topology=trouble, is_declared=False, decision=None))
+
+    assert found["BrokerReachable"].status == "True"
+    assert {found[kind].reason for kind in ("Ready", "QueueDeclared", "ScalingActive")} == {
+        "InvalidSpec"
+    }

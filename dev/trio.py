@@ -1,0 +1,163 @@
+"""A RabbitMQ cluster of three nodes for tests: they may be stopped, and it ends with its block.
+
+Each node lives in a root and namespaces of its own, like a private broker. All listen on loopback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import secrets
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dev import brokers, packages, processes
+from dev.errors import NotReady
+from dev.private import free_ports
+from dev.rabbitmq import Series
+
+FORM_DEADLINE = 180.0
+"""Seconds for the three to find each other."""
+
+CONF = """\
+cluster_formation.peer_discovery_backend = classic_config
+cluster_formation.classic_config.nodes.1 = {0}
+cluster_formation.classic_config.nodes.2 = {1}
+cluster_formation.classic_config.nodes.3 = {2}
+queue_leader_locator = balanced
+vm_memory_high_watermark.absolute = 1GB
+disk_free_limit.absolute = 50MB
+log.console.level = warning
+{3}"""
+
+ERLANG_ARGUMENTS = "+S 1:1 +sbwt none"
+"""One scheduler, which does not spin: a machine for tests has few cores."""
+
+
+@dataclass
+class Node:
+    """One of the three."""
+
+    name: str
+    series: Series
+    """With ports of its own."""
+
+    scratch: Path
+    cookie: str
+
+    @property
+    def record(self) -> dict[str, str]:
+        """As brokers.json has it for a broker of one node."""
+        return {
+            "amqp": f"amqp://{brokers.USER}:{brokers.PASSWORD}@127.0.0.1:{self.series.amqp}/",
+            "management": f"http://127.0.0.1:{self.series.management}",
+            "user": brokers.USER,
+            "password": brokers.PASSWORD,
+        }
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process is there; it may be booting."""
+        return processes.remembered(self._process, state=self.scratch) is not None
+
+    def start(self) -> None:
+        """Start its process; returns before it is up. Its data went with the last one."""
+        own = {
+            "BROKER_NODE": self.name,
+            "BROKER_FILES": str(self.scratch / "files"),
+            "BROKER_COOKIE": self.cookie,
+            "BROKER_ERLANG_ARGUMENTS": ERLANG_ARGUMENTS,
+            "BROKER_DATA": str(self.scratch / "data"),
+        }
+        processes.start(
+            self._process,
+            brokers.start_command(self.series),
+            state=self.scratch,
+            environment=brokers.environment(self.series) | own,
+        )
+
+    def kill(self) -> None:
+        """End its process, as a crash does. Its data stays for the next `start`."""
+        started = processes.remembered(self._process, state=self.scratch)
+        if started is None:
+            return
+        # The first process of the node's namespace takes all others with it.
+        children = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
+        inside = [found for child in children if (found := processes.identify(int(child)))]
+        processes.end([*inside, started])
+
+    def ctl(self, *words: str, timeout: float = 120.0) -> str:
+        """Run rabbitmqctl in it."""
+        place = self.scratch / f"{self._process}.pid"
+        command = [str(brokers.CTL_SCRIPT), str(place), self.name, str(self.series.epmd), *words]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=timeout)
+        if done.returncode:
+            raise NotReady(f"rabbitmqctl {words[0]} on {self.name}: {done.stderr or done.stdout}")
+        return done.stdout
+
+    @property
+    def _process(self) -> str:
+        return f"node-{self.name.partition('@')[0]}"
+
+
+@dataclass
+class Trio:
+    """Three nodes, and how they are reached."""
+
+    nodes: tuple[Node, Node, Node]
+
+    def node(self, name: str) -> Node:
+        """The node of this name, as RabbitMQ has it."""
+        return next(node for node in self.nodes if node.name == name)
+
+    def wait_until_whole(self, *, deadline: float = FORM_DEADLINE) -> None:
+        """Wait until each node serves and sees all three. Raises NotReady."""
+        end = time.monotonic() + deadline
+        while not all(brokers.cluster_of(node.series) == self._names for node in self.nodes):
+            if time.monotonic() > end:
+                raise NotReady(f"three nodes of RabbitMQ are no cluster after {deadline:g} s")
+            time.sleep(0.3)
+
+    @property
+    def _names(self) -> set[str]:
+        return {node.name for node in self.nodes}
+
+
+@contextlib.contextmanager
+def trio(series: Sequence[Series], *, scratch: Path, conf: str = "") -> Iterator[Trio]:
+    """Run a cluster whose nodes are of these series; `scratch` is an empty folder.
+
+    `conf` is added to each node's rabbitmq.conf.
+    """
+    packages.require_root("a cluster of brokers in roots of their own")
+    ports = free_ports(1 + 4 * len(series))
+    epmd, cookie = ports.pop(), secrets.token_hex(16)
+    names = [f"rabbit-{number}-{epmd}@localhost" for number in range(1, len(series) + 1)]
+    nodes = []
+    for name, kind in zip(names, series, strict=True):
+        place = scratch / name
+        (place / "files").mkdir(parents=True)
+        (place / "data").mkdir()
+        (place / "files" / "more.conf").write_text(CONF.format(*names, conf))
+        keys = ("amqp", "management", "prometheus", "distribution")
+        own: Mapping[str, int] = dict(zip(keys, (ports.pop() for _ in keys), strict=True))
+        moved = dataclasses.replace(kind, **own, epmd=epmd)
+        nodes.append(Node(name, moved, place, cookie))
+    found = Trio(tuple(nodes))
+    # Of its own: one that a node starts ends with that node, and the others are not found any more.
+    processes.start("epmd", brokers.epmd_command(series[0], port=epmd), state=scratch)
+    try:
+        # The others join what is there: three that start together may each wait for another.
+        nodes[0].start()
+        brokers.wait_until_up(nodes[0].series)
+        for node in nodes[1:]:
+            node.start()
+        found.wait_until_whole()
+        yield found
+    finally:
+        for node in nodes:
+            node.kill()
+        processes.stop("epmd", state=scratch)
