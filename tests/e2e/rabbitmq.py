@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,6 +26,7 @@ def of_its_own(tenant: Tenant, *, series: str = "4.3") -> Iterator[Tenant]:
             "--show-only=templates/rabbitmq.yaml",
             "--set=rabbitmq.enabled=true",
             f"--set=rabbitmq.image={image}",
+            f"--set=rabbitmq.password={secrets.token_hex(16)}",
         )
     )
     place = Place(namespace=tenant.namespace, service="own-rabbitmq", broker=tenant.namespace)
