@@ -56,6 +56,10 @@ fuzz: venv brokers-up ## fuzzers for SECONDS=600; ARGS="-k handshake" runs some
 bench-worker: venv cluster-up brokers-up images ## our worker beside its peers; 20 min
 	$(BIN)/python -m benchmarks.worker
 
+.PHONY: bench-paired
+bench-paired: venv brokers-up ## our worker beside that of another commit: BASE=475d41e; 10 min
+	$(BIN)/python -m benchmarks.worker.paired $(BASE) $(ARGS)
+
 .PHONY: bench-endurance
 bench-endurance: venv brokers-up ## a job of 20 minutes, heartbeats of 5 s
 	$(BIN)/python -m benchmarks.worker --rounds 0 --only endurance --scale 40 \
