@@ -1,4 +1,4 @@
-"""`python -m benchmarks.worker.paired BASE`: the worker of another commit beside today's, in one run.
+"""`python -m benchmarks.worker.paired BASE`: the worker of commit BASE beside that of today.
 
 Exits 0 when no cell has become slower than `LEAST`, 1 when one has, 2 when nothing was measured.
 """

@@ -127,7 +127,7 @@ class Message:
     headers: Mapping[str, Any] = field(default_factory=dict)
     """Headers of the producer that mean nothing to Longshore; they stay with the job for life."""
 
-    others: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[str, Any] | None = None
     """AMQP properties of the producer that mean nothing to Longshore, by pika's names; they stay
     with the job for life."""
 
@@ -154,7 +154,7 @@ class Message:
         return {
             "content_type": CONTENT_TYPE,
             "timestamp": self.enqueued_at // 1000,
-            **self.others,
+            **(self.others or {}),
             "type": self.handler,
             "message_id": self.id,
             "delivery_mode": PERSISTENT,
@@ -202,7 +202,7 @@ def decode(
         traceparent=traceparent if isinstance(traceparent, str) else None,
         headers=apart(vars(properties))
         | {name: value for name, value in headers.items() if _is_foreign(name)},
-        others=others,
+        others=others or None,
         was_delayed=str(headers.get(LAST_DEATH_QUEUE)).startswith(DELAY_PREFIX),
         lost=lost or 0,
     )
