@@ -165,6 +165,7 @@ async def test_a_child_that_keeps_too_much_memory_ends_when_its_last_job_is_take
 
 def test_a_process_that_is_gone_has_no_memory() -> None:
     assert processes.resident(2**22 + 1) == 0
+    assert processes.proportional(2**22 + 1) == 0
 
 
 async def test_a_worker_is_stuck_when_all_its_slots_are_and_not_while_a_child_is_on_its_way(

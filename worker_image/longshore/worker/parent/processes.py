@@ -49,6 +49,22 @@ def resident(pid: int) -> int:
         return 0
 
 
+def proportional(pid: int) -> int | None:
+    """Bytes of memory that a process has, of each page that n processes share an n-th; 0 if it is
+    gone, None where that cannot be read, as of another user's.
+
+    The kernel walks through all its pages: some 50 ms for each gigabyte.
+    """
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb", buffering=0) as file:
+            words = file.read(4096).split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    except OSError:
+        return None
+    return int(words[words.index(b"Pss:") + 1]) * 1024 if b"Pss:" in words else None
+
+
 def began(*, now: int) -> int:
     """When this process began; this and `now` are ms since the epoch."""
     own = _read(os.getpid())
