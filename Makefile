@@ -65,6 +65,10 @@ bench-endurance: venv brokers-up ## a job of 20 minutes, heartbeats of 5 s
 	$(BIN)/python -m benchmarks.worker --rounds 0 --only endurance --scale 40 \
 	  --output benchmarks/results/endurance.json
 
+.PHONY: bench-neighbours
+bench-neighbours: venv brokers-up ## kills and probes beside nine hostile jobs: benchmarks/results/neighbours.json; 6 min
+	$(BIN)/python -m benchmarks.neighbours $(ARGS)
+
 .PHONY: bench-cluster
 bench-cluster: venv cluster-up images ## scaling on a real cluster: benchmarks/results/cluster.json; ARGS="--seconds 600" is shorter
 	$(BIN)/python -m benchmarks.cluster $(ARGS)

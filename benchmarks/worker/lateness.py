@@ -53,14 +53,14 @@ def measure_kills(broker: Broker, scale: float) -> Kills:
     with product.running(broker, settings) as worker:
         for number in range(count + 1):
             worker.client.enqueue(product.QUEUE, "hold", job=number, seconds=_TOO_LONG)
-        runs = [_watch_run(worker, number) for number in range(count + 1)]
+        runs = [watch_run(worker, number) for number in range(count + 1)]
     starts = [entry.at / _NANOSECONDS for entry, _ in runs]
     deaths = [death for _, death in runs]
     return Kills(
-        hard=_lateness(
+        hard=lateness_of(
             [death - start - LIMIT for start, death in zip(starts, deaths, strict=True)]
         ),
-        replacement=_lateness(
+        replacement=lateness_of(
             [after - death for death, (_, after) in zip(deaths[:-1], pairwise(starts), strict=True)]
         ),
     )
@@ -76,7 +76,7 @@ def measure_soft_limit(broker: Broker, scale: float) -> Lateness:
         patience = count * (LIMIT + 1)
         ended = worker.diary.await_entries(jobs.INTERRUPTED, count=count, seconds=patience)
         starts = {entry.job: entry.at for entry in worker.diary.entries(jobs.STARTED)}
-    return _lateness([(entry.at - starts[entry.job]) / _NANOSECONDS - LIMIT for entry in ended])
+    return lateness_of([(entry.at - starts[entry.job]) / _NANOSECONDS - LIMIT for entry in ended])
 
 
 KILL_BOUNDS = (
@@ -96,7 +96,7 @@ SOFT_BOUNDS = (
 )
 
 
-def _watch_run(worker: product.Running, number: int) -> tuple[Entry, float]:
+def watch_run(worker: product.Running, number: int) -> tuple[Entry, float]:
     """The start of the `number`th run, and when its process died."""
     started = worker.diary.await_entries(jobs.STARTED, count=number + 1, seconds=LIMIT + _DEADLINE)[
         number
@@ -112,7 +112,8 @@ def _watch_run(worker: product.Running, number: int) -> tuple[Entry, float]:
     return started, death
 
 
-def _lateness(seconds: Sequence[float]) -> Lateness:
+def lateness_of(seconds: Sequence[float]) -> Lateness:
+    """A summary of so many times of being late."""
     values = [value * _MILLISECONDS for value in seconds]
     return Lateness(
         events=len(values),

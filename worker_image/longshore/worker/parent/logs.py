@@ -17,6 +17,9 @@ from typing import Any
 MAX_WAITING = 20_000
 """Lines that wait for stdout's reader before new ones are dropped."""
 
+MAX_WAITING_BYTES = 32 * 1024 * 1024
+"""Characters of them, nearly all of which are bytes: a line of a job's output may have 50,000."""
+
 _MAX_PLAIN = 2000
 """Characters of a value that JSON cannot say."""
 
@@ -52,6 +55,10 @@ class LogWriter(logging.Handler):
         self._lines: collections.deque[str] = collections.deque()
         self._wake = threading.Event()
         self._dropped = 0
+        self._put_bytes = 0
+        self._written_bytes = 0
+        """Of the lines taken from those that wait. Each counter is one thread's own."""
+
         self._ending = False
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
 
@@ -79,9 +86,11 @@ class LogWriter(logging.Handler):
 
     def put(self, line: str) -> None:
         """Write `line`, which ends in a newline; soon, and never waiting for it here."""
-        if len(self._lines) >= MAX_WAITING:
+        waiting = self._put_bytes - self._written_bytes
+        if len(self._lines) >= MAX_WAITING or waiting >= MAX_WAITING_BYTES:
             self._dropped += 1
             return
+        self._put_bytes += len(line)
         self._lines.append(line)
         if not self._wake.is_set():
             self._wake.set()
@@ -94,6 +103,7 @@ class LogWriter(logging.Handler):
             self._wake.clear()
             while self._lines:
                 lines = [self._lines.popleft() for _ in range(min(len(self._lines), 256))]
+                taken = sum(map(len, lines))
                 if self._dropped:
                     dropped, self._dropped = self._dropped, 0
                     lines.append(
@@ -105,6 +115,7 @@ class LogWriter(logging.Handler):
                         data = data[self._write_some(data) :]
                 except OSError:
                     return  # nobody will ever read it
+                self._written_bytes += taken
             if self._ending:
                 return
 
