@@ -9,7 +9,7 @@ from benchmarks.worker.jobs import STARTED
 from longshore import Job, Snooze, handler
 from longshore.worker.frames import Progress, encode_record
 
-LIMIT = 0.25
+LIMIT = 0.5
 """Seconds, the watched jobs' own hard limit."""
 
 PAUSE = 2.0

@@ -27,7 +27,7 @@ class Pipe:
 
     def read(self, busy: list[Work]) -> Turn:
         """Turns until nothing is left for now."""
-        while (turn := self.output.read(busy)) in (Turn.MORE, Turn.FLOOD):
+        while (turn := self.output.read(busy)) is Turn.MORE:
             pass
         return turn
 

@@ -1,7 +1,8 @@
 """What children say: records and output, a bounded amount of each in a turn of the event loop.
 
 A job's end counts once all that it wrote is in the log. That may take several turns, so its record
-waits for it, and with it whatever the child says after it.
+waits for it, and with it whatever the child says after it. A child that takes more of the loop than
+its share waits for its next turn, and its jobs then for room in their pipe.
 """
 
 import asyncio
@@ -12,9 +13,18 @@ from longshore.worker.frames import Ended, Progress
 from longshore.worker.parent.output import Turn
 from longshore.worker.parent.slot import Slot
 
-FLOOD_PAUSE = 0.002
-"""Seconds between two turns at output of which nothing is logged any more: some 100 MB/s for each
-child, at a tenth of a CPU."""
+SHARE = 0.25
+"""Part of the event loop's time that all children together may take for what they write and for
+progress; nine children that write without end have 3 % each, some 8,000 lines a second."""
+
+FEWEST = 8
+"""Children among which it is divided at least, so that one alone has not all of it."""
+
+BURST = 0.02
+"""Seconds of the loop that a child may take at once, after a time of silence."""
+
+LONGEST_TURN = 0.005
+"""Seconds that one turn counts for at most: where it took longer, others had the CPU."""
 
 PROGRESS_INTERVAL = 0.25
 """Seconds between two lines of progress of one child. It keeps to twice as much by itself, but the
@@ -28,9 +38,14 @@ HANG_UP_GRACE = 1.0
 class _Reading:
     """How far one child has been read."""
 
-    is_paused: bool = False
+    credit: float = BURST
+    """Seconds of the loop that it may take now."""
+
+    charged_at: float = 0.0
+    is_output_paused: bool = False
     """Its output is not watched: a turn is due at a time of its own."""
 
+    are_records_paused: bool = False
     has_turn: bool = False
     """A turn at its records is due."""
 
@@ -70,7 +85,10 @@ class Intake:
         """Read what the child has reported, and pass on what can be."""
         if slot.fault or slot.has_hung_up:
             return
-        if slot.read_records(now=self._loop.time()):
+        began = self._loop.time()
+        if slot.read_records(now=began):
+            if isinstance(slot.unsettled[-1][0], Progress):
+                self._charge_progress(slot, began)
             self._pass_on(slot)
         if slot.has_hung_up:  # its end stays readable for good
             self._loop.remove_reader(slot.results)
@@ -114,18 +132,42 @@ class Intake:
                     reading.progress_at = at
                     self._on_progress(slot, record)
                 continue
+            began = self._loop.time()
             tail = slot.output.settle(slot.busy)
             if tail is None:
-                self._again(slot, reading)
+                self._again(slot, reading, self._charge(reading, began))
                 break
             unsettled.popleft()
             self._on_ended(slot, record, tail, at)
         self._on_read(slot)
 
-    def _again(self, slot: Slot, reading: _Reading) -> None:
+    def _charge(self, reading: _Reading, began: float) -> float:
+        """A turn at a child that `began` then is over: how long the next has to wait."""
+        share = SHARE / max(FEWEST, len(self._readings))
+        now = self._loop.time()
+        earned = min(BURST, reading.credit + (began - reading.charged_at) * share)
+        reading.credit = earned - min(now - began, LONGEST_TURN)
+        reading.charged_at = now
+        return max(0.0, -reading.credit / share)
+
+    def _charge_progress(self, slot: Slot, began: float) -> None:
+        reading = self._readings.get(slot)
+        if reading and not reading.are_records_paused and (pause := self._charge(reading, began)):
+            reading.are_records_paused = True
+            self._loop.remove_reader(slot.results)
+            self._loop.call_later(pause, self._resume_records, slot)
+
+    def _resume_records(self, slot: Slot) -> None:
+        reading = self._readings.get(slot)
+        if reading and reading.are_records_paused:
+            reading.are_records_paused = False
+            if not (slot.is_dead or slot.fault or slot.has_hung_up):
+                self._loop.add_reader(slot.results, self.read_records, slot)
+
+    def _again(self, slot: Slot, reading: _Reading, pause: float) -> None:
         if not reading.has_turn and not slot.is_dead:
             reading.has_turn = True
-            self._loop.call_soon(self._turn, slot, reading)
+            self._loop.call_later(pause, self._turn, slot, reading)
 
     def _turn(self, slot: Slot, reading: _Reading) -> None:
         reading.has_turn = False
@@ -147,21 +189,20 @@ class Intake:
         reading = self._readings.get(slot)
         if reading is None:
             return
+        began = self._loop.time()
         turn = slot.output.read(slot.busy)
-        if turn in (Turn.DRY, Turn.END):
-            if reading.is_paused and turn is Turn.DRY:
-                self._loop.add_reader(slot.output_descriptor, self._read_output, slot)
-            elif turn is Turn.END:
-                self._loop.remove_reader(slot.output_descriptor)
-            reading.is_paused = False
-            return
-        if not reading.is_paused:
-            reading.is_paused = True
+        pause = self._charge(reading, began)
+        if turn is Turn.END:
             self._loop.remove_reader(slot.output_descriptor)
-        if turn is Turn.MORE:
-            self._loop.call_soon(self._read_output, slot)
+        elif turn is Turn.DRY and not pause:
+            if reading.is_output_paused:
+                reading.is_output_paused = False
+                self._loop.add_reader(slot.output_descriptor, self._read_output, slot)
         else:
-            self._loop.call_later(FLOOD_PAUSE, self._read_output, slot)
+            if not reading.is_output_paused:
+                reading.is_output_paused = True
+                self._loop.remove_reader(slot.output_descriptor)
+            self._loop.call_later(pause, self._read_output, slot)
 
 
 _LAST_TURNS = 1000

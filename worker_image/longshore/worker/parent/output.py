@@ -49,9 +49,6 @@ class Turn(Enum):
     MORE = auto()
     """There is more, also where the pipe is empty already."""
 
-    FLOOD = auto()
-    """There is more, of which nothing will be logged: the job has had its share."""
-
     END = auto()
     """Nobody writes to the pipe any more."""
 
@@ -127,7 +124,7 @@ class Output:
             if self._ended > 0 if until_boundary else is_short:
                 return Turn.DRY
             if not pieces:
-                return Turn.FLOOD if self._logged >= MAX_PER_JOB else Turn.MORE
+                return Turn.MORE
             pieces -= 1
             try:
                 data = os.read(self._descriptor, _PIECE)
