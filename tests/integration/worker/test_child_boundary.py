@@ -111,6 +111,19 @@ def terminate():
     other.join()
     print("exit code", other.exitcode)
 
+@handler
+def lose_output():
+    for fd in range(3, 40):
+        try:
+            if os.readlink(f"/proc/self/fd/{{fd}}") == os.readlink("/proc/self/fd/1"):
+                os.dup2(os.open("/dev/null", os.O_WRONLY), fd)
+        except OSError:
+            pass
+
+@handler
+def say(what: str):
+    print(what)
+
 class Closing:
     def __del__(self):
         time.sleep(1.5)
@@ -161,6 +174,15 @@ def test_a_child_that_has_lost_its_sockets_is_not_waited_for(bench: Bench, what:
     assert properties.message_id == job
     assert properties.headers[DEAD_REASON] == "worker-lost"
     worker.wait("job", outcome="succeeded", job=after)
+
+
+def test_a_child_that_has_lost_its_output_is_replaced(bench: Bench) -> None:
+    worker = started(bench)
+    bench.enqueue("lose_output")
+    worker.wait("job", outcome="succeeded")
+    job = bench.enqueue("say", what="hello")
+    assert worker.wait("output", job=job)["line"] == "hello"
+    assert not worker.events("child-broken")
 
 
 def test_records_of_processes_that_a_job_forks_arrive_whole(bench: Bench) -> None:

@@ -142,6 +142,7 @@ def test_each_job_has_a_limit_of_its_own(pipe: Pipe, caplog: pytest.LogCaptureFi
         pipe.read(busy)
     os.write(pipe.writing, BOUNDARY + b"the next job\n" + BOUNDARY)
     pipe.settle(busy)
+    pipe.read(busy[1:])
     dropped = [r.fields for r in caplog.records if r.message == "output-dropped"]
     assert [each["job"] for each in dropped] == ["j-0"]
     assert pipe.lines()[-1] == "the next job"
@@ -169,3 +170,4 @@ def test_each_job_is_told_the_end_of_its_own_output(pipe: Pipe) -> None:
     os.write(pipe.writing, BOUNDARY + b"four" + BOUNDARY)
     ends.append(pipe.settle([work(3)]))
     assert ends == ["one\nmore", "", "", "four"]
+    assert pipe.output.is_broken

@@ -57,7 +57,7 @@ CASES: dict[str, list[tuple[str, str]]] = {
         ),
     ],
     "`signal.alarm`, `ITIMER_REAL`": [
-        ("signal.alarm(600)", "signal.alarm(0)"),
+        (f"signal.signal(signal.SIGALRM, {_HANDLER}); signal.alarm(600)", "signal.alarm(0)"),
     ],
     "`ITIMER_VIRTUAL`, `ITIMER_PROF`": [
         (
@@ -82,15 +82,6 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "priority": [("os.nice(3)", "os.getpriority(os.PRIO_PROCESS, 0)")],
     "process group": [("os.setpgid(0, os.getpgid(os.getppid()))", "os.getpgrp() == os.getpid()")],
     "effective user": [("os.seteuid(65534)", "os.geteuid()")],
-    "our own descriptors": [
-        (
-            "for n in range(3, 20):\n"
-            "    path = f'/proc/self/fd/{n}'\n"
-            "    if os.path.exists(path) and os.readlink(path) == os.readlink('/proc/self/fd/1'):\n"
-            "        os.dup2(os.open('/dev/null', os.O_WRONLY), n)",
-            "os.readlink('/proc/self/fd/1').partition(':')[0]",
-        ),
-    ],
     "tracing and profiling": [
         (f"sys.settrace({_HANDLER})", "sys.gettrace()"),
         (f"sys.setprofile({_HANDLER})", "sys.getprofile()"),

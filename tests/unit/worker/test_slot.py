@@ -55,6 +55,7 @@ class Child:
     def end(self, ticket: int) -> None:
         """Begin and end a job."""
         self.mark.running = ticket
+        os.write(self.output, self.mark.boundary)
         ended = Ended(ticket=ticket, status=Status.SUCCEEDED, seconds=0.1)
         self.results.send(encode_record(ended))
 

@@ -239,17 +239,18 @@ def _shortened(record: Ended) -> Ended:
     )
 
 
-def decode_record(message: bytes | bytearray | memoryview) -> Ended | Progress:
+def decode_record(message: bytes) -> Ended | Progress:
     """The record in `message`. Raises NoRecord that says what is wrong with it."""
-    if len(message) == _SUCCESS.size and message[:4] == _MAGIC:
-        _, ticket, seconds = _SUCCESS.unpack(message)
-        if not 0 <= seconds < math.inf:
-            raise NoRecord(f"seconds is {seconds}; it must be a time that has passed")
-        return Ended(ticket, Status.SUCCEEDED, seconds)
+    if len(message) == _SUCCESS.size:
+        magic, ticket, seconds = _SUCCESS.unpack(message)
+        if magic == _MAGIC:
+            if not 0 <= seconds < math.inf:
+                raise NoRecord(f"seconds is {seconds}; it must be a time that has passed")
+            return Ended(ticket, Status.SUCCEEDED, seconds)
     if len(message) > MAX_RECORD:
         raise NoRecord(f"it is longer than {MAX_RECORD} bytes")
     try:
-        fields = json.loads(bytes(message), parse_constant=_refuse)
+        fields = json.loads(message, parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise NoRecord(f"{_shown(message)} is no JSON") from None
     if not isinstance(fields, dict):
@@ -300,8 +301,8 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _shown(message: bytes | bytearray | memoryview) -> str:
-    return repr(bytes(message[:40]))
+def _shown(message: bytes) -> str:
+    return repr(message[:40])
 
 
 def _is_deep(value: object, *, left: int = MAX_DEPTH) -> bool:

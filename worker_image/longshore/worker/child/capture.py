@@ -1,11 +1,12 @@
 """What a job writes, by descriptor: Python, C, subprocesses, the last words of a crash."""
 
+import contextlib
 import faulthandler
 import io
-import operator
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 from longshore.worker.child import signals
@@ -29,55 +30,74 @@ def redirect(output: int) -> None:
 
 def restore_streams() -> None:
     """Give Python its streams: a job may have closed, replaced or reconfigured them."""
-    # New ones at first, since the zygote's may be a file's: those seek. Modules that hold the old
-    # ones write to the same descriptors.
-    for name, (stream, settings) in _ours.items():
-        if stream is None or _settings(stream) != settings:
-            new = _open(name)
-            _ours[name] = (new, _settings(new))
-            setattr(sys, name, new)
-        elif getattr(sys, name, None) is not stream:
-            setattr(sys, name, stream)
+    if _Touched.ours:
+        # New ones at first, since the zygote's may be a file's: those seek. Modules that hold the
+        # old ones write to the same descriptors.
+        _ours[:] = (
+            _Input(io.BufferedReader(_Raw(0)), **_HOW),
+            _Stream(_Buffer(_Raw(1, "w")), line_buffering=True, **_HOW),
+            _Stream(_Buffer(_Raw(2, "w")), line_buffering=True, **_HOW),
+        )
+        _Touched.ours = False
+    stdin, stdout, stderr = _ours
+    if sys.stdout is not stdout or sys.stderr is not stderr or sys.stdin is not stdin:
+        sys.stdin, sys.stdout, sys.stderr = stdin, stdout, stderr
     if not faulthandler.is_enabled():
         faulthandler.enable(2)
     faulthandler.cancel_dump_traceback_later()  # it could end the process
 
 
-_ours: dict[str, tuple[TextIO | None, tuple[Any, ...]]] = {
-    "stdin": (None, ()),
-    "stdout": (None, ()),
-    "stderr": (None, ()),
-}
+_ours: list[TextIO] = []
+_HOW: Mapping[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace"}
 
 
-class _Stream(io.TextIOWrapper):
-    """Does not close: `with open(path) if path else sys.stdout as file` is meant to leave it open,
-    and whoever holds it, a logging handler for one, writes to it in later jobs."""
+class _Touched:
+    """Whether a job has done something to our streams that they do not undo by themselves."""
+
+    ours = True
+
+
+# Our streams do not close: `with open(path) if path else sys.stdout as file` is meant to leave it
+# open, and whoever holds it, a logging handler for one, writes to it in later jobs.
+
+
+class _Raw(io.FileIO):
+    def __init__(self, descriptor: int, mode: str = "r") -> None:
+        super().__init__(descriptor, mode, closefd=False)
 
     def close(self) -> None:
-        self.flush()
+        _Touched.ours = True
+        super().close()
 
 
 class _Buffer(io.BufferedWriter):
     def close(self) -> None:
         self.flush()
 
-
-_attributes = operator.attrgetter("closed", "encoding", "errors", "line_buffering")
-
-
-def _settings(stream: TextIO) -> Any:
-    try:
-        return _attributes(stream)
-    except ValueError:  # detached
-        return ()
+    def detach(self) -> io.RawIOBase:
+        _Touched.ours = True
+        return super().detach()
 
 
-def _open(name: str) -> TextIO:
-    if name == "stdin":
-        return open(0, encoding="utf-8", errors="backslashreplace", closefd=False)
-    raw = io.FileIO(1 if name == "stdout" else 2, "w", closefd=False)
-    return _Stream(_Buffer(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True)
+class _Text(io.TextIOWrapper):
+    def detach(self) -> Any:
+        _Touched.ours = True
+        return super().detach()
+
+    def reconfigure(self, **how: Any) -> None:
+        _Touched.ours = True
+        super().reconfigure(**how)
+
+
+class _Stream(_Text):
+    def close(self) -> None:
+        self.flush()
+
+
+class _Input(_Text):
+    def close(self) -> None:
+        _Touched.ours = True
+        super().close()
 
 
 def on_last_words() -> None:
@@ -104,17 +124,19 @@ def wait_when_full(output: int) -> None:
 
 def flush() -> None:
     """Hand over what Python still buffers."""
-    (stdout, _), (stderr, _) = _ours["stdout"], _ours["stderr"]
-    for stream in (stdout, stderr, sys.__stdout__, sys.__stderr__):
-        if stream is not None:
+    _, stdout, stderr = _ours or (None, None, None)
+    streams = (stdout, stderr, sys.__stdout__, sys.__stderr__)
+    try:
+        for stream in streams:
+            stream.flush()  # type: ignore[union-attr]
+    except Exception:  # a job may have closed or replaced them
+        for stream in streams:
             _flush(stream)
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not stdout and stream is not stderr and stream is not None:
-            _flush(stream)
+    if sys.stdout is not stdout or sys.stderr is not stderr:
+        _flush(sys.stdout)
+        _flush(sys.stderr)
 
 
-def _flush(stream: TextIO) -> None:
-    try:  # noqa: SIM105 - after every job, and four times the price of `try`
-        stream.flush()
-    except Exception:  # noqa: S110 - a job may have closed or replaced them
-        pass
+def _flush(stream: TextIO | None) -> None:
+    with contextlib.suppress(Exception):
+        stream.flush()  # type: ignore[union-attr]

@@ -7,6 +7,7 @@ enums that those make of every answer: a microsecond each.
 import _signal  # type: ignore[import-not-found]
 import signal
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -22,9 +23,8 @@ def setsignal(number: int, disposition: Disposition) -> None:
     _signal.signal(number, int(signal.SIG_DFL) if disposition is None else disposition)
 
 
-def unblock_all() -> None:
-    """Have every signal delivered to this thread."""
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+unblock_all: Callable[[], object] = partial(_signal.pthread_sigmask, _signal.SIG_SETMASK, ())
+"""Have every signal delivered to this thread."""
 
 
 def stop_alarm() -> None:

@@ -32,7 +32,6 @@ class ProcessState:
 
     def __init__(self, output: int, *, on_alarm: Callable[[int, FrameType | None], Any]) -> None:
         self._output = output
-        self._inode = os.fstat(output).st_ino
         self._null = _out_of_the_way(os.open(os.devnull, os.O_RDONLY))
         self._directory = _directory()
         self._umask = os.umask(0)
@@ -61,8 +60,6 @@ class ProcessState:
     def restore(self) -> bool:
         """Put everything right; False where that is not possible any more."""
         try:
-            if os.fstat(self._output).st_ino != self._inode:
-                return False
             os.dup2(self._null, 0)
             os.dup2(self._output, 1)
             os.dup2(self._output, 2)
@@ -74,12 +71,14 @@ class ProcessState:
             if os.getpgrp() != self._pid:
                 os.setpgid(0, 0)
             # Its kernel has forgotten by now to end it with the zygote.
-            if os.geteuid() != self._user or not self._limits.restore():
+            if os.geteuid() != self._user:
                 return False
+            # Nobody changes a limit in Python without this module, and to look takes 6 µs.
+            if "resource" in sys.modules:
+                self._limits.restore()
         except (OSError, ValueError):  # not permitted, or the descriptors are closed
             return False
         signals.unblock_all()
-        signals.stop_alarm()
         if [*map(signals.getsignal, _NUMBERS)] != self._dispositions:
             self._restore_dispositions()
         capture.restore_streams()
@@ -95,6 +94,8 @@ class ProcessState:
                 signals.setsignal(number, before)
                 if number == signal.SIGTERM:
                     capture.on_last_words()
+                elif number == signal.SIGALRM:
+                    signals.stop_alarm()
         self._dispositions = [*map(signals.getsignal, _NUMBERS)]
 
     def _restore_python(self) -> None:
@@ -140,15 +141,11 @@ class _Limits:
         if not was_imported:
             del sys.modules["resource"]
 
-    def restore(self) -> bool:
-        """Raise what was lowered; False where a hard limit was, which is for good."""
-        # Six microseconds, while nobody changes a limit in Python without this module.
-        if "resource" not in sys.modules:
-            return True
+    def restore(self) -> None:
+        """Raise what was lowered. Raises ValueError where a hard limit was, which is for good."""
         for number, before in zip(self._numbers, self._before, strict=True):
             if self._resource.getrlimit(number) != before:
                 self._resource.setrlimit(number, before)
-        return True
 
 
 _LIMITS = (

@@ -70,6 +70,9 @@ class Output:
         self._ends: deque[str] = deque()
         """The end of what each of those jobs wrote."""
 
+        self.is_broken = False
+        """A job's boundary is missing: its child writes somewhere else by now."""
+
         self._buffer = b""
         self._at = 0
         """So much of the buffer is logged."""
@@ -95,12 +98,32 @@ class Output:
         None when that takes another turn.
         """
         if self._ended <= 0:
+            if self._is_blank and self._reads_boundary_alone():
+                return ""
             turn = self._take(busy, pieces=_PIECES_OF_A_FULL_PIPE, until_boundary=True)
             # In a pipe that is dry, or was bigger than any, the boundary is not to be expected.
             if self._ended <= 0 and turn is Turn.MORE and self._has_lines:
                 return None
+            self.is_broken = self.is_broken or self._ended <= 0
         self._ended -= 1
         return self._ends.popleft() if self._ends else ""
+
+    @property
+    def _is_blank(self) -> bool:
+        """Whether the job that runs is not known to have written anything."""
+        return self._at == len(self._buffer) and not (self._tail or self._logged or self._ended)
+
+    def _reads_boundary_alone(self) -> bool:
+        """Whether nothing but a boundary is in the pipe, as most jobs write nothing. Whatever else
+        there is waits in the buffer."""
+        try:
+            data = os.read(self._descriptor, _PIECE)
+        except BlockingIOError:
+            return False
+        if data == self._boundary:
+            return True
+        self._buffer, self._at = data, 0
+        return False
 
     def finish(self, busy: Sequence[Work]) -> str:
         """The child is dead and was read: give the end of all that its last job wrote."""

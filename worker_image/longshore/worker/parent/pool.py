@@ -273,6 +273,8 @@ class Pool:
         work = slot.end_first(at=at)
         self._barren = 0
         self._weigh(slot)
+        if slot.output.is_broken:
+            self._replace(slot)
         # Where each job needs a new child, that takes most of the time: nothing waits here.
         if self._limits.max_jobs != 1:
             self.pace.note(ended.seconds)
@@ -302,8 +304,12 @@ class Pool:
         kept = processes.resident(slot.pid)
         if kept > most:
             log.info("child-outgrown", pid=slot.pid, bytes=kept, served=slot.served)
-            slot.is_outgrown = True
-            self._ask_for_successor(slot)
+            self._replace(slot)
+
+    def _replace(self, slot: Slot) -> None:
+        """Have the child end once it has done what was handed to it."""
+        slot.is_outgrown = True
+        self._ask_for_successor(slot)
 
     def _dismiss_if_done(self, slot: Slot) -> None:
         if slot.busy or slot.closing or not self._is_full(slot):

@@ -44,9 +44,6 @@ class Kill(StrEnum):
 MAX_RECORDS = 32
 """Records of one child that one turn of the event loop reads."""
 
-_message = bytearray(MAX_RECORD + 1)
-"""Where records are received: the one thread that does it looks at one at a time."""
-
 
 class Slot:
     """The parent's side of one child. Nothing here waits."""
@@ -68,7 +65,7 @@ class Slot:
 
         self.served = 0
         self.is_outgrown = False
-        """Kept so much memory after a job that it gets no more."""
+        """Kept so much memory after a job, or lost its output over it, that it gets no more."""
 
         self.killed_for: Kill | None = None
         self.killed_until = 0.0
@@ -146,30 +143,31 @@ class Slot:
 
         Sets `fault` for what is no record, and `has_hung_up` at the end.
         """
-        unsettled, before = self.unsettled, len(self.unsettled)
-        left = len(self.busy) - sum(isinstance(record, Ended) for record, _ in unsettled)
+        unsettled = self.unsettled
+        before = len(unsettled)
+        left = len(self.busy) - before
         for _ in range(MAX_RECORDS):
             if self.fault or self.has_hung_up:
                 break
             try:
-                size = self.results.recv_into(_message)
+                message = self.results.recv(MAX_RECORD + 1)
             except (BlockingIOError, ConnectionResetError):
                 break
-            if not size:  # or an empty message: of no child of ours either
+            if not message:  # or an empty one: of no child of ours either
                 self.has_hung_up = True
                 break
             try:
-                record = decode_record(memoryview(_message)[:size])
+                record = decode_record(message)
             except NoRecord as error:
                 self.fault = str(error)
                 break
-            last = unsettled[-1][0] if unsettled else None
-            if isinstance(record, Ended):
-                left -= 1
-            elif isinstance(last, Progress) and last.ticket == record.ticket:
-                unsettled.pop()  # a flood of them counts as one
+            if unsettled and isinstance(record, Progress):
+                last = unsettled[-1][0]
+                if isinstance(last, Progress) and last.ticket == record.ticket:
+                    unsettled.pop()  # a flood of them counts as one
             unsettled.append((record, now))
-            if left <= 0:  # what could still come is not worth asking for
+            left -= 1
+            if not left:  # asking where nothing is to be expected costs as much as a record
                 break
         return len(unsettled) > before
 
