@@ -392,7 +392,7 @@ def test_a_command_whose_delivery_is_lost_is_told(bench: Bench) -> None:
     bench.wait_lines(1)
     bench.broker.close_all_connections()
     worker.wait("job", outcome="succeeded", attempt=2)
-    assert worker.events("job", outcome="void")
+    worker.wait("job", outcome="void")
     assert not worker.events("job", outcome="retried")
     assert bench.lines() == ["start", "told", "start"]
 

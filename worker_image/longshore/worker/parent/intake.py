@@ -15,10 +15,7 @@ from longshore.worker.parent.slot import Slot
 
 SHARE = 0.25
 """Part of the event loop's time that all children together may take for what they write and for
-progress; nine children that write without end have 3 % each, some 8,000 lines a second."""
-
-FEWEST = 8
-"""Children among which it is divided at least, so that one alone has not all of it."""
+progress, divided among those that write without end."""
 
 BURST = 0.02
 """Seconds of the loop that a child may take at once, after a time of silence."""
@@ -74,6 +71,8 @@ class Intake:
         self._on_read = on_read
         self._loop = asyncio.get_running_loop()
         self._readings: dict[Slot, _Reading] = {}
+        self._greedy = 0
+        """Children whose output or records are paused."""
 
     def watch(self, slot: Slot) -> None:
         """Read a new child."""
@@ -110,7 +109,8 @@ class Intake:
             if slot.output.read(slot.busy) in (Turn.DRY, Turn.END):
                 break
             await asyncio.sleep(0)
-        self._readings.pop(slot, None)
+        if reading := self._readings.pop(slot, None):
+            self._greedy -= reading.is_output_paused + reading.are_records_paused
         self._loop.remove_reader(slot.output_descriptor)
         return slot.output.finish(slot.busy)
 
@@ -143,7 +143,7 @@ class Intake:
 
     def _charge(self, reading: _Reading, began: float) -> float:
         """A turn at a child that `began` then is over: how long the next has to wait."""
-        share = SHARE / max(FEWEST, len(self._readings))
+        share = SHARE / max(1, self._greedy)
         now = self._loop.time()
         earned = min(BURST, reading.credit + (began - reading.charged_at) * share)
         reading.credit = earned - min(now - began, LONGEST_TURN)
@@ -154,6 +154,7 @@ class Intake:
         reading = self._readings.get(slot)
         if reading and not reading.are_records_paused and (pause := self._charge(reading, began)):
             reading.are_records_paused = True
+            self._greedy += 1
             self._loop.remove_reader(slot.results)
             self._loop.call_later(pause, self._resume_records, slot)
 
@@ -161,6 +162,7 @@ class Intake:
         reading = self._readings.get(slot)
         if reading and reading.are_records_paused:
             reading.are_records_paused = False
+            self._greedy -= 1
             if not (slot.is_dead or slot.fault or slot.has_hung_up):
                 self._loop.add_reader(slot.results, self.read_records, slot)
 
@@ -197,10 +199,12 @@ class Intake:
         elif turn is Turn.DRY and not pause:
             if reading.is_output_paused:
                 reading.is_output_paused = False
+                self._greedy -= 1
                 self._loop.add_reader(slot.output_descriptor, self._read_output, slot)
         else:
             if not reading.is_output_paused:
                 reading.is_output_paused = True
+                self._greedy += 1
                 self._loop.remove_reader(slot.output_descriptor)
             self._loop.call_later(pause, self._read_output, slot)
 
