@@ -45,6 +45,18 @@ class Management:
         """Write an object, as its administrator does by hand."""
         self._ask("/".join(quote(part, safe="") for part in path), body, method="PUT")
 
+    def limit_connections(self, vhost: str, most: int | None) -> None:
+        """Refuse connections to `vhost` beyond so many; None lifts the limit."""
+        path = f"vhost-limits/{quote(vhost, safe='')}/max-connections"
+        if most is None:
+            self._ask(path, method="DELETE")
+        else:
+            self._ask(path, {"value": most}, method="PUT")
+
+    def delete_vhost(self, vhost: str) -> None:
+        """Delete a vhost with all that is in it."""
+        self._ask(f"vhosts/{quote(vhost, safe='')}", method="DELETE")
+
     def _path(self, queue: str) -> str:
         return f"queues/{quote(self.vhost, safe='')}/{quote(queue, safe='')}"
 

@@ -14,6 +14,7 @@ from longshore_operator import handlers
 from longshore_operator.adapters.cluster import Cluster
 from longshore_operator.adapters.http import serve
 from longshore_operator.adapters.metrics import Metrics, Shown
+from longshore_operator.adapters.probe import ask
 from longshore_operator.adapters.rabbitmq import connect
 from longshore_operator.adapters.stateless import Stateless
 from longshore_operator.api.v1alpha1 import GROUP
@@ -23,6 +24,7 @@ from longshore_operator.app.census import Census
 from longshore_operator.app.deletion import Deletion
 from longshore_operator.app.limits import Limits
 from longshore_operator.app.objects import FINALIZER
+from longshore_operator.app.obstacles import Obstacles
 from longshore_operator.app.protection import Protection
 from longshore_operator.app.reconciler import Reconciler
 from longshore_operator.app.record import Records
@@ -30,6 +32,7 @@ from longshore_operator.app.rounds import Rounds
 from longshore_operator.app.scaler import Scaler
 from longshore_operator.app.sleepers import Sleepers
 from longshore_operator.app.statuses import Statuses
+from longshore_operator.app.warnings import Warnings
 from longshore_operator.app.workers import Workers
 from longshore_operator.app.world import Key, World
 from longshore_operator.core.history import Hour
@@ -88,6 +91,12 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         brokers=brokers,
         records=records,
         census=Census(world=world, cluster=cluster),
+        obstacles=Obstacles(
+            world=world,
+            cluster=cluster,
+            warnings=Warnings(cluster=cluster, ask=ask),
+            new_id=lambda: secrets.token_hex(6),
+        ),
         sleepers=Sleepers(world=world, brokers=brokers, records=records),
         protection=Protection(world=world, cluster=cluster),
         workers=Workers(cluster=cluster, new_id=lambda: secrets.token_hex(6)),

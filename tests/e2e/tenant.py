@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,6 +176,19 @@ class Tenant:
         """The producer's own credentials, leading to RabbitMQ from outside of the cluster."""
         with self.outside(self.credentials(name)[AMQP_URL_ENV]) as url:
             yield url
+
+    @contextmanager
+    def outside_of_cluster(self) -> Iterator[Callable[[str], str]]:
+        """Makes of any address of RabbitMQ in the cluster one that leads there from outside."""
+        target = f"service/{self.place.service}"
+        with self.kube.forwarded(target, namespace=self.place.namespace, port=5672) as local:
+
+            def outside(address: str) -> str:
+                url = urlsplit(address)
+                place = f"{url.username}:{url.password}@127.0.0.1:{local}"
+                return urlunsplit(url._replace(netloc=place))
+
+            yield outside
 
     @contextmanager
     def outside(self, address: str) -> Iterator[str]:

@@ -19,7 +19,9 @@ from longshore_operator.api.v1alpha1 import API_VERSION
 from longshore_operator.app.cluster import Secret
 from longshore_operator.app.objects import TaskQueueObject, task_queue
 from longshore_operator.app.reconcile import OPERATOR, SCALER
+from longshore_operator.core.containers import Warned, warned
 from longshore_operator.core.rollout import Rollout
+from longshore_operator.core.workload import RETRIED_ANNOTATION
 from longshore_operator.errors import UNREACHABLE, Invalid, OperatorError, Transient
 
 logger = logging.getLogger(__name__)
@@ -179,6 +181,27 @@ class Cluster:
         """Whether this very pod is there."""
         found = await self._read(_pod(namespace, name))
         return found is not None and found["metadata"]["uid"] == uid
+
+    async def warnings(self, *, namespace: str, uid: str) -> list[Warned]:
+        """Warnings about the pod with this uid."""
+        selector = f"involvedObject.uid={uid},type=Warning"
+        found = await self._send(
+            "GET",
+            f"/api/v1/namespaces/{namespace}/events",
+            query=[("fieldSelector", selector), ("limit", "50")],
+        )
+        return [each for event in found["items"] if (each := warned(event))]
+
+    async def retry_pods(self, *, namespace: str, name: str, at: str) -> None:
+        """Change an annotation of a Deployment, which Kubernetes copies to its ReplicaSet: that
+        ends the pause, of up to 17 minutes, after which it would try to make a pod again."""
+        await self._send(
+            "PATCH",
+            _deployment(namespace, name),
+            body={"metadata": {"annotations": {RETRIED_ANNOTATION: at}}},
+            content_type=MERGE,
+            query=[("fieldManager", SCALER)],
+        )
 
     async def autoscalers(self, *, namespace: str | None) -> list[Mapping[str, Any]]:
         """All HorizontalPodAutoscalers, of one namespace or of the cluster."""

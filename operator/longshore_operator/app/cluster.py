@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from longshore_operator.app.objects import TaskQueueObject
+from longshore_operator.core.containers import Warned
 from longshore_operator.core.rollout import Rollout
 
 
@@ -73,6 +74,16 @@ class Cluster(Protocol):
 
     async def has_pod(self, *, namespace: str, name: str, uid: str) -> bool:
         """Whether this very pod is there."""
+        ...
+
+    async def warnings(self, *, namespace: str, uid: str) -> list[Warned]:
+        """Warnings about the pod with this uid."""
+        ...
+
+    async def retry_pods(self, *, namespace: str, name: str, at: str) -> None:
+        """Have Kubernetes make a Deployment's missing pods now, rather than after its own pause.
+
+        `at` is any text that was not given before."""
         ...
 
     async def autoscalers(self, *, namespace: str | None) -> list[Mapping[str, Any]]:

@@ -1,10 +1,11 @@
 """What the operator remembers of a TaskQueue. It may forget all of it at any time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
 from longshore.contract.timing import Timeouts
+from longshore_operator.api.v1alpha1 import Condition
 from longshore_operator.app.broker import Session
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.users import Remembered
@@ -12,6 +13,7 @@ from longshore_operator.app.world import Key
 from longshore_operator.core.cordons import Cordons
 from longshore_operator.core.history import History
 from longshore_operator.core.missing import Missing
+from longshore_operator.core.obstacles import Since
 from longshore_operator.core.pods import Trouble
 from longshore_operator.core.recent import Recent
 from longshore_operator.core.refusals import Refusals
@@ -109,12 +111,28 @@ class Record:
     missing: Missing | None = None
     """Replicas that have no pod."""
 
+    since: Since = field(default_factory=Since)
+    words: Mapping[str, Trouble] = field(default_factory=dict)
+    """What is said of pods that are not ready, by uid."""
+
+    obstacle: Trouble | None = None
+    """Why workers are missing, beyond what their pods say."""
+
+    retried_at: float = -inf
+    """When Kubernetes was last asked to make missing pods at once."""
+
     silent: tuple[str, ...] = ()
     """Ready workers that have said nothing for a while."""
 
     decision: Decision | None = None
     written: object = None
     """What the status was made of when it last needed no patch."""
+
+    conditions: tuple[Condition, ...] = ()
+    """Those that were last written; none before this operator has written any."""
+
+    told: dict[tuple[str, str], float] = field(default_factory=dict)
+    """When a reason of a condition was last an Event."""
 
     quiet_until: float = -inf
     """When numbers alone may be written again."""

@@ -15,6 +15,7 @@ from longshore_operator.app.brokers import Brokers
 from longshore_operator.app.census import Census
 from longshore_operator.app.limits import Limits, sharers
 from longshore_operator.app.objects import TaskQueueObject
+from longshore_operator.app.obstacles import Obstacles
 from longshore_operator.app.protection import Protection
 from longshore_operator.app.record import Record, Records
 from longshore_operator.app.sleepers import LOOK_EVERY, Sleepers
@@ -73,6 +74,7 @@ class Scaler:
     workers: Workers
     protection: Protection
     census: Census
+    obstacles: Obstacles
     sleepers: Sleepers
     statuses: Statuses
     clock: Callable[[], float]
@@ -131,6 +133,7 @@ class Scaler:
         self.records.keep_only(set(present))
         if self._ticks % FORGET_EVERY == 0:
             self.census.forget()
+            self.obstacles.forget(now=self.clock())
             self.protection.forget()
         done = await self._read_depths(present, group=group)
         depths = {name: reading.task.result() for name, reading in done.items()}
@@ -219,13 +222,17 @@ class Scaler:
             now=self.clock(),
         )
         if spec is None or session is None or fleet is None:
-            # Nothing can be known, so nothing is decided.
+            # Nothing can be known of jobs, so nothing is decided.
             record.decision = record.memory = record.ready = None
+            self._note(sight, record)
             return sight
         limits = self.limits.of(
             key, spec.scaling, current=self.workers.replicas(sight, record) or 0
         )
-        sight = replace(sight, ceiling=ceiling_of(spec.scaling, limits=limits))
+        ceiling = ceiling_of(spec.scaling, limits=limits)
+        if self.obstacles.is_full(sight, record):
+            ceiling = min(ceiling, self.workers.replicas(sight, record) or 0)
+        sight = replace(sight, ceiling=ceiling)
         record.tally = record.tally.counted(sight.reports.values())
         heard = record.recent.seen
         record.recent = record.recent.learned(sight.reports, sight.pods, now=sight.now)
@@ -242,16 +249,18 @@ class Scaler:
             workers=self.workers.replicas(sight, record),
             wait=longest_wait(sight.reports, before=heard),
         )
-        record.missing = missing(
-            record.missing,
-            replicas=self.workers.replicas(sight, record),
-            pods=len(sight.staying),
-            now=sight.now,
-        )
         if self._is_declared(key, task_queue):
             self._decide(spec, record=record, sight=sight, limits=limits)
             self.workers.order(sight, record, fleet=fleet, queue=queue)
+        self._note(sight, record)
         return sight
+
+    def _note(self, sight: Sight, record: Record) -> None:
+        asked = self.workers.replicas(sight, record)
+        record.missing = missing(
+            record.missing, replicas=asked, pods=len(sight.staying), now=sight.now
+        )
+        self.obstacles.note(sight, record, asked=asked, epoch=self.records.now() / 1000)
 
     def _again(self, task_queue: TaskQueueObject, sight: Sight) -> Sight:
         """The workers as they are by now."""
@@ -270,6 +279,7 @@ class Scaler:
         return (
             not sight.pods
             and not self.workers.is_due(sight, record)
+            and not self.obstacles.is_retry_due(sight, record)
             and self.statuses.is_written(
                 sight.key, task_queue, record=record, reports=sight.reports
             )
@@ -294,6 +304,10 @@ class Scaler:
         if spec is not None and self.brokers.session(spec.broker.name) is not None:
             with _told(key):
                 record.silent = await self.census.look(sight)
+            with _told(key):
+                await self.obstacles.retry_pods(sight, record)
+            with _told(key):
+                await self.obstacles.ask(sight, record, epoch=self.records.now() / 1000)
             with _told(key):
                 evictable = record.timeouts is None or record.timeouts.evictable
                 await self.protection.keep(sight, spec, evictable=evictable)

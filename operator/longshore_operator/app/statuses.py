@@ -19,6 +19,7 @@ from longshore_operator.app.brokers import CONNECTING, Brokers
 from longshore_operator.app.cluster import Cluster
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.record import Record
+from longshore_operator.app.workers import asked_for
 from longshore_operator.app.world import Key, World
 from longshore_operator.core.pods import Pod, Trouble
 from longshore_operator.core.status import (
@@ -35,6 +36,13 @@ from longshore_operator.core.status import (
 NUMBERS_EVERY = 5.0
 """Seconds, on average, between two writes of numbers alone: those of a queue at work change all the
 time, and each write is worth ten looks at a queue."""
+
+
+TELL_AGAIN_AFTER = 60.0
+"""Seconds in which one reason of a condition is one Event, whatever came in between."""
+
+_REPEATED = frozenset({"Ready", "WorkersReady", "ScalingActive"})
+"""Conditions whose reasons may alternate while nothing is repaired."""
 
 
 class _Seen(NamedTuple):
@@ -100,7 +108,12 @@ class Statuses:
         # Spread, so that those of many queues do not fall into one tick.
         record.quiet_until = self.clock() + NUMBERS_EVERY * (0.5 + self.chance())
         await self.cluster.patch_task_queue_status(namespace=key[0], name=key[1], patch=patch)
-        for condition in _news(before=task_queue.status.conditions, after=status.conditions):
+        # The watch may not have shown the last write yet.
+        before = record.conditions or task_queue.status.conditions
+        record.conditions = status.conditions
+        for condition in _news(before=before, after=status.conditions):
+            if self._was_told(condition, record):
+                continue
             await self.cluster.event(
                 namespace=key[0],
                 name=key[1],
@@ -109,6 +122,18 @@ class Statuses:
                 reason=condition.reason,
                 message=f"{condition.type} is {condition.status}: {condition.message}",
             )
+
+    def _was_told(self, condition: Condition, record: Record) -> bool:
+        """Whether the same was an Event a moment ago: a crash that comes again and again, between
+        which Kubernetes says other things, is one piece of news."""
+        if condition.type not in _REPEATED:
+            return False
+        what, now = (condition.type, condition.reason), self.clock()
+        last = record.told.get(what)
+        if last is not None and now - last < TELL_AGAIN_AFTER:
+            return True
+        record.told[what] = now
+        return False
 
     def _seen(
         self,
@@ -145,8 +170,12 @@ class Statuses:
             and record.is_reconciled(generation=task_queue.generation, session=session),
             pods=self.world.pods(key),
             replicas=deployment.replicas if deployment else None,
+            asked=asked_for(deployment, record),
             decision=record.decision,
             silent=record.silent,
+            obstacle=record.obstacle,
+            refused=record.refusals.trouble,
+            is_halted=record.since.is_halted(now=self.clock()),
         )
 
     def _session(self, task_queue: TaskQueueObject) -> Session | None:
@@ -161,7 +190,7 @@ class Statuses:
             conditions=conditions(
                 facts,
                 generation=task_queue.generation,
-                before=task_queue.status.conditions,
+                before=record.conditions or task_queue.status.conditions,
                 now=now,
             ),
             queue=task_queue.source,

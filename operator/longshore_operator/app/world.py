@@ -76,6 +76,12 @@ class World:
         pods = [pod for pod in known if not pod.over and pod.uid not in self.gone]
         return tuple(sorted(pods, key=lambda pod: pod.name))
 
+    def remains(self, key: Key) -> tuple[Pod, ...]:
+        """Pods that are over and whose objects are still there, as nodes leave those that they
+        refused or evicted."""
+        known = self.all_pods.get(key) or ()
+        return tuple(pod for pod in known if pod.over and pod.uid not in self.gone)
+
 
 def _only(values: Collection[_T] | None) -> _T | None:
     return next(iter(values), None) if values else None

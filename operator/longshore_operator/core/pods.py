@@ -2,24 +2,28 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from longshore_operator.api.v1alpha1.pod_template import CONTAINER
+from longshore_operator.core.containers import (
+    Trouble,
+    condition,
+    is_pulling,
+    last_progress,
+    last_words,
+    pod_trouble,
+    since,
+    stage,
+)
+from longshore_operator.core.containers import seconds as _seconds
 from longshore_operator.core.workload import NOT_EVICTABLE
+
+__all__ = ["CHEAPEST", "DELETION_COST", "Pod", "Trouble", "pod"]
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 """Annotation by which a ReplicaSet chooses among ready pods; it takes the cheapest."""
 
 CHEAPEST = str(-(2**31))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
-    """Why something does not work: one word for programs, a sentence for people."""
-
-    reason: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,76 +54,54 @@ class Pod:
     is_protected: bool = False
     """Node autoscalers are asked to leave it alone."""
 
+    unready_since: float | None = None
+    """When it was last not ready any more, at first when it was made. Seconds since the epoch."""
+
+    stage: str = ""
+    """What it is at while it is not ready, in words."""
+
+    stage_since: float | None = None
+    """Since when: it was bound to a node, got a network, a container started. What Kubernetes
+    warned of before is over."""
+
+    is_pulling: bool = False
+    """Nothing is left to do before its next container starts, but to have its image."""
+
+    address: str = ""
+    """Its IP address; empty before it has one."""
+
 
 def pod(body: Mapping[str, Any]) -> Pod:
     """The pod in an object of the Kubernetes API."""
     metadata, status = body["metadata"], body.get("status") or {}
     annotations = dict(metadata.get("annotations") or {})
     container = _container(status)
-    state = container.get("state") or {}
+    created = _seconds(metadata.get("creationTimestamp"))
+    is_over = status.get("phase") in ("Failed", "Succeeded")
+    trouble = pod_trouble(metadata["name"], status)
     return Pod(
         name=metadata["name"],
-        running="running" in state,
+        running="running" in (container.get("state") or {}),
         ready=_is_ready(status),
         ending="deletionTimestamp" in metadata,
-        over=status.get("phase") in ("Failed", "Succeeded"),
-        trouble=_trouble(metadata["name"], status=status, container=container),
+        over=is_over,
+        trouble=last_words(metadata["name"], status) if is_over else trouble,
         uid=metadata.get("uid", ""),
-        created=_seconds(metadata.get("creationTimestamp")),
+        created=created,
         restarts=container.get("restartCount", 0),
         is_marked=annotations.get(DELETION_COST) == CHEAPEST,
         is_protected=NOT_EVICTABLE.items() <= annotations.items(),
+        unready_since=since(status, "Ready", is_now="False") or created,
+        stage=stage(status),
+        stage_since=max(filter(None, (created, last_progress(status))), default=None),
+        is_pulling=is_pulling(status),
+        address=status.get("podIP") or "",
     )
 
 
 def _is_ready(status: Mapping[str, Any]) -> bool:
     """As Kubernetes ranks pods that may go: sidecars and readiness gates count too."""
-    return any(
-        condition.get("type") == "Ready" and condition.get("status") == "True"
-        for condition in status.get("conditions") or ()
-    )
-
-
-def _seconds(timestamp: str | None) -> float | None:
-    return datetime.fromisoformat(timestamp).timestamp() if timestamp else None
-
-
-_IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"})
-_SETUP = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
-
-
-def _trouble(
-    name: str, *, status: Mapping[str, Any], container: Mapping[str, Any]
-) -> Trouble | None:
-    state = container.get("state") or {}
-    waiting = state.get("waiting") or {}
-    reason = waiting.get("reason", "")
-    if reason in _IMAGE:
-        # Pull and back-off alternate while the kubelet retries; one name and text for one state.
-        reason = "ImagePullBackOff" if reason == "ErrImagePull" else reason
-        said = waiting.get("message", reason).rpartition("ErrImagePull: ")[2]
-        return Trouble(
-            reason=reason, message=f"pod {name}: image {container.get('image')!r}: {said}"
-        )
-    if reason in _SETUP:
-        return Trouble(reason=reason, message=f"pod {name}: {waiting.get('message', reason)}")
-    if container.get("ready"):
-        return None
-    # Between two crashes the container runs for a moment: that it crashed still holds.
-    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
-    if ended.get("exitCode", 0) != 0:
-        said = (ended.get("message") or "").strip() or f"{ended.get('reason', 'Error')}, no message"
-        return Trouble(
-            reason="WorkerCrashed",
-            message=f"pod {name}: the worker ended with exit code {ended['exitCode']}: {said}",
-        )
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return Trouble(
-                reason=condition.get("reason", "Unschedulable"),
-                message=f"pod {name}: {condition.get('message', 'cannot be scheduled')}",
-            )
-    return None
+    return condition(status, "Ready").get("status") == "True"
 
 
 def _container(status: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -28,8 +28,20 @@ class Facts:
     pods: tuple[Pod, ...]
     replicas: int | None
     decision: Decision | None
+    asked: int | None = None
+    """Workers asked of Kubernetes last, whether or not the watch has shown it; None is unknown."""
+
     silent: tuple[str, ...] = ()
     """Ready workers that say nothing."""
+
+    obstacle: Trouble | None = None
+    """Why workers do not come, beyond what their pods say."""
+
+    refused: Trouble | None = None
+    """Why Kubernetes does not take the number of workers that was asked for."""
+
+    is_halted: bool = False
+    """Jobs wait, and for longer than a moment no worker has been there or asked for."""
 
     broker_version: str | None = None
     policy: Trouble | None = None
@@ -167,8 +179,11 @@ _MAX_MESSAGE = 4096
 PASSING = frozenset({"Starting", "DeploymentUnknown"})
 """Reasons for missing workers that are part of a healthy life."""
 
-TOLD = frozenset({"BudgetUnknown", "ForeignAutoscaler", "WorkersSilent"})
-"""Reasons for not scaling that no other condition tells, and nobody has asked for."""
+FAULTS = frozenset({"PolicyUnknown", "PolicyFailed"})
+"""Reasons for holding with which no worker would ever be asked for."""
+
+TOLD = frozenset({"BudgetUnknown", "ForeignAutoscaler", "WorkersSilent", "ScaleRefused"}) | FAULTS
+"""Reasons for not scaling that nobody has asked for."""
 
 
 def _broker(facts: Facts) -> _State:
@@ -211,25 +226,56 @@ def _guarantees(facts: Facts) -> tuple[_State, ...]:
 def _workers(facts: Facts) -> _State:
     kind = "WorkersReady"
     active = [pod for pod in facts.pods if not pod.ending]
+    ready = sum(pod.ready for pod in active)
+    replicas = facts.replicas if facts.asked is None else facts.asked
     trouble = facts.workload or next((pod.trouble for pod in active if pod.trouble), None)
-    if trouble:
-        return _State(type=kind, status="False", reason=trouble.reason, message=trouble.message)
-    if facts.replicas is None:
+    if trouble := trouble or facts.obstacle:
+        message = trouble.message
+        if ready and replicas:
+            message = f"{ready} of {replicas} workers are ready; {message}"
+        return _State(type=kind, status="False", reason=trouble.reason, message=message)
+    if replicas is None:
         return _State(
             type=kind,
             status="Unknown",
             reason="DeploymentUnknown",
             message="the Deployment is not there yet",
         )
-    ready = sum(pod.ready for pod in active)
-    message = f"{ready} of {facts.replicas} workers are ready"
-    if facts.replicas == 0:
-        return _State(
-            type=kind, status="True", reason="ScaledToZero", message="no workers are needed"
-        )
-    if ready == 0:
+    if ready and replicas:
+        message = f"{ready} of {replicas} workers are ready"
+        return _State(type=kind, status="True", reason="Ready", message=message)
+    if not replicas and (halt := _halt(facts)):
+        return _State(type=kind, status="False", reason=halt.reason, message=halt.message)
+    wanted = facts.decision.wanted if facts.decision else None
+    if replicas or wanted:
+        message = f"0 of {replicas or wanted} workers are ready"
         return _State(type=kind, status="False", reason="Starting", message=message)
-    return _State(type=kind, status="True", reason="Ready", message=message)
+    message = "no workers are needed" if wanted == 0 else "no workers are asked for"
+    return _State(type=kind, status="True", reason="ScaledToZero", message=message)
+
+
+def _halt(facts: Facts) -> Trouble | None:
+    """Why no worker is asked for although some should be."""
+    decision = facts.decision
+    if facts.refused:
+        return facts.refused
+    if decision is None:
+        return None
+    said = decision.why[-1] if decision.why else "the number is left alone"
+    if decision.holds in FAULTS:
+        return Trouble(reason=decision.holds or "", message=f"no worker is asked for: {said}")
+    if not facts.is_halted:
+        return None
+    if decision.holds:
+        return Trouble(reason=decision.holds, message=f"jobs wait for no worker: {said}")
+    if decision.trouble:
+        message = f"jobs wait for no worker: {decision.trouble.message}"
+        return Trouble(reason=decision.trouble.reason, message=message)
+    if decision.wanted == 0:
+        lowered = [line for line in decision.why if line.endswith("lowers it to 0")]
+        said = lowered[0] if lowered else "; ".join(decision.why)
+        return Trouble(reason="LimitedToZero", message=f"jobs wait for no worker: {said}")
+    return None
 
 
 def _scaling(facts: Facts) -> _State:
@@ -247,7 +293,7 @@ def _scaling(facts: Facts) -> _State:
         )
     if decision.holds:
         return _State(type=kind, status="False", reason=decision.holds, message=decision.why[-1])
-    if trouble := decision.trouble:
+    if trouble := facts.refused or decision.trouble:
         return _State(type=kind, status="False", reason=trouble.reason, message=trouble.message)
     if facts.silent:
         message = (
@@ -259,8 +305,8 @@ def _scaling(facts: Facts) -> _State:
 
 
 def _ready(parts: Iterable[_State]) -> _State:
-    """True when jobs are accepted and will be worked on. Workers that are starting, and a scaler
-    that holds, do not spoil it."""
+    """True when jobs are accepted and will be worked on. Workers that are starting do not spoil it,
+    nor does a scaler that holds while workers are there, or no job waits."""
     broker, queue, workers, _ = parts
     for part in (broker, queue, workers):
         if part.status != "True" and part.reason not in PASSING:

@@ -27,6 +27,9 @@ HASH_ANNOTATION = "longshore.dev/spec-hash"
 BROKER_ANNOTATION = "longshore.dev/broker"
 """Annotation of worker pods: host, port and vhost that they connect to."""
 
+RETRIED_ANNOTATION = "longshore.dev/pods-retried"
+"""Annotation of the Deployment: when its missing pods were last tried again by the operator."""
+
 ZONE, NODE = "topology.kubernetes.io/zone", "kubernetes.io/hostname"
 
 MAX_DISRUPTED = "10%"

@@ -9,15 +9,18 @@ from datetime import UTC, datetime
 import pytest
 
 from longshore.contract.names import JOBS_EXCHANGE
+from longshore_operator.adapters.probe import ask
 from longshore_operator.app import sleepers
 from longshore_operator.app.broker import Depth, Session
 from longshore_operator.app.census import Census
 from longshore_operator.app.limits import Limits
 from longshore_operator.app.objects import DeploymentObject
+from longshore_operator.app.obstacles import Obstacles
 from longshore_operator.app.protection import Protection
 from longshore_operator.app.scaler import Scaler
 from longshore_operator.app.sleepers import MOST, Sleepers
 from longshore_operator.app.statuses import Statuses
+from longshore_operator.app.warnings import Warnings
 from longshore_operator.app.workers import Workers
 from longshore_operator.app.world import Key
 from longshore_operator.core.pods import Pod
@@ -179,6 +182,12 @@ def scaling(operating: Operating, session: Session, *, interval: float) -> Scale
         brokers=brokers,
         records=operating.records,
         census=Census(world=world, cluster=cluster),
+        obstacles=Obstacles(
+            world=world,
+            cluster=cluster,
+            warnings=Warnings(cluster=cluster, ask=ask),
+            new_id=lambda: "one",
+        ),
         sleepers=Sleepers(world=world, brokers=brokers, records=operating.records),
         protection=Protection(world=world, cluster=cluster),
         workers=Workers(cluster=cluster, new_id=lambda: "one"),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from longshore_operator.core.containers import Warned
 from longshore_operator.core.rollout import Rollout
 from longshore_operator.errors import Invalid, Transient
 
@@ -72,6 +73,15 @@ class Kubernetes:
     async def has_pod(self, *, namespace: str, name: str, uid: str) -> bool:
         self._note(f"look for {name}")
         return uid in self.pods
+
+    warned: list[Warned] = field(default_factory=list)
+
+    async def warnings(self, *, namespace: str, uid: str) -> list[Warned]:
+        self._note(f"warnings about {uid}")
+        return self.warned
+
+    async def retry_pods(self, *, namespace: str, name: str, at: str) -> None:
+        self._note(f"retry {namespace}/{name}")
 
     async def autoscalers(self, *, namespace: str | None) -> list[Mapping[str, Any]]:
         self._note(f"autoscalers {namespace}")

@@ -1,0 +1,166 @@
+"""Events are transitions, and pods that were refused are tried again."""
+
+import math
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from longshore_operator.app.objects import DeploymentObject, TaskQueueObject, task_queue
+from longshore_operator.app.obstacles import RETRY_PODS_EVERY, Obstacles
+from longshore_operator.app.record import Record
+from longshore_operator.app.statuses import TELL_AGAIN_AFTER, Statuses
+from longshore_operator.app.warnings import Answer, Warnings
+from longshore_operator.app.workers import Sight
+from longshore_operator.app.world import World
+from longshore_operator.core.missing import Missing
+from longshore_operator.core.obstacles import REFUSED_AFTER, Since
+from longshore_operator.core.pods import Trouble
+from longshore_operator.core.scaling import Decision
+from longshore_operator.core.status import merge_patch
+from longshore_operator.core.tally import Tally
+from tests.integration.operator.fakes import Kubernetes as Posting
+from tests.unit.operator.kubernetes import Kubernetes
+
+KEY = ("media", "work")
+FAILED = Trouble(reason="FailedMount", message="no such volume")
+CRASHED = Trouble(reason="WorkerCrashed", message="exit code 1")
+
+
+async def nobody(address: str) -> Answer | None:
+    return None
+
+
+class Gone:
+    """A Broker that does not answer: what else is known is told all the same."""
+
+    def session(self, name: str) -> None:
+        return None
+
+    def trouble(self, name: str) -> Trouble:
+        return Trouble(reason="Unreachable", message="no answer")
+
+
+@dataclass
+class Desk:
+    """Where a TaskQueue's status is written."""
+
+    posting: Posting = field(default_factory=Posting)
+    record: Record = field(default_factory=lambda: Record(uid="u", tally=Tally(since=0)))
+    now: float = 100.0
+
+    def __post_init__(self) -> None:
+        self.queue: TaskQueueObject = task_queue(
+            {
+                "metadata": {"namespace": "media", "name": "work", "uid": "u", "generation": 1},
+                "spec": {
+                    "timeLimit": {"hard": "60s"},
+                    "worker": {"image": "i", "handlers": ["m"]},
+                },
+            }
+        )
+        self.record.decision = Decision(replicas=1, wanted=1, why=("1 wanted",))
+        world = World(deployments={KEY: [DeploymentObject(replicas=1, uid="d")]})
+        self.statuses = Statuses(
+            world=world,
+            brokers=Gone(),
+            cluster=self.posting,
+            now=lambda: "2026-01-01T00:00:00Z",
+            clock=lambda: self.now,
+            chance=lambda: 0.0,
+        )
+
+    async def say(self, obstacle: Trouble | None) -> None:
+        """Write what holds the workers up, and have the watch show it."""
+        self.record.obstacle, self.now = obstacle, self.now + 1
+        before = len(self.posting.statuses)
+        await self.statuses.write(KEY, self.queue, record=self.record, reports={})
+        if len(self.posting.statuses) == before:
+            return
+        raw = dict(self.queue.raw_status)
+        for name, part in self.posting.statuses[-1].items():
+            raw[name] = {**raw.get(name, {}), **part} if isinstance(part, dict) else part
+        assert merge_patch(self.queue.raw_status, raw), "news"
+        body = {
+            "metadata": {"namespace": "media", "name": "work", "uid": "u", "generation": 1},
+            "spec": {"timeLimit": {"hard": "60s"}, "worker": {"image": "i", "handlers": ["m"]}},
+            "status": raw,
+        }
+        self.queue = task_queue(body)
+
+
+async def test_what_kubernetes_says_again_and_again_is_one_event() -> None:
+    desk = Desk()
+    for _ in range(10):
+        await desk.say(FAILED)
+        await desk.say(CRASHED)
+        await desk.say(None)
+
+    assert desk.posting.events.count("FailedMount") == 1
+    assert desk.posting.events.count("WorkerCrashed") == 1
+    desk.now += TELL_AGAIN_AFTER
+    await desk.say(FAILED)
+    assert desk.posting.events.count("FailedMount") == 2
+
+
+REFUSED = Trouble(reason="FailedCreate", message="exceeded quota")
+
+
+@pytest.fixture
+def record() -> Record:
+    return Record(uid="u", tally=Tally(since=0), missing=Missing(count=1, pods=0, since=0))
+
+
+async def test_pods_that_were_refused_are_tried_again_within_seconds(record: Record) -> None:
+    """Kubernetes itself waits ever longer, up to 17 minutes."""
+    kubernetes = Kubernetes()
+    obstacles = Obstacles(
+        world=World(),
+        cluster=kubernetes,
+        warnings=Warnings(cluster=kubernetes, ask=nobody),
+        new_id=lambda: "one",
+    )
+    deployment = DeploymentObject(replicas=1, uid="d", refused=REFUSED)
+    sight = Sight(key=KEY, deployment=deployment, pods=(), reports={}, now=0.0)
+
+    def at(now: float) -> Sight:
+        found = replace(sight, now=now)
+        obstacles.note(found, record, asked=1, epoch=now)
+        return found
+
+    for now in range(int(2 * RETRY_PODS_EVERY) + 1):
+        await obstacles.retry_pods(at(float(now)), record)
+
+    assert record.obstacle == REFUSED
+    assert kubernetes.calls == ["retry media/work-worker"] * 2
+    made = replace(deployment, refused=None)
+    assert not obstacles.is_retry_due(replace(at(1000.0), deployment=made), record)
+    assert record.since == Since(refused=0.0, unready=0.0)
+    assert not math.isinf(record.retried_at)
+
+
+@pytest.mark.parametrize(
+    ("said", "is_rolling", "is_full"),
+    [
+        ("Kubernetes refuses pods: exceeded quota: few, requested: pods=1", True, True),
+        ("Kubernetes refuses pods: exceeded quota: few, requested: pods=1", False, False),
+        ("Kubernetes refuses pods: denied request: images must be signed", True, False),
+    ],
+)
+def test_a_quota_is_a_ceiling_of_rollouts_and_another_refusal_is_none(
+    record: Record, said: str, is_rolling: bool, is_full: bool
+) -> None:
+    """To take a worker away makes room under a quota, and helps against nothing else."""
+    refused = Trouble(reason="FailedCreate", message=said)
+    deployment = DeploymentObject(replicas=2, uid="d", is_rolling=is_rolling, refused=refused)
+    sight = Sight(key=KEY, deployment=deployment, pods=(), reports={}, now=0.0)
+    kubernetes = Kubernetes()
+    obstacles = Obstacles(
+        world=World(),
+        cluster=kubernetes,
+        warnings=Warnings(cluster=kubernetes, ask=nobody),
+        new_id=lambda: "one",
+    )
+    for now in (0.0, REFUSED_AFTER):
+        obstacles.note(replace(sight, now=now), record, asked=2, epoch=now)
+
+    assert obstacles.is_full(sight, record) is is_full
