@@ -1,7 +1,8 @@
 """Notes what keeps workers from coming, and has Kubernetes try again where it was refused."""
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 
 from longshore.contract.names import worker_name
@@ -14,6 +15,9 @@ from longshore_operator.core.obstacles import Scene, obstacle
 
 QUOTA = "exceeded quota"
 """How the API server says that a ResourceQuota has no room."""
+
+ASKERS = 8
+"""TaskQueues whose pods are asked about at the same time."""
 
 RETRY_PODS_EVERY = 15.0
 """Seconds between two requests to make pods that were refused. Kubernetes itself tries again after
@@ -28,6 +32,7 @@ class Obstacles:
     cluster: Cluster
     warnings: Warnings
     new_id: Callable[[], str]
+    _askers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ASKERS))
 
     def note(self, sight: Sight, record: Record, *, asked: int | None, epoch: float) -> None:
         """Note in `record` why workers are missing; `asked` are those asked of Kubernetes, `epoch`
@@ -85,9 +90,23 @@ class Obstacles:
                 namespace=namespace, name=worker_name(name), at=self.new_id()
             )
 
+    def is_ask_due(self, sight: Sight, record: Record, *, epoch: float) -> bool:
+        """Whether somebody should be asked about pods that do not get ready."""
+        if not record.is_asking:
+            return self.warnings.is_due(sight, epoch=epoch) or bool(record.words)
+        return False
+
     async def ask(self, sight: Sight, record: Record, *, epoch: float) -> None:
-        """Find out what is said of pods that do not get ready. Raises Transient or Invalid."""
-        record.words = await self.warnings.look(sight, record.words, epoch=epoch)
+        """Find out what is said of pods that do not get ready. Raises Transient or Invalid.
+
+        A worker that a NetworkPolicy keeps from answering takes its time: nothing waits for this.
+        """
+        record.is_asking = True
+        try:
+            async with self._askers:
+                record.words = await self.warnings.look(sight, record.words, epoch=epoch)
+        finally:
+            record.is_asking = False
 
     def forget(self, *, now: float) -> None:
         """Drop what need not be remembered."""

@@ -115,6 +115,7 @@ class Record:
     words: Mapping[str, Trouble] = field(default_factory=dict)
     """What is said of pods that are not ready, by uid."""
 
+    is_asking: bool = False
     obstacle: Trouble | None = None
     """Why workers are missing, beyond what their pods say."""
 

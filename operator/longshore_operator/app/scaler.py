@@ -200,6 +200,10 @@ class Scaler:
             if record.is_acting:
                 return
             sight = self._look(key, task_queue, record, depths)
+            epoch = self.records.now() / 1000
+            if self.obstacles.is_ask_due(sight, record, epoch=epoch):
+                record.is_asking = True
+                group.create_task(self._ask(sight, record, epoch=epoch))
             if not self._is_at_rest(sight, task_queue, record):
                 record.is_acting = True
                 group.create_task(self._act(task_queue, record, sight))
@@ -285,6 +289,10 @@ class Scaler:
             )
         )
 
+    async def _ask(self, sight: Sight, record: Record, *, epoch: float) -> None:
+        with _apart(sight.key), _told(sight.key):
+            await self.obstacles.ask(sight, record, epoch=epoch)
+
     async def _act(self, task_queue: TaskQueueObject, record: Record, sight: Sight) -> None:
         key = sight.key
         try:
@@ -306,8 +314,6 @@ class Scaler:
                 record.silent = await self.census.look(sight)
             with _told(key):
                 await self.obstacles.retry_pods(sight, record)
-            with _told(key):
-                await self.obstacles.ask(sight, record, epoch=self.records.now() / 1000)
             with _told(key):
                 evictable = record.timeouts is None or record.timeouts.evictable
                 await self.protection.keep(sight, spec, evictable=evictable)

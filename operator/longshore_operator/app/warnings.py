@@ -43,22 +43,21 @@ class Warnings:
     _asked: dict[str, float] = field(default_factory=dict)
     """When, by uid."""
 
+    def is_due(self, sight: Sight, *, epoch: float) -> bool:
+        """Whether `look` has somebody to ask about."""
+        return any(self._is_due(pod, now=sight.now) for pod in _waiting(sight, epoch=epoch))
+
+    def _is_due(self, pod: Pod, *, now: float) -> bool:
+        return now - self._asked.get(pod.uid, -ASK_EVERY) >= ASK_EVERY
+
     async def look(
         self, sight: Sight, before: Mapping[str, Trouble], *, epoch: float
     ) -> Mapping[str, Trouble]:
         """What is known of pods that are not ready, by uid; `before` is what was. Raises
         Transient."""
-        waiting = [
-            pod
-            for pod in sight.staying
-            if not pod.ready
-            and not pod.trouble
-            and epoch - max(pod.unready_since or 0.0, pod.stage_since or 0.0) >= ASK_AFTER
-        ]
+        waiting = _waiting(sight, epoch=epoch)
         words = {pod.uid: before[pod.uid] for pod in waiting if pod.uid in before}
-        due = [
-            pod for pod in waiting if sight.now - self._asked.get(pod.uid, -ASK_EVERY) >= ASK_EVERY
-        ]
+        due = [pod for pod in waiting if self._is_due(pod, now=sight.now)]
         for pod in sorted(due, key=lambda pod: (pod.unready_since or 0.0, pod.name))[:AT_ONCE]:
             self._asked[pod.uid] = sight.now
             found = await self._words(sight.key[0], pod)
@@ -87,3 +86,14 @@ class Warnings:
     def forget(self, *, now: float) -> None:
         """Drop what is remembered of pods that nobody asks about any more."""
         self._asked = {uid: at for uid, at in self._asked.items() if now - at < 10 * ASK_EVERY}
+
+
+def _waiting(sight: Sight, *, epoch: float) -> list[Pod]:
+    """Pods that should have come further by now, and do not say why they have not."""
+    return [
+        pod
+        for pod in sight.staying
+        if not pod.ready
+        and not pod.trouble
+        and epoch - max(pod.unready_since or 0.0, pod.stage_since or 0.0) >= ASK_AFTER
+    ]
