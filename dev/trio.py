@@ -22,16 +22,18 @@ from dev.rabbitmq import Series
 FORM_DEADLINE = 180.0
 """Seconds for the three to find each other."""
 
-CONF = """\
+JOIN = """\
 cluster_formation.peer_discovery_backend = classic_config
-cluster_formation.classic_config.nodes.1 = {0}
-cluster_formation.classic_config.nodes.2 = {1}
-cluster_formation.classic_config.nodes.3 = {2}
+cluster_formation.classic_config.nodes.1 = {first}
+cluster_formation.classic_config.nodes.2 = {own}
+"""
+
+CONF = """\
 queue_leader_locator = balanced
 vm_memory_high_watermark.absolute = 1GB
 disk_free_limit.absolute = 50MB
 log.console.level = warning
-{3}"""
+"""
 
 ERLANG_ARGUMENTS = "+S 1:1 +sbwt none"
 """One scheduler, which does not spin: a machine for tests has few cores."""
@@ -109,9 +111,22 @@ class Trio:
 
     nodes: tuple[Node, Node, Node]
 
-    def node(self, name: str) -> Node:
-        """The node of this name, as RabbitMQ has it."""
-        return next(node for node in self.nodes if node.name == name)
+    def move(self, queue: str, *, vhost: str, to: int) -> None:
+        """Have a quorum queue led by the node of this number."""
+        node = self.nodes[to]
+        resource = f'rabbit_misc:r(<<"{vhost}">>, queue, <<"{queue}">>)'
+        node.ctl(
+            "eval",
+            f"{{ok, Q}} = rabbit_amqqueue:lookup({resource}), "
+            f"rabbit_quorum_queue:transfer_leadership(Q, '{node.name}').",
+        )
+
+    def restore(self) -> None:
+        """Have all three run again."""
+        for node in self.nodes:
+            if not node.is_running:
+                node.start()
+        self.wait_until_whole()
 
     def wait_until_whole(self, *, deadline: float = FORM_DEADLINE) -> None:
         """Wait until each node serves and sees all three. Raises NotReady."""
@@ -141,7 +156,9 @@ def trio(series: Sequence[Series], *, scratch: Path, conf: str = "") -> Iterator
         place = scratch / name
         (place / "files").mkdir(parents=True)
         (place / "data").mkdir()
-        (place / "files" / "more.conf").write_text(CONF.format(*names, conf))
+        # The others join the first: three that start together may each wait for another.
+        join = JOIN.format(first=names[0], own=name) if name != names[0] else ""
+        (place / "files" / "more.conf").write_text(join + CONF + conf)
         keys = ("amqp", "management", "prometheus", "distribution")
         own: Mapping[str, int] = dict(zip(keys, (ports.pop() for _ in keys), strict=True))
         moved = dataclasses.replace(kind, **own, epmd=epmd)
@@ -150,7 +167,6 @@ def trio(series: Sequence[Series], *, scratch: Path, conf: str = "") -> Iterator
     # Of its own: one that a node starts ends with that node, and the others are not found any more.
     processes.start("epmd", brokers.epmd_command(series[0], port=epmd), state=scratch)
     try:
-        # The others join what is there: three that start together may each wait for another.
         nodes[0].start()
         brokers.wait_until_up(nodes[0].series)
         for node in nodes[1:]:

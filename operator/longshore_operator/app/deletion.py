@@ -24,7 +24,7 @@ from longshore_operator.core.inventory import Inventory
 from longshore_operator.core.permissions import ROLES, user_name
 from longshore_operator.core.policies import own_policy_name
 from longshore_operator.core.rollout import rollout
-from longshore_operator.core.topology import Queue, Topology, entry_bindings
+from longshore_operator.core.topology import Queue, Topology, dead_binding, entry_bindings
 from longshore_operator.core.workload import timeouts
 from longshore_operator.errors import UNREACHABLE, OperatorError, Transient
 
@@ -340,14 +340,16 @@ def _grace(task_queue: TaskQueueObject, *, session: Session) -> float:
 def _was_taken_over(task_queue: TaskQueueObject, *, inventory: Inventory) -> bool:
     """Whether a queue was in fact taken over: the wish alone may have been refused.
 
-    What `_give_back` removes is remembered by the status, which says what cannot be guaranteed on
-    it. To delete the queue itself that is not enough: its bindings, which it keeps to the end, are.
+    After `_give_back` has removed its bindings, what else is left of it tells, and the status,
+    which says what cannot be guaranteed on it. To delete the queue itself none of that is enough:
+    its bindings are, which it keeps to the end.
     """
-    ways = entry_bindings(task_queue.owner.queue, source=task_queue.source)
-    if inventory.bindings & set(ways):
+    own = task_queue.owner.queue
+    if not inventory.bindings.isdisjoint(entry_bindings(own, source=task_queue.source)):
         return True
     if task_queue.ending.policy is DeletionPolicy.DELETE:
         return False
-    return own_policy_name(task_queue.owner.queue) in inventory.policies or any(
+    is_left = dead_binding(own) in inventory.bindings or own_policy_name(own) in inventory.policies
+    return is_left or any(
         condition.type == "Guaranteed" for condition in task_queue.status.conditions
     )

@@ -10,10 +10,11 @@ from longshore.contract.delays import route
 from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE, LOST
 from longshore_operator.api.v1alpha1 import DerivedTimeouts, TaskQueueStatus
 from longshore_operator.app.broker import Depth, Session
-from longshore_operator.app.deletion import GIVE_UP_AFTER, Deletion
+from longshore_operator.app.deletion import GIVE_UP_AFTER, LOOK_AGAIN, Deletion
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.record import Records
 from longshore_operator.app.world import World
+from longshore_operator.core.pods import Pod
 from longshore_operator.core.topology import Binding, entry_bindings
 from longshore_operator.errors import Transient
 from tests.integration.operator.operating import OneBroker
@@ -149,6 +150,121 @@ async def test_a_broker_that_does_not_answer_holds_the_deletion_up_but_not_for_e
     await delete(tenants, queue, brokers=away, records=records, clock=100 + GIVE_UP_AFTER)
 
     assert tenants.kubernetes.events == ["QueueAbandoned"]
+
+
+async def test_trouble_that_had_passed_does_not_count(tenants: Tenants) -> None:
+    """A blip, an hour of draining, one more blip: that is no trouble of an hour."""
+    queue, records, away = declared(), Records(now=lambda: 0), OneBroker(None)
+
+    for clock in (100, 100 + 3600):
+        with pytest.raises(Transient):
+            await delete(tenants, queue, brokers=away, records=records, clock=clock)
+
+    assert tenants.kubernetes.events == []
+
+
+async def test_a_deletion_policy_that_changes_while_workers_drain_is_followed(
+    tenants: Tenants,
+) -> None:
+    queue = made()
+    await tenants.reconcile(queue)
+    tenants.publish(queue, exchange=JOBS_EXCHANGE, key="media.transcode")
+    pod = Pod(name="p", uid="p", running=True, ready=True, ending=True)
+    slept = list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            changed = made(deletionPolicy="Delete", generation=2)
+            tenants.kubernetes.task_queues["media", "transcode"] = changed
+
+    tenants.kubernetes.task_queues["media", "transcode"] = queue
+    deletion = Deletion(
+        world=World(all_pods={("media", "transcode"): [pod]}),
+        brokers=OneBroker(tenants.session),
+        cluster=tenants.kubernetes,
+        records=Records(now=lambda: 0),
+        clock=lambda: 0.0,
+        sleep=sleep,
+    )
+    await deletion.delete(dataclasses.replace(queue, is_deleting=True))
+
+    assert len(slept) <= 2 + LOOK_AGAIN
+    assert await left(tenants) == set()
+
+
+async def test_one_of_the_same_name_that_came_meanwhile_is_left_alone(tenants: Tenants) -> None:
+    """Somebody removed the finalizer while workers drained, and applied the manifest anew."""
+    queue = made()
+    await tenants.reconcile(queue)
+    pod = Pod(name="p", uid="p", running=True, ready=True, ending=True)
+    other = dataclasses.replace(queue, owner=dataclasses.replace(queue.owner, uid="another"))
+    tenants.kubernetes.task_queues["media", "transcode"] = other
+    deletion = Deletion(
+        world=World(all_pods={("media", "transcode"): [pod]}),
+        brokers=OneBroker(tenants.session),
+        cluster=tenants.kubernetes,
+        records=Records(now=lambda: 0),
+        clock=lambda: 0.0,
+        sleep=_no_time,
+    )
+    await deletion.delete(dataclasses.replace(queue, is_deleting=True))
+
+    assert await left(tenants) == {"media.transcode", "media.transcode.dead", "user"}
+
+
+async def _no_time(_: float) -> None:
+    """Pass."""
+
+
+@pytest.mark.parametrize("policy", ["Delete", "RetainIfNotEmpty", "nonsense"])
+async def test_a_task_queue_whose_spec_cannot_be_read_any_more_is_cleaned_up(
+    tenants: Tenants, policy: str
+) -> None:
+    queue = made()
+    await tenants.reconcile(queue)
+    tenants.publish(queue, exchange=JOBS_EXCHANGE, key="media.transcode")
+    broken = made(
+        deletionPolicy=policy,
+        scaling={"schedules": [{"cron": "0 25 * * *", "duration": "1h", "max": 1}]},
+    )
+    assert broken.spec is None
+    status = dataclasses.replace(broken, status=declared().status)
+
+    await delete(tenants, status)
+
+    kept = set() if policy == "Delete" else {"media.transcode", "media.transcode.dead"}
+    assert await left(tenants) == kept
+
+
+async def test_a_queue_that_has_become_empty_a_moment_ago_goes(tenants: Tenants) -> None:
+    """RabbitMQ's own count still has the job that has just ended."""
+    queue = made()
+    await tenants.reconcile(queue)
+    tenants.publish(queue, exchange=JOBS_EXCHANGE, key="media.transcode")
+
+    async def is_counted() -> bool:
+        count = await tenants.session.management.count("media.transcode")
+        return count is not None and count.jobs == 1
+
+    await until(is_counted, within=30)
+    where = tenants.session.address
+    url = where.amqp_url(username=where.username, password=where.password)
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    assert connection.channel().basic_get("media.transcode", auto_ack=True)[0] is not None
+    connection.close()
+
+    await delete(tenants, queue)
+
+    assert await left(tenants) == set()
+
+
+@pytest.mark.parametrize("policy", ["Delete", "RetainIfNotEmpty"])
+async def test_a_queue_that_all_share_is_nobodys_to_delete(tenants: Tenants, policy: str) -> None:
+    await delete(tenants, made("lost", namespace="longshore", deletionPolicy=policy))
+
+    assert await tenants.session.management.has_queue(LOST)
+    assert "shared" in tenants.kubernetes.messages[0]
 
 
 async def test_a_broker_that_is_still_being_connected_to_is_waited_for(tenants: Tenants) -> None:

@@ -18,6 +18,8 @@ from tests.integration.operator.operating import Operating
 from tests.integration.operator.task_queues import Tenants, made, until
 from tests.integration.operator.three_nodes import Nodes, counted, delete
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def nodes(three: Trio) -> AsyncIterator[Nodes]:

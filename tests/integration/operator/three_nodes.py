@@ -110,23 +110,11 @@ class Nodes:
 
     def move(self, queue: str, *, to: int) -> None:
         """Give the lead of a queue to a node."""
-        resource = f'rabbit_misc:r(<<"{self.vhost}">>, queue, <<"{queue}">>)'
-        self[to].ctl(
-            "eval",
-            f"{{ok, Q}} = rabbit_amqqueue:lookup({resource}), "
-            f"rabbit_quorum_queue:transfer_leadership(Q, '{self[to].name}').",
-        )
+        self.trio.move(queue, vhost=self.vhost, to=to)
 
     async def restore(self) -> None:
         """All three run and see each other."""
-
-        def start() -> None:
-            for node in self.trio.nodes:
-                if not node.is_running:
-                    node.start()
-            self.trio.wait_until_whole()
-
-        await asyncio.to_thread(start)
+        await asyncio.to_thread(self.trio.restore)
 
     async def close(self) -> None:
         await self.restore()
