@@ -158,7 +158,7 @@ class Deletion:
 
     async def _leave_queues(self, task_queue: TaskQueueObject, *, session: Session) -> None:
         inventory = await session.inventory(max_age=FRESH)
-        policy, adopts = task_queue.ending.policy, task_queue.source != task_queue.owner.queue
+        policy, adopts = task_queue.ending.policy, task_queue.ending.queue_name is not None
         if why := self._is_not_ours(task_queue, session=session, inventory=inventory):
             await self._tell(task_queue, reason="QueueRetained", message=why)
         elif policy is DeletionPolicy.DELETE:
@@ -184,7 +184,7 @@ class Deletion:
         own = task_queue.owner.queue
         if shared := {name, own, dead_queue_name(own)} & shared_queues():
             return f"queue {shared.pop()} is shared by all TaskQueues of its Broker and stays"
-        if name == own:
+        if task_queue.ending.queue_name is None:
             if found not in (None, Queue(name=name)):
                 return f"queue {name} was made by somebody else and stays"
         elif found is not None and not _was_taken_over(task_queue, inventory=inventory):
