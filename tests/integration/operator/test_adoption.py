@@ -200,6 +200,21 @@ async def test_deleting_a_task_queue_that_never_had_the_queue_does_not_touch_it(
     assert operating.kubernetes.messages == [f"queue {name} was not taken over and stays"]
 
 
+async def test_an_empty_queue_of_the_task_queues_own_name_is_given_back_too(
+    operating: Operating,
+) -> None:
+    """It was there before, whatever it is called."""
+    operating.declare("media.transcode", queue_type="quorum")
+    task_queue = adopting("media.transcode", type="Quorum")
+    await operating.ready(task_queue)
+
+    await delete(operating, task_queue)
+
+    found = await operating.session.link.depths.read(["media.transcode"])
+    assert found["media.transcode"] == Depth(ready=0, consumers=0)
+    assert "had been taken over" in operating.kubernetes.messages[0]
+
+
 async def test_delete_takes_it_away_with_its_jobs(operating: Operating) -> None:
     operating.declare("celery")
     task_queue = made(
