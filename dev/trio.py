@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import random
 import secrets
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,12 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dev import brokers, packages, processes
-from dev.errors import NotReady
-from dev.private import free_ports
+from dev.errors import DevError, NotReady
 from dev.rabbitmq import Series
 
 FORM_DEADLINE = 180.0
 """Seconds for the three to find each other."""
+
+PORTS = (20000, 25000)
+"""Below those that Linux takes for outgoing connections."""
 
 JOIN = """\
 cluster_formation.peer_discovery_backend = classic_config
@@ -122,16 +126,17 @@ class Trio:
         )
 
     def restore(self) -> None:
-        """Have all three run again."""
-        for node in self.nodes:
-            if not node.is_running:
-                node.start()
-        self.wait_until_whole()
+        """Have all three run again. Raises NotReady."""
+        self.wait_until_whole(restart=True)
 
-    def wait_until_whole(self, *, deadline: float = FORM_DEADLINE) -> None:
-        """Wait until each node serves and sees all three. Raises NotReady."""
+    def wait_until_whole(self, *, deadline: float = FORM_DEADLINE, restart: bool = False) -> None:
+        """Wait until each node serves and sees all three, and start those that have ended, if so
+        asked. Raises NotReady."""
         end = time.monotonic() + deadline
         while not all(brokers.cluster_of(node.series) == self._names for node in self.nodes):
+            for node in self.nodes:
+                if restart and not node.is_running:
+                    node.start()
             if time.monotonic() > end:
                 raise NotReady(f"three nodes of RabbitMQ are no cluster after {deadline:g} s")
             time.sleep(0.3)
@@ -148,7 +153,7 @@ def trio(series: Sequence[Series], *, scratch: Path, conf: str = "") -> Iterator
     `conf` is added to each node's rabbitmq.conf.
     """
     packages.require_root("a cluster of brokers in roots of their own")
-    ports = free_ports(1 + 4 * len(series))
+    ports = _lasting_ports(1 + 4 * len(series))
     epmd, cookie = ports.pop(), secrets.token_hex(16)
     names = [f"rabbit-{number}-{epmd}@localhost" for number in range(1, len(series) + 1)]
     nodes = []
@@ -177,3 +182,18 @@ def trio(series: Sequence[Series], *, scratch: Path, conf: str = "") -> Iterator
         for node in nodes:
             node.kill()
         processes.stop("epmd", state=scratch)
+
+
+def _lasting_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, and that the kernel gives to no connection while a node that
+    will listen there again is stopped."""
+    found: list[int] = []
+    candidates = list(range(*PORTS))
+    random.shuffle(candidates)
+    for port in candidates:
+        with contextlib.suppress(OSError):
+            socket.create_server(("127.0.0.1", port)).close()
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise DevError(f"no {count} free ports between {PORTS[0]} and {PORTS[1]}")
