@@ -23,6 +23,14 @@ class Point(BaseModel):
     y: int = 0
 
 
+class Schemaless:
+    """pydantic asks a type for its schema; this one raises."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: Any) -> Any:
+        raise ZeroDivisionError("no schema")
+
+
 def bind(function: Any) -> Binding:
     spec = spec_of(function)
     assert isinstance(spec, HandlerSpec)
@@ -82,6 +90,109 @@ def test_the_job_is_passed_only_to_a_first_parameter_that_asks_for_it() -> None:
     job: Any = object()
     assert bind(with_job).call(job, {"a": 1}) == (job, 1)
     assert bind(without).call(job, {"a": 1}) == 1
+
+
+def test_the_job_is_given_wherever_a_parameter_asks_for_it() -> None:
+    @handler
+    def keyword(*, job: Job, a: int) -> Any:
+        return job, a
+
+    @handler
+    def second(a: int, job: Job) -> Any:
+        return job, a
+
+    @handler
+    def optional(job: Job | None, a: int) -> Any:
+        return job, a
+
+    @handler
+    def defaulted(a: int, this: typing.Optional[Annotated[Job, "the job"]] = None) -> Any:  # noqa: UP045 - old ways are the test
+        return this, a
+
+    @handler
+    def positional(job: Job, /, a: int) -> Any:
+        return job, a
+
+    job: Any = object()
+    for function in (keyword, second, optional, defaulted, positional):
+        binding = bind(function)
+        assert binding.takes_job
+        assert binding.call(job, binding.arguments(b'{"a": 1}')) == (job, 1)
+        for name in ("job", "this"):
+            with pytest.raises(InvalidArguments):
+                binding.arguments(json.dumps({"a": 1, name: "mine"}).encode())
+
+
+def test_an_argument_named_as_the_job_is_refused_where_all_others_are_taken() -> None:
+    @handler
+    def loose(job: Job, **rest: Any) -> Any:
+        return rest
+
+    @handler
+    def free(job: Job, /, **rest: Any) -> Any:
+        return rest
+
+    with pytest.raises(InvalidArguments, match="job: the worker gives the job itself"):
+        bind(loose).arguments(b'{"job": 1, "b": 2}')
+    job: Any = object()
+    assert bind(free).call(job, bind(free).arguments(b'{"job": 1}')) == {"job": 1}
+
+
+def test_a_job_that_could_not_be_given_is_refused_by_the_parameters_name() -> None:
+    @handler
+    def twice(job: Job, other: Job) -> None: ...
+
+    @handler
+    def several(jobs: list[Job]) -> None: ...
+
+    @handler
+    def either(job: Job | int) -> None: ...
+
+    @handler
+    def all_of_them(*jobs: Job) -> None: ...
+
+    for function, parameter in (
+        (twice, "job"),
+        (several, "jobs"),
+        (either, "job"),
+        (all_of_them, "jobs"),
+    ):
+        with pytest.raises(
+            HandlerError, match=rf"parameter '{parameter}' .*cannot be given the job"
+        ):
+            bind(function)
+
+
+def test_a_function_that_takes_self_is_refused() -> None:
+    @handler
+    def method(self, a: int) -> None: ...
+
+    with pytest.raises(HandlerError, match=r"'method' takes 'self' as methods do"):
+        bind(method)
+
+
+def test_what_a_handler_returns_need_not_be_known() -> None:
+    @handler
+    def priced(a: int) -> decimal.Decimal: ...  # type: ignore[empty-body] # noqa: F821
+
+    assert bind(priced).arguments(b'{"a": 1}') == {"a": 1}
+
+
+def test_an_annotation_that_raises_is_refused_by_its_parameter() -> None:
+    @handler
+    def misspelt(a: json.Jason) -> None: ...  # type: ignore[name-defined]
+
+    @handler
+    def unparsable(a: "1 +") -> None: ...  # type: ignore[valid-type] # noqa: F722
+
+    @handler
+    def schemaless(a: Schemaless) -> None: ...
+
+    for function in (misspelt, unparsable):
+        with pytest.raises(HandlerError, match="annotation of parameter 'a' of"):
+            bind(function)
+    with pytest.raises(HandlerError, match=r"'schemaless' cannot be read from JSON: .*no schema"):
+        bind(schemaless)
 
 
 def test_parameters_may_have_names_that_models_may_not() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import os
+import sys
+import threading
 import types
 import typing
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NotRequired, Required
 
 import msgspec
@@ -38,11 +40,15 @@ class Binding:
         self._function = spec.function
         self.throws = spec.throws
         self.retry_when = spec.retry_when
-        parameters = list(inspect.signature(spec.function).parameters.values())
-        annotations = _annotations(spec)
-        self.takes_job = bool(parameters) and annotations.get(parameters[0].name) is Job
-        if self.takes_job:
-            del parameters[0]
+        self._adapted: TypeAdapter[dict[str, Any]] | None = None
+        parameters = _parameters(spec)
+        annotations = _annotations(spec, parameters)
+        job = _job_parameter(spec, parameters, annotations)
+        self.takes_job = job is not None
+        is_first = job is not None and job is parameters[0] and job.kind is not job.KEYWORD_ONLY
+        self._job_name = None if job is None or is_first else job.name
+        self._reserved = None if job is None or job.kind is job.POSITIONAL_ONLY else job.name
+        parameters = [parameter for parameter in parameters if parameter is not job]
         self._spec, self._parameters, self._annotations = spec, parameters, annotations
         self._plain = _plain_decoder(parameters, annotations)
         if self._plain is None:
@@ -50,7 +56,7 @@ class Binding:
 
     def prepare(self) -> None:
         """Have pydantic ready: children that are forked later share it."""
-        self._adapter  # noqa: B018 - made once, where it is asked for first
+        self._adapter()
 
     def arguments(self, body: bytes) -> dict[str, Any]:
         """Keyword arguments in `body`. Raises NotAnObject or InvalidArguments."""
@@ -62,10 +68,11 @@ class Binding:
             else:
                 values = msgspec.structs.asdict(found)
                 return {name: value for name, value in values.items() if value is not msgspec.UNSET}
+        adapter = self._adapter()
         from pydantic import ValidationError
 
         try:
-            return self._adapter.validate_json(body)
+            found_by_pydantic = adapter.validate_json(body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False)[0]
             if first["type"] == "json_invalid" or (
@@ -73,6 +80,9 @@ class Binding:
             ):
                 raise NotAnObject(f"the body is not a JSON object: {first['msg']}") from None
             raise InvalidArguments(_summary(error)) from None
+        if self._reserved in found_by_pydantic:  # where a handler takes any others as well
+            raise InvalidArguments(f"{self._reserved}: the worker gives the job itself")
+        return found_by_pydantic
 
     def call(self, job: Job | None, arguments: dict[str, Any]) -> Any:
         """Run the handler; a result that is awaitable is yet to be awaited.
@@ -81,13 +91,75 @@ class Binding:
 
         `job` is not looked at where the handler does not take it (`takes_job`).
         """
+        if self._job_name is not None:
+            return self._function(**arguments, **{self._job_name: job})
         if self.takes_job:
             return self._function(job, **arguments)
         return self._function(**arguments)
 
-    @cached_property
     def _adapter(self) -> TypeAdapter[dict[str, Any]]:
-        return _type_adapter(self._spec, self._parameters, self._annotations)
+        # Not a `cached_property`: that holds a lock, which a fork would copy.
+        if self._adapted is None:
+            with _importing:
+                self._adapted = _type_adapter(self._spec, self._parameters, self._annotations)
+        return self._adapted
+
+
+_importing = threading.RLock()
+"""Held while pydantic is imported, and by whoever forks: a fork in the middle of an import would
+leave the child with a lock of that module that nobody releases."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_importing.acquire,
+        after_in_parent=_importing.release,
+        after_in_child=_importing.release,
+    )
+
+
+def _parameters(spec: HandlerSpec) -> list[inspect.Parameter]:
+    try:
+        parameters = list(inspect.signature(spec.function).parameters.values())
+    except (ValueError, TypeError) as error:
+        raise HandlerError(
+            f"{spec.place}: the parameters of {spec.name!r} are not known: {error}"
+        ) from error
+    if parameters and parameters[0].name in ("self", "cls"):
+        raise HandlerError(
+            f"{spec.place}: handler {spec.name!r} takes {parameters[0].name!r} as methods do, and "
+            "no job could call it; write a function, or put @staticmethod above @handler"
+        )
+    return parameters
+
+
+def _job_parameter(
+    spec: HandlerSpec, parameters: list[inspect.Parameter], annotations: dict[str, Any]
+) -> inspect.Parameter | None:
+    """The one that gets the job."""
+    jobs = [each for each in parameters if _mentions_job(annotations.get(each.name))]
+    for each in jobs:
+        is_one = each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+        if not _is_job(annotations[each.name]) or not is_one or len(jobs) > 1:
+            raise HandlerError(
+                f"{spec.place}: parameter {each.name!r} of {spec.name!r} cannot be given the job; "
+                "annotate one parameter `Job`, the first for choice"
+            )
+    return jobs[0] if jobs else None
+
+
+def _is_job(annotation: Any) -> bool:
+    """`Job`, with None as an alternative or extras, which change nothing."""
+    if annotation is Job:
+        return True
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _is_job(inner[0])
+    others = [each for each in inner if each is not type(None)]
+    return origin in (types.UnionType, typing.Union) and len(others) == 1 and _is_job(others[0])
+
+
+def _mentions_job(annotation: Any) -> bool:
+    return annotation is Job or any(map(_mentions_job, typing.get_args(annotation)))
 
 
 def _refuse_generators(spec: HandlerSpec) -> None:
@@ -100,13 +172,33 @@ def _refuse_generators(spec: HandlerSpec) -> None:
         )
 
 
-def _annotations(spec: HandlerSpec) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(spec.function, include_extras=True)
-    except NameError as error:
-        raise HandlerError(
-            f"{spec.place}: an annotation of {spec.name!r} is unknown: {error}"
-        ) from error
+def _annotations(spec: HandlerSpec, parameters: list[inspect.Parameter]) -> dict[str, Any]:
+    """Of the parameters only: what a handler returns may be unknown when it runs."""
+    namespace = getattr(inspect.unwrap(spec.function), "__globals__", {})
+    written = _as_written(spec.function)
+    found: dict[str, Any] = {}
+    for name in [each.name for each in parameters if each.name in written]:
+        one = types.SimpleNamespace(
+            __annotations__={name: written[name]},
+            __type_params__=getattr(spec.function, "__type_params__", ()),
+        )
+        try:
+            found |= typing.get_type_hints(one, globalns=namespace, include_extras=True)
+        except Exception as error:  # an annotation is code, and may raise anything
+            raise HandlerError(
+                f"{spec.place}: the annotation of parameter {name!r} of {spec.name!r} cannot be "
+                f"read: {type(error).__name__}: {error}"
+            ) from error
+    return found
+
+
+def _as_written(function: object) -> dict[str, Any]:
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        as_forward = annotationlib.Format.FORWARDREF
+        return dict(annotationlib.get_annotations(function, format=as_forward))
+    return dict(getattr(function, "__annotations__", {}))
 
 
 def _plain_decoder(
@@ -150,7 +242,6 @@ def _type_adapter(
     spec: HandlerSpec, parameters: list[inspect.Parameter], annotations: dict[str, Any]
 ) -> TypeAdapter[dict[str, Any]]:
     from pydantic import ConfigDict, TypeAdapter
-    from pydantic.errors import PydanticUserError
     from typing_extensions import TypedDict
 
     members: dict[str, Any] = {}
@@ -176,9 +267,10 @@ def _type_adapter(
         # A TypedDict, not a model: parameters may be named `json` or `copy` or start with `_`.
         shape = types.new_class("Arguments", (TypedDict,), exec_body=settle)
         return TypeAdapter(shape)
-    except PydanticUserError as error:
+    except Exception as error:  # pydantic's, or of a schema that the user's type makes itself
+        said = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
         raise HandlerError(
-            f"{spec.place}: a parameter of {spec.name!r} cannot be read from JSON: {error.message}"
+            f"{spec.place}: a parameter of {spec.name!r} cannot be read from JSON: {said}"
         ) from error
 
 

@@ -11,9 +11,9 @@ from typing import Any, Self
 from longshore import address, submission
 from longshore.contract.message import TRACEPARENT
 from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV
-from longshore.errors import InvalidAddress
+from longshore.errors import InvalidAddress, InvalidJob, Span
 from longshore.publisher import Publisher
-from longshore.submission import Handler, Span
+from longshore.submission import Handler
 
 DEFAULT_TIMEOUT = 30.0
 
@@ -152,7 +152,7 @@ class Client:
             delay=delay,
             priority=priority,
             expires_in=expires_in,
-            headers=self._traced(headers or {}),
+            headers=self._traced({} if headers is None else headers),
             now=int(self._now() * 1000),
             entropy=self._entropy(10),
         )
@@ -160,9 +160,12 @@ class Client:
         return str(publication.properties["message_id"])
 
     def _traced(self, headers: Mapping[str, Any]) -> Mapping[str, Any]:
-        if self._trace_headers is None or TRACEPARENT in headers:
+        if self._trace_headers is None or not isinstance(headers, Mapping):
             return headers
-        return {**self._trace_headers(), **headers}
+        try:
+            return headers if TRACEPARENT in headers else {**self._trace_headers(), **headers}
+        except Exception as error:
+            raise InvalidJob(f"trace_headers failed: {submission.shown(error)}") from error
 
     def close(self) -> None:
         """Close the connection. The next job would open another."""

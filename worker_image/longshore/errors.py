@@ -6,9 +6,13 @@ handler.
 """
 
 import math
-from typing import SupportsFloat
+from datetime import timedelta
+from typing import Any
 
-from longshore.contract.durations import parse_duration
+from longshore.contract.durations import seconds_in
+
+Span = float | str | timedelta
+"""A length of time: seconds, a timedelta, or a string such as `"10m"`."""
 
 
 class LongshoreError(Exception):
@@ -19,22 +23,27 @@ class LongshoreError(Exception):
 
 
 class Retry(LongshoreError):
-    """Try the job once more, after `after` (seconds or like `90s`; None: as the policy says).
+    """Try the job once more, after `after` (seconds, a timedelta or like `90s`; None: as the policy
+    says).
 
     It is a failed attempt as any other: out of attempts, the job goes to the dead letters.
     """
 
-    def __init__(self, reason: str = "", *, after: float | str | None = None) -> None:
+    def __init__(self, reason: str = "", *, after: Span | None = None) -> None:
         super().__init__(reason or "the handler asked for another attempt")
         self.after = None if after is None else seconds_of(after)
 
 
 class Snooze(LongshoreError):
-    """Run the job again after `delay` (seconds or like `10m`); no attempt is charged."""
+    """Run the job again after `delay` (seconds, a timedelta or like `10m`), without charge."""
 
-    def __init__(self, delay: float | str, reason: str = "") -> None:
+    def __init__(self, delay: Span, reason: str = "") -> None:
         super().__init__(reason or "the handler put the job off")
         self.delay = seconds_of(delay)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are made again from `args`; a pool of processes sends them to its parent so.
+        return type(self), (self.delay, *self.args), self.__dict__
 
 
 class Discard(LongshoreError):
@@ -45,13 +54,11 @@ class Discard(LongshoreError):
 
 
 def seconds_of(duration: object) -> float:
-    """A delay in seconds, of a number or text like `90s`. Raises ValueError or TypeError."""
-    if isinstance(duration, str):
-        seconds = parse_duration(duration)
-    elif isinstance(duration, SupportsFloat):
-        seconds = float(duration)
-    else:
-        raise TypeError(f"a delay of {duration!r} is neither seconds nor text like '90s'")
+    """A delay in seconds, of a number, a timedelta or text like `90s`.
+
+    Raises ValueError or TypeError.
+    """
+    seconds = seconds_in(duration)
     if not seconds >= 0:
         raise ValueError(f"a delay of {duration!r} is in the past; it must be 0 or more")
     if seconds == math.inf:

@@ -7,30 +7,35 @@ A decorated function stays the function it was. Decorating connects to nothing a
 a worker finds handlers by importing the modules it is told to serve.
 """
 
+import copy
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar, overload
 
-from longshore.contract.durations import parse_duration
+from longshore.contract.durations import seconds_in
 from longshore.errors import (
     Discard,
     DuplicateHandler,
+    HandlerError,
     Interrupted,
     MiddlewareError,
     Retry,
     Snooze,
     SoftTimeLimit,
+    Span,
 )
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HandlerSpec:
-    """What a decorator said about its function."""
+    """What a decorator said about its function. Each is equal to itself only: what it holds of the
+    user's need not have a hash."""
 
     name: str
     """On the wire: AMQP property `type`."""
@@ -65,7 +70,11 @@ class HandlerSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """The job that runs, for a handler whose first parameter is annotated `Job`."""
+    """The job that runs, for a handler that has a parameter annotated `Job`.
+
+    It may be pickled, for a pool of processes. What is made of that knows all about the job, but is
+    not connected to it: `progress` tells nobody, and `delivery_lost` is False.
+    """
 
     id: str
     handler: str
@@ -119,6 +128,23 @@ class Job:
         """Time until `deadline`."""
         return (self.deadline - datetime.now(UTC)).total_seconds()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        names = [each.name for each in fields(self) if each.name not in _CONNECTIONS]
+        return _disconnected, ({name: getattr(self, name) for name in names},)
+
+    def __copy__(self) -> "Job":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Job":
+        return replace(self, headers=copy.deepcopy(self.headers, memo))
+
+
+_CONNECTIONS = ("_report", "_is_lost")
+
+
+def _disconnected(values: dict[str, Any]) -> Job:
+    return Job(**values)
+
 
 @overload
 def handler(function: Function, /) -> Function: ...
@@ -129,9 +155,9 @@ def handler(
     *,
     name: str | None = None,
     max_attempts: int | None = None,
-    max_age: float | str | None = None,
-    hard_limit: float | str | None = None,
-    soft_limit: float | str | None = None,
+    max_age: Span | None = None,
+    hard_limit: Span | None = None,
+    soft_limit: Span | None = None,
     retry_when: Callable[[Exception], bool] | None = None,
     throws: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> Callable[[Function], Function]: ...
@@ -143,28 +169,30 @@ def handler(
     *,
     name: str | None = None,
     max_attempts: int | None = None,
-    max_age: float | str | None = None,
-    hard_limit: float | str | None = None,
-    soft_limit: float | str | None = None,
+    max_age: Span | None = None,
+    hard_limit: Span | None = None,
+    soft_limit: Span | None = None,
     retry_when: Callable[[Exception], bool] | None = None,
     throws: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> Any:
     """Make a function, sync or async, the handler of jobs named `name` (default: its own name).
 
-    Durations are seconds or like `"10m"`. `max_attempts` and `max_age` take the place of the
-    queue's `retry.maxAttempts` and `retry.maxAge`. `hard_limit` and `soft_limit` lower those of the
-    queue's `timeLimit`; a worker whose queue allows less than they ask for does not start.
+    Durations are seconds, a timedelta or like `"10m"`. `max_attempts` and `max_age` take the place
+    of the queue's `retry.maxAttempts` and `retry.maxAge`. `hard_limit` and `soft_limit` lower those
+    of the queue's `timeLimit`; a worker whose queue allows less than they ask for does not start.
 
     `retry_when` is asked about each exception but `Retry`, `Snooze` and `Discard`; False makes the
     job a dead letter without another attempt. `throws` are failures that belong to the job's
     business: not tried again either, and told as news instead of as a fault.
 
-    Raises ValueError or TypeError for an option that makes no sense anywhere.
+    Write it above all other decorators: a worker calls what it decorates. Raises ValueError or
+    TypeError for an option that makes no sense anywhere, and for what cannot be a handler: a class,
+    a method, a `functools.partial` or any other callable without a name of its own.
     """
     if max_attempts is not None and max_attempts < 1:
         raise ValueError(f"max_attempts is {max_attempts}; it must be 1 or more")
-    if name is not None and not 0 < len(name.encode()) <= _MAX_NAME:
-        raise ValueError(f"name {name!r} must have 1 to {_MAX_NAME} bytes")
+    if name is not None:
+        _check_name(name)
     options: dict[str, Any] = {
         "max_attempts": max_attempts,
         "max_age": _duration("max_age", max_age),
@@ -175,8 +203,14 @@ def handler(
     }
 
     def decorate(function: Function) -> Function:
-        spec = HandlerSpec(name=name or function.__name__, function=function, **options)
-        setattr(function, _SPEC, spec)
+        _check_function(function)
+        spec = HandlerSpec(
+            name=name or _check_name(function.__name__), function=function, **options
+        )
+        try:
+            setattr(function, _SPEC, spec)
+        except (AttributeError, TypeError):
+            raise TypeError(f"@handler takes a function of Python, not {function!r}") from None
         _decorated.append(spec)
         return function
 
@@ -192,11 +226,13 @@ def spec_of(function: Callable[..., Any]) -> HandlerSpec | None:
 def discover(modules: Iterable[str]) -> dict[str, HandlerSpec]:
     """Import `modules` and give the handlers they define or name, by wire name.
 
-    Raises DuplicateHandler, and whatever the imports raise.
+    Raises HandlerError for one that could not run as it is written, DuplicateHandler among them,
+    and whatever the imports raise.
     """
     found: dict[str, HandlerSpec] = {}
     for module in modules:
         for spec in _handlers_in(module):
+            _check_place(spec)
             other = found.setdefault(spec.name, spec)
             if other.function is not spec.function:
                 raise DuplicateHandler(
@@ -206,11 +242,11 @@ def discover(modules: Iterable[str]) -> dict[str, HandlerSpec]:
     return found
 
 
-def _duration(option: str, value: float | str | None) -> float | None:
+def _duration(option: str, value: Span | None) -> float | None:
     if value is None:
         return None
     try:
-        seconds = parse_duration(value) if isinstance(value, str) else float(value)
+        seconds = seconds_in(value)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{option}: {error}") from None
     if not 0 < seconds < float("inf"):
@@ -230,6 +266,66 @@ def _exceptions(throws: object) -> tuple[object, ...]:
         if not isinstance(kind, type) or not issubclass(kind, Exception):
             raise TypeError(f"throws has {kind!r}; it takes subclasses of Exception")
     return kinds
+
+
+def _check_name(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"name is {name!r}; it must be text")
+    try:
+        is_short = 0 < len(name.encode()) <= _MAX_NAME
+    except UnicodeEncodeError:
+        raise ValueError(f"name {name!r} must be text that UTF-8 can write") from None
+    if not is_short:
+        raise ValueError(f"name {name!r} must have 1 to {_MAX_NAME} bytes")
+    return name
+
+
+def _check_function(function: object) -> None:
+    if isinstance(function, type):
+        raise TypeError(f"@handler takes a function, not the class {function.__qualname__!r}")
+    names = [getattr(function, name, None) for name in ("__name__", "__qualname__", "__module__")]
+    if not callable(function) or not all(isinstance(name, str) for name in names):
+        raise TypeError(
+            f"@handler takes a function, not {function!r}, which has no name of its own; "
+            "write `def NAME(...)` that calls it"
+        )
+    if inspect.ismethod(function):
+        raise TypeError(f"@handler takes a function, not the method {function.__qualname__!r}")
+
+
+def _check_place(spec: HandlerSpec) -> None:
+    """Raise HandlerError if the function is a method, or not what its own module knows it as."""
+    *outer, name = spec.function.__qualname__.split(".")
+    holder: object = sys.modules.get(spec.function.__module__)
+    for each in outer:
+        holder = _named(holder, each)
+    found = _named(holder, name)
+    if found is spec.function or isinstance(found, classmethod):
+        if outer and not isinstance(found, staticmethod):
+            raise HandlerError(
+                f"{spec.place}: handler {spec.name!r} is a method of {'.'.join(outer)}, and no job "
+                "could call it; write a function, or put @staticmethod above @handler"
+            )
+        return
+    if not callable(found) or isinstance(found, staticmethod) or _is_found(spec.function, holder):
+        return
+    other = spec_of(found)
+    if other is not None and other.function is found:
+        return  # a handler of another name that is written under the same one
+    raise HandlerError(
+        f"{spec.place}: handler {spec.name!r} is not what {spec.function.__module__}."
+        f"{spec.function.__qualname__} is, {found!r}: a decorator above @handler never runs for a "
+        "job; write @handler above all others"
+    )
+
+
+def _named(holder: object, name: str) -> object:
+    # A name of a function's inside, `<locals>`, leads nowhere.
+    return getattr(holder, "__dict__", {}).get(name)
+
+
+def _is_found(function: object, holder: object) -> bool:
+    return any(value is function for value in getattr(holder, "__dict__", {}).values())
 
 
 _SPEC = "__longshore_handler__"

@@ -6,25 +6,21 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
 from pika import BasicProperties
-from pika.exceptions import AMQPError
 
 from longshore.binding import Binding, InvalidArguments
 from longshore.contract import delays, durations, names
 from longshore.contract.message import MAX_PRIORITY, TRACEPARENT, Message, job_id
-from longshore.errors import HandlerError, InvalidJob
+from longshore.contract.reserved import MAX_HEADER_DEPTH, is_brokers, is_too_nested
+from longshore.errors import HandlerError, InvalidJob, Span
 from longshore.handler import HandlerSpec, spec_of
 from longshore.link import Publication
 
 Handler = str | Callable[..., Any]
 """A handler's name, or the function that `@handler` decorates."""
-
-Span = float | str | timedelta
-"""A length of time: seconds, a timedelta, or a string such as `"10m"`."""
 
 OPTIONS = frozenset({"delay", "priority", "expires_in", "headers"})
 """Names that `Client.enqueue` takes for itself."""
@@ -50,7 +46,41 @@ def publication(
     now: int,
     entropy: bytes,
 ) -> Publication:
-    """The message for one job. `now` in ms since the epoch. Raises InvalidJob."""
+    """The message for one job. `now` in ms since the epoch. Raises InvalidJob, and nothing else.
+
+    All that is given may be of any type, and code of the user's that is run here, such as a
+    `__repr__` or a validator, may raise anything.
+    """
+    try:
+        return _publication(
+            queue,
+            handler,
+            arguments,
+            delay=delay,
+            priority=priority,
+            expires_in=expires_in,
+            headers=headers,
+            now=now,
+            entropy=entropy,
+        )
+    except InvalidJob:
+        raise
+    except Exception as error:
+        raise InvalidJob(f"the job cannot be read: {_in_words(error)}") from error
+
+
+def _publication(
+    queue: str,
+    handler: Handler,
+    arguments: Mapping[str, Any],
+    *,
+    delay: Span,
+    priority: int,
+    expires_in: Span | None,
+    headers: Mapping[str, Any],
+    now: int,
+    entropy: bytes,
+) -> Publication:
     _check_queue(queue)
     name = handler if isinstance(handler, str) else _spec(handler).name
     body = _encode(arguments)
@@ -81,8 +111,13 @@ def refuse_ambiguous(handler: Handler) -> None:
     """Raise InvalidJob if `handler` has a parameter that `enqueue` would take for an option."""
     if isinstance(handler, str):
         return
-    spec = _spec(handler)
-    clashing = OPTIONS.intersection(inspect.signature(spec.function).parameters)
+    try:
+        spec = _spec(handler)
+        clashing = OPTIONS.intersection(inspect.signature(spec.function).parameters)
+    except InvalidJob:
+        raise
+    except Exception as error:
+        raise InvalidJob(f"handler {shown(handler)} cannot be read: {_in_words(error)}") from error
     if clashing:
         name = min(clashing)
         raise InvalidJob(
@@ -94,43 +129,66 @@ def refuse_ambiguous(handler: Handler) -> None:
 def seconds(what: str, span: Span) -> float:
     """`span` in seconds, not negative. Raises InvalidJob, which names `what`."""
     try:
-        value = _seconds(span)
-    except (ValueError, TypeError) as error:
-        raise InvalidJob(f"{what}: {error}") from None
+        value = durations.seconds_in(span)
+    except Exception as error:  # a number of the user's own type may raise anything
+        raise InvalidJob(f"{what}: {_in_words(error)}") from None
     # The comparison is also false for NaN.
     if not 0 <= value <= delays.MAX_DELAY:
-        raise InvalidJob(f"{what} is {span!r}; it must be 0 to {delays.MAX_DELAY} seconds")
+        raise InvalidJob(f"{what} is {shown(span)}; it must be 0 to {delays.MAX_DELAY} seconds")
     return value
 
 
-def _seconds(span: Span) -> float:
-    if isinstance(span, timedelta):
-        return span.total_seconds()
-    if isinstance(span, str):
-        return durations.parse_duration(span)
-    if isinstance(span, bool) or not isinstance(span, int | float):
-        raise TypeError(f"{span!r} is no length of time; give seconds, a timedelta or like '10m'")
-    return span
+def shown(value: object) -> str:
+    """`value` as an error shows it: short, and whatever its `__repr__` does."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+
+
+_MAX_SHOWN = 200
+
+
+def _in_words(error: Exception) -> str:
+    try:
+        text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+    except Exception:
+        text = type(error).__name__
+    return text if len(text) <= _MAX_SAID else f"{text[:_MAX_SAID]}…"
+
+
+_MAX_SAID = 1000
 
 
 def _check_queue(queue: str) -> None:
+    if not isinstance(queue, str):
+        raise InvalidJob(f"queue is {shown(queue)}; it must be NAMESPACE.NAME of a TaskQueue")
     namespace, _, name = queue.partition(".")
     try:
         names.queue_name(namespace=namespace, name=name)
     except ValueError as error:
-        raise InvalidJob(f"queue {queue!r} is not NAMESPACE.NAME of a TaskQueue: {error}") from None
+        raise InvalidJob(
+            f"queue {shown(queue)} is not NAMESPACE.NAME of a TaskQueue: {error}"
+        ) from None
 
 
 def _spec(function: Callable[..., Any]) -> HandlerSpec:
     spec = spec_of(function)
     if spec is None:
-        raise InvalidJob(f"{function!r} is no handler; decorate it with @handler, or give a name")
+        raise InvalidJob(
+            f"{shown(function)} is no handler; decorate it with @handler, or give a name"
+        )
     return spec
 
 
 def _short(name: str) -> str:
-    if not 0 < len(name.encode()) <= _MAX_SHORT_STRING:
-        raise InvalidJob(f"handler {name!r} must have 1 to {_MAX_SHORT_STRING} bytes")
+    try:
+        is_short = 0 < len(name.encode()) <= _MAX_SHORT_STRING
+    except UnicodeEncodeError:
+        raise InvalidJob(f"handler {name!r} must be text that UTF-8 can write") from None
+    if not is_short:
+        raise InvalidJob(f"handler {shown(name)} must have 1 to {_MAX_SHORT_STRING} bytes")
     return name
 
 
@@ -159,10 +217,10 @@ def _route(queue: str, *, delay: float) -> tuple[str, str]:
 
 def _priority(priority: int) -> int:
     if isinstance(priority, bool) or not isinstance(priority, int):
-        raise InvalidJob(f"priority is {priority!r}; it must be a whole number")
+        raise InvalidJob(f"priority is {shown(priority)}; it must be a whole number")
     if not 0 <= priority <= MAX_PRIORITY:
-        raise InvalidJob(f"priority is {priority}; it must be 0 to {MAX_PRIORITY}")
-    return priority
+        raise InvalidJob(f"priority is {shown(priority)}; it must be 0 to {MAX_PRIORITY}")
+    return int(priority)
 
 
 def _expiry(expires_in: Span | None, *, delay: float, now: int) -> int | None:
@@ -177,20 +235,42 @@ def _expiry(expires_in: Span | None, *, delay: float, now: int) -> int | None:
     return now + int(life * 1000)
 
 
-def _headers(headers: Mapping[str, Any]) -> Mapping[str, Any]:
-    for name, value in headers.items():
+def _headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(headers, Mapping):
+        raise InvalidJob(f"headers is {shown(headers)}; it must be a mapping of names to values")
+    given = dict(headers)
+    for name, value in given.items():
         if not isinstance(name, str) or name.lower().startswith(_RESERVED_HEADERS):
-            raise InvalidJob(f"header {name!r} is not free: longshore-… and x-… have a meaning")
-        try:
-            BasicProperties(headers={name: value}).encode()
-        except (AMQPError, ValueError, TypeError, OverflowError) as error:
             raise InvalidJob(
-                f"header {name!r} has a value that AMQP cannot carry: {error}"
+                f"header {shown(name)} is not free: longshore-… and x-… have a meaning"
+            )
+        if is_brokers(name):
+            raise InvalidJob(
+                f"header {name!r} is not free: RabbitMQ reads it, and would route the job to "
+                "further queues"
+            )
+        if is_too_nested(value):
+            raise InvalidJob(
+                f"header {shown(name)} holds too much: {MAX_HEADER_DEPTH} levels of lists and "
+                "mappings are the most"
+            )
+        try:
+            _encoded({name: value})
+        except Exception as error:  # pika looks at types as it writes
+            raise InvalidJob(
+                f"header {shown(name)} has a value that AMQP cannot carry: {_in_words(error)}"
             ) from None
-    size = sum(len(piece) for piece in BasicProperties(headers=dict(headers)).encode())
+    size = len(_encoded(given))
     if size > _MAX_HEADERS:
         raise InvalidJob(f"headers have {size} bytes encoded; {_MAX_HEADERS} are the most")
-    return headers
+    return given
+
+
+def _encoded(headers: dict[str, Any]) -> bytes:
+    encoded = b"".join(BasicProperties(headers=headers).encode())
+    # Not all that can be written can be read again, and a worker has to do both.
+    BasicProperties().decode(encoded)
+    return encoded
 
 
 def _trace(headers: Mapping[str, Any]) -> tuple[str | None, Mapping[str, Any]]:
@@ -200,23 +280,29 @@ def _trace(headers: Mapping[str, Any]) -> tuple[str | None, Mapping[str, Any]]:
     traceparent = headers[TRACEPARENT]
     if not isinstance(traceparent, str) or not _TRACEPARENT.fullmatch(traceparent):
         raise InvalidJob(
-            f"header 'traceparent' is {traceparent!r}; W3C trace context wants "
+            f"header 'traceparent' is {shown(traceparent)}; W3C trace context wants "
             "VERSION-TRACE-SPAN-FLAGS, like 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
         )
     return traceparent, {name: headers[name] for name in headers if name != TRACEPARENT}
 
 
 def _encode(arguments: Mapping[str, Any]) -> bytes:
+    if not isinstance(arguments, Mapping):
+        raise InvalidJob(
+            f"arguments is {shown(arguments)}; it must be a mapping of names to values"
+        )
     # One by one, so that an error can say which.
     return b"{" + b",".join(_encode_one(*item) for item in arguments.items()) + b"}"
 
 
 def _encode_one(name: str, value: Any) -> bytes:
     if not isinstance(name, str):
-        raise InvalidJob(f"argument {name!r} must be named by a string")
+        raise InvalidJob(f"argument {shown(name)} must be named by a string")
     try:
         key = json.dumps(name, ensure_ascii=False)
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return f"{key}:{text}".encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidJob(f"argument {name!r} cannot be written as JSON: {error}") from None
+    except Exception as error:  # a type of the user's own may raise anything
+        raise InvalidJob(
+            f"argument {shown(name)} cannot be written as JSON: {_in_words(error)}"
+        ) from None

@@ -52,6 +52,43 @@ def test_two_handlers_of_one_name_are_refused_with_both_places(bench: Bench) -> 
 
 
 @pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("@above\n@handler\ndef work(): ...", "'work' is not what odd.work is"),
+        ("class Jobs:\n    @handler\n    def work(self): ...", "'work' is a method of Jobs"),
+        ("@handler\ndef work(self, x): ...", "'work' takes 'self' as methods do"),
+        ("@handler\ndef work(a: Job, b: Job): ...", "parameter 'a' of 'work' cannot be given"),
+        ("@handler\ndef work(a: list[Job]): ...", "parameter 'a' of 'work' cannot be given"),
+        ("@handler\ndef work(a: 'os.no_such'): ...", "parameter 'a' of 'work' cannot be read"),
+        ("part = handler(name='part')(functools.partial(print, 1))", "no name of its own"),
+    ],
+)
+def test_what_no_job_could_run_is_refused_at_the_start_by_name(
+    bench: Bench, source: str, complaint: str
+) -> None:
+    (bench.directory / "odd.py").write_text(
+        "import functools, os\nfrom longshore import handler, Job\n"
+        "def above(function): return functools.wraps(function)(lambda: function())\n" + source
+    )
+    worker = bench.start(handlers=["odd"])
+    assert worker.exit_code() == 3
+    assert complaint in worker.termination.read_text()
+
+
+def test_a_job_parameter_may_stand_anywhere(bench: Bench) -> None:
+    (bench.directory / "odd.py").write_text(
+        "from longshore import handler, Job\n"
+        "@handler\ndef keyword(*, job: Job, x: int): assert job.handler == 'keyword'\n"
+        "@handler\ndef second(x: int, job: Job): assert job.handler == 'second'\n"
+        "@handler\ndef optional(job: Job | None, x: int): assert job.handler == 'optional'\n"
+    )
+    worker = bench.started(handlers=["odd"])
+    for name in ("keyword", "second", "optional"):
+        bench.enqueue(name, x=1)
+        worker.wait("job", handler=name, outcome="succeeded")
+
+
+@pytest.mark.parametrize(
     ("environment", "complaint"),
     [
         ({WORKER_CONFIG_ENV: ""}, f"{WORKER_CONFIG_ENV} is not set"),

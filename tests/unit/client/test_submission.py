@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -102,6 +103,14 @@ def test_jobs_without_arguments_have_an_empty_object() -> None:
         ({"expires_in": 0}, ["expires_in"]),
         ({"headers": {"longshore-attempt": 9}}, ["'longshore-attempt'"]),
         ({"headers": {"x-death": 9}}, ["'x-death'"]),
+        ({"headers": [("a", 1)]}, ["headers is [('a', 1)]", "mapping"]),
+        ({"headers": {"n": 2**70}}, ["'n'", "AMQP cannot carry"]),
+        ({"queue": None}, ["queue is None", "NAMESPACE.NAME"]),
+        ({"queue": "a.\ud800"}, ["NAMESPACE.NAME"]),
+        ({"priority": 10**5000}, ["priority is <int>", "0 to 31"]),
+        ({"delay": 10**400}, ["delay", "too large"]),
+        ({"handler": "\ud800"}, ["handler '\\ud800'", "UTF-8"]),
+        ({"arguments": [1]}, ["arguments is [1]", "mapping"]),
         ({"headers": {"when": object()}}, ["'when'", "AMQP"]),
         ({"headers": {"a": "x" * 20_000, "b": "x" * 20_000}}, ["headers", "32768"]),
         ({"handler": ""}, ["handler ''"]),
@@ -170,3 +179,51 @@ def test_a_parameter_named_as_an_option_is_pointed_to_send() -> None:
 def test_handlers_without_such_a_parameter_are_clear() -> None:
     refuse_ambiguous(transcode)
     refuse_ambiguous("second")
+
+
+def test_a_handler_whose_options_have_no_hash_is_enqueued_as_any_other() -> None:
+    @dataclass
+    class Transient:
+        codes: tuple[int, ...] = (1,)
+
+        def __call__(self, error: Exception) -> bool:
+            return True
+
+    @handler(retry_when=Transient())
+    def fine(x: int) -> None: ...
+
+    assert json.loads(submit(fine, {"x": 1}).body) == {"x": 1}
+
+
+def test_a_deep_header_is_refused_before_a_worker_has_to_read_it() -> None:
+    deep: Any = {}
+    for _ in range(2000):
+        deep = {"a": deep}
+
+    with pytest.raises(InvalidJob, match=r"header 'deep' holds too much: 32 levels"):
+        submit(headers={"deep": deep})
+
+
+@pytest.mark.parametrize("header", ["CC", "BCC"])
+@pytest.mark.parametrize("value", [["media.other"], "bob@example.org"])
+def test_a_header_that_routes_to_other_queues_is_refused(header: str, value: object) -> None:
+    with pytest.raises(InvalidJob, match=rf"header '{header}' is not free: RabbitMQ reads it"):
+        submit(headers={header: value})
+
+
+def test_headers_that_only_look_like_rabbitmqs_are_the_producers() -> None:
+    made = submit(headers={"cc": "bob@example.org", "Bcc": 1})
+
+    assert made.properties["headers"]["cc"] == "bob@example.org"
+
+
+def test_an_annotation_that_cannot_be_read_is_the_jobs_mistake() -> None:
+    @handler
+    def misspelt(x: json.Jason) -> None: ...  # type: ignore[name-defined]
+
+    @handler
+    def unparsable(x: "1 +") -> None: ...  # type: ignore[valid-type] # noqa: F722
+
+    for function in (misspelt, unparsable):
+        with pytest.raises(InvalidJob, match="annotation of parameter 'x'"):
+            submit(function, {"x": 1})

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import copy
+import functools
+import pickle
 import sys
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from longshore import handler
-from longshore.errors import DuplicateHandler
+from longshore import Discard, Retry, Snooze, handler
+from longshore.errors import DuplicateHandler, HandlerError
 from longshore.handler import discover, spec_of
+from longshore.testing import make_job
 
 
 def test_a_decorated_function_stays_itself() -> None:
@@ -110,3 +116,123 @@ def test_one_name_twice_in_a_module_is_refused_too(modules: Path) -> None:
     )
     with pytest.raises(DuplicateHandler, match=r"e_jobs.py:2.*e_jobs.py:4"):
         discover(["e_jobs"])
+
+
+def test_a_decorator_above_handler_is_refused_since_it_would_never_run(modules: Path) -> None:
+    (modules / "f_jobs.py").write_text(
+        "import functools\n"
+        "from longshore import handler\n"
+        "def in_transaction(function):\n"
+        "    @functools.wraps(function)\n"
+        "    def call(*a, **k): return function(*a, **k)\n"
+        "    return call\n"
+        "@in_transaction\n@handler\ndef work(): ...\n"
+    )
+    (modules / "g_jobs.py").write_text(
+        "from longshore import handler\n"
+        "def hide(function):\n    return lambda: function()\n"
+        "@hide\n@handler(name='x')\ndef work(): ...\n"
+    )
+    for module in ("f_jobs", "g_jobs"):
+        with pytest.raises(
+            HandlerError, match=rf"{module}.py:\d+: .*{module}.work.*above @handler"
+        ):
+            discover([module])
+
+
+def test_a_decorator_below_handler_and_a_wrapper_beside_it_are_fine(modules: Path) -> None:
+    (modules / "h_jobs.py").write_text(
+        "import functools\n"
+        "from longshore import handler\n"
+        "def logged(function):\n"
+        "    @functools.wraps(function)\n"
+        "    def call(*a, **k): return function(*a, **k)\n"
+        "    return call\n"
+        "@handler\n@logged\ndef one(): ...\n"
+        "@handler\ndef two(): ...\n"
+        "called_directly = logged(two)\n"
+        "@handler(name='three')\ndef _(): ...\n"
+        "@handler(name='four')\ndef _(): ...\n"
+        "def made(name):\n"
+        "    @handler(name=name)\n    def work(): ...\n    return work\n"
+        "five = logged(made('five'))\n"
+        "class Jobs:\n    @staticmethod\n    @handler\n    def six(): ...\n"
+        "    @handler\n    @staticmethod\n    def seven(): ...\n"
+        "@handler(name='eight')\n@functools.lru_cache\ndef eight(): ...\n"
+        "@handler\ndef nine(): ...\ndel nine\n"
+    )
+    names = {"one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
+    assert set(discover(["h_jobs"])) == names
+
+
+@pytest.mark.parametrize("kind", ["", "@classmethod\n    "])
+def test_a_method_is_refused_by_its_class(modules: Path, kind: str) -> None:
+    (modules / "i_jobs.py").write_text(
+        f"from longshore import handler\nclass Jobs:\n    {kind}@handler\n"
+        "    def work(this, a: int): ...\n"
+    )
+    with pytest.raises(HandlerError, match=r"i_jobs.py:\d+: handler 'work' is a method of Jobs"):
+        discover(["i_jobs"])
+
+
+def test_what_has_no_name_of_its_own_is_refused_where_it_is_decorated() -> None:
+    class Task:
+        def __call__(self) -> None: ...
+
+        def run(self) -> None: ...
+
+    for nameless in (functools.partial(print, 1), Task()):
+        with pytest.raises(TypeError, match="which has no name of its own"):
+            handler(name="x")(nameless)
+    with pytest.raises(TypeError, match=r"not the class '.*Task'"):
+        handler(Task)
+    with pytest.raises(TypeError, match=r"not the method '.*Task.run'"):
+        handler(Task().run)
+    with pytest.raises(TypeError, match="a function of Python, not <built-in function print>"):
+        handler(print)
+
+
+def test_a_spec_is_equal_to_itself_only_and_needs_no_hash_of_its_options() -> None:
+    class Unhashable:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __call__(self, error: Exception) -> bool:
+            return True
+
+    @handler(retry_when=Unhashable())
+    def work() -> None: ...
+
+    assert {spec_of(work)} == {spec_of(work)}
+
+
+def test_every_length_of_time_may_be_a_timedelta() -> None:
+    @handler(hard_limit=timedelta(minutes=1), soft_limit=timedelta(seconds=5), max_age="1h")
+    def work() -> None: ...
+
+    spec = spec_of(work)
+    assert spec is not None
+    assert (spec.hard_limit, spec.soft_limit, spec.max_age) == (60.0, 5.0, 3600.0)
+    assert Retry(after=timedelta(minutes=2)).after == 120.0
+    assert Snooze(timedelta(milliseconds=1500)).delay == 1.5
+    with pytest.raises(TypeError, match="True is no length of time"):
+        Snooze(True)
+    with pytest.raises(ValueError, match="in the past"):
+        Retry(after=timedelta(seconds=-1))
+
+
+def test_a_job_and_what_ends_one_can_be_pickled_for_a_pool_of_processes() -> None:
+    told: list[object] = []
+    job = replace(make_job(headers={"tenant": ["a"]}), _report=told.append, _is_lost=lambda: True)
+
+    there = pickle.loads(pickle.dumps(job))
+
+    assert there == job
+    there.progress("nobody hears of it")
+    assert told == []
+    assert not there.delivery_lost
+    for same in (copy.copy(job), copy.deepcopy(job)):
+        same.progress("heard")
+    assert told == ["heard", "heard"]
+    for error in (Snooze("10m", "later"), Retry("again", after=5), Discard("no")):
+        again = pickle.loads(pickle.dumps(error))
+        assert (str(again), vars(again)) == (str(error), vars(error))

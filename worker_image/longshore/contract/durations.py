@@ -1,6 +1,8 @@
 """Durations as people write them: `1h30m`, `90s`, `250ms`, as in Go and Kubernetes."""
 
 import re
+from datetime import timedelta
+from typing import SupportsFloat
 
 PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
 """A duration's form; the CRD carries the same pattern, and CEL's `duration()` reads the same."""
@@ -14,6 +16,25 @@ def parse_duration(text: str) -> float:
     if not re.fullmatch(PATTERN, text):
         raise ValueError(f"{text!r} is not a duration; write it like 90s, 15m or 1h30m")
     return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+
+
+def seconds_in(span: object) -> float:
+    """Seconds in `span`: a number of them, a timedelta, or text such as `90s`.
+
+    Raises TypeError for what is none of these, ValueError for text or a number that is no length.
+    """
+    if isinstance(span, timedelta):
+        return span.total_seconds()
+    if isinstance(span, str):
+        return parse_duration(span)
+    if isinstance(span, bool) or not isinstance(span, SupportsFloat):
+        raise TypeError(
+            f"{span!r} is no length of time; give seconds, a timedelta or text like 90s"
+        )
+    try:
+        return float(span)
+    except OverflowError:
+        raise ValueError("a number too large for a length of time") from None
 
 
 def format_duration(seconds: float) -> str:
