@@ -21,7 +21,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from dev import rabbitmq
 from dev.private import Private, private
 from dev.trio import Trio, trio
-from tests.integration import certificates, topology
+from tests.integration import certificates, secret, topology
 
 ROOT = Path(__file__).parents[2]
 RECORD = ROOT / "build" / "brokers.json"
@@ -37,6 +37,8 @@ class Broker:
     management: str
     ctl: tuple[str, ...]
     channel: BlockingChannel
+    worker: str = ""
+    """`user:password` that workers connect with: see `secret`."""
 
     @property
     def nack_is_free(self) -> bool:
@@ -137,9 +139,12 @@ def virtual_host(series: str, record: dict[str, Any]) -> Iterator[Broker]:
             connection = _connect(amqp)
             topology.declare_vhost(connection.channel())
             connection.close()
-            yield Broker(
-                series, name, amqp, record["management"], tuple(record["ctl"]), channel=None
-            )
+            with secret.user(management, vhost=name) as worker:
+                yield Broker(
+                    *(series, name, amqp, record["management"], tuple(record["ctl"])),
+                    channel=None,
+                    worker=worker,
+                )
         finally:
             management.delete(f"/api/vhosts/{name}").raise_for_status()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ import pytest
 from dev.private import Private
 from longshore import Client
 from longshore.contract import delays, names
+from tests.integration import secret
 
 BROKERS = Path(__file__).parents[3] / "build" / "brokers.json"
 QUEUE = "demo.render"
@@ -108,13 +110,16 @@ def administered(record: dict[str, Any]) -> Iterator[Vhost]:
             json={"configure": ".*", "write": ".*", "read": ".*"},
         ).raise_for_status()
         amqp = urlunsplit(urlsplit(record["amqp"])._replace(path=f"/{name}"))
-        yield Vhost(name=name, amqp=amqp, management=management, ctl=record["ctl"])
+        with secret.user(management, vhost=name) as who:
+            amqp = secret.connecting_as(who, amqp)
+            yield Vhost(name=name, amqp=amqp, management=management, ctl=record["ctl"])
         management.delete(f"/api/vhosts/{name}").raise_for_status()
 
 
 @pytest.fixture
-def connect(vhost: Vhost) -> Iterator[Callable[..., Client]]:
-    """Makes Clients that are closed after the test."""
+def connect(vhost: Vhost, caplog: pytest.LogCaptureFixture) -> Iterator[Callable[..., Client]]:
+    """Makes Clients that are closed after the test. Nothing that is logged may hold a password."""
+    caplog.set_level(logging.DEBUG, "pika")
     clients: list[Client] = []
 
     def make(url: str | None = None, *, timeout: float = 10) -> Client:
@@ -124,3 +129,5 @@ def connect(vhost: Vhost) -> Iterator[Callable[..., Client]]:
     yield make
     for each in clients:
         each.close()
+    said = "\n".join(record.getMessage() for record in caplog.get_records("call"))
+    assert not secret.leaks({"log": said})

@@ -21,6 +21,7 @@ import pika
 
 from longshore.contract.names import AMQP_URL_ENV, JOBS_EXCHANGE, WORKER_CONFIG_ENV, dead_queue_name
 from longshore.worker.termination import PATH_ENV
+from tests.integration import secret
 from tests.integration.conftest import Broker
 
 HANDLERS = Path(__file__).parent
@@ -190,7 +191,9 @@ class Bench:
                     **os.environ,
                     "PYTHONPATH": ":".join(path),
                     WORKER_CONFIG_ENV: json.dumps(settings),
-                    AMQP_URL_ENV: self.amqp or self.broker.amqp,
+                    AMQP_URL_ENV: secret.connecting_as(
+                        self.broker.worker, self.amqp or self.broker.amqp
+                    ),
                     PATH_ENV: str(termination),
                     RUN_ENV: run,
                     **(env or {}),
@@ -300,6 +303,8 @@ def bench_for(broker: Broker, directory: Path) -> Iterator[Bench]:
     for worker in bench.workers:
         alarms = [line for line in worker.log() if _is_alarming(line, bench.tolerated)]
         assert not alarms, alarms
+        written = secret.files(worker.stdout, worker.stderr, worker.termination)
+        assert not (found := secret.leaks(written)), f"a password was written: {found}"
 
 
 def _is_alarming(line: dict[str, Any], tolerated: set[str]) -> bool:
