@@ -13,6 +13,7 @@ import _thread
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -107,8 +108,9 @@ class Desk:
             self._while_served(self._do_all)
 
     def _serve(self) -> None:
-        if hasattr(signal, "pthread_sigmask"):
+        if sys.platform == "linux" and _thread.get_native_id() != os.getpid():
             # Signals are for the main thread: one that waits in a lock would not see them here.
+            # (gevent makes a greenlet of this thread, and runs it there.)
             signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._while_served(self._do_all_and_linger)
 

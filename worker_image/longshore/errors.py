@@ -43,6 +43,8 @@ class Snooze(LongshoreError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions are made again from `args`; a pool of processes sends them to its parent so.
+        if type(self) is not Snooze:  # what a subclass is made of it alone knows
+            return (*super().__reduce__(),)
         return type(self), (self.delay, *self.args), self.__dict__
 
 

@@ -128,6 +128,8 @@ def refuse_ambiguous(handler: Handler) -> None:
 
 def seconds(what: str, span: Span) -> float:
     """`span` in seconds, not negative. Raises InvalidJob, which names `what`."""
+    if isinstance(span, bool):
+        raise InvalidJob(f"{what} is {span}; it must be a length of time")
     try:
         value = durations.seconds_in(span)
     except Exception as error:  # a number of the user's own type may raise anything

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 import time
 
@@ -90,6 +91,25 @@ def test_where_no_thread_can_be_started_the_caller_does_its_errand_itself(
         desk.submit(one)
         assert one.wait()
     assert threads == [threading.main_thread()] * 2
+
+
+def test_signals_stay_with_the_main_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    masks: list[set[int]] = []
+
+    def look(_: Errand) -> None:
+        masks.append({*signal.pthread_sigmask(signal.SIG_BLOCK, ())})
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    Desk().submit(in_thread := errand(look))
+    assert in_thread.wait()
+    # As gevent does: what was to be a thread runs in the main one.
+    monkeypatch.setattr(_thread, "start_new_thread", lambda function, arguments: function())
+    Desk().submit(in_main := errand(look))
+    assert in_main.wait()
+
+    assert signal.SIGALRM in masks[0]
+    assert masks[1] == before
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
 
 
 def test_threads_that_ask_at_once_share_one_value_of_their_process() -> None:

@@ -27,7 +27,7 @@ def seconds_in(span: object) -> float:
         return span.total_seconds()
     if isinstance(span, str):
         return parse_duration(span)
-    if isinstance(span, bool) or not isinstance(span, SupportsFloat):
+    if not isinstance(span, SupportsFloat):
         raise TypeError(
             f"{span!r} is no length of time; give seconds, a timedelta or text like 90s"
         )
