@@ -45,12 +45,16 @@ class Rounds:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            async with asyncio.TaskGroup() as group:
-                for key, task_queue in self.world.task_queues():
-                    record = self.records.of(key, task_queue)
-                    if self._is_due(key, record):
-                        group.create_task(self._look(task_queue, record))
+            await self.look()
             await asyncio.sleep(1.0)
+
+    async def look(self) -> None:
+        """Look at all Secrets whose turn it is."""
+        async with asyncio.TaskGroup() as group:
+            for key, task_queue in self.world.task_queues():
+                record = self.records.of(key, task_queue)
+                if self._is_due(key, record):
+                    group.create_task(self._look(task_queue, record))
 
     def _is_due(self, key: Key, record: Record) -> bool:
         if not record.users.known or record.is_busy or record.is_doubted:
