@@ -137,8 +137,9 @@ def are_users_intact(
     for role in ROLES:
         who = user(vhost=session.address.vhost, queue=owner.queue, role=role, source=source)
         known = remembered.known.get(role)
-        is_as_known = known is None or inventory.has_user(who, password=known.password)
-        if not (is_as_known and inventory.has_rights(who)):
+        if known is None and not inventory.has_rights(who):
+            return False
+        if known is not None and not inventory.has_user(who, password=known.password):
             return False
     return True
 
