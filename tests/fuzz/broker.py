@@ -47,6 +47,9 @@ class FakeBroker:
         self.patience: float | None = None
         """Seconds after which a connection with a fault is closed for good; None is never."""
 
+        self.poison: dict[bytes, int] = {}
+        """Bodies over which the connection is closed, with the reply code."""
+
         self.delivers = delivers
         self._talks: set[asyncio.Task[None]] = set()
 
@@ -138,8 +141,15 @@ class FakeBroker:
                         yield from delivery(number, method.consumer_tag, next(tags[number]))
             case spec.Basic.Cancel():
                 yield frame.Method(number, spec.Basic.CancelOk(method.consumer_tag))
-            case spec.Basic.Publish() if method.mandatory:
+            case spec.Basic.Publish() if method.mandatory and not self.poison:
                 yield frame.Method(number, spec.Basic.Ack(next(tags[number])))
+        if self.poison and isinstance(heard, frame.Body) and number in tags:
+            tag = next(tags[number])
+            if code := self.poison.get(heard.fragment):
+                tags.clear()  # nothing is said any more
+                yield frame.Method(0, spec.Connection.Close(code, "a test", 60, 40))
+            else:
+                yield frame.Method(number, spec.Basic.Ack(tag))
 
 
 def delivery(channel: int, consumer: str, tag: int) -> list[Any]:

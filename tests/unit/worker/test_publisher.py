@@ -7,8 +7,10 @@ import pika
 import pytest
 
 from longshore.worker.parent import publisher as module
+from longshore.worker.parent.lane import Unsendable
 from longshore.worker.parent.outcome import Publication
 from longshore.worker.parent.publisher import Publisher
+from tests.fuzz.broker import FakeBroker
 from tests.unit.worker.channels import FakeChannel, FakeConnection
 
 
@@ -48,3 +50,51 @@ async def test_a_channel_that_is_given_up_takes_nothing_from_the_next(
     assert await asyncio.wait_for(publishing, 0.1)
     assert not running.done()
     running.cancel()
+
+
+class Soon(module.Backoff):
+    def __init__(self, **_: float) -> None:
+        super().__init__(first=0.01, most=0.02)
+
+
+async def test_a_message_over_which_the_connection_closes_is_found_out_and_others_arrive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A connection is not a message's own: it takes more than one to be sure whose fault it is."""
+    monkeypatch.setattr(module, "Backoff", Soon)
+    async with FakeBroker().serving() as broker:
+        broker.poison = {b"poison": 541}
+        publisher = Publisher(broker.parameters)
+        running = asyncio.ensure_future(publisher.run())
+
+        def publish(body: bytes) -> asyncio.Future[bool]:
+            publication = Publication(exchange="e", key="k", properties={}, body=body)
+            return asyncio.ensure_future(publisher.publish(publication, wanted=lambda: True))
+
+        bodies = [b"1", b"2", b"poison", b"3", b"4"]
+        async with asyncio.timeout(10):
+            ends = await asyncio.gather(*map(publish, bodies), return_exceptions=True)
+        assert [end for end in ends if end is True] == [True] * 4
+        assert isinstance(ends[2], Unsendable)
+        assert "541" in str(ends[2])
+        assert not running.done()
+        running.cancel()
+        await publisher.close()
+
+
+async def test_a_broker_that_shuts_down_makes_no_message_unsendable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "Backoff", Soon)
+    async with FakeBroker().serving() as broker:
+        broker.poison = {b"job": 320}
+        publisher = Publisher(broker.parameters)
+        running = asyncio.ensure_future(publisher.run())
+        publication = Publication(exchange="e", key="k", properties={}, body=b"job")
+        publishing = asyncio.ensure_future(publisher.publish(publication, wanted=lambda: True))
+        await asyncio.sleep(0.5)
+        assert not publishing.done()
+        broker.poison = {b"other": 320}
+        assert await asyncio.wait_for(publishing, 10)
+        running.cancel()
+        await publisher.close()
