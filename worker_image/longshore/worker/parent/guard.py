@@ -85,6 +85,7 @@ class Guard:
 
     def _run(self, callback: Callback) -> None:
         if self.is_shut:
+            _close_socket(callback)  # one that was made and not watched yet
             return
         try:
             callback()
@@ -109,7 +110,8 @@ class _Task:
 def _close_socket(callback: Callback) -> None:
     # pika's readers and writers are methods of what holds the socket. By this we need not know how
     # far it has got. With another pika the socket is closed when its memory is freed.
-    held = getattr(getattr(callback, "__self__", None), "_sock", None)
+    method = getattr(callback, "func", callback)
+    held = getattr(getattr(method, "__self__", None), "_sock", None)
     if isinstance(held, socket.socket):
         with contextlib.suppress(OSError):
             held.close()
