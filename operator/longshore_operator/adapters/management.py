@@ -129,7 +129,7 @@ class Management:
         # No `enable_queue_totals`: with it queues whose leader is down are left out (4.0.5, 4.3.6).
         queues = await self._get("queues", vhost, lean)
         bindings = await self._get("bindings", vhost)
-        policies = await self._get("policies", vhost)
+        policies = await self.policies()
         users = await self._get("users")
         permissions = await self._get("vhosts", vhost, "permissions")
         topics = await self._get("vhosts", vhost, "topic-permissions")
@@ -137,7 +137,7 @@ class Management:
             exchanges={item["name"]: exchange_in(item) for item in exchanges},
             queues={item["name"]: queue_in(item) for item in queues},
             bindings={binding_in(item) for item in bindings},
-            policies={item["name"]: policy_in(item) for item in policies},
+            policies=policies,
             states={item["name"]: state_in(item) for item in queues},
             password_hashes={item["name"]: item.get("password_hash", "") for item in users},
             tagged={item["name"] for item in users if item.get("tags")},
@@ -147,6 +147,11 @@ class Management:
             keys = Keys(write=item["write"], read=item["read"])
             inventory.topics.setdefault(item["user"], {})[item["exchange"]] = keys
         return inventory
+
+    async def policies(self) -> dict[str, Policy]:
+        """The vhost's policies by name, as they are now."""
+        found = await self._get("policies", self._vhost)
+        return {item["name"]: policy_in(item) for item in found}
 
     async def create(self, topology: Topology) -> None:
         """Write what is wholly new, together with what others create at the same time."""

@@ -10,10 +10,12 @@ from longshore.contract.features import Features
 from longshore.contract.orders import Order
 from longshore.contract.reports import WorkerReport
 from longshore_operator.api.v1alpha1 import BrokerSpec
+from longshore_operator.app.rosters import Rosters
 from longshore_operator.core.credentials import Address
 from longshore_operator.core.inventory import Inventory
 from longshore_operator.core.permissions import User
 from longshore_operator.core.pods import Trouble
+from longshore_operator.core.policies import Policy
 from longshore_operator.core.topology import Binding, Topology
 
 INVENTORY_AGE = 6.0
@@ -58,6 +60,7 @@ class Management(Protocol):
     async def put_hashed_user(self, user: User, *, password_hash: str) -> None: ...
     async def delete_user(self, name: str) -> None: ...
     async def delete_queue(self, name: str) -> None: ...
+    async def policies(self) -> Mapping[str, Policy]: ...
     async def delete_policy(self, name: str) -> None: ...
     async def has_queue(self, name: str) -> bool: ...
 
@@ -144,7 +147,13 @@ class Session:
     tending: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by who repairs what all TaskQueues share: of many who miss it one is enough."""
 
+    rosters: Rosters = field(init=False)
+    """Policies that name the queues with default settings."""
+
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self.rosters = Rosters(management=self.management, note=self.note, clock=self.clock)
 
     @property
     def management(self) -> Management:

@@ -159,6 +159,7 @@ class Brokers:
             )
             await refuse_foreign_policies(vhost_topology(), session=session, known=None)
             await declare(vhost_topology(), session=session)
+            await session.rosters.tend(await session.inventory())
             await link.listen()
         except BaseException:
             await link.close()

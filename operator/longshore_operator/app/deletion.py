@@ -24,6 +24,7 @@ from longshore_operator.core.inventory import Inventory
 from longshore_operator.core.permissions import ROLES, user_name
 from longshore_operator.core.policies import own_policy_name
 from longshore_operator.core.rollout import rollout
+from longshore_operator.core.rosters import DEAD, JOBS, Listed
 from longshore_operator.core.topology import Queue, Topology, dead_binding, entry_bindings
 from longshore_operator.core.workload import timeouts
 from longshore_operator.errors import UNREACHABLE, OperatorError, Transient
@@ -192,13 +193,18 @@ class Deletion:
         return None
 
     async def _remove(self, task_queue: TaskQueueObject, *, session: Session) -> None:
-        await session.management.delete_policy(own_policy_name(task_queue.owner.queue))
-        await session.management.delete_queue(task_queue.source)  # its bindings go with it
+        queue, source = task_queue.owner.queue, task_queue.source
+        await session.management.delete_policy(own_policy_name(queue))
+        await session.management.delete_queue(source)  # its bindings go with it
+        if source == queue:
+            await session.rosters.strike(Listed(roster=JOBS, queue=queue))
 
     async def _remove_dead(self, task_queue: TaskQueueObject, *, session: Session) -> None:
-        dead = dead_queue_name(task_queue.owner.queue)
+        queue = task_queue.owner.queue
+        dead = dead_queue_name(queue)
         await session.management.delete_queue(dead)
         await session.management.delete_policy(own_policy_name(dead))
+        await session.rosters.strike(Listed(roster=DEAD, queue=queue))
 
     async def _retain(self, task_queue: TaskQueueObject, *, session: Session, why: str) -> None:
         """Leave the queue, open: an attempt that was cut short may have closed it."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -60,15 +60,19 @@ async def declare(topology: Topology, *, session: Session) -> Topology:
             "it, or take it over by spec.queue.name of a new TaskQueue",
             reason="QueueDiffers",
         )
+    rest = replace(missing, listed=())
     try:
-        if inventory.is_new(missing):
-            await session.management.create(missing)
-        else:
-            await session.management.apply(missing)
+        if missing.listed:
+            # First, so that no queue is ever without its policy.
+            await session.rosters.enlist(missing.listed)
+        if rest != Topology() and inventory.is_new(rest):
+            await session.management.create(rest)
+        elif rest != Topology():
+            await session.management.apply(rest)
     except BaseException:
         session.doubt()
         raise
-    session.note(partial(Inventory.add, written=missing))
+    session.note(partial(Inventory.add, written=rest))
     return missing
 
 

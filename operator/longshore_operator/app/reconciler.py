@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from longshore.contract.names import REPORTS_EXCHANGE
 from longshore_operator.app.broker import INVENTORY_AGE, Session
@@ -19,7 +19,8 @@ from longshore_operator.app.world import Key, World
 from longshore_operator.core.adoption import shortcomings
 from longshore_operator.core.inventory import Inventory
 from longshore_operator.core.pods import Trouble
-from longshore_operator.core.policies import policies_in_force, shared_policies_in_force
+from longshore_operator.core.policies import shared_policies_in_force
+from longshore_operator.core.rosters import policies_in_force
 from longshore_operator.core.status import foreign_policy, foreign_shared_policy
 from longshore_operator.core.topology import (
     Topology,
@@ -274,7 +275,7 @@ class Reconciler:
     async def _inspect(self, name: str, session: Session) -> None:
         began = self.clock()
         inventory = await session.inventory(max_age=0.0)
-        await self._tend_vhost(name, session)
+        await self._tend_vhost(name, session, inventory=inventory)
         if inventory.knows_policies:
             winning = inventory.winning_policies(shared_policies_in_force())
             session.policy = foreign_shared_policy(winning)
@@ -304,9 +305,15 @@ class Reconciler:
             record.budgeted is not None and self.world.budget(key) != record.budgeted
         )
 
-    async def _tend_vhost(self, name: str, session: Session) -> None:
+    async def _tend_vhost(
+        self, name: str, session: Session, *, inventory: Inventory | None = None
+    ) -> None:
         async with session.tending:
             repaired = await declare(vhost_topology(), session=session)
+            if inventory is not None and self.world.is_complete:
+                claimed = self.world.listed(broker=name)
+                policies = await session.rosters.tend(inventory, claimed=claimed)
+                repaired = replace(repaired, policies=(*repaired.policies, *policies))
         if REPORTS_EXCHANGE in {exchange.name for exchange in repaired.exchanges}:
             session.give_up()  # nothing is heard over the new one: our binding went with the old
         broker, words = self.world.broker(name), ", ".join(in_words(repaired))

@@ -6,6 +6,8 @@ from typing import TypeVar
 
 from longshore_operator.app.objects import BrokerObject, DeploymentObject, TaskQueueObject
 from longshore_operator.core.pods import Pod
+from longshore_operator.core.rosters import Listed
+from longshore_operator.core.topology import listed_for
 
 _T = TypeVar("_T")
 
@@ -50,6 +52,15 @@ class World:
     def task_queue(self, key: Key) -> TaskQueueObject | None:
         """One TaskQueue."""
         return _only(self.queues.get(key))
+
+    def listed(self, *, broker: str) -> set[Listed]:
+        """What the TaskQueues on this Broker need in its rosters."""
+        return {
+            listed
+            for _, each in self.task_queues()
+            if each.spec is not None and each.spec.broker.name == broker
+            for listed in listed_for(each.owner.queue, spec=each.spec)
+        }
 
     def brokers(self) -> Iterator[BrokerObject]:
         """Every Broker."""

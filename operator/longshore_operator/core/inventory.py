@@ -1,13 +1,15 @@
 """What stands in RabbitMQ now, and what of the wanted is missing there."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
+from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE, dead_queue_name
 from longshore_operator.core.credentials import is_password
 from longshore_operator.core.permissions import Keys, Permissions, User
-from longshore_operator.core.policies import Policy
-from longshore_operator.core.topology import Binding, Exchange, Queue, Topology
+from longshore_operator.core.policies import EARLIER_PATTERNS, Policy
+from longshore_operator.core.rosters import DEAD, ROSTERS, can_be_listed, roster_of
+from longshore_operator.core.topology import Binding, Exchange, Queue, Topology, dead_binding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,9 @@ class Inventory:
     knows_policies: bool = True
     """Whether `states` still tell which policies are in force: none was written since."""
 
+    _listed: dict[str, Set[str]] = field(default_factory=dict)
+    """Queues that each roster names, since the policies were written last."""
+
     def missing(self, wanted: Topology) -> Topology:
         """The part of `wanted` that must be written."""
         return Topology(
@@ -55,7 +60,34 @@ class Inventory:
             bindings=tuple(b for b in wanted.bindings if b not in self.bindings),
             policies=tuple(p for p in wanted.policies if self.policies.get(p.name) != p),
             absent_policies=tuple(p for p in wanted.absent_policies if p in self.policies),
+            listed=tuple(p for p in wanted.listed if p.queue not in self.listed(p.roster)),
         )
+
+    def listed(self, roster: str) -> Set[str]:
+        """Job queues that a roster names: for their own sake, or for their dead letters'."""
+        if roster not in self._listed:
+            parts = ROSTERS[roster].listed(self.policies)
+            self._listed[roster] = frozenset().union(*parts.values())
+        return self._listed[roster]
+
+    def declared(self, roster: str) -> Set[str]:
+        """Job queues that Longshore has declared, or whose dead-letter queue it has, for `roster`:
+        nobody else binds them to its exchanges under their own names."""
+        if roster == DEAD:
+            keys = {each.key.removeprefix("#.") for each in self._from(DEAD_EXCHANGE)}
+            bound = {
+                key: dead_queue_name(key) for key in keys if dead_binding(key) in self.bindings
+            }
+        else:
+            ways = self._from(JOBS_EXCHANGE)
+            bound = {each.key: each.key for each in ways if each.destination == each.key}
+        return {key for key, queue in bound.items() if self._is_plain(queue) and can_be_listed(key)}
+
+    def _from(self, exchange: str) -> Iterator[Binding]:
+        return (each for each in self.bindings if each.source == exchange and each.to == "queue")
+
+    def _is_plain(self, queue: str) -> bool:
+        return self.queues.get(queue) == Queue(name=queue)
 
     def foreign_queues(self, wanted: Topology) -> list[str]:
         """Queues that are there under a wanted name but with other arguments, in words."""
@@ -74,7 +106,10 @@ class Inventory:
         return [
             policy.name
             for policy in wanted.policies
-            if (found := self.policies.get(policy.name)) and found.pattern != policy.pattern
+            if (found := self.policies.get(policy.name))
+            and found.pattern not in (policy.pattern, EARLIER_PATTERNS.get(policy.name))
+        ] + [
+            name for roster in wanted.rosters for name in ROSTERS[roster].unreadable(self.policies)
         ]
 
     def winning_policies(self, expected: Mapping[str, str]) -> dict[str, str]:
@@ -85,7 +120,9 @@ class Inventory:
         return {
             queue: state.policy
             for queue, policy in expected.items()
-            if (state := self.states.get(queue)) and state.policy and state.policy != policy
+            if (state := self.states.get(queue))
+            and state.policy
+            and policy not in (state.policy, roster_of(state.policy))
         }
 
     def has_dead_lettering(self, queue: str) -> bool:
@@ -132,6 +169,12 @@ class Inventory:
             self.policies.pop(name, None)
         if written.policies or written.absent_policies:
             self.knows_policies = False
+            self._listed.clear()
+
+    def forget(self, queues: Iterable[str]) -> None:
+        """Note queues that are gone."""
+        for queue in queues:
+            self.queues.pop(queue, None)
 
     def add_user(self, user: User, *, password_hash: str) -> None:
         """Note a user that was made."""

@@ -1,11 +1,11 @@
 """Policies: all settings of a queue that can change while it lives.
 
-A queue has one policy, the one of the highest priority; policies do not merge. One default serves
-all job queues and one all dead-letter queues; a queue that deviates gets a whole policy of its own.
+A queue has one policy, the one of the highest priority; policies do not merge. A queue that
+deviates from the defaults, which `rosters.py` gives to many, gets a whole policy of its own.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,6 @@ from longshore.contract.timing import Timeouts
 from longshore_operator.api.v1alpha1 import DeadLetter, Overflow, QueueType, TaskQueueSpec
 from longshore_operator.api.v1alpha1 import Queue as QueueSpec
 
-DEFAULT_POLICY = "longshore.jobs"
-DEFAULT_DEAD_POLICY = "longshore.dead"
 DELAY_POLICY = "longshore.delay"
 
 LOST_RETENTION = 7 * 24 * 3600.0
@@ -40,22 +38,10 @@ def shared_policies() -> tuple[Policy, ...]:
     """Those of a whole vhost."""
     return (
         Policy(
-            name=DEFAULT_POLICY,
-            pattern=rf"^{_LABEL}\.{_LABEL}$",
-            priority=_DEFAULT_PRIORITY,
-            definition=_JOBS,
-        ),
-        Policy(
-            name=DEFAULT_DEAD_POLICY,
-            pattern=rf"^{_LABEL}\.{_LABEL}\.dead$",
-            priority=_DEFAULT_PRIORITY,
-            definition=_dead_definition(DeadLetter()),
-        ),
-        Policy(
             # Says again what the queues' arguments say, so that no policy for `.*` of somebody
             # else's adds a limit of its own.
             name=DELAY_POLICY,
-            pattern=r"^longshore\.delay\.",
+            pattern=r"^longshore\.delay\.[0-9]+$",
             priority=_OWN_PRIORITY,
             definition={
                 "dead-letter-strategy": "at-least-once",
@@ -76,6 +62,10 @@ def shared_policies_in_force() -> dict[str, str]:
     return {level_name(level): DELAY_POLICY for level in range(LEVELS)} | {LOST: LOST}
 
 
+EARLIER_PATTERNS: Mapping[str, str] = {DELAY_POLICY: r"^longshore\.delay\."}
+"""Patterns of earlier releases: no sign that somebody else made the policy."""
+
+
 def own_policies(
     queue: str, spec: TaskQueueSpec, *, timeouts: Timeouts, features: Features
 ) -> tuple[tuple[Policy, ...], tuple[str, ...]]:
@@ -83,12 +73,12 @@ def own_policies(
     dead, source = dead_queue_name(queue), spec.queue.name or queue
     jobs = _jobs_definition(queue, spec, timeouts=timeouts, features=features)
     own = (
-        _own_policy(source, jobs, key=queue, default=_JOBS, spec=spec),
+        _own_policy(source, jobs, key=queue, default=JOB_DEFAULTS, spec=spec),
         _own_policy(
             dead,
             _dead_definition(spec.dead_letter),
             key=dead,
-            default=_dead_definition(DeadLetter()),
+            default=DEAD_DEFAULTS,
         ),
     )
     return (
@@ -97,27 +87,15 @@ def own_policies(
     )
 
 
-def policies_in_force(policies: Iterable[Policy], *, queue: str, source: str) -> dict[str, str]:
-    """The policy that each queue of a TaskQueue, whose own are `policies`, should be under."""
-    own = {policy.name for policy in policies}
-    dead = dead_queue_name(queue)
-    wanted = {source: (queue, DEFAULT_POLICY), dead: (dead, DEFAULT_DEAD_POLICY)}
-    return {
-        each: name if (name := own_policy_name(key)) in own else default
-        for each, (key, default) in wanted.items()
-    }
-
-
 def own_policy_name(queue: str) -> str:
     """The policy of a queue that deviates from the default."""
     return f"longshore.own.{queue}"
 
 
-_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_DEFAULT_PRIORITY = 1000
+DEFAULT_PRIORITY = 1000
 _OWN_PRIORITY = 2000
 
-_JOBS = {
+JOB_DEFAULTS: Mapping[str, Any] = {
     # At-least-once dead-lettering needs all three; with one missing RabbitMQ silently makes it
     # at-most-once.
     "dead-letter-exchange": DEAD_EXCHANGE,
@@ -130,7 +108,7 @@ _JOBS = {
 def _jobs_definition(
     queue: str, spec: TaskQueueSpec, *, timeouts: Timeouts, features: Features
 ) -> dict[str, Any]:
-    definition: dict[str, Any] = dict(_JOBS) | {"delivery-limit": spec.queue.delivery_limit}
+    definition: dict[str, Any] = dict(JOB_DEFAULTS) | {"delivery-limit": spec.queue.delivery_limit}
     if spec.queue.overflow is Overflow.DROP_HEAD:
         definition |= {"overflow": "drop-head", "dead-letter-strategy": "at-most-once"}
     if spec.queue.max_length is not None:
@@ -186,3 +164,6 @@ def _exactly(queue: str) -> str:
 
 def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
+
+
+DEAD_DEFAULTS: Mapping[str, Any] = _dead_definition(DeadLetter())

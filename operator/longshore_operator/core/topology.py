@@ -21,6 +21,7 @@ from longshore.contract.names import (
 from longshore.contract.timing import Timeouts
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
 from longshore_operator.core.policies import Policy, own_policies, shared_policies
+from longshore_operator.core.rosters import DEAD, JOBS, ROSTERS, Listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,12 @@ class Topology:
     absent_policies: tuple[str, ...] = ()
     """Names of policies that must not be there any more."""
 
+    listed: tuple[Listed, ...] = ()
+    """Queues that a roster must name before they are declared."""
+
+    rosters: tuple[str, ...] = ()
+    """Rosters whose names nobody else may use."""
+
 
 def vhost_topology() -> Topology:
     """What all TaskQueues of a Broker share."""
@@ -81,6 +88,7 @@ def vhost_topology() -> Topology:
             *(binding for level in levels for binding in _level_bindings(level)),
         ),
         policies=shared_policies(),
+        rosters=tuple(ROSTERS),
     )
 
 
@@ -99,7 +107,14 @@ def task_queue_topology(
         bindings=(*entry_bindings(queue, source=source), dead_binding(queue)),
         policies=policies,
         absent_policies=absent,
+        listed=listed_for(queue, spec=spec),
     )
+
+
+def listed_for(queue: str, *, spec: TaskQueueSpec) -> tuple[Listed, ...]:
+    """What a TaskQueue needs in the rosters, also while policies of its own win over them."""
+    dead = Listed(roster=DEAD, queue=queue)
+    return (dead,) if spec.queue.name else (Listed(roster=JOBS, queue=queue), dead)
 
 
 def in_words(topology: Topology) -> tuple[str, ...]:
@@ -110,6 +125,7 @@ def in_words(topology: Topology) -> tuple[str, ...]:
         *(f"binding {each.source} to {each.destination}" for each in topology.bindings),
         *(f"policy {policy.name}" for policy in topology.policies),
         *(f"policy {name}, which should not be" for name in topology.absent_policies),
+        *map(str, topology.listed),
     )
 
 

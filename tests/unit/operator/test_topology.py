@@ -5,7 +5,8 @@ import pytest
 
 from longshore.contract.features import Features
 from longshore.contract.names import DUE_EXCHANGE, JOBS_EXCHANGE, LOST
-from longshore_operator.core.policies import Policy, policies_in_force
+from longshore_operator.core.policies import Policy
+from longshore_operator.core.rosters import JOBS, ROSTERS, policies_in_force
 from longshore_operator.core.topology import (
     Topology,
     entry_bindings,
@@ -56,16 +57,16 @@ def test_the_ladder_ends_where_a_job_without_a_queue_is_kept_and_blocks_nobody()
 @pytest.mark.parametrize(
     ("queue", "policies"),
     [
-        ("media.transcode", ["longshore.jobs"]),
-        ("media.transcode.dead", ["longshore.dead"]),
-        ("a-b.c-d", ["longshore.jobs"]),
+        ("media.transcode", []),
+        ("media.transcode.dead", []),
         ("longshore.delay.27", ["longshore.delay"]),
-        ("longshore.lost", ["longshore.jobs", "longshore.lost"]),
+        ("longshore.delay.dead", []),
+        ("longshore.lost", ["longshore.lost"]),
         ("amq.gen-Xy1", []),
         ("somebody_elses", []),
     ],
 )
-def test_default_policies_match_job_and_dead_letter_queues_alone(
+def test_the_policies_of_a_whole_vhost_match_what_all_share_alone(
     queue: str, policies: list[str]
 ) -> None:
     assert winners(queue) == policies
@@ -84,7 +85,7 @@ def test_a_queue_with_default_settings_rides_on_the_default_policies() -> None:
 def test_a_deviating_queue_gets_a_whole_policy_of_its_own_that_wins() -> None:
     policy = own(topology(queue={"maxLength": 50, "maxAge": "90s"}), "media.transcode")
 
-    defaults = {policy.name: policy for policy in vhost_topology().policies}["longshore.jobs"]
+    (defaults,) = ROSTERS[JOBS].changed({}, add={"media.transcode"}).policies
     changed = {"max-length": 50, "message-ttl": 90_000}
     assert policy.definition == {**defaults.definition, **changed}
     assert policy.priority > defaults.priority
