@@ -6,12 +6,13 @@ from typing import Any
 
 import kopf
 
+from longshore.contract.names import worker_name
 from longshore_operator.api.v1alpha1 import GROUP, VERSION
 from longshore_operator.app import objects
 from longshore_operator.app.deletion import Deletion
 from longshore_operator.app.world import Key, World
 from longshore_operator.core.pods import Pod, pod
-from longshore_operator.core.workload import TASK_QUEUE_LABEL
+from longshore_operator.core.workload import TASK_QUEUE_LABEL, owner_in, worker_of
 from longshore_operator.errors import OperatorError
 
 OURS = {TASK_QUEUE_LABEL: kopf.PRESENT}
@@ -26,6 +27,7 @@ class Wiring:
     world: World
     deletion: Deletion
     wake: Callable[[], None]
+    audit: Callable[[], None]
     is_alive: Callable[[], bool]
 
 
@@ -42,6 +44,15 @@ def register(registry: kopf.OperatorRegistry) -> None:
     kopf.index("", "v1", "namespaces", registry=registry)(namespaces)
     kopf.on.event(GROUP, VERSION, "taskqueues", registry=registry)(wake)
     kopf.on.event(GROUP, VERSION, "brokers", registry=registry)(wake)
+    for group, version, plural in (
+        (GROUP, VERSION, "taskqueues"),
+        (GROUP, VERSION, "brokers"),
+        ("apps", "v1", "deployments"),
+        ("policy", "v1", "poddisruptionbudgets"),
+        ("", "v1", "pods"),
+        ("", "v1", "namespaces"),
+    ):
+        kopf.on.event(group, version, plural, registry=registry, when=is_listed)(relisted)
     kopf.on.delete(GROUP, VERSION, "taskqueues", registry=registry)(delete)
 
 
@@ -80,28 +91,41 @@ async def brokers(body: kopf.Body, **_: Any) -> dict[str, objects.BrokerObject]:
 
 async def deployments(body: kopf.Body, **_: Any) -> dict[Key, objects.DeploymentObject]:
     """Workers' Deployments by their TaskQueue."""
-    return {_key(body): objects.deployment(body)}
+    return {key: objects.deployment(body)} if (key := _owned(body)) else {}
 
 
-async def budgets(body: kopf.Body, **_: Any) -> dict[Key, str]:
+async def budgets(body: kopf.Body, **_: Any) -> dict[Key, objects.BudgetObject]:
     """Workers' PodDisruptionBudgets by their TaskQueue."""
-    return {_key(body): objects.disruption_budget(body)}
+    return {key: objects.disruption_budget(body)} if (key := _owned(body)) else {}
 
 
 async def pods(body: kopf.Body, **_: Any) -> dict[Key, Pod]:
     """Workers' pods by their TaskQueue."""
-    return {_key(body): pod(body)}
+    metadata = body["metadata"]
+    name = worker_of(metadata)
+    return {(metadata["namespace"], name): pod(body)} if name else {}
 
 
-async def namespaces(body: kopf.Body, **_: Any) -> dict[str, dict[str, str]]:
-    """Labels of namespaces, by name."""
-    return {body["metadata"]["name"]: dict(body["metadata"].get("labels") or {})}
+async def namespaces(body: kopf.Body, **_: Any) -> dict[str, objects.NamespaceObject]:
+    """Namespaces by name."""
+    return {body["metadata"]["name"]: objects.namespace(body)}
 
 
 async def wake(memo: Wiring, **_: Any) -> None:
     """Something changed. kopf holds events back until all indices are filled."""
     memo.world.is_complete = True
     memo.wake()
+
+
+async def relisted(memo: Wiring, **_: Any) -> None:
+    """A watch has begun anew: it may have missed what went meanwhile."""
+    if memo.world.is_complete:
+        memo.audit()
+
+
+def is_listed(type: str | None, **_: Any) -> bool:
+    """Whether kopf has found an object in a list, not in the watch that follows it."""
+    return type is None
 
 
 async def delete(body: kopf.Body, memo: Wiring, **_: Any) -> None:
@@ -112,6 +136,9 @@ async def delete(body: kopf.Body, memo: Wiring, **_: Any) -> None:
         raise kopf.TemporaryError(str(error), delay=RETRY) from error
 
 
-def _key(body: kopf.Body) -> Key:
+def _owned(body: kopf.Body) -> Key | None:
+    """The TaskQueue that has an object of its workers' name; None where none has."""
     metadata = body["metadata"]
-    return metadata["namespace"], metadata["labels"][TASK_QUEUE_LABEL]
+    owner = owner_in(metadata)
+    is_ours = owner is not None and metadata["name"] == worker_name(owner[0])
+    return (metadata["namespace"], owner[0]) if owner and is_ours else None

@@ -18,6 +18,7 @@ from longshore_operator.adapters.probe import ask
 from longshore_operator.adapters.rabbitmq import connect
 from longshore_operator.adapters.stateless import Stateless
 from longshore_operator.api.v1alpha1 import GROUP
+from longshore_operator.app.audit import Audit
 from longshore_operator.app.autoscalers import Autoscalers
 from longshore_operator.app.brokers import Brokers
 from longshore_operator.app.census import Census
@@ -116,12 +117,14 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         last_tick=time.monotonic(),
         ticked=metrics.ticked,
     )
+    audit = Audit(world=world, cluster=cluster, namespace=settings.namespace)
     wiring = handlers.Wiring(
         world=world,
         deletion=Deletion(
             world=world, brokers=brokers, cluster=cluster, records=records, clock=time.monotonic
         ),
         wake=reconciler.wake,
+        audit=audit.wake,
         is_alive=lambda: time.monotonic() - scaler.last_tick < settings.liveness_after,
     )
     autoscalers = Autoscalers(world=world, cluster=cluster, namespace=settings.namespace)
@@ -134,7 +137,7 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
             exposition=metrics.exposition,
             port=settings.http_port,
         )
-        parts = (scaler, reconciler, rounds, brokers, autoscalers)
+        parts = (scaler, reconciler, rounds, brokers, autoscalers, audit)
         loops = [group.create_task(part.run()) for part in parts]
         await _watch(settings, wiring=wiring, stop=stop)
         for loop in loops:

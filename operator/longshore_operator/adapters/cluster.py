@@ -8,6 +8,7 @@ import json
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -15,13 +16,15 @@ import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
+from longshore_operator.adapters.lists import uids_of
 from longshore_operator.api.v1alpha1 import API_VERSION
 from longshore_operator.app.cluster import Secret
 from longshore_operator.app.objects import TaskQueueObject, task_queue
-from longshore_operator.app.reconcile import OPERATOR, SCALER
+from longshore_operator.app.reconcile import SCALER
+from longshore_operator.app.world import Kind
 from longshore_operator.core.containers import Warned, warned
 from longshore_operator.core.rollout import Rollout
-from longshore_operator.core.workload import RETRIED_ANNOTATION
+from longshore_operator.core.workload import FIELD_MANAGER, RETRIED_ANNOTATION
 from longshore_operator.errors import UNREACHABLE, Invalid, OperatorError, Transient
 
 logger = logging.getLogger(__name__)
@@ -31,6 +34,7 @@ TIMEOUT = 15.0
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
 JSON = "application/json"
 
 _REFUSED = frozenset(
@@ -82,17 +86,17 @@ class Cluster:
     async def apply_secret(self, body: Mapping[str, Any], *, absent: Sequence[str]) -> None:
         """Server-side apply of a Secret; `absent` are keys that must not be there."""
         path = _path(body, "/api/v1", "secrets")
-        after = await self._apply(path, body, manager=OPERATOR)
+        after = await self._apply(path, body, manager=FIELD_MANAGER)
         # An apply removes only what an apply of ours has written.
         if left := (after.get("data") or {}).keys() & set(absent):
             patch = {"data": dict.fromkeys(left)}
-            query = [("fieldManager", OPERATOR)]
+            query = [("fieldManager", FIELD_MANAGER)]
             await self._send("PATCH", path, body=patch, content_type=MERGE, query=query)
 
     async def rehearse_secret(self, body: Mapping[str, Any]) -> None:
         """Raise what an apply of this Secret would raise, and write nothing."""
         path = _path(body, "/api/v1", "secrets")
-        query = [("fieldManager", OPERATOR), ("force", "true"), ("dryRun", "All")]
+        query = [("fieldManager", FIELD_MANAGER), ("force", "true"), ("dryRun", "All")]
         await self._send("PATCH", path, body=body, content_type=APPLY, query=query)
 
     async def disruption_budget(self, *, namespace: str, name: str) -> Mapping[str, Any] | None:
@@ -103,7 +107,7 @@ class Cluster:
     async def apply_disruption_budget(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Server-side apply of a PodDisruptionBudget; what it says then."""
         path = _path(body, "/apis/policy/v1", "poddisruptionbudgets")
-        return await self._apply(path, body, manager=OPERATOR)
+        return await self._apply(path, body, manager=FIELD_MANAGER)
 
     async def deployment(self, *, namespace: str, name: str) -> Mapping[str, Any] | None:
         """A Deployment; None when there is none."""
@@ -112,7 +116,7 @@ class Cluster:
     async def apply_deployment(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Server-side apply of a Deployment, under the operator's name; what it says then."""
         path = _path(body, "/apis/apps/v1", "deployments")
-        return await self._apply(path, body, manager=OPERATOR)
+        return await self._apply(path, body, manager=FIELD_MANAGER)
 
     async def reclaim_deployment(
         self, live: Mapping[str, Any], *, managed_fields: Sequence[Mapping[str, Any]]
@@ -122,29 +126,35 @@ class Cluster:
         same = {name: metadata[name] for name in ("uid", "resourceVersion")}
         body = {"metadata": {**same, "managedFields": list(managed_fields)}}
         path = _deployment(metadata["namespace"], metadata["name"])
-        query = [("fieldManager", OPERATOR)]
+        query = [("fieldManager", FIELD_MANAGER)]
         await self._send("PATCH", path, body=body, content_type=MERGE, query=query)
 
-    async def scale(self, *, namespace: str, name: str, replicas: int, rollout: Rollout) -> int:
-        """Server-side apply of `replicas` and `strategy`, under the scaler's name.
+    async def scale(
+        self, *, namespace: str, name: str, uid: str, replicas: int, rollout: Rollout
+    ) -> int:
+        """Server-side apply of `replicas` and `strategy`, under the scaler's name, to this very
+        Deployment.
 
         Not a patch of `/scale`: there 0 counts as no value, and nobody would own the field.
         """
-        return await self._scale(namespace, name, replicas=replicas, rollout=rollout)
+        return await self._scale(namespace, name, uid=uid, replicas=replicas, rollout=rollout)
 
     async def rescale(
         self,
         *,
         namespace: str,
         name: str,
+        uid: str,
         before: int,
         to: int,
         rollout: Rollout,
         most_pods: int | None = None,
     ) -> int:
-        """Set `replicas` if they are `before`, at most `most_pods` pods are made, and the
+        """Set `replicas` if they are `before`, at most `most_pods` pods are made, and this very
         Deployment does not change meanwhile."""
         live = await self._send("GET", _deployment(namespace, name))
+        if live["metadata"]["uid"] != uid:
+            raise _another(namespace, name)
         if live["spec"].get("replicas", 1) != before:
             text = f"Deployment {namespace}/{name} has not {before} replicas any more"
             raise Transient(text, reason="Conflict")
@@ -154,20 +164,32 @@ class Cluster:
             raise Transient(text, reason="Conflict")
         version = live["metadata"]["resourceVersion"]
         return await self._scale(
-            namespace, name, replicas=to, rollout=rollout, resourceVersion=version
+            namespace, name, uid=uid, replicas=to, rollout=rollout, resourceVersion=version
         )
 
     async def _scale(
-        self, namespace: str, name: str, *, replicas: int, rollout: Rollout, **metadata: str
+        self,
+        namespace: str,
+        name: str,
+        *,
+        uid: str,
+        replicas: int,
+        rollout: Rollout,
+        **metadata: str,
     ) -> int:
         body = {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": {"name": name, "namespace": namespace, **metadata},
+            "metadata": {"name": name, "namespace": namespace, "uid": uid, **metadata},
             # Both each time: what an apply leaves out is taken away again.
             "spec": {"replicas": replicas, "strategy": rollout.strategy()},
         }
-        after = await self._apply(_deployment(namespace, name), body, manager=SCALER)
+        try:
+            after = await self._apply(_deployment(namespace, name), body, manager=SCALER)
+        except Invalid as error:
+            if "metadata.uid" in str(error):
+                raise _another(namespace, name) from error
+            raise
         if (made := after["spec"].get("replicas")) != replicas:
             raise Invalid(
                 f"Deployment {namespace}/{name} was asked for {replicas} replicas, and an "
@@ -176,6 +198,10 @@ class Cluster:
             )
         generation: int = after["metadata"]["generation"]
         return generation
+
+    async def uids(self, kind: Kind, *, namespace: str | None) -> set[str]:
+        """Uids of all objects of a kind that are watched, of one namespace or of the cluster."""
+        return await uids_of(kind, namespace=namespace, get=partial(self._send, "GET"))
 
     async def has_pod(self, *, namespace: str, name: str, uid: str) -> bool:
         """Whether this very pod is there."""
@@ -224,12 +250,30 @@ class Cluster:
             query=[("fieldManager", SCALER)],
         )
 
-    async def patch_task_queue_status(
-        self, *, namespace: str, name: str, patch: Mapping[str, Any]
-    ) -> None:
-        """Merge patch of a TaskQueue's status."""
-        path = f"/apis/{API_VERSION}/namespaces/{namespace}/taskqueues/{name}/status"
-        await self._patch_status(path, patch)
+    async def put_task_queue_status(
+        self, *, namespace: str, name: str, uid: str, status: Mapping[str, Any]
+    ) -> bool:
+        """Replace the status of this very TaskQueue; whether it is still there. A younger one of
+        its name is left alone."""
+        path = f"/apis/{API_VERSION}/namespaces/{namespace}/taskqueues/{name}"
+        # A uid in a merge patch of a custom resource's status is passed over (Kubernetes 1.36).
+        body: list[Mapping[str, Any]] = [
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "add", "path": "/status", "value": status},
+        ]
+        query = [("fieldManager", FIELD_MANAGER)]
+        try:
+            await self._send(
+                "PATCH", f"{path}/status", body=body, content_type=JSON_PATCH, query=query
+            )
+        except _NotFound:
+            return False
+        except Invalid:
+            found = await self._read(path)
+            if found is not None and found["metadata"]["uid"] == uid:
+                raise
+            return False
+        return True
 
     async def patch_broker_status(self, *, name: str, patch: Mapping[str, Any]) -> None:
         """Merge patch of a Broker's status."""
@@ -260,7 +304,7 @@ class Cluster:
             "type": type,
             "reason": reason,
             "message": message[:1024],
-            "source": {"component": OPERATOR},
+            "source": {"component": FIELD_MANAGER},
             "firstTimestamp": now,
             "lastTimestamp": now,
             "count": 1,
@@ -293,7 +337,7 @@ class Cluster:
                 path,
                 body={"status": patch},
                 content_type=MERGE,
-                query=[("fieldManager", OPERATOR)],
+                query=[("fieldManager", FIELD_MANAGER)],
             )
         except _NotFound:
             return  # it was deleted meanwhile
@@ -303,15 +347,16 @@ class Cluster:
         method: str,
         path: str,
         *,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         content_type: str = JSON,
         query: list[tuple[str, str]] | None = None,
+        accept: str = JSON,
     ) -> Any:
         request = await self._api.param_serialize(
             method=method,
             resource_path=path,
             query_params=query or [],
-            header_params={"Accept": JSON, "Content-Type": content_type},
+            header_params={"Accept": accept, "Content-Type": content_type},
             body=body,
             auth_settings=["BearerToken"],
         )
@@ -347,6 +392,11 @@ def _refusal(what: str, status: int | None, content: Any) -> OperatorError:
     if status in _REFUSED or "failed to create typed patch object" in str(said):
         return Invalid(text, reason="RefusedByKubernetes")
     return Transient(text, reason="KubernetesFailed")
+
+
+def _another(namespace: str, name: str) -> Transient:
+    text = f"Deployment {namespace}/{name} was made anew meanwhile"
+    return Transient(text, reason="Conflict")
 
 
 def _event_name(name: str) -> str:

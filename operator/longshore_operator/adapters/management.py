@@ -236,6 +236,10 @@ class Management:
         """Remove a queue with all that is in it, if it is there."""
         await self._remove("queues", self._vhost, name)
 
+    async def delete_exchange(self, name: str) -> None:
+        """Remove an exchange, if it is there."""
+        await self._remove("exchanges", self._vhost, name)
+
     async def delete_policy(self, name: str) -> None:
         """Remove a policy, if it is there."""
         await self._remove("policies", self._vhost, name)

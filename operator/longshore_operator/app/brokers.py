@@ -10,10 +10,12 @@ from longshore.contract.features import features_of
 from longshore_operator.api.v1alpha1 import BrokerSpec, BrokerStatus, SecretReference
 from longshore_operator.app.broker import Link, Session
 from longshore_operator.app.cluster import Cluster
+from longshore_operator.app.installations import claim, release
 from longshore_operator.app.objects import BrokerObject
 from longshore_operator.app.reconcile import declare, refuse_foreign_policies
 from longshore_operator.app.world import World
 from longshore_operator.core.credentials import Address, address
+from longshore_operator.core.installation import owner_name
 from longshore_operator.core.pods import Trouble
 from longshore_operator.core.status import (
     broker_condition,
@@ -119,8 +121,17 @@ class Brokers:
             await self._until_void(name, session)
             del self._sessions[name]
             logger.info("broker_disconnected", extra={"broker": name})
+            if self._has_left(name, session.spec):
+                await release(session)
             await session.link.close()
         self._troubles.pop(name, None)
+
+    def _has_left(self, name: str, spec: BrokerSpec) -> bool:
+        """Whether there is no such Broker any more, or it is on another virtual host."""
+        if not self.world.is_complete:
+            return False
+        broker = self.world.broker(name)
+        return broker is None or (broker.spec.host, broker.spec.vhost) != (spec.host, spec.vhost)
 
     async def _until_void(self, name: str, session: Session) -> None:
         """Wait until the session is void, or the Broker changed or gone, or its Secret changed."""
@@ -156,7 +167,9 @@ class Brokers:
                 features=features_of(link.version),
                 link=link,
                 clock=self.clock,
+                owner=await self._owner(broker),
             )
+            await claim(session, broker=broker, world=self.world)
             await refuse_foreign_policies(vhost_topology(), session=session, known=None)
             await declare(vhost_topology(), session=session)
             await session.rosters.tend(await session.inventory())
@@ -165,6 +178,12 @@ class Brokers:
             await link.close()
             raise
         return session
+
+    async def _owner(self, broker: BrokerObject) -> str:
+        while True:
+            if self.world.is_complete:
+                return owner_name(cluster=self.world.cluster, broker=broker.name, uid=broker.uid)
+            await asyncio.sleep(0.05)  # which cluster this is, is not known yet
 
     async def _address(self, spec: BrokerSpec) -> Address:
         """The address as spec and Secrets give it now."""

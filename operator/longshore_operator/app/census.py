@@ -1,7 +1,6 @@
-"""Finds pods that are gone though the watch still shows them.
+"""Finds pods that are gone though the watch still shows them, sooner than the audit (`audit.py`).
 
-After an interruption that is longer than the API server's memory, kopf lists anew and keeps what is
-no longer there (1.45). Such a pod never says anything, so it would hold every scale-in.
+Such a pod never says anything, so it would hold every scale-in.
 """
 
 import logging
@@ -9,7 +8,7 @@ from dataclasses import dataclass, field
 
 from longshore_operator.app.cluster import Cluster
 from longshore_operator.app.workers import Sight
-from longshore_operator.app.world import World
+from longshore_operator.app.world import Kind, World
 from longshore_operator.core.pods import Pod
 
 logger = logging.getLogger(__name__)
@@ -68,6 +67,6 @@ class Census:
 
     def forget(self) -> None:
         """Drop what is remembered of pods that the watch shows no more."""
-        shown = {pod.uid for pods in self.world.all_pods.values() for pod in pods}
-        self.world.gone &= shown
+        shown = self.world.shown(Kind.PODS)
         self._silent = {uid: at for uid, at in self._silent.items() if uid in shown}
+        self.world.forget_gone()

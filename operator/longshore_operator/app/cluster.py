@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from longshore_operator.app.objects import TaskQueueObject
+from longshore_operator.app.world import Kind
 from longshore_operator.core.containers import Warned
 from longshore_operator.core.rollout import Rollout
 
@@ -53,9 +54,11 @@ class Cluster(Protocol):
         """Say who has set which field of a Deployment, if it is still as in `live`."""
         ...
 
-    async def scale(self, *, namespace: str, name: str, replicas: int, rollout: Rollout) -> int:
-        """Set `replicas` and `strategy` of a Deployment and own these fields from then on; its
-        generation then."""
+    async def scale(
+        self, *, namespace: str, name: str, uid: str, replicas: int, rollout: Rollout
+    ) -> int:
+        """Set `replicas` and `strategy` of this very Deployment and own these fields from then on;
+        its generation then."""
         ...
 
     async def rescale(
@@ -63,6 +66,7 @@ class Cluster(Protocol):
         *,
         namespace: str,
         name: str,
+        uid: str,
         before: int,
         to: int,
         rollout: Rollout,
@@ -70,6 +74,10 @@ class Cluster(Protocol):
     ) -> int:
         """The same, but only if they are `before`, there are at most `most_pods`, and the
         Deployment does not change meanwhile."""
+        ...
+
+    async def uids(self, kind: Kind, *, namespace: str | None) -> set[str]:
+        """Uids of all objects of a kind that are watched, of one namespace or of the cluster."""
         ...
 
     async def has_pod(self, *, namespace: str, name: str, uid: str) -> bool:
@@ -96,9 +104,12 @@ class Cluster(Protocol):
         """Set annotations of this very pod; None removes. A pod that is gone is Transient."""
         ...
 
-    async def patch_task_queue_status(
-        self, *, namespace: str, name: str, patch: Mapping[str, Any]
-    ) -> None: ...
+    async def put_task_queue_status(
+        self, *, namespace: str, name: str, uid: str, status: Mapping[str, Any]
+    ) -> bool:
+        """Replace the status of this very TaskQueue; whether it is still there."""
+        ...
+
     async def patch_broker_status(self, *, name: str, patch: Mapping[str, Any]) -> None: ...
 
     async def event(

@@ -126,6 +126,7 @@ class Deletion:
             await self.cluster.scale(
                 namespace=key[0],
                 name=worker_name(key[1]),
+                uid=deployment.uid,
                 replicas=0,
                 rollout=rollout(0, ceiling=ceiling),
             )

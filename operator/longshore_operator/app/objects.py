@@ -18,9 +18,12 @@ from longshore_operator.api.v1alpha1 import (
 from longshore_operator.core.obstacles import pods_refused, rollout_stuck
 from longshore_operator.core.pods import Trouble
 from longshore_operator.core.rollout import Rollout, rollout_in
-from longshore_operator.core.workload import Owner, standing
+from longshore_operator.core.workload import Owner, owner_in, standing
 
 ROTATE_ANNOTATION = f"{GROUP}/rotate-credentials"
+
+TAKE_ANNOTATION = f"{GROUP}/take-vhost-from"
+"""Annotation of a Broker: the name of the owner that its vhost is taken from."""
 
 FINALIZER = f"{GROUP}/finalizer"
 
@@ -60,9 +63,23 @@ class TaskQueueObject:
     """Value of `longshore.dev/rotate-credentials`; another one asks for new passwords."""
 
     @property
+    def uid(self) -> str:
+        """Its uid."""
+        return self.owner.uid
+
+    @property
     def source(self) -> str:
         """The queue in RabbitMQ that holds its jobs: its own, or one that it has taken over."""
         return self.ending.queue_name or self.owner.queue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamespaceObject:
+    """A namespace of the cluster."""
+
+    uid: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    created: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +92,9 @@ class BrokerObject:
     spec: BrokerSpec
     status: BrokerStatus
     raw_status: Mapping[str, Any] = field(repr=False)
+    created: str = ""
+    takes_from: str = ""
+    """The owner of its vhost that it may take the vhost from; empty where it may from none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +103,10 @@ class DeploymentObject:
 
     replicas: int
     uid: str
+    owner: str = ""
+    """Uid of its TaskQueue."""
+
+    created: str = ""
     generation: int = 0
     is_rolling: bool = False
     """Pods of an older template are there, or may be: which of them goes is not ours to say."""
@@ -101,6 +125,18 @@ class DeploymentObject:
 
     standing: str = ""
     """A digest of what it says (`core.workload.standing`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetObject:
+    """The PodDisruptionBudget of a TaskQueue's workers."""
+
+    uid: str
+    standing: str
+    """A digest of what it says (`core.workload.standing`)."""
+
+    owner: str = ""
+    created: str = ""
 
 
 def task_queue(body: Mapping[str, Any]) -> TaskQueueObject:
@@ -171,6 +207,8 @@ def broker(body: Mapping[str, Any]) -> BrokerObject | None:
             spec=BrokerSpec.model_validate(_plain(body.get("spec", {}))),
             status=BrokerStatus.model_validate(raw_status),
             raw_status=raw_status,
+            created=metadata.get("creationTimestamp") or "",
+            takes_from=(metadata.get("annotations") or {}).get(TAKE_ANNOTATION, ""),
         )
     except ValidationError:
         return None
@@ -183,6 +221,8 @@ def deployment(body: Mapping[str, Any]) -> DeploymentObject:
     return DeploymentObject(
         replicas=body["spec"].get("replicas", 1),
         uid=metadata.get("uid", ""),
+        owner=_owner(metadata),
+        created=metadata.get("creationTimestamp") or "",
         generation=metadata.get("generation", 0),
         is_rolling=status.get("updatedReplicas", 0) < status.get("replicas", 0) or not is_observed,
         is_observed=is_observed,
@@ -193,9 +233,30 @@ def deployment(body: Mapping[str, Any]) -> DeploymentObject:
     )
 
 
-def disruption_budget(body: Mapping[str, Any]) -> str:
-    """A digest of what a PodDisruptionBudget says (`core.workload.standing`)."""
-    return standing(_plain(body.get("spec") or {}))
+def disruption_budget(body: Mapping[str, Any]) -> BudgetObject:
+    """The PodDisruptionBudget in an object of the Kubernetes API."""
+    metadata = body["metadata"]
+    return BudgetObject(
+        uid=metadata.get("uid", ""),
+        standing=standing(_plain(body.get("spec") or {})),
+        owner=_owner(metadata),
+        created=metadata.get("creationTimestamp") or "",
+    )
+
+
+def namespace(body: Mapping[str, Any]) -> NamespaceObject:
+    """The namespace in an object of the Kubernetes API."""
+    metadata = body["metadata"]
+    return NamespaceObject(
+        uid=metadata.get("uid", ""),
+        labels=dict(metadata.get("labels") or {}),
+        created=metadata.get("creationTimestamp") or "",
+    )
+
+
+def _owner(metadata: Mapping[str, Any]) -> str:
+    found = owner_in(metadata)
+    return found[1] if found else ""
 
 
 def _plain(value: Any) -> Any:

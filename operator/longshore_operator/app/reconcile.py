@@ -16,11 +16,14 @@ from longshore_operator.core.ownership import reclaimed
 from longshore_operator.core.passwords import Credentials
 from longshore_operator.core.rollout import rollout, rollout_in
 from longshore_operator.core.topology import Topology
-from longshore_operator.core.workload import Owner, deployment, disruption_budget, standing
+from longshore_operator.core.workload import (
+    FIELD_MANAGER,
+    Owner,
+    deployment,
+    disruption_budget,
+    standing,
+)
 from longshore_operator.errors import Invalid
-
-OPERATOR = "longshore"
-"""Field manager of all that the operator applies, but what is the scaler's."""
 
 SCALER = "longshore-scaler"
 """Field manager of a Deployment's `replicas` and `strategy`."""
@@ -135,7 +138,7 @@ async def deploy(
     if not owner.owns(live["metadata"]):
         raise _not_ours("Deployment", name, owner=owner)
     fields = live["metadata"].get("managedFields") or ()
-    if others := reclaimed(fields, ours=OPERATOR, allowed=[SCALER]):
+    if others := reclaimed(fields, ours=FIELD_MANAGER, allowed=[SCALER]):
         await cluster.reclaim_deployment(live, managed_fields=others)
     is_as_wanted = contains(live, wanted) and not others
     replicas = live["spec"].get("replicas", 1)
@@ -145,7 +148,12 @@ async def deploy(
     is_lax = so_far is None or so_far.surge > within.surge
     if is_lax or not (is_as_wanted or _is_replicas_owner(live, manager=SCALER)):
         await cluster.rescale(
-            namespace=owner.namespace, name=name, before=replicas, to=replicas, rollout=within
+            namespace=owner.namespace,
+            name=name,
+            uid=live["metadata"].get("uid", ""),
+            before=replicas,
+            to=replicas,
+            rollout=within,
         )
     after = live if is_as_wanted else await cluster.apply_deployment(wanted)
     return Placed(

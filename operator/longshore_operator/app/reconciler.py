@@ -11,6 +11,7 @@ from longshore_operator.app.broker import INVENTORY_AGE, Session
 from longshore_operator.app.brokers import Brokers
 from longshore_operator.app.claims import refuse_taken, refuse_unallowed, refuse_unfit
 from longshore_operator.app.cluster import Cluster
+from longshore_operator.app.installations import keep
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.reconcile import declare, deploy, protect, refuse_foreign_policies
 from longshore_operator.app.record import Record, Records
@@ -29,7 +30,7 @@ from longshore_operator.core.topology import (
     vhost_topology,
 )
 from longshore_operator.core.workload import Owner, timeouts
-from longshore_operator.errors import Invalid, OperatorError
+from longshore_operator.errors import Invalid, OperatorError, Transient
 
 logger = logging.getLogger(__name__)
 
@@ -157,6 +158,7 @@ class Reconciler:
         is_repair = is_known and record.wanted == topology
         try:
             await self._declare(task_queue, topology, record=record, session=session)
+            self._refuse_gone(owner)
             await admit(
                 owner,
                 session=session,
@@ -176,6 +178,7 @@ class Reconciler:
         record.topology, record.wanted = None, topology
         _judge(record, task_queue, session=session, inventory=await session.inventory())
         repaired = []
+        self._refuse_gone(owner)
         try:
             placed = await deploy(
                 owner,
@@ -205,6 +208,14 @@ class Reconciler:
             record.repairs = 1 if now - record.repaired_at > 2 * RESYNC else record.repairs + 1
             record.repaired_at = now
             await self._tell_drift(owner, repaired)
+
+    def _refuse_gone(self, owner: Owner) -> None:
+        """Raises Transient where the TaskQueue went meanwhile: what is written for it would be
+        taken from one of its name that was made since."""
+        found = self.world.task_queue((owner.namespace, owner.name))
+        if found is None or found.uid != owner.uid:
+            name = f"{owner.namespace}/{owner.name}"
+            raise Transient(f"TaskQueue {name} is gone, or was made anew", reason="Gone")
 
     async def _declare(
         self, task_queue: TaskQueueObject, topology: Topology, *, record: Record, session: Session
@@ -275,6 +286,9 @@ class Reconciler:
     async def _inspect(self, name: str, session: Session) -> None:
         began = self.clock()
         inventory = await session.inventory(max_age=0.0)
+        if session.owner and not await keep(session, inventory):
+            session.give_up()
+            return
         await self._tend_vhost(name, session, inventory=inventory)
         if inventory.knows_policies:
             winning = inventory.winning_policies(shared_policies_in_force())

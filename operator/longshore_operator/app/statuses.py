@@ -107,7 +107,9 @@ class Statuses:
             return
         # Spread, so that those of many queues do not fall into one tick.
         record.quiet_until = self.clock() + NUMBERS_EVERY * (0.5 + self.chance())
-        await self.cluster.patch_task_queue_status(namespace=key[0], name=key[1], patch=patch)
+        await self.cluster.put_task_queue_status(
+            namespace=key[0], name=key[1], uid=task_queue.uid, status=after
+        )
         # The watch may not have shown the last write yet.
         before = record.conditions or task_queue.status.conditions
         record.conditions = status.conditions

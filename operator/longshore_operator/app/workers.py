@@ -282,6 +282,7 @@ class Workers:
             generation = await self.cluster.rescale(
                 namespace=namespace,
                 name=worker_name(name),
+                uid=sight.deployment.uid if sight.deployment else "",
                 before=before,
                 to=to,
                 rollout=wanted,

@@ -156,7 +156,7 @@ def pattern_of(queues: Iterable[str], *, suffix: str) -> str:
     What names have in common at their beginning stands there once: RabbitMQ reads each pattern
     anew for each queue whenever any policy changes, so its length is what a change costs.
     """
-    return f"^{_tree(sorted(queues))}{re.escape(suffix)}$"
+    return f"^{_tree_of(frozenset(queues))}{re.escape(suffix)}$"
 
 
 def can_be_listed(queue: str) -> bool:
@@ -176,6 +176,11 @@ def queues_in(pattern: str, *, suffix: str) -> frozenset[str] | None:
         return None
     is_ours = all(map(can_be_listed, found)) and pattern_of(found, suffix=suffix) == pattern
     return found if is_ours else None
+
+
+@lru_cache(maxsize=1000)  # a look at what is there asks for all of them each time
+def _tree_of(names: frozenset[str]) -> str:
+    return _tree(sorted(names))
 
 
 def _tree(names: list[str]) -> str:

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +13,7 @@ from longshore.contract.features import Features
 from longshore.contract.names import POD_NAME_ENV, WORKER_CONFIG_ENV, queue_name, worker_name
 from longshore.contract.retry import RetryPolicy
 from longshore.contract.timing import Timeouts, derive, whole_heartbeat
-from longshore_operator.api.v1alpha1 import API_VERSION, TaskQueueSpec
+from longshore_operator.api.v1alpha1 import API_VERSION, GROUP, TaskQueueSpec
 from longshore_operator.api.v1alpha1.pod_template import CONTAINER
 from longshore_operator.core.overlay import merged
 from longshore_operator.core.promises import broken, container_in
@@ -20,6 +21,9 @@ from longshore_operator.errors import Invalid
 
 TASK_QUEUE_LABEL = "longshore.dev/task-queue"
 """Label of all that belongs to a TaskQueue; its value is the TaskQueue's name."""
+
+FIELD_MANAGER = "longshore"
+"""Field manager of all that the operator applies, but what is the scaler's."""
 
 HASH_ANNOTATION = "longshore.dev/spec-hash"
 """Annotation of the Deployment: SHA-256 of all that the operator applies to its spec."""
@@ -62,8 +66,18 @@ class Owner:
         }
 
     def owns(self, metadata: Mapping[str, Any]) -> bool:
-        """Whether an object with this metadata was made for a TaskQueue of this name."""
-        return (metadata.get("labels") or {}).get(TASK_QUEUE_LABEL) == self.name
+        """Whether an object by the name of one of ours was made for this TaskQueue, or for one of
+        its name that is gone.
+
+        A label proves nothing: anybody may have copied it. An object without an owner, as
+        `kubectl delete --cascade=orphan` leaves it, is ours if we have applied it.
+        """
+        if any(reference.get("controller") for reference in _references(metadata)):
+            return (reference := owner_in(metadata)) is not None and reference[0] == self.name
+        return any(
+            entry.get("manager") == FIELD_MANAGER and entry.get("operation") == "Apply"
+            for entry in metadata.get("managedFields") or ()
+        )
 
     def metadata(self, name: str) -> dict[str, Any]:
         """Metadata of an object `name` that it owns."""
@@ -82,6 +96,31 @@ class Owner:
                 }
             ],
         }
+
+
+def owner_in(metadata: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Name and uid of the TaskQueue that controls an object."""
+    for reference in _references(metadata):
+        group = reference.get("apiVersion", "").partition("/")[0]
+        if reference.get("controller") and (group, reference.get("kind")) == (GROUP, "TaskQueue"):
+            return reference["name"], reference["uid"]
+    return None
+
+
+def worker_of(metadata: Mapping[str, Any]) -> str | None:
+    """Name of the TaskQueue whose worker a pod with this metadata is: a ReplicaSet of its workers'
+    Deployment has made it."""
+    name: str = (metadata.get("labels") or {}).get(TASK_QUEUE_LABEL, "")
+    made_by = rf"{re.escape(worker_name(name))}-[a-z0-9]+"
+    is_worker = any(
+        reference.get("kind") == "ReplicaSet" and re.fullmatch(made_by, reference.get("name", ""))
+        for reference in _references(metadata)
+    )
+    return name if name and is_worker else None
+
+
+def _references(metadata: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    return metadata.get("ownerReferences") or ()
 
 
 def timeouts(spec: TaskQueueSpec, *, features: Features) -> Timeouts:

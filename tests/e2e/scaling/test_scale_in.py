@@ -5,6 +5,7 @@ import json
 import pytest
 
 from dev.kube import wait_for
+from tests.e2e.objects import replica_set
 from tests.e2e.scaling.workers import (
     QUICK,
     log_of,
@@ -73,7 +74,12 @@ def test_a_pod_that_is_over_is_no_worker(tenant: Tenant) -> None:
     left = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "evicted", "namespace": tenant.namespace, "labels": labels},
+        "metadata": {
+            "name": "evicted",
+            "namespace": tenant.namespace,
+            "labels": labels,
+            "ownerReferences": [replica_set(tenant, "work")],
+        },
         "spec": {"restartPolicy": "Never", "containers": [container]},
     }
     tenant.kube.apply(json.dumps(left))

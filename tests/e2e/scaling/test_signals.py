@@ -7,6 +7,7 @@ import pytest
 from dev import paths
 from dev.kube import Kube, wait_for
 from dev.management import management
+from tests.e2e.objects import replica_set
 from tests.e2e.scaling.workers import (
     QUICK,
     staying,
@@ -46,7 +47,7 @@ def test_while_the_broker_is_away_nobody_comes_or_goes(lone: Tenant, kube: Kube)
 
 
 def test_while_one_worker_is_silent_nobody_goes_and_a_condition_says_so(tenant: Tenant) -> None:
-    """A pod with the label of the workers that runs, is ready, and says nothing."""
+    """A pod of the workers' that runs, is ready, and says nothing."""
     tenant.apply(scaling={**QUICK, "policy": "fixed", "max": 1})
     tenant.wait_for_condition("Ready", "True", seconds=90)
     (worker,) = wait_for_workers(tenant, 1)
@@ -57,6 +58,7 @@ def test_while_one_worker_is_silent_nobody_goes_and_a_condition_says_so(tenant: 
             "name": "silent",
             "namespace": tenant.namespace,
             "labels": {"longshore.dev/task-queue": "work"},
+            "ownerReferences": [replica_set(tenant, "work")],
         },
         "spec": {
             "terminationGracePeriodSeconds": 0,

@@ -81,7 +81,9 @@ class Kubernetes:
         self.deployments[_key(body)] = {**body, **parts}
         return self.deployments[_key(body)]
 
-    async def scale(self, *, namespace: str, name: str, replicas: int, rollout: Rollout) -> int:
+    async def scale(
+        self, *, namespace: str, name: str, uid: str, replicas: int, rollout: Rollout
+    ) -> int:
         self.writes.append(f"scale {name} to {replicas}")
         live = self.deployments[namespace, name]
         live["spec"] |= {"replicas": replicas, "strategy": rollout.strategy()}
@@ -94,17 +96,21 @@ class Kubernetes:
         *,
         namespace: str,
         name: str,
+        uid: str,
         before: int,
         to: int,
         rollout: Rollout,
         most_pods: int | None = None,
     ) -> int:
-        return await self.scale(namespace=namespace, name=name, replicas=to, rollout=rollout)
+        return await self.scale(
+            namespace=namespace, name=name, uid=uid, replicas=to, rollout=rollout
+        )
 
-    async def patch_task_queue_status(
-        self, *, namespace: str, name: str, patch: Mapping[str, Any]
-    ) -> None:
-        self.statuses.append(patch)
+    async def put_task_queue_status(
+        self, *, namespace: str, name: str, uid: str, status: Mapping[str, Any]
+    ) -> bool:
+        self.statuses.append(status)
+        return True
 
     async def patch_broker_status(self, *, name: str, patch: Mapping[str, Any]) -> None:
         self.statuses.append(patch)

@@ -13,7 +13,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from longshore.contract.names import AMQP_URL_ENV
 from longshore_operator.api.v1alpha1 import TaskQueueStatus
 from longshore_operator.app.broker import Session
-from longshore_operator.app.objects import TaskQueueObject, task_queue
+from longshore_operator.app.objects import NamespaceObject, TaskQueueObject, task_queue
 from longshore_operator.app.reconcile import declare, deploy
 from longshore_operator.app.users import Remembered, admit
 from longshore_operator.core.topology import task_queue_topology
@@ -30,6 +30,7 @@ def made(
     generation: int = 1,
     created: str = "2026-01-01T00:00:00Z",
     rotation: str = "",
+    uid: str = "",
     **spec: Any,
 ) -> TaskQueueObject:
     """A TaskQueue as the cluster shows it."""
@@ -37,7 +38,7 @@ def made(
         "metadata": {
             "namespace": namespace,
             "name": name,
-            "uid": f"uid-{namespace}-{name}",
+            "uid": uid or f"uid-{namespace}-{name}",
             "generation": generation,
             "creationTimestamp": created,
             "finalizers": ["longshore.dev/finalizer"],
@@ -111,6 +112,13 @@ class Tenants:
             response = await client.get("/api/" + "/".join(path))
             response.raise_for_status()
             return response.json()
+
+
+def labelled(**labels: dict[str, str]) -> dict[str, list[NamespaceObject]]:
+    """Namespaces with these labels, as the cluster shows them."""
+    return {
+        name: [NamespaceObject(uid=f"uid-{name}", labels=each)] for name, each in labels.items()
+    }
 
 
 async def until(holds: Callable[[], Awaitable[Any]], *, within: float = 10.0) -> Any:

@@ -11,7 +11,7 @@ from longshore_operator.core.topology import vhost_topology
 from longshore_operator.errors import Invalid
 from tests.integration.operator.brokers import registered
 from tests.integration.operator.operating import Operating
-from tests.integration.operator.task_queues import made, until
+from tests.integration.operator.task_queues import labelled, made, until
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ async def test_a_namespace_that_the_broker_does_not_allow_gets_nothing(
 ) -> None:
     allowed = registered(allowedNamespaces={"matchLabels": {"team": "media"}}).spec
     operating.session.spec = allowed
-    operating.world.namespaces = {"media": [{"team": "media"}], "other": [{"team": "x"}]}
+    operating.world.namespaces = labelled(media={"team": "media"}, other={"team": "x"})
 
     await operating.ready(made())
     found = await operating.refused(made(namespace="other"))
@@ -42,7 +42,7 @@ async def test_what_was_declared_stays_when_the_broker_allows_it_no_more(
 ) -> None:
     record = await operating.ready(made())
     operating.session.spec = registered(allowedNamespaces={"matchLabels": {"team": "x"}}).spec
-    operating.world.namespaces = {"media": [{}]}
+    operating.world.namespaces = labelled(media={})
 
     found = await operating.refused(made(generation=2))
 
@@ -161,7 +161,7 @@ async def test_a_wish_from_a_namespace_that_is_not_served_blocks_nobody(
     operating: Operating,
 ) -> None:
     operating.session.spec = registered(allowedNamespaces={"matchLabels": {"team": "b"}}).spec
-    operating.world.namespaces = {"media": [{"team": "b"}], "other": [{}]}
+    operating.world.namespaces = labelled(media={"team": "b"}, other={})
     operating.declare("orders")
     spec = {"queue": {"name": "orders", "type": "Classic"}}
     squatter = made("squat", namespace="other", **spec)

@@ -7,6 +7,7 @@ import pytest
 
 from longshore.contract.delays import route
 from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE, LOST
+from longshore_operator.adapters.management import Management
 from longshore_operator.adapters.rabbitmq import connect
 from longshore_operator.api.v1alpha1 import Priorities
 from longshore_operator.app.broker import Depth, Missing, Session
@@ -15,6 +16,7 @@ from longshore_operator.core.rollout import rollout
 from longshore_operator.core.status import priorities
 from longshore_operator.core.topology import Topology, vhost_topology
 from longshore_operator.errors import Invalid, Transient
+from tests.integration.operator.operating import Operating
 from tests.integration.operator.task_queues import Tenants, made, until
 
 
@@ -262,3 +264,28 @@ async def ready(tenants: Tenants, queue: str) -> int | None:
 
 async def _is(value: object, wanted: object) -> bool:
     return await value == wanted
+
+
+async def test_what_is_under_way_for_a_task_queue_that_is_gone_is_not_its_successors(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its finalizer was taken away by hand, and the manifest applied again."""
+    operating = Operating(session)
+    before, after = made(uid="before"), made(uid="after")
+    management = type(session.management)
+    create = management.create
+
+    async def creating(self: Management, topology: Topology) -> None:
+        await create(self, topology)
+        operating.world.queues["media", "transcode"] = [after]
+
+    monkeypatch.setattr(management, "create", creating)
+    async with operating.running():
+        operating.apply(before)
+        await operating.settled(before)
+        await operating.settled(after)
+
+    assert operating.kubernetes.writes.count("secret transcode-worker") == 1
+    assert operating.kubernetes.writes.count("deployment transcode-worker") == 1
+    metadata = operating.kubernetes.metadata["media", "transcode-worker"]
+    assert [reference["uid"] for reference in metadata["ownerReferences"]] == ["after"]

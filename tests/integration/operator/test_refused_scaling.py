@@ -7,7 +7,7 @@ from longshore_operator.api.v1alpha1 import BrokerSpec
 from longshore_operator.app.broker import Session
 from longshore_operator.app.objects import DeploymentObject
 from tests.integration.operator.operating import Operating
-from tests.integration.operator.task_queues import made, until
+from tests.integration.operator.task_queues import labelled, made, until
 from tests.integration.operator.test_sleepers import publish, scaling
 
 
@@ -45,10 +45,10 @@ async def restarted(session: Session, *, has_deployment: bool = True) -> Restart
         {**spec, "allowedNamespaces": {"matchLabels": {"team": "another"}}}
     )
     after = Operating(session, kubernetes=before.kubernetes)
-    after.world.namespaces = {"media": [{}]}
+    after.world.namespaces = labelled(media={})
     after.kubernetes.deployments["media", "work-worker"] = {"metadata": {}, "spec": {}}
-    if has_deployment:
-        after.world.deployments = {("media", "work"): [DeploymentObject(replicas=0, uid="one")]}
+    standing = [DeploymentObject(replicas=0, uid="one")] if has_deployment else []
+    after.world.deployments = {("media", "work"): standing}
     async with after.running():
         trouble = await after.refused(queue)
     assert trouble.reason == "NamespaceNotAllowed"

@@ -114,8 +114,8 @@ async def test_a_queue_that_is_gone_is_struck_from_the_roster(operating: Operati
         return not any("other" in policies[roster].pattern for roster in ROSTERS)
 
     await until(struck, within=30)
-    operating.declare("media.other", queue_type="quorum")
-    assert await in_force(operating, "media.other") is None
+    operating.declare("media.other.dead", queue_type="quorum")
+    assert await in_force(operating, "media.other.dead") is None
     assert await in_force(operating, "media.transcode.dead") == DEAD
 
 

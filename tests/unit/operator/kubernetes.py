@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from longshore_operator.app.world import Kind
 from longshore_operator.core.containers import Warned
 from longshore_operator.core.rollout import Rollout
 from longshore_operator.errors import Invalid, Transient
@@ -29,6 +30,9 @@ class Kubernetes:
     pods: set[str] = field(default_factory=set)
     """Uids of pods that are there."""
 
+    listed: dict[Kind, set[str]] = field(default_factory=dict)
+    """Uids that lists have, by kind."""
+
     hpas: list[Mapping[str, Any]] = field(default_factory=list)
 
     def _note(self, call: str) -> None:
@@ -39,7 +43,9 @@ class Kubernetes:
     rollout: Rollout | None = None
     """What was asked for last."""
 
-    async def scale(self, *, namespace: str, name: str, replicas: int, rollout: Rollout) -> int:
+    async def scale(
+        self, *, namespace: str, name: str, uid: str, replicas: int, rollout: Rollout
+    ) -> int:
         self._note(f"scale {namespace}/{name} to {replicas}")
         self.rollout = rollout
         return 2
@@ -49,6 +55,7 @@ class Kubernetes:
         *,
         namespace: str,
         name: str,
+        uid: str,
         before: int,
         to: int,
         rollout: Rollout,
@@ -69,6 +76,10 @@ class Kubernetes:
     ) -> None:
         values = " ".join(sorted({str(value) for value in annotations.values()}))
         self._note(f"annotate {name} {values}")
+
+    async def uids(self, kind: Kind, *, namespace: str | None) -> set[str]:
+        self._note(f"list {kind}")
+        return self.listed.get(kind, set())
 
     async def has_pod(self, *, namespace: str, name: str, uid: str) -> bool:
         self._note(f"look for {name}")

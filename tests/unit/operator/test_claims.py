@@ -7,7 +7,7 @@ import pytest
 from longshore.contract.delays import shared_queues
 from longshore_operator.api.v1alpha1 import BrokerSpec
 from longshore_operator.app.claims import refuse_unallowed, rival
-from longshore_operator.app.objects import TaskQueueObject, task_queue
+from longshore_operator.app.objects import NamespaceObject, TaskQueueObject, task_queue
 from longshore_operator.app.world import World
 from longshore_operator.core.inventory import Inventory, QueueState
 from longshore_operator.core.topology import entry_bindings
@@ -41,7 +41,7 @@ def world(*task_queues: TaskQueueObject, **labels: dict[str, str]) -> World:
     return World(
         is_complete=True,
         queues={(each.owner.namespace, each.owner.name): [each] for each in task_queues},
-        namespaces={name: [each] for name, each in labels.items()},
+        namespaces={name: [NamespaceObject(labels=each)] for name, each in labels.items()},
     )
 
 

@@ -29,6 +29,9 @@ DEAD_EXCHANGE = "longshore.dead"
 REPORTS_EXCHANGE = "longshore.reports"
 """Topic exchange for what workers tell the operator; the key is the queue's name."""
 
+INSTALLATION_EXCHANGE = "longshore.installation"
+"""Exchange without bindings that says whose the virtual host is."""
+
 REPLY_TO = "amq.rabbitmq.reply-to"
 """RabbitMQ's direct reply-to: a worker consumes it to take orders, and names it in its reports as
 the way to answer, where RabbitMQ puts the address of the worker's channel in its place."""
