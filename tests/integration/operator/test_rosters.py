@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pika
 import pytest
@@ -196,3 +197,31 @@ async def test_a_message_that_somebody_else_rejects_goes_where_their_policy_says
     await until(rejected, within=10)
     await until(failed, within=10)
     connection.close()
+
+
+async def test_a_new_session_writes_no_policy_again(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operating = Operating(session)
+    queues = [made(f"work-{number}") for number in range(5)]
+    async with operating.running():
+        for each in queues:
+            await operating.ready(each)
+    before = await session.management.policies()
+    management, written = type(session.management), list[str]()
+    write = management._write
+
+    async def writing(self: object, method: str, *path: str, body: object) -> None:
+        written.append(" ".join((method, *path)))
+        await write(self, method, *path, body=body)
+
+    monkeypatch.setattr(management, "_write", writing)
+    again = replace(session)
+    await again.rosters.tend(await again.inventory(max_age=0))
+    after = Operating(again, kubernetes=operating.kubernetes)
+    async with after.running():
+        for each in queues:
+            await after.ready(each)
+
+    assert written == []
+    assert await again.management.policies() == before
