@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -13,6 +12,7 @@ from longshore_operator.api.v1alpha1 import TaskQueueSpec
 from longshore_operator.app.broker import Depth, Missing, Session
 from longshore_operator.app.brokers import Brokers
 from longshore_operator.app.census import Census
+from longshore_operator.app.guards import apart, told
 from longshore_operator.app.limits import Limits, sharers
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.obstacles import Obstacles
@@ -26,7 +26,6 @@ from longshore_operator.app.world import Key, World
 from longshore_operator.core.holds import held, without_shrink
 from longshore_operator.core.missing import missing
 from longshore_operator.core.scaling import Limit, Observation, Policy, ceiling_of, decide
-from longshore_operator.errors import OperatorError
 
 logger = logging.getLogger(__name__)
 
@@ -195,15 +194,14 @@ class Scaler:
         group: asyncio.TaskGroup,
     ) -> None:
         """One TaskQueue: count, decide; scale and say so in a task of `group`, if there is need."""
-        with _apart(key):
+        with apart(key):
             record = self.records.of(key, task_queue)
             if record.is_acting:
                 return
             sight = self._look(key, task_queue, record, depths)
-            epoch = self.records.now() / 1000
-            if self.obstacles.is_ask_due(sight, record, epoch=epoch):
+            if self.obstacles.is_ask_due(sight, record, epoch=self.records.now() / 1000):
                 record.is_asking = True
-                group.create_task(self._ask(sight, record, epoch=epoch))
+                group.create_task(self._ask(sight, record))
             if not self._is_at_rest(sight, task_queue, record):
                 record.is_acting = True
                 group.create_task(self._act(task_queue, record, sight))
@@ -234,7 +232,7 @@ class Scaler:
             key, spec.scaling, current=self.workers.replicas(sight, record) or 0
         )
         ceiling = ceiling_of(spec.scaling, limits=limits)
-        if self.obstacles.is_full(sight, record):
+        if self.obstacles.is_full(sight, record):  # a quota is a ceiling too
             ceiling = min(ceiling, self.workers.replicas(sight, record) or 0)
         sight = replace(sight, ceiling=ceiling)
         record.tally = record.tally.counted(sight.reports.values())
@@ -289,14 +287,14 @@ class Scaler:
             )
         )
 
-    async def _ask(self, sight: Sight, record: Record, *, epoch: float) -> None:
-        with _apart(sight.key), _told(sight.key):
-            await self.obstacles.ask(sight, record, epoch=epoch)
+    async def _ask(self, sight: Sight, record: Record) -> None:
+        with apart(sight.key), told(sight.key):
+            await self.obstacles.ask(sight, record, epoch=self.records.now() / 1000)
 
     async def _act(self, task_queue: TaskQueueObject, record: Record, sight: Sight) -> None:
         key = sight.key
         try:
-            with _apart(key):
+            with apart(key):
                 async with self._writers:
                     await self._carry_out(task_queue, record, sight)
         finally:
@@ -305,19 +303,19 @@ class Scaler:
     async def _carry_out(self, task_queue: TaskQueueObject, record: Record, sight: Sight) -> None:
         # One that fails does not keep the others from being done; the next tick is the retry.
         key, spec = sight.key, task_queue.spec
-        with _told(key):
+        with told(key):
             await self.workers.scale(
                 sight, record, look_again=lambda: self._again(task_queue, sight)
             )
         if spec is not None and self.brokers.session(spec.broker.name) is not None:
-            with _told(key):
+            with told(key):
                 record.silent = await self.census.look(sight)
-            with _told(key):
+            with told(key):
                 await self.obstacles.retry_pods(sight, record)
-            with _told(key):
+            with told(key):
                 evictable = record.timeouts is None or record.timeouts.evictable
                 await self.protection.keep(sight, spec, evictable=evictable)
-        with _told(key):
+        with told(key):
             await self.statuses.write(key, task_queue, record=record, reports=sight.reports)
 
     def _count(
@@ -391,20 +389,3 @@ class Scaler:
             if record.session is not None:
                 record.session.doubt()
             self.wake_reconciler()
-
-
-@contextmanager
-def _apart(key: Key) -> Iterator[None]:
-    """A bug that one TaskQueue, its workers or a plug-in bring to light must not end all."""
-    try:
-        yield
-    except Exception:
-        logger.exception("tick_crashed", extra={"task_queue": f"{key[0]}/{key[1]}"})
-
-
-@contextmanager
-def _told(key: Key) -> Iterator[None]:
-    try:
-        yield
-    except OperatorError as error:
-        logger.warning("tick_failed", extra={"task_queue": f"{key[0]}/{key[1]}", "why": str(error)})

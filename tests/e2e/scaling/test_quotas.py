@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dev.kube import wait_for
+from longshore_operator.core.workload import RETRIED_ANNOTATION
 from tests.e2e.obstacles import rule
 from tests.e2e.scaling.workers import QUICK, deployment, events_of, staying, wait_for_workers
 from tests.e2e.tenant import Tenant
@@ -57,12 +58,17 @@ def test_pods_are_made_soon_after_the_quota_allows_them(tenant: Tenant) -> None:
     allow(tenant, 0)
     tenant.apply(scaling={**QUICK, "min": 1})
     tenant.wait_for_condition("Ready", "False", reason="FailedCreate")
-    time.sleep(25)  # Kubernetes' own pause has grown by now
+    wait_for("they were tried again", lambda: RETRIED_ANNOTATION in annotations(tenant))
 
     allow(tenant, 5)
 
     tenant.wait_for_condition("WorkersReady", "True", reason="Ready", seconds=35)
     assert tenant.condition("Ready")["status"] == "True"
+
+
+def annotations(tenant: Tenant) -> dict[str, str]:
+    found: dict[str, str] = deployment(tenant)["metadata"]["annotations"]
+    return found
 
 
 def test_a_rollout_that_a_quota_leaves_no_room_for_holds_no_idle_worker(tenant: Tenant) -> None:

@@ -5,6 +5,7 @@ from tests.e2e.scaling.workers import (
     QUICK,
     Most,
     deployment,
+    events_of,
     log_of,
     staying,
     wait_for_workers,
@@ -82,3 +83,25 @@ def strategy(tenant: Tenant) -> tuple[int, int]:
     """Workers that a rollout starts beyond those that there are, and takes away before."""
     rolling = deployment(tenant)["spec"]["strategy"]["rollingUpdate"]
     return rolling["maxSurge"], rolling["maxUnavailable"]
+
+
+def test_healthy_starts_and_rollouts_are_no_news(tenant: Tenant) -> None:
+    """Neither a condition that fails for a moment nor an Event about it."""
+    tenant.apply(scaling={**FULL, "max": 5})
+    tenant.wait_for_condition("WorkersReady", "True", reason="Ready", seconds=90)
+    since = tenant.condition("Ready")["lastTransitionTime"]
+    wait_for("all are ready", lambda: deployment(tenant)["status"].get("readyReplicas") == 5)
+    before = wait_for_workers(tenant, 5)
+
+    tenant.apply(scaling={**FULL, "max": 5}, worker={"env": [{"name": "V", "value": "2"}]})
+
+    wait_for(
+        "the workers are new ones",
+        lambda: (
+            not before & staying(tenant) and deployment(tenant)["status"].get("readyReplicas") == 5
+        ),
+        seconds=120,
+    )
+    tenant.wait_for_condition("WorkersReady", "True", reason="Ready")
+    assert tenant.condition("Ready")["lastTransitionTime"] == since
+    assert events_of(tenant, "work") == {"Ready": 1}

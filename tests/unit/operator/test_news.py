@@ -1,5 +1,6 @@
 """Events are transitions, and pods that were refused are tried again."""
 
+import asyncio
 import math
 from dataclasses import dataclass, field, replace
 
@@ -20,6 +21,7 @@ from longshore_operator.core.status import merge_patch
 from longshore_operator.core.tally import Tally
 from tests.integration.operator.fakes import Kubernetes as Posting
 from tests.unit.operator.kubernetes import Kubernetes
+from tests.unit.operator.test_workers import pod as made
 
 KEY = ("media", "work")
 FAILED = Trouble(reason="FailedMount", message="no such volume")
@@ -164,3 +166,33 @@ def test_a_quota_is_a_ceiling_of_rollouts_and_another_refusal_is_none(
         obstacles.note(replace(sight, now=now), record, asked=2, epoch=now)
 
     assert obstacles.is_full(sight, record) is is_full
+
+
+async def test_who_does_not_answer_holds_up_nobody_and_is_asked_once(record: Record) -> None:
+    """As behind a NetworkPolicy."""
+    asked, answers = list[str](), asyncio.Event()
+
+    async def silent(address: str) -> Answer | None:
+        asked.append(address)
+        await answers.wait()
+        return None
+
+    kubernetes = Kubernetes()
+    obstacles = Obstacles(
+        world=World(),
+        cluster=kubernetes,
+        warnings=Warnings(cluster=kubernetes, ask=silent),
+        new_id=lambda: "one",
+    )
+    late = made("late", ready=False, unready_since=1.0, address="10.0.0.1")
+    sight = Sight(key=KEY, deployment=None, pods=(late,), reports={}, now=100.0)
+
+    assert obstacles.is_ask_due(sight, record, epoch=100.0)
+    asking = asyncio.create_task(obstacles.ask(sight, record, epoch=100.0))
+    await asyncio.sleep(0)
+    assert not obstacles.is_ask_due(replace(sight, now=200.0), record, epoch=200.0)
+    answers.set()
+    await asking
+
+    assert asked == ["10.0.0.1"]
+    assert obstacles.is_ask_due(replace(sight, now=200.0), record, epoch=200.0)
