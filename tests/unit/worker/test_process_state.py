@@ -31,7 +31,7 @@ CASES: dict[str, list[tuple[str, str]]] = {
         ("sys.stderr = None", "print('hello', file=sys.stderr), sys.stderr.errors"),
         ("sys.stderr = sys.__stderr__ = io.StringIO()", "type(sys.stderr).__name__"),
         ("sys.stdout.reconfigure(encoding='ascii', errors='strict')", "print('\\u00e4')"),
-        ("sys.stdin.close()", "sys.stdin.read()"),
+        ("sys.stdin.close()", "sys.stdin.read(), sys.stdin.mode, sys.stdout.mode"),
         ("sys.stdin = io.StringIO('left over')", "sys.stdin.read()"),
     ],
     "SIGALRM, SIGINT, SIGTERM, SIGPIPE and SIGXFSZ": [

@@ -90,11 +90,15 @@ class _Text(io.TextIOWrapper):
 
 
 class _Stream(_Text):
+    mode = "w"
+
     def close(self) -> None:
         self.flush()
 
 
 class _Input(_Text):
+    mode = "r"
+
     def close(self) -> None:
         _Touched.ours = True
         super().close()

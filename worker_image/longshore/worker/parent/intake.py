@@ -193,6 +193,8 @@ class Intake:
             return
         began = self._loop.time()
         turn = slot.output.read(slot.busy)
+        if turn is Turn.DRY and not reading.is_output_paused and slot.output.is_silent:
+            return
         pause = self._charge(reading, began)
         if turn is Turn.END:
             self._loop.remove_reader(slot.output_descriptor)

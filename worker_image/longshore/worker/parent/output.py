@@ -70,6 +70,9 @@ class Output:
         self._ends: deque[str] = deque()
         """The end of what each of those jobs wrote."""
 
+        self.is_silent = True
+        """The last turn has met nothing but the ends of jobs, which costs next to nothing."""
+
         self.is_broken = False
         """A job's boundary is missing: its child writes somewhere else by now."""
 
@@ -90,6 +93,11 @@ class Output:
     def read(self, busy: Sequence[Work]) -> Turn:
         """Log some of what is there. `busy` are the child's jobs whose results have not been read,
         in their order."""
+        self.is_silent = True
+        if self._is_blank and self._reads_boundary_alone():
+            self._ended = 1
+            self._ends.append("")
+            return Turn.DRY
         return self._take(busy, pieces=_PIECES_OF_A_TURN, until_boundary=False)
 
     def settle(self, busy: Sequence[Work]) -> str | None:
@@ -204,6 +212,7 @@ class Output:
                 self._log(self._buffer[at:stop], work)
                 at = min(stop + 1, end)
         if at > begin:
+            self.is_silent = False
             self._keep(self._buffer[max(begin, at - TAIL) : at])
         self._at = at
         return lines

@@ -221,8 +221,7 @@ class Pool:
 
     def kill(self, slot: Slot, cause: Kill) -> None:
         """End a child, with its whole tree; what waits behind its job goes elsewhere at once."""
-        # A child that eats memory would eat on through its grace, and the kernel then ends all. One
-        # that is broken might report an end of the next job.
+        # A child that eats memory would eat on through its grace, and the kernel then ends all.
         self._killer.kill(slot, cause, at_once=cause in _AT_ONCE)
         self._on_held(slot)
 
@@ -359,7 +358,7 @@ class Pool:
         begun = work is not None and slot.has_begun()
         slot.close()
         self.slots.remove(slot)
-        was_killed = slot.killed_for and slot.killed_for is not Kill.BROKEN
+        was_killed = slot.killed_for not in (None, Kill.BROKEN)
         barren = not (slot.served or begun or was_killed or slot.dismissed)
         if work and begun and slot.killed_for is not Kill.DRAIN:
             seconds = self._loop.time() - slot.since
