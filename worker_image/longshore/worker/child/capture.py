@@ -28,9 +28,13 @@ def redirect(output: int) -> None:
     os.register_at_fork(after_in_child=_end_quietly)
 
 
-def restore_streams() -> None:
-    """Give Python its streams: a job may have closed, replaced or reconfigured them."""
-    if _Touched.ours:
+def restore_streams() -> bool:
+    """Give Python its streams: a job may have closed, replaced or reconfigured them.
+
+    Returns whether one has.
+    """
+    changed = _Touched.ours
+    if changed:
         # New ones at first, since the zygote's may be a file's: those seek. Modules that hold the
         # old ones write to the same descriptors.
         _ours[:] = (
@@ -42,9 +46,12 @@ def restore_streams() -> None:
     stdin, stdout, stderr = _ours
     if sys.stdout is not stdout or sys.stderr is not stderr or sys.stdin is not stdin:
         sys.stdin, sys.stdout, sys.stderr = stdin, stdout, stderr
+        changed = True
     if not faulthandler.is_enabled():
         faulthandler.enable(2)
+        changed = True
     faulthandler.cancel_dump_traceback_later()  # it could end the process
+    return changed
 
 
 _ours: list[TextIO] = []

@@ -127,7 +127,8 @@ class _Child:
         while received := receive_job(self._jobs):
             # From here on a death is this job's: decoding it is already its own doing.
             self._mark.running = received.ticket
-            ended = self._run(received.open())
+            frame = received.open()
+            ended = self._run(frame)
             if os.getpid() != self._pid:
                 os._exit(0)  # the handler forked, and its child came back through our stack
             capture.wait_when_full(self._output)
@@ -135,7 +136,7 @@ class _Child:
             os.write(self._output, self._boundary)
             self._orphans.bury(now=time.monotonic())
             self._results.send(encode_record(ended))
-            if not self._state.restore():
+            if not self._state.restore(after=frame.handler):
                 return  # the parent takes back what waits here, and asks for another child
 
     def _run(self, frame: JobFrame) -> Ended:

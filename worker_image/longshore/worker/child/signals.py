@@ -23,8 +23,8 @@ def setsignal(number: int, disposition: Disposition) -> None:
     _signal.signal(number, int(signal.SIG_DFL) if disposition is None else disposition)
 
 
-unblock_all: Callable[[], object] = partial(_signal.pthread_sigmask, _signal.SIG_SETMASK, ())
-"""Have every signal delivered to this thread."""
+unblock_all: Callable[[], set[int]] = partial(_signal.pthread_sigmask, _signal.SIG_SETMASK, ())
+"""Have every signal delivered to this thread; those that were not."""
 
 
 def stop_alarm() -> None:

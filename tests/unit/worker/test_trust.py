@@ -1,0 +1,112 @@
+"""When a child looks at everything that a job may have changed, and when at the least only."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+START = """
+import os, signal, sys, time
+from longshore.worker.child import state
+from longshore.worker.child.state import TRUSTED_AFTER, ProcessState
+
+told = os.dup(1)
+_, output = os.pipe()
+clock = 1.0
+state.time = type("time", (), {"monotonic": staticmethod(lambda: clock)})
+child = ProcessState(output, on_alarm=lambda *_: None)
+
+def spoil():
+    os.umask(0o777)
+
+def spoiled():
+    before = os.umask(0o22)
+    os.umask(before)
+    return before == 0o777
+
+def say(what):
+    os.write(told, f"{what}\\n".encode())
+
+def trust(handler):
+    for _ in range(TRUSTED_AFTER):
+        assert child.restore(after=handler)
+
+os.umask(0o22)
+"""
+
+
+def said(script: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", START + script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_what_a_handler_that_is_not_trusted_changes_is_put_right_at_once() -> None:
+    assert said("spoil(); child.restore(after='h'); say(spoiled())") == ["False"]
+
+
+def test_what_a_trusted_handler_changes_is_put_right_within_a_millisecond() -> None:
+    script = """
+trust("h")
+spoil()
+child.restore(after="h")
+say(spoiled())
+clock += state.LOOK_INTERVAL
+child.restore(after="h")
+say(spoiled())
+"""
+    assert said(script) == ["True", "False"]
+
+
+def test_who_has_changed_something_once_is_not_trusted_again() -> None:
+    script = """
+trust("h")
+spoil()
+clock += state.LOOK_INTERVAL
+child.restore(after="h")
+trust("h")
+spoil()
+child.restore(after="h")
+say(spoiled())
+"""
+    assert said(script) == ["False"]
+
+
+def test_all_handlers_since_the_latest_look_are_suspected() -> None:
+    script = """
+trust("a")
+trust("b")
+spoil()
+child.restore(after="a")
+clock += state.LOOK_INTERVAL
+child.restore(after="b")
+for handler in ("a", "b"):
+    spoil()
+    child.restore(after=handler)
+    say(spoiled())
+"""
+    assert said(script) == ["False", "False"]
+
+
+@pytest.mark.parametrize(
+    ("change", "look"),
+    [
+        ("os.close(1)", "os.fstat(1).st_ino != os.fstat(output).st_ino"),
+        ("os.dup2(told, 2)", "os.fstat(2).st_ino != os.fstat(output).st_ino"),
+        ("signal.signal(signal.SIGALRM, signal.SIG_IGN)", "not callable(signal.getsignal(14))"),
+        (
+            "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})",
+            "signal.pthread_sigmask(signal.SIG_BLOCK, ())",
+        ),
+        ("sys.stdout = None", "sys.stdout is None"),
+    ],
+)
+def test_what_longshore_relies_on_is_put_right_at_once_whoever_is_trusted(
+    change: str, look: str
+) -> None:
+    script = f"trust('h'); {change}; child.restore(after='h'); say(bool({look}))"
+    assert said(script) == ["False"]
