@@ -81,11 +81,11 @@ async def test_a_worker_takes_jobs_from_it(operating: Operating, tmp_path: Path)
     )
     assert config.source == "celery"
     environment = operating.kubernetes.secrets["media", "transcode-worker"]
-    bench = Bench(SimpleNamespace(amqp=""), task_queue.owner.queue, tmp_path)
+    bench = Bench(SimpleNamespace(amqp="", worker=""), task_queue.owner.queue, tmp_path)
     connection = operating.administrator()
 
     def work() -> None:
-        bench.broker = SimpleNamespace(amqp="", channel=connection.channel())
+        bench.broker = SimpleNamespace(amqp="", worker="", channel=connection.channel())
         bench.started(env=environment, source="celery")
         bench.enqueue("write", diary=bench.diary, text="adopted")
         assert bench.wait_lines(1) == ["adopted 1"]

@@ -331,7 +331,7 @@ async def test_operator_worker_and_producer_use_tls_where_the_broker_does(
     await tenants.reconcile(queue)
     secrets = tenants.kubernetes.secrets
     as_worker = secrets["media", "transcode-worker"]
-    bench = Bench(SimpleNamespace(amqp=""), queue.owner.queue, tmp_path)
+    bench = Bench(SimpleNamespace(amqp="", worker=""), queue.owner.queue, tmp_path)
 
     def work() -> None:
         bench.started(env=as_worker)

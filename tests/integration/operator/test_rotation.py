@@ -33,7 +33,7 @@ async def test_a_running_job_outlives_the_rotation_and_is_done_once(
 ) -> None:
     await operating.ready(made())
     old = {role: secret(operating, role) for role in ("worker", "producer")}
-    bench = Bench(SimpleNamespace(amqp=""), "media.transcode", tmp_path)
+    bench = Bench(SimpleNamespace(amqp="", worker=""), "media.transcode", tmp_path)
 
     def start() -> None:
         bench.started(env=old["worker"])
