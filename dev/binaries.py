@@ -10,8 +10,10 @@ from dev.cache import content_key, lock, made_once
 from dev.errors import PrerequisiteMissing
 
 KUBERNETES = "v1.36.3"
-COREDNS = "github.com/coredns/coredns@v1.12.4"
-HELM = "helm.sh/helm/v3/cmd/helm@v3.18.6"
+# One module has both, so what they share is compiled once.
+MODULE = paths.SOURCES / "programs"
+COREDNS = "./coredns"
+HELM = "helm.sh/helm/v3/cmd/helm"
 
 COMPONENTS = (
     "etcd",
@@ -44,11 +46,11 @@ def kubernetes() -> Path:
 
 
 def coredns() -> Path:
-    return _installed("coredns", module=COREDNS)
+    return _of_module("coredns", package=COREDNS)
 
 
 def helm() -> Path:
-    return _installed("helm", module=HELM)
+    return _of_module("helm", package=HELM)
 
 
 def pause() -> Path:
@@ -62,12 +64,13 @@ def pause() -> Path:
     return _built("pause", key=content_key(files=[source], values=[LINKING]), make=make) / "pause"
 
 
-def _installed(name: str, *, module: str) -> Path:
+def _of_module(name: str, *, package: str) -> Path:
     def make(folder: Path) -> None:
-        arguments = ["install", "-ldflags", LINKING, module]
-        _go(name, arguments, paths.SOURCES, {"GOBIN": str(folder)})
+        arguments = ["build", "-ldflags", LINKING, "-o", str(folder / name), package]
+        _go(name, arguments, MODULE)
 
-    return _built(name, key=content_key(values=[module, LINKING]), make=make) / name
+    key = content_key(files=[MODULE], values=[LINKING, package])
+    return _built(name, key=key, make=make) / name
 
 
 def _built(name: str, *, key: str, make: Callable[[Path], None]) -> Path:
@@ -75,9 +78,7 @@ def _built(name: str, *, key: str, make: Callable[[Path], None]) -> Path:
         return made_once(f"bin/{name}", key=key, make=make)
 
 
-def _go(
-    title: str, arguments: list[str], directory: Path, environment: dict[str, str] | None = None
-) -> None:
+def _go(title: str, arguments: list[str], directory: Path) -> None:
     if not commands.found("go"):
         raise PrerequisiteMissing("go is not installed: install Go 1.26 or newer, put it on PATH")
     verb, *rest = arguments
@@ -85,5 +86,5 @@ def _go(
         f"building {title}",
         ["go", verb, "-trimpath", "-buildvcs=false", *rest],
         directory=directory,
-        environment={"CGO_ENABLED": "0", **(environment or {})},
+        environment={"CGO_ENABLED": "0"},
     )
