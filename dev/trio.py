@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import random
+import fcntl
 import secrets
 import socket
 import subprocess
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dev import brokers, packages, processes
+from dev import brokers, packages, paths, processes
 from dev.errors import DevError, NotReady
 from dev.rabbitmq import Series
 
@@ -153,7 +153,13 @@ def trio(series: Sequence[Series], *, scratch: Path, conf: str = "") -> Iterator
     `conf` is added to each node's rabbitmq.conf.
     """
     packages.require_root("a cluster of brokers in roots of their own")
-    ports = _lasting_ports(1 + 4 * len(series))
+    with _lasting_ports(1 + 4 * len(series)) as ports:
+        yield from _running(series, ports=ports, scratch=scratch, conf=conf)
+
+
+def _running(
+    series: Sequence[Series], *, ports: list[int], scratch: Path, conf: str
+) -> Iterator[Trio]:
     epmd, cookie = ports.pop(), secrets.token_hex(16)
     names = [f"rabbit-{number}-{epmd}@localhost" for number in range(1, len(series) + 1)]
     nodes = []
@@ -184,16 +190,26 @@ def trio(series: Sequence[Series], *, scratch: Path, conf: str = "") -> Iterator
         processes.stop("epmd", state=scratch)
 
 
-def _lasting_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, and that the kernel gives to no connection while a node that
-    will listen there again is stopped."""
-    found: list[int] = []
-    candidates = list(range(*PORTS))
-    random.shuffle(candidates)
-    for port in candidates:
-        with contextlib.suppress(OSError):
-            socket.create_server(("127.0.0.1", port)).close()
-            found.append(port)
-        if len(found) == count:
-            return found
-    raise DevError(f"no {count} free ports between {PORTS[0]} and {PORTS[1]}")
+@contextlib.contextmanager
+def _lasting_ports(count: int) -> Iterator[list[int]]:
+    """Ports of loopback for as long as the block lasts: no other cluster takes them, nor the kernel
+    for a connection while a node that will listen there again is stopped."""
+    for first in range(*PORTS, count):
+        ports = list(range(first, first + count))
+        with (paths.cache() / f"ports-{first}.lock").open("w") as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            if all(map(_is_free, ports)):
+                yield ports
+                return
+    raise DevError(f"no {count} free ports in a row between {PORTS[0]} and {PORTS[1]}")
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
