@@ -18,6 +18,9 @@ SOON = 15.0
 SILENT = 35.0
 """Those after which they see that something is, where nobody says what."""
 
+CROWDED = 4
+"""By how much longer it may take where the cluster starts forty pods beside other tests."""
+
 
 @pytest.fixture(scope="module")
 def stage(kube: Kube) -> Iterator[Stage]:
@@ -44,7 +47,7 @@ def test_what_keeps_workers_from_running_is_in_the_status_and_in_the_table(
     table = tenant.kube.kubectl("get", "tq", name, f"--namespace={tenant.namespace}")
     assert cause.reason in table.splitlines()[1].split()
     took = _seconds(ready["lastTransitionTime"]) - began(stage, name)
-    assert took <= (SILENT if cause.is_silent else SOON)
+    assert took <= CROWDED * (SILENT if cause.is_silent else SOON)
 
 
 def began(stage: Stage, name: str) -> float:

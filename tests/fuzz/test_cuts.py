@@ -10,7 +10,7 @@ import pytest
 from tests.fuzz.conftest import Seeds
 from tests.integration import topology
 from tests.integration.conftest import Broker
-from tests.integration.relay import Relay
+from tests.integration.relay import Cut, Relay
 from tests.integration.worker.workers import bench_for, wait_for
 
 pytestmark = pytest.mark.integration
@@ -30,11 +30,12 @@ class Scissors:
     def __call__(self, data: bytes) -> bytes:
         if self._cuts == 0:
             return data
-        if self._left <= 0:
+        if self._left < len(data):
+            passed = data[: self._left]
             self._cuts -= 1
             self._left = self._next()
-            raise ConnectionAbortedError("cut")
-        data, self._left = data[: self._left], self._left - len(data)
+            raise Cut(passed)
+        self._left -= len(data)
         return data
 
     def _next(self) -> int:

@@ -22,6 +22,14 @@ def unanswered() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
+class Cut(Exception):
+    """A connection ends after `passed`: TCP loses the rest of a stream, and no part within it."""
+
+    def __init__(self, passed: bytes) -> None:
+        super().__init__(passed)
+        self.passed = passed
+
+
 class Relay:
     """Passes bytes on, both ways, over any number of connections."""
 
@@ -41,7 +49,7 @@ class Relay:
         """The broker's address, by way of this proxy."""
 
         self.rewrite: Callable[[bytes], bytes] = bytes
-        """What becomes of the broker's bytes; as many as there were."""
+        """What becomes of the broker's bytes: as many as there were, or `Cut` is raised."""
 
         self._break_next = threading.Event()
         self._pairs: list[_Pair] = []
@@ -112,7 +120,12 @@ class Relay:
         with suppress(OSError):
             while data := pair.broker.recv(65536):
                 pair.answers.wait()
-                pair.client.sendall(self.rewrite(data))
+                try:
+                    passed = self.rewrite(data)
+                except Cut as cut:
+                    pair.client.sendall(cut.passed)
+                    break
+                pair.client.sendall(passed)
         # A broker that hangs closes nothing.
         pair.answers.wait()
         pair.close()

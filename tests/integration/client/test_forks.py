@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import random
 import sys
@@ -25,6 +26,12 @@ pytestmark = [
 ]
 
 Connect = Callable[..., Client]
+
+
+@pytest.fixture(autouse=True)
+def no_debug_logs(caplog: pytest.LogCaptureFixture) -> None:
+    """pytest writes them to a file whose lock a fork copies, held by a thread that was logging."""
+    caplog.set_level(logging.WARNING, logger="pika")
 
 
 def test_a_process_forked_while_other_threads_enqueue_can_enqueue(

@@ -200,8 +200,9 @@ async def test_a_version_that_is_too_old() -> None:
     """The one case without a real broker: there is none so old here."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        body = json.dumps({"rabbitmq_version": "3.13.7"}).encode()
+        asked = await reader.readuntil(b"\r\n\r\n")
+        nodes = b"/api/nodes" in asked
+        body = json.dumps([] if nodes else {"rabbitmq_version": "3.13.7"}).encode()
         head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         writer.write(head.encode() + body)
         await writer.drain()

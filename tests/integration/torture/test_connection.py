@@ -6,6 +6,7 @@ import contextlib
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
@@ -69,7 +70,9 @@ def test_prefetch_is_whole_again_after_each_reconnect(bench: Bench, relay: Relay
         path, diary = bench.directory / f"go-{losses}", f"{bench.diary}-{losses}"
         for _ in range(4):
             bench.enqueue("wait_for_file", diary=diary, path=str(path))
-        wait_for(lambda: _busy(worker) == 4)
+        # Begun, and not just handed to a child: what has not begun is not void, but forgotten.
+        begun = Path(diary)
+        wait_for(lambda begun=begun: begun.exists() and begun.read_text().count("start") >= 4)
         relay.cut()
         worker.wait("consuming", count=losses + 1)
         # All four are here again, not only those for which a reduced prefetch has room.

@@ -126,7 +126,7 @@ def test_refused_credentials_are_told_and_tried_again(bench: Bench) -> None:
     url = bench.broker.amqp.replace("guest:guest", "guest:wrong")
     worker = bench.start(env={AMQP_URL_ENV: url})
     worker.wait("connect-failed", count=3)
-    assert "refused" in worker.termination.read_text()
+    wait_for(lambda: "refused" in worker.termination.read_text(), why=worker.text)
     assert "wrong" not in worker.text()
     status, body = worker.get("/readyz")
     assert status == 503
