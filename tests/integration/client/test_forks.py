@@ -28,15 +28,11 @@ pytestmark = [
 Connect = Callable[..., Client]
 
 
-@pytest.fixture(autouse=True)
-def no_debug_logs(caplog: pytest.LogCaptureFixture) -> None:
-    """pytest writes them to a file whose lock a fork copies, held by a thread that was logging."""
-    caplog.set_level(logging.WARNING, logger="pika")
-
-
 def test_a_process_forked_while_other_threads_enqueue_can_enqueue(
-    vhost: Vhost, connect: Connect
+    vhost: Vhost, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
+    # Tests write pika's logs to a file whose lock a fork copies, held by a thread that was logging.
+    caplog.set_level(logging.WARNING, logger="pika")
     vhost.declare()
     client = connect(timeout=30)
     stop = threading.Event()
