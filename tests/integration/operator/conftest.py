@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from longshore.contract.features import features_of
@@ -16,6 +15,7 @@ from longshore_operator.app.broker import Session
 from longshore_operator.app.reconcile import declare
 from longshore_operator.core.credentials import Address, address
 from longshore_operator.core.topology import vhost_topology
+from tests.integration.operator.cleaning import remove_vhost
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -54,12 +54,9 @@ async def link(where: Address) -> AsyncIterator[RabbitMQ]:
     link = await connect(where, heartbeat=30.0)
     yield link
     await link.close()
-    auth = (where.username, where.password)
-    async with httpx.AsyncClient(base_url=where.management_url, auth=auth, timeout=60) as client:
-        users = (await client.get("/api/users")).json()
-        for name in [user["name"] for user in users if user["name"].startswith(where.vhost)]:
-            await client.delete(f"/api/users/{name}")
-        (await client.delete(f"/api/vhosts/{where.vhost}")).raise_for_status()
+    await remove_vhost(
+        where.vhost, management=where.management_url, auth=(where.username, where.password)
+    )
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from longshore_operator.app.record import Records
 from longshore_operator.app.world import World
 from longshore_operator.core.credentials import Address, address
 from longshore_operator.core.topology import vhost_topology
+from tests.integration.operator.cleaning import remove_vhost
 from tests.integration.operator.conftest import broker_spec, secret
 from tests.integration.operator.operating import OneBroker
 from tests.integration.operator.task_queues import JSON_JOB, Tenants, until
@@ -121,14 +122,11 @@ class Nodes:
         for link in self.links:
             await link.close()
         record = self[0].record
-        auth = (record["user"], record["password"])
-        async with httpx.AsyncClient(
-            base_url=record["management"], auth=auth, timeout=60
-        ) as client:
-            users = (await client.get("/api/users")).json()
-            for name in [user["name"] for user in users if user["name"].startswith(self.vhost)]:
-                await client.delete(f"/api/users/{name}")
-            await client.delete(f"/api/vhosts/{self.vhost}")
+        await remove_vhost(
+            self.vhost,
+            management=record["management"],
+            auth=(record["user"], record["password"]),
+        )
 
 
 async def delete(tenants: Tenants, queue: TaskQueueObject) -> None:
