@@ -69,7 +69,11 @@ async def _attack(dice: random.Random) -> None:
     for _ in range(dice.randrange(1, 12)):
         if dice.random() < 0.5 and honest < JOBS:
             honest += 1
-            child.end(honest)
+            dice.choice((child.end, child.succeed))(honest)
+        elif dice.random() < 0.2:
+            is_honest = False
+            _forge_success(child, dice, next_ticket=honest + 1)
+            break  # what comes next could make it true
         else:
             message, is_record = _message(dice, next_ticket=honest + 1)
             is_honest = is_honest and is_record
@@ -87,6 +91,20 @@ async def _attack(dice: random.Random) -> None:
         assert len(faults) <= 1
         assert child.slot.fault, "something that is no record was believed"
     child.close()
+
+
+def _forge_success(child: Child, dice: random.Random, *, next_ticket: int) -> None:
+    """A success that is none, where a child tells them."""
+    running = child.mark.running
+    match dice.randrange(3):
+        case 0:  # of a job that has not begun
+            child.succeed(next_ticket)
+            child.mark.running = running
+        case 1:
+            child.succeed(next_ticket + 1 + dice.randrange(3))
+        case 2:
+            seconds = dice.choice((float("nan"), float("inf"), -1.0))
+            child.succeed(next_ticket, seconds=seconds)
 
 
 def _message(dice: random.Random, *, next_ticket: int) -> tuple[bytes, bool]:

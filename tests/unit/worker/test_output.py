@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from longshore.contract.message import Message
+from longshore.worker.frames import END, TOLD_IN_A_RECORD, Ended, Status
 from longshore.worker.parent.output import MAX_LINES, MAX_PER_JOB, TAIL, Output, Turn
 from longshore.worker.parent.work import Work
 
-BOUNDARY = b"\0boundary\n"
+MARK = b"\0boundary"
+BOUNDARY = MARK + TOLD_IN_A_RECORD
 
 
 class Pipe:
@@ -20,7 +22,7 @@ class Pipe:
         self.reading, self.writing = os.pipe()
         os.set_blocking(self.reading, False)
         self.told: list[str] = []
-        self.output = Output(self.reading, boundary=BOUNDARY, put=self.told.append)
+        self.output = Output(self.reading, boundary=MARK, put=self.told.append)
 
     def lines(self) -> list[str]:
         return [json.loads(line)["line"] for line in self.told]
@@ -32,9 +34,9 @@ class Pipe:
         return turn
 
     def settle(self, busy: list[Work]) -> str:
-        while (tail := self.output.settle(busy)) is None:
+        while self.output.seek(busy) is None:
             pass
-        return tail
+        return self.output.take_told()
 
 
 @pytest.fixture
@@ -90,7 +92,7 @@ def test_a_turn_logs_a_bounded_number_of_lines(pipe: Pipe) -> None:
 def test_the_end_of_a_job_waits_for_its_lines(pipe: Pipe) -> None:
     busy = [work(0), work(1)]
     os.write(pipe.writing, b"\n" * (4 * MAX_LINES) + b"last" + BOUNDARY + b"next\n")
-    assert pipe.output.settle(busy) is None
+    assert pipe.output.seek(busy) is None
     assert pipe.settle(busy).endswith("\nlast")
     assert pipe.lines()[-2:] == ["last", "next"]
 
@@ -171,3 +173,65 @@ def test_each_job_is_told_the_end_of_its_own_output(pipe: Pipe) -> None:
     ends.append(pipe.settle([work(3)]))
     assert ends == ["one\nmore", "", "", "four"]
     assert pipe.output.is_broken
+
+
+def test_successes_are_told_with_the_ends_of_their_output(pipe: Pipe) -> None:
+    busy = [work(number) for number in range(1, 7)]
+    os.write(pipe.writing, success(1) + success(2))
+    os.write(pipe.writing, b"three\n" + success(3) + BOUNDARY + success(5) + b"six\n")
+    pipe.read(busy)
+    assert [*told(pipe)] == [("", 1), ("", 2), ("three\n", 3)]
+    assert pipe.settle(busy[3:]) == ""
+    assert [*told(pipe)] == [("", 5)]
+    assert [json.loads(line)["job"] for line in pipe.told] == ["j-3", "j-6"]
+    assert not pipe.output.is_broken
+
+
+@pytest.mark.parametrize("cut", range(1, len(MARK) + END.size))
+def test_a_success_is_found_whatever_the_pieces(pipe: Pipe, cut: int) -> None:
+    busy = [work(1), work(2)]
+    os.write(pipe.writing, success(1)[:cut])
+    pipe.read(busy)
+    assert not pipe.output.has_success
+    os.write(pipe.writing, success(1)[cut:] + success(2))
+    pipe.read(busy)
+    assert [*told(pipe)] == [("", 1), ("", 2)]
+    assert not pipe.told
+
+
+def test_a_success_behind_more_than_a_turn_logs_is_seen(pipe: Pipe) -> None:
+    busy = [work(1)]
+    pipe.output.absorb()
+    assert not pipe.output.has_success_ahead
+    os.write(pipe.writing, b"\n" * 60_000 + success(1))
+    assert pipe.output.read(busy) is Turn.MORE
+    assert not pipe.output.has_success_ahead, "nobody has looked"
+    pipe.output.absorb()
+    assert pipe.output.has_success_ahead
+    pipe.read(busy)
+    assert [ticket for _, ticket in told(pipe)] == [1]
+    assert not pipe.output.has_success_ahead
+
+
+def test_a_success_ahead_is_of_the_first_job_alone(pipe: Pipe) -> None:
+    os.write(pipe.writing, b"x\n" + BOUNDARY + success(2))
+    pipe.output.absorb()
+    assert not pipe.output.has_success_ahead, "a record has to tell of the first"
+
+
+def test_a_success_is_no_boundary_that_came_too_late(pipe: Pipe) -> None:
+    assert pipe.settle([work(1)]) == ""
+    os.write(pipe.writing, success(2))
+    pipe.read([work(2)])
+    assert [*told(pipe)] == [("", 2)]
+
+
+def success(number: int) -> bytes:
+    return MARK + END.pack(number, 0.5)
+
+
+def told(pipe: Pipe) -> Iterator[tuple[str, int]]:
+    while end := pipe.output.take_success():
+        tail, record = end
+        assert record == Ended(record.ticket, Status.SUCCEEDED, 0.5)
+        yield tail, record.ticket

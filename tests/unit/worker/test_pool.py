@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from longshore.worker.parent import crash, processes
 from longshore.worker.parent import pool as module
 from longshore.worker.parent.kill import Killer
 from longshore.worker.parent.pool import Limits, Pool
-from longshore.worker.parent.slot import Kill
+from longshore.worker.parent.slot import Kill, Slot
 from tests.unit.worker.test_slot import Child, work
 
 
@@ -127,6 +128,73 @@ async def test_a_child_with_its_last_job_has_a_successor_which_waits_its_turn(
     assert [*spare.slot.busy] == [third]
     assert zygote.forks == 2
     spare.close()
+
+
+async def served(count: int, slot: Slot) -> None:
+    async with asyncio.timeout(5):
+        while True:
+            if slot.served == count:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def test_a_job_that_has_ended_in_time_is_not_killed_though_its_output_is_not_logged_yet(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Killer, "_strike", lambda *_: None)
+    pool, slot = pool_of(child), child.slot
+    loop = asyncio.get_running_loop()
+    pool._intake.watch(slot)
+    for ticket in (1, 2):
+        assert slot.hand(work(ticket))
+        assert receive_job(child.far)
+    os.write(child.output, b"\n" * 60_000)
+    child.succeed(1)
+    child.mark.running = 2
+    slot.begin(loop.time() - 60)
+    pool._clocks._strike()
+    assert slot.killed_for is None
+    assert slot.due(0.0) == math.inf
+    await served(1, slot)
+    assert slot.busy[0].ticket == 2
+    slot.begin(loop.time() - 60)
+    pool._clocks._strike()
+    assert slot.killed_for is Kill.HARD_LIMIT
+    loop.remove_reader(slot.output_descriptor)
+
+
+async def test_what_a_record_tells_waits_for_the_successes_before_it(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Killer, "_strike", lambda *_: None)
+    pool, slot = pool_of(child), child.slot
+    for ticket in (1, 2, 3):
+        assert slot.hand(work(ticket))
+    os.write(child.output, b"\n" * 60_000)
+    child.succeed(1)
+    child.succeed(2)
+    child.end(3)
+    pool._intake.read_records(slot)
+    assert slot.served == 0
+    await served(3, slot)
+    assert slot.fault is None
+    assert not slot.output.is_broken
+
+
+async def test_a_dead_childs_successes_stand(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Killer, "_strike", lambda *_: None)
+    pool, slot = pool_of(child), child.slot
+    for ticket in (1, 2, 3, 4):
+        assert slot.hand(work(ticket))
+    child.succeed(1)
+    os.write(child.output, b"\n" * 60_000)
+    child.succeed(2)
+    child.end(3)
+    child.mark.running = 4
+    slot.is_dead = True
+    await pool._intake.finish_records(slot)
+    assert slot.served == 3
+    assert [each.ticket for each in slot.busy] == [4]
 
 
 @pytest.mark.parametrize("spare", [-1, 2**30])

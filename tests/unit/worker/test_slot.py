@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 
 from longshore.contract.message import Message
-from longshore.worker.frames import Cause, Ended, Mark, Status, encode_record, receive_job
+from longshore.worker.frames import (
+    END,
+    TOLD_IN_A_RECORD,
+    Cause,
+    Ended,
+    Mark,
+    Status,
+    encode_record,
+    receive_job,
+)
 from longshore.worker.parent.slot import Slot
 from longshore.worker.parent.work import Work
 from longshore.worker.parent.zygote import Birth
@@ -52,10 +61,15 @@ class Child:
         )
         os.close(mark)
 
-    def end(self, ticket: int) -> None:
-        """Begin and end a job."""
+    def succeed(self, ticket: int, *, seconds: float = 0.1) -> None:
+        """Begin and end a job, as most end."""
         self.mark.running = ticket
-        os.write(self.output, self.mark.boundary)
+        os.write(self.output, self.mark.boundary + END.pack(ticket, seconds))
+
+    def end(self, ticket: int) -> None:
+        """Begin and end a job, and tell so in a record."""
+        self.mark.running = ticket
+        os.write(self.output, self.mark.boundary + TOLD_IN_A_RECORD)
         ended = Ended(ticket=ticket, status=Status.SUCCEEDED, seconds=0.1)
         self.results.send(encode_record(ended))
 

@@ -29,9 +29,12 @@ def spoiled():
 def say(what):
     os.write(told, f"{what}\\n".encode())
 
+def end(handler):
+    return child.restore(is_trusted=child.trusts(handler))
+
 def trust(handler):
     for _ in range(TRUSTED_AFTER):
-        assert child.restore(after=handler)
+        assert end(handler)
 
 os.umask(0o22)
 """
@@ -46,20 +49,24 @@ def said(script: str) -> list[str]:
 
 
 def test_what_a_handler_that_is_not_trusted_changes_is_put_right_at_once() -> None:
-    assert said("spoil(); child.restore(after='h'); say(spoiled())") == ["False"]
+    assert said("spoil(); end('h'); say(spoiled())") == ["False"]
 
 
-def test_what_a_trusted_handler_changes_is_put_right_within_a_millisecond() -> None:
+def test_what_a_trusted_handler_changes_is_put_right_with_the_next_full_look() -> None:
     script = """
 trust("h")
 spoil()
-child.restore(after="h")
+end("h")
 say(spoiled())
 clock += state.LOOK_INTERVAL
-child.restore(after="h")
+end("h")
 say(spoiled())
 """
     assert said(script) == ["True", "False"]
+
+
+def test_a_child_that_has_lost_its_output_ends() -> None:
+    assert said("os.dup2(told, output); say(end('h'))") == ["False"]
 
 
 def test_who_has_changed_something_once_is_not_trusted_again() -> None:
@@ -67,10 +74,10 @@ def test_who_has_changed_something_once_is_not_trusted_again() -> None:
 trust("h")
 spoil()
 clock += state.LOOK_INTERVAL
-child.restore(after="h")
+end("h")
 trust("h")
 spoil()
-child.restore(after="h")
+end("h")
 say(spoiled())
 """
     assert said(script) == ["False"]
@@ -81,12 +88,12 @@ def test_all_handlers_since_the_latest_look_are_suspected() -> None:
 trust("a")
 trust("b")
 spoil()
-child.restore(after="a")
+end("a")
 clock += state.LOOK_INTERVAL
-child.restore(after="b")
+end("b")
 for handler in ("a", "b"):
     spoil()
-    child.restore(after=handler)
+    end(handler)
     say(spoiled())
 """
     assert said(script) == ["False", "False"]
@@ -108,5 +115,5 @@ for handler in ("a", "b"):
 def test_what_longshore_relies_on_is_put_right_at_once_whoever_is_trusted(
     change: str, look: str
 ) -> None:
-    script = f"trust('h'); {change}; child.restore(after='h'); say(bool({look}))"
+    script = f"trust('h'); {change}; end('h'); say(bool({look}))"
     assert said(script) == ["False"]

@@ -2,7 +2,8 @@
 
 Parent → child: one job per message on a SOCK_SEQPACKET pair, both of whose ends the parent holds:
 what it can still receive at the far end, the child has never seen. Child → parent: one record per
-message on another. Beside both a page of shared memory with the start mark.
+message on another, and successes in the pipe of the jobs' output, where each job's ends. Beside all
+that a page of shared memory with the start mark.
 """
 
 import errno
@@ -194,6 +195,15 @@ _TOO_DEEP = f"a progress value may have {MAX_DEPTH} levels of nesting at most"
 _MAGIC = b"done"
 _SUCCESS = struct.Struct("!4sQd")  # magic, ticket, seconds; no JSON begins like that
 
+END = struct.Struct("!Qd")
+"""What stands behind a boundary in a child's output: the ticket of the job that ended there, if it
+has succeeded, and its seconds. With ticket 0 a record tells how the job ended.
+
+So a job that succeeds, as most do, is told by one write, and the parent reads many of them at once.
+"""
+
+TOLD_IN_A_RECORD = END.pack(0, 0.0)
+
 
 class NoRecord(ValueError):
     """A message that no child of ours would send, so the child's memory or sockets are not its own
@@ -244,8 +254,6 @@ def decode_record(message: bytes) -> Ended | Progress:
     if len(message) == _SUCCESS.size:
         magic, ticket, seconds = _SUCCESS.unpack(message)
         if magic == _MAGIC:
-            if not 0 <= seconds < math.inf:
-                raise NoRecord(f"seconds is {seconds}; it must be a time that has passed")
             return Ended(ticket, Status.SUCCEEDED, seconds)
     if len(message) > MAX_RECORD:
         raise NoRecord(f"it is longer than {MAX_RECORD} bytes")
@@ -365,12 +373,13 @@ class Mark:
 
     @property
     def boundary(self) -> bytes:
-        """What the child writes into its output after each job, so that lines are charged rightly.
+        """What the child writes into its output after each job, so that lines are charged rightly,
+        with an `END` behind it.
 
-        Nobody prints it by chance; it is short enough to be written at once (PIPE_BUF), and the
+        Nobody prints it by chance; both are short enough to be written at once (PIPE_BUF), and the
         pipe keeps the order of all who write to it.
         """
-        return b"\0" + self._map[24:40].hex().encode() + b"\n"
+        return b"\0" + self._map[24:40].hex().encode()
 
     def order(self, ticket: int, cause: Cause) -> None:
         """Ask for the end of job `ticket`. Only then send SIGALRM."""
@@ -380,6 +389,11 @@ class Mark:
     def order_for(self, ticket: int) -> Cause | None:
         """What the parent wants of job `ticket`."""
         return Cause(self._words[2]) if self._words[1] == ticket else None
+
+    def order_for_running(self) -> Cause | None:
+        """What the parent wants of the job begun last."""
+        words = self._words
+        return Cause(words[2]) if words[1] == words[0] else None
 
     def is_lost(self, ticket: int) -> bool:
         """Whether the broker has taken job `ticket` back."""

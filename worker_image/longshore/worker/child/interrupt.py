@@ -100,7 +100,7 @@ class Interrupts:
             self._seen = self._raised = None
 
     def _deliver(self) -> None:
-        cause = self._mark.order_for(self._mark.running)
+        cause = self._mark.order_for_running()
         if not self._armed or cause is None or cause is self._seen:
             return
         if cause is Cause.DRAINING and self._handler_has_ended:

@@ -24,6 +24,8 @@ from longshore.worker.child.interrupt import Interrupts
 from longshore.worker.child.orphans import Orphans
 from longshore.worker.child.state import ProcessState
 from longshore.worker.frames import (
+    END,
+    TOLD_IN_A_RECORD,
     Ended,
     JobFrame,
     Mark,
@@ -121,6 +123,8 @@ class _Child:
         self._orphans = Orphans()
         self._runner: asyncio.Runner | None = None
         self._pid = os.getpid()
+        self._latest_progress = 0
+        """Ticket of the job that has told progress last."""
 
     def serve(self) -> None:
         self._interrupts.watch()
@@ -133,11 +137,23 @@ class _Child:
                 os._exit(0)  # the handler forked, and its child came back through our stack
             capture.wait_when_full(self._output)
             capture.flush()
-            os.write(self._output, self._boundary)
+            is_trusted = self._state.trusts(frame.handler)
+            self._tell(ended, is_trusted=is_trusted)
             self._orphans.bury(now=time.monotonic())
-            self._results.send(encode_record(ended))
-            if not self._state.restore(after=frame.handler):
+            if not self._state.restore(is_trusted=is_trusted):
                 return  # the parent takes back what waits here, and asks for another child
+
+    def _tell(self, ended: Ended, *, is_trusted: bool) -> None:
+        if (
+            ended.status is Status.SUCCEEDED
+            # Progress must be read before the end of its job.
+            and self._latest_progress != ended.ticket
+            and (is_trusted or self._state.has_output())
+        ):
+            os.write(self._output, self._boundary + END.pack(ended.ticket, ended.seconds))
+        else:
+            os.write(self._output, self._boundary + TOLD_IN_A_RECORD)
+            self._results.send(encode_record(ended))
 
     def _run(self, frame: JobFrame) -> Ended:
         started = time.monotonic()
@@ -265,6 +281,7 @@ class _Child:
             if now - last < PROGRESS_INTERVAL or self._mark.running != ticket:
                 return
             last = now
+            self._latest_progress = ticket
             # One message: the kernel keeps it apart from those of other threads, of processes that
             # the job has forked, and of what an interruption or a signal handler comes to send.
             self._results.send(encode_record(Progress(ticket=ticket, value=value)))

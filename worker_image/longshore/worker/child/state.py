@@ -28,7 +28,7 @@ _NUMBERS = tuple(
 TRUSTED_AFTER = 32
 """Jobs of a handler in a row that changed nothing, after which it is trusted."""
 
-LOOK_INTERVAL = 0.001
+LOOK_INTERVAL = 0.01
 """Seconds for which what trusted handlers do is not looked at in full: a full look takes 10 µs,
 a fifth of what a job takes that does nothing."""
 
@@ -41,6 +41,7 @@ class ProcessState:
 
     def __init__(self, output: int, *, on_alarm: Callable[[int, FrameType | None], Any]) -> None:
         self._output = output
+        self._pipe = _file(output)
         self._null = _out_of_the_way(os.open(os.devnull, os.O_RDONLY))
         self._files = [*map(_file, (self._null, output, output))]
         self._directory = _directory()
@@ -76,29 +77,38 @@ class ProcessState:
         capture.on_last_words()
         self._restore_all()
 
-    def restore(self, *, after: str) -> bool:
-        """Put right what a job of the handler `after` may have changed; False where that is not
-        possible any more.
+    def trusts(self, handler: str) -> bool:
+        """Whether a job of this handler, which has just run, needs no full look after it.
 
         What Longshore itself relies on is looked at after every job, and all of it too, unless the
         handler is trusted: then the rest waits for `LOOK_INTERVAL`.
         """
-        now = time.monotonic()
-        clean = self._clean.get(after, 0)
-        self._since.add(after)
+        self._since.add(handler)
+        return (
+            self._clean.get(handler, 0) >= TRUSTED_AFTER
+            and time.monotonic() < self._looked_at + LOOK_INTERVAL
+        )
+
+    def has_output(self) -> bool:
+        """Whether our own descriptor of the output still is that."""
+        return _file(self._output) == self._pipe
+
+    def restore(self, *, is_trusted: bool) -> bool:
+        """Put right what the job that has just run may have changed; False where that is not
+        possible any more."""
         try:
-            if clean >= TRUSTED_AFTER and now < self._looked_at + LOOK_INTERVAL:
+            if is_trusted:
                 self._restore_ours()
                 return True
+            if not self.has_output():
+                return False
             changed = self._restore_all()
         except (OSError, ValueError):  # not permitted, or the descriptors are closed
             return False
-        self._looked_at = now
-        if changed:
+        self._looked_at = time.monotonic()
+        for handler in self._since:
             # It may have been any of them, and it may happen again.
-            self._clean.update(dict.fromkeys(self._since, -sys.maxsize))
-        else:
-            self._clean[after] = clean + 1
+            self._clean[handler] = -sys.maxsize if changed else self._clean.get(handler, 0) + 1
         self._since.clear()
         return os.geteuid() == self._user
 

@@ -1,5 +1,6 @@
 """Which deliveries are ours, and how few acks and nacks settle them."""
 
+import itertools
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
@@ -38,7 +39,7 @@ class Ledger(Generic[Delivery]):
         del self._open[tag]
         self._returned.append(tag)
 
-    def acks(self) -> Iterable[tuple[int, bool]]:
+    def acks(self) -> list[tuple[int, bool]]:
         """Tags to ack now, with whether all below are meant too.
 
         A tag stands for those below it only if none of them is open. It is never one that was acked
@@ -47,13 +48,13 @@ class Ledger(Generic[Delivery]):
         done, self._done = self._done, []
         return _merged(done, others=(*self._first_open(), *self._returned))
 
-    def nacks(self) -> Iterable[tuple[int, bool]]:
+    def nacks(self) -> list[tuple[int, bool]]:
         """Tags to nack now, the same way; only after the acks."""
         returned, self._returned = self._returned, []
         return _merged(returned, others=self._first_open())
 
     def _first_open(self) -> Iterable[int]:
-        return list(self._open)[:1]
+        return itertools.islice(self._open, 1)
 
     def clear(self) -> list[Delivery]:
         """The broker has taken all back; those that were open."""

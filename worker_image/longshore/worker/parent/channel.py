@@ -15,6 +15,8 @@ import pika
 import pika.exceptions
 from pika.channel import Channel as PikaChannel
 
+from longshore.worker.parent import inbound
+
 
 class Lost(Exception):
     """A connection or channel has ended, or does not answer."""
@@ -138,13 +140,9 @@ class Channel:
 
     # To the broker. Nothing is sent where it has ended, since nothing is left to be done then.
 
-    def ack(self, tag: int, *, multiple: bool) -> None:
-        """Settle a delivery; with `multiple` all before it too."""
-        self._tell(self._channel.basic_ack, tag, multiple)
-
-    def nack(self, tag: int, *, multiple: bool) -> None:
-        """Return a delivery to its queue; with `multiple` all before it too."""
-        self._tell(self._channel.basic_nack, tag, multiple, requeue=True)
+    def settle(self, acks: inbound.Settled, nacks: inbound.Settled) -> None:
+        """Ack deliveries, then return others to their queue."""
+        self._tell(self._settle, acks, nacks)
 
     def cancel(self, tag: str, *, on_cancelled: Callable[[], None]) -> None:
         """End the consumer; what still arrives goes back."""
@@ -155,6 +153,17 @@ class Channel:
     def close(self) -> None:
         """Close it."""
         self._tell(self._channel.close)
+
+    def _settle(self, acks: inbound.Settled, nacks: inbound.Settled) -> None:
+        channel = self._channel
+        if channel.is_open and inbound.settle(
+            channel.connection, channel=self.number, acks=acks, nacks=nacks
+        ):
+            return
+        for tag, multiple in acks:
+            channel.basic_ack(tag, multiple)
+        for tag, multiple in nacks:
+            channel.basic_nack(tag, multiple, requeue=True)
 
     def _tell(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> None:
         if self.end is None:

@@ -1,6 +1,6 @@
 """What children say: records and output, a bounded amount of each in a turn of the event loop.
 
-A job's end counts once all that it wrote is in the log. That may take several turns, so its record
+A job's end counts once all that it wrote is in the log. That may take several turns, so a record
 waits for it, and with it whatever the child says after it. A child that takes more of the loop than
 its share waits for its next turn, and its jobs then for room in their pipe.
 """
@@ -95,9 +95,22 @@ class Intake:
                 self._loop.call_later(HANG_UP_GRACE, self._outlives_its_end, slot)
         self._check(slot)
 
+    def has_ended(self, slot: Slot) -> bool:
+        """Whether the first job of `slot` has ended, though that may not be passed on yet."""
+        slot.output.absorb()
+        reading = self._readings.get(slot)
+        if reading and not reading.is_output_paused:  # nothing in the pipe calls us any more
+            self._loop.call_soon(self._read_output, slot)
+        return slot.output.has_success_ahead
+
     async def finish_records(self, slot: Slot) -> None:
-        """Read all that a dead child has reported."""
+        """Pass on all ends of jobs that a dead child has told."""
+        slot.output.absorb()
         while slot.read_records(now=self._loop.time()) or slot.unsettled:
+            self._pass_on(slot)
+            await asyncio.sleep(0)
+        while slot.output.has_success_ahead and not slot.fault:
+            slot.output.seek(slot.busy)
             self._pass_on(slot)
             await asyncio.sleep(0)
         self._loop.remove_reader(slot.results)
@@ -115,31 +128,41 @@ class Intake:
         return slot.output.finish(slot.busy)
 
     def _pass_on(self, slot: Slot) -> None:
-        """Pass on records until one must wait for its job's output."""
-        reading = self._readings.get(slot) or self._readings.setdefault(slot, _Reading())
-        unsettled = slot.unsettled
-        while unsettled:
-            record, at = unsettled[0]
-            if not slot.accepts(record):
-                unsettled.popleft()
-                if slot.fault:
-                    unsettled.clear()
-                    break
-                continue
-            if isinstance(record, Progress):
-                unsettled.popleft()
-                if at - reading.progress_at >= PROGRESS_INTERVAL:
-                    reading.progress_at = at
-                    self._on_progress(slot, record)
-                continue
-            began = self._loop.time()
-            tail = slot.output.settle(slot.busy)
-            if tail is None:
-                self._again(slot, reading, self._charge(reading, began))
+        """Pass on ends and records until one must wait for its job's output."""
+        now = self._loop.time()
+        while not slot.fault:
+            if end := slot.output.take_success():
+                tail, success = end
+                if slot.accepts(success):
+                    self._on_ended(slot, success, tail, now)
+            elif not slot.unsettled or not self._pass_on_record(slot):
                 break
-            unsettled.popleft()
-            self._on_ended(slot, record, tail, at)
+        if slot.fault:
+            slot.unsettled.clear()
         self._on_read(slot)
+
+    def _pass_on_record(self, slot: Slot) -> bool:
+        """Pass on the first record; False where it must wait."""
+        record, at = slot.unsettled[0]
+        is_end = isinstance(record, Ended)
+        reading = self._readings.get(slot) or self._readings.setdefault(slot, _Reading())
+        if is_end or slot.holds_behind(record.ticket):
+            began = self._loop.time()
+            found = slot.output.seek(slot.busy)
+            if found is None:
+                self._again(slot, reading, self._charge(reading, began))
+                return False
+            if found and slot.output.has_success:  # of a job before that
+                return True
+        slot.unsettled.popleft()
+        if not slot.accepts(record):
+            return True
+        if isinstance(record, Ended):
+            self._on_ended(slot, record, slot.output.take_told(), at)
+        elif at - reading.progress_at >= PROGRESS_INTERVAL:
+            reading.progress_at = at
+            self._on_progress(slot, record)
+        return True
 
     def _charge(self, reading: _Reading, began: float) -> float:
         """A turn at a child that `began` then is over: how long the next has to wait."""
@@ -193,9 +216,13 @@ class Intake:
             return
         began = self._loop.time()
         turn = slot.output.read(slot.busy)
-        if turn is Turn.DRY and not reading.is_output_paused and slot.output.is_silent:
+        is_quiet = turn is Turn.DRY and slot.output.is_silent and not reading.is_output_paused
+        pause = 0.0 if is_quiet else self._charge(reading, began)
+        if slot.output.has_success:
+            self._pass_on(slot)
+            self._check(slot)
+        if is_quiet:
             return
-        pause = self._charge(reading, began)
         if turn is Turn.END:
             self._loop.remove_reader(slot.output_descriptor)
         elif turn is Turn.DRY and not pause:

@@ -6,12 +6,14 @@ bounded amount of it, and each job may have so much of the log.
 
 import json
 import os
+import struct
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from json.encoder import encode_basestring_ascii as quoted
 
+from longshore.worker.frames import END, Ended, Status
 from longshore.worker.parent.logs import Log
 from longshore.worker.parent.stamp import Stamp
 from longshore.worker.parent.work import Work
@@ -53,22 +55,33 @@ class Turn(Enum):
     """Nobody writes to the pipe any more."""
 
 
-class Output:
-    """Reads one child's pipe; `boundary` stands where one job's output ends, `put` writes a line.
+End = tuple[str, Ended | None]
+"""Where one job's output ends: the end of what it wrote, and its success. None where a record tells
+how it ended."""
 
-    What a job has written stands before its boundary, and that before its result. More can only
+
+class Output:
+    """Reads one child's pipe; `put` writes a line of the log.
+
+    A `boundary` stands where one job's output ends, and behind it whether the job has succeeded.
+
+    What a job has written stands before its boundary, and that before its record. More can only
     come from processes that outlive the job: it is charged to whoever runs then.
     """
 
     def __init__(self, descriptor: int, *, boundary: bytes, put: Callable[[str], None]) -> None:
         self._descriptor = descriptor
         self._boundary = boundary
+        self._end = struct.Struct(f"!{len(boundary)}s{END.format.removeprefix('!')}")
         self._put = put
-        self._ended = 0
-        """Boundaries that have been read before the results of their jobs."""
+        self._ends: deque[End] = deque()
+        """Of jobs that are still taken to run."""
 
-        self._ends: deque[str] = deque()
-        """The end of what each of those jobs wrote."""
+        self._late = 0
+        """Jobs whose records came without their boundaries."""
+
+        self._is_absorbed = False
+        """The buffer may hold much more than a turn reads."""
 
         self.is_silent = True
         """The last turn has met nothing but the ends of jobs, which costs next to nothing."""
@@ -91,47 +104,83 @@ class Output:
         """The end of a line, and whose."""
 
     def read(self, busy: Sequence[Work]) -> Turn:
-        """Log some of what is there. `busy` are the child's jobs whose results have not been read,
-        in their order."""
+        """Log some of what is there. `busy` are the child's jobs whose ends have not been taken, in
+        their order."""
         self.is_silent = True
-        if self._is_blank and self._reads_boundary_alone():
-            self._ended = 1
-            self._ends.append("")
-            return Turn.DRY
-        return self._take(busy, pieces=_PIECES_OF_A_TURN, until_boundary=False)
-
-    def settle(self, busy: Sequence[Work]) -> str | None:
-        """The first of `busy` has reported its end: log what it wrote, and give the end of it.
-
-        None when that takes another turn.
-        """
-        if self._ended <= 0:
-            if self._is_blank and self._reads_boundary_alone():
-                return ""
-            turn = self._take(busy, pieces=_PIECES_OF_A_FULL_PIPE, until_boundary=True)
-            # In a pipe that is dry, or was bigger than any, the boundary is not to be expected.
-            if self._ended <= 0 and turn is Turn.MORE and self._has_lines:
-                return None
-            self.is_broken = self.is_broken or self._ended <= 0
-        self._ended -= 1
-        return self._ends.popleft() if self._ends else ""
-
-    @property
-    def _is_blank(self) -> bool:
-        """Whether the job that runs is not known to have written anything."""
-        return self._at == len(self._buffer) and not (self._tail or self._logged or self._ended)
-
-    def _reads_boundary_alone(self) -> bool:
-        """Whether nothing but a boundary is in the pipe, as most jobs write nothing. Whatever else
-        there is waits in the buffer."""
+        self._is_absorbed = self._is_absorbed and self._at < len(self._buffer)
+        if self._at < len(self._buffer) or self._tail or self._logged:
+            return self._take(busy, pieces=_PIECES_OF_A_TURN, until_end=False)
+        # Most jobs write nothing: nothing but their ends is to be expected.
         try:
             data = os.read(self._descriptor, _PIECE)
         except BlockingIOError:
-            return False
-        if data == self._boundary:
-            return True
+            return Turn.DRY
+        if not data:
+            return Turn.END
+        if self._takes_ends(data):
+            return Turn.DRY
         self._buffer, self._at = data, 0
-        return False
+        return self._take(busy, pieces=_PIECES_OF_A_TURN - 1, until_end=False)
+
+    @property
+    def has_success(self) -> bool:
+        """Whether the first job has ended well, and all that it wrote is logged."""
+        return bool(self._ends and self._ends[0][1])
+
+    def take_success(self) -> tuple[str, Ended] | None:
+        """The end of such a job."""
+        if not self._ends:
+            return None
+        tail, success = self._ends[0]
+        if success is None:
+            return None
+        self._ends.popleft()
+        return tail, success
+
+    def seek(self, busy: Sequence[Work]) -> bool | None:
+        """Read on to the end of the first of `busy`, which is told in a record or behind which one
+        has told something. False where it is not to be expected, None where it takes another turn.
+        """
+        if self._ends:
+            return True
+        turn = self._take(busy, pieces=_PIECES_OF_A_FULL_PIPE, until_end=True)
+        if self._ends:
+            return True
+        # In a pipe that is dry, or was bigger than any, no end is to be expected.
+        return None if turn is Turn.MORE and self._has_lines else False
+
+    def take_told(self) -> str:
+        """The first job has ended, as a record tells: the end of what it wrote."""
+        if self._ends:
+            return self._ends.popleft()[0]
+        self.is_broken = True
+        self._late += 1
+        return ""
+
+    def absorb(self) -> None:
+        """Take all that is in the pipe now, to be logged in later turns."""
+        for _ in range(_PIECES_OF_A_FULL_PIPE):
+            try:
+                data = os.read(self._descriptor, _PIECE)
+            except BlockingIOError:
+                break
+            self._buffer = self._buffer[self._at :] + data
+            self._at = 0
+            if len(data) < _PIECE:
+                break
+        self._is_absorbed = True
+
+    @property
+    def has_success_ahead(self) -> bool:
+        """Whether the first job has succeeded, as `absorb` has found, though what it wrote is not
+        logged yet."""
+        if not self._is_absorbed:
+            return False
+        found = self._buffer.find(self._boundary, self._at)
+        if self._ends or not 0 <= found <= len(self._buffer) - self._end.size:
+            return self.has_success
+        _, ticket, _ = self._end.unpack_from(self._buffer, found)
+        return bool(ticket)
 
     def finish(self, busy: Sequence[Work]) -> str:
         """The child is dead and was read: give the end of all that its last job wrote."""
@@ -145,14 +194,14 @@ class Output:
         self._keep(rest)
         return self._end_share(work)
 
-    def _take(self, busy: Sequence[Work], *, pieces: int, until_boundary: bool) -> Turn:
+    def _take(self, busy: Sequence[Work], *, pieces: int, until_end: bool) -> Turn:
         lines, stop_at, is_short = MAX_LINES, time.monotonic() + MAX_TURN, False
         while True:
             if self._at < len(self._buffer):
                 lines = self._log_lines(busy, lines, stop_at)
                 if self._has_lines:
                     return Turn.MORE
-            if self._ended > 0 if until_boundary else is_short:
+            if self._ends if until_end else is_short:
                 return Turn.DRY
             if not pieces:
                 return Turn.MORE
@@ -169,23 +218,40 @@ class Output:
 
     def _log_lines(self, busy: Sequence[Work], lines: int, stop_at: float) -> int:
         """Log `lines` lines of the buffer at most; how many are left to this turn."""
-        boundary = self._boundary
         self._has_lines = False
         while self._at < len(self._buffer):
-            found = self._buffer.find(boundary, self._at)
+            found = self._buffer.find(self._boundary, self._at)
             end = self._end_of_lines() if found < 0 else found
             lines = self._log_share(end, self._owner(busy), lines, stop_at)
             if self._at < end:
                 self._has_lines = True
                 break
-            if found < 0:
+            if found < 0 or len(self._buffer) - found < self._end.size:
                 break
             tail = self._end_share(self._owner(busy))
-            if self._ended >= 0:  # else it comes too late for its job
-                self._ends.append(tail)
-            self._ended += 1
-            self._at = found + len(boundary)
+            _, ticket, seconds = self._end.unpack_from(self._buffer, found)
+            self._at = found + self._end.size
+            if ticket:
+                self._late = 0
+                self._ends.append((tail, Ended(ticket, Status.SUCCEEDED, seconds)))
+            elif self._late:
+                self._late -= 1
+            else:
+                self._ends.append((tail, None))
         return lines
+
+    def _takes_ends(self, data: bytes) -> bool:
+        """Take `data` if it is nothing but the ends of jobs that have succeeded."""
+        if len(data) % self._end.size:
+            return False
+        ends: list[End] = []
+        for boundary, ticket, seconds in self._end.iter_unpack(data):
+            if boundary != self._boundary or not ticket:
+                return False
+            ends.append(("", Ended(ticket, Status.SUCCEEDED, seconds)))
+        self._ends.extend(ends)
+        self._late = 0
+        return True
 
     def _end_of_lines(self) -> int:
         """Where the last line ends that is complete, or too long to wait for."""
@@ -237,7 +303,7 @@ class Output:
         self._tail = (self._tail + text)[-TAIL:]
 
     def _owner(self, busy: Sequence[Work]) -> Work | None:
-        index = max(0, self._ended)
+        index = len(self._ends)
         return busy[index] if index < len(busy) else None
 
     def _end_share(self, work: Work | None) -> str:

@@ -333,7 +333,8 @@ class Pool:
             self._remind_later(slot, work, min(2 * delay, REMIND_AT_MOST))
 
     def _on_hard_limit(self, slot: Slot) -> None:
-        self.kill(slot, Kill.HARD_LIMIT)
+        if not self._intake.has_ended(slot):
+            self.kill(slot, Kill.HARD_LIMIT)
 
     def _on_held(self, slot: Slot) -> None:
         if back := self._take_back(slot):

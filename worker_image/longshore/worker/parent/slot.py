@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import math
 import os
 import signal
@@ -115,6 +116,8 @@ class Slot:
         """When a clock of the first job strikes: a limit, or `hold` with others behind it."""
         if not self.busy or self.killed_for or self.is_dead or self.unsettled:
             return math.inf
+        if self.output.has_success_ahead:  # it has ended already
+            return math.inf
         work = self.busy[0]
         first = work.hard_limit
         if not self.is_softened and work.soft_limit < first:
@@ -177,12 +180,18 @@ class Slot:
         if isinstance(record, Ended):
             if work is None or work.ticket != record.ticket or not self.has_begun():
                 self.fault = f"job {record.ticket} has ended, but does not run"
+            elif not 0 <= record.seconds < math.inf:
+                self.fault = f"seconds is {record.seconds}; it must be a time that has passed"
             return self.fault is None
         if not 0 < record.ticket <= self._most:
             self.fault = f"there is no job {record.ticket}"
             return False
         # Else it is of a thread that outlives its job.
         return work is not None and work.ticket == record.ticket
+
+    def holds_behind(self, ticket: int) -> bool:
+        """Whether a job waits behind the first one."""
+        return any(work.ticket == ticket for work in itertools.islice(self.busy, 1, None))
 
     def end_first(self, *, at: float) -> Work:
         """The first job has ended, `at` that time; the clocks of the next run from there."""

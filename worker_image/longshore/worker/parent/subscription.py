@@ -218,14 +218,9 @@ class Subscription:
         self._acking = None
         if self._is_holding or not self._channel.is_open:
             return  # later, or about to be void
-        sent = 0
-        for tag, multiple in self._ledger.acks():
-            self._channel.ack(tag, multiple=multiple)
-            sent += 1
-        for tag, multiple in self._ledger.nacks():
-            self._channel.nack(tag, multiple=multiple)
-            sent += 1
-        if sent > MOST_AT_ONCE:
+        acks, nacks = self._ledger.acks(), self._ledger.nacks()
+        self._channel.settle(acks, nacks)
+        if len(acks) + len(nacks) > MOST_AT_ONCE:
             self.settled_at = asyncio.get_running_loop().time() + LINGER
         self._close_when_done()
 
