@@ -37,7 +37,7 @@ def main() -> int:
             _tell(round_)
             if chosen.output:
                 _write(chosen.output, rounds)
-    return 0 if all(each.findings.is_clean and not each.failed for each in rounds) else 1
+    return 0 if all(each.is_clean for each in rounds) else 1
 
 
 def _arguments() -> argparse.Namespace:
@@ -59,7 +59,8 @@ def _tell(round_: Round) -> None:
         f"{found.repeats} repeats that a fault explains; settled in {round_.settled_after:g} s; "
         f"longest pause {longest(found.pauses):.1f} s"
     )
-    wrong = [*found.lost, *found.unexplained, *found.illegal, *found.late_kills, *round_.failed]
+    wrong = [*found.lost, *found.unexplained, *found.illegal, *found.late_kills]
+    wrong += [*round_.failed, *(f"a password in the {place}" for place in round_.passwords)]
     for said in wrong[:50]:
         print(f"  {said}")
     if len(wrong) > 50:

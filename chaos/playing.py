@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from chaos import checker, collecting, history
+from chaos import checker, collecting, history, passwords
 from chaos.history import History, line
 from chaos.nemesis import Nemesis, Trick, schedule
 from chaos.producing import Producer
@@ -56,5 +56,6 @@ def _play(
         settled_after=round(settled_after, 1),
         faults=dict(sorted(nemesis.counts.items())),
         failed=nemesis.failed,
+        passwords=passwords.shown(stage),
         findings=findings,
     )

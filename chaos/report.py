@@ -28,7 +28,15 @@ class Round:
     failed: list[str]
     """Faults that could not be made."""
 
+    passwords: list[str]
+    """Places where one stands that must not."""
+
     findings: Findings
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing is wrong with it."""
+        return self.findings.is_clean and not self.failed and not self.passwords
 
     def as_json(self) -> dict[str, Any]:
         found = asdict(self.findings)
@@ -66,6 +74,7 @@ def checks(rounds: list[Round]) -> list[dict[str, Any]]:
         _at_most("lost", 0, sum(len(each.lost) for each in found)),
         _at_most("unexplained repeats", 0, sum(len(each.unexplained) for each in found)),
         _at_most("illegal histories", 0, sum(len(each.illegal) for each in found)),
+        _at_most("places with a password", 0, sum(len(each.passwords) for each in rounds)),
         _at_most("late kills", 0, sum(len(each.late_kills) for each in found)),
         _at_most("longest pause, s", RESUMES_WITHIN, longest(worker)),
         _at_most(

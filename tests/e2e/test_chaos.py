@@ -18,5 +18,6 @@ def test_faults_lose_no_job_and_explain_every_repeat(kube: Kube) -> None:
     found = played.findings
     assert found.is_clean, found
     assert not played.failed
+    assert not played.passwords
     assert found.jobs >= 5 * SECONDS
     assert sum(played.faults.values()) >= 4

@@ -1,20 +1,25 @@
 """pika's asyncio connection as coroutines."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 import pika
 import pika.spec
 from pika.adapters.asyncio_connection import AsyncioConnection
-from pika.adapters.utils.connection_workflow import AMQPConnectorException
-from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosedByBroker
+from pika.exceptions import (
+    AMQPError,
+    ChannelClosedByBroker,
+    ConnectionClosedByBroker,
+    ConnectionClosedByClient,
+)
 
-from longshore.contract.timing import CONNECT_TIMEOUT, whole_heartbeat
+from longshore.worker.parent.guard import Guard
 from longshore_operator.adapters import tls
-from longshore_operator.core.credentials import Address
 from longshore_operator.errors import Transient
 
 logger = logging.getLogger(__name__)
@@ -37,11 +42,14 @@ class Closed(Transient):
 
 
 class Connection:
-    """One connection. It is given up at its first fault; `lost` tells."""
+    """An open connection. It is given up at its first fault; `is_lost` tells."""
 
-    def __init__(self, connection: AsyncioConnection) -> None:
+    def __init__(self, connection: AsyncioConnection, guard: Guard) -> None:
         self._connection = connection
+        self._guard = guard
         self._gone = asyncio.Event()
+        self._channels: WeakSet[Channel] = WeakSet()
+        guard.on_fault = self._give_up
         connection.add_on_close_callback(lambda *_: self._gone.set())
 
     @property
@@ -56,16 +64,25 @@ class Connection:
             self._connection.channel(on_open_callback=lambda raw: _take(opened, raw))
         except AMQPError as error:
             raise Transient(f"cannot open a channel: {error!r}", reason="Unreachable") from error
-        return Channel(await _within(opened, what="open a channel"))
+        channel = Channel(await within(opened, seconds=OPEN_TIMEOUT, what="open a channel"))
+        self._channels.add(channel)
+        return channel
+
+    def _give_up(self, error: Exception) -> None:
+        """A callback has raised: pika's own state cannot be relied on any more."""
+        logger.error("amqp_fault", exc_info=error)
+        self._guard.shut()
+        self._gone.set()
+        for channel in tuple(self._channels):
+            channel.fail(ConnectionClosedByClient(541, f"it was given up: {error!r}"))
 
     async def close(self) -> None:
         """Say goodbye; a broker that does not answer is left."""
         if self._connection.is_open:
             self._connection.close()
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._gone.wait(), 2.0)
-            except TimeoutError:
-                return
+        self._guard.shut()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +101,7 @@ class Channel:
         self.raw = channel
         self._waiting: asyncio.Future[Any] | None = None
         self._passive: _Passive | None = None
-        channel.add_on_close_callback(self._closed)
+        channel.add_on_close_callback(lambda _, error: self.fail(error))
 
     @property
     def is_open(self) -> bool:
@@ -99,12 +116,12 @@ class Channel:
         self._waiting = asyncio.get_running_loop().create_future()
         what = getattr(method, "__name__", "call")
         try:
-            method(callback=_settle(self._waiting), **arguments)
-            return await _within(self._waiting, what=what)
+            method(callback=settle(self._waiting), **arguments)
+            return await within(self._waiting, seconds=OPEN_TIMEOUT, what=what)
         except AMQPError as error:
             by_broker = isinstance(error, ChannelClosedByBroker | ConnectionClosedByBroker)
             code = error.reply_code if by_broker else None
-            raise Closed(f"AMQP {what}: {_in_words(error)}", code=code) from error
+            raise Closed(f"AMQP {what}: {in_words(error)}", code=code) from error
 
     async def declare_passively(
         self, queues: Sequence[str], answers: list[pika.spec.Queue.DeclareOk]
@@ -132,44 +149,17 @@ class Channel:
             return
         self._passive.answers.append(frame.method)
         if len(self._passive.answers) == self._passive.count:
-            _settle(self._waiting)(None)
+            settle(self._waiting)(None)
 
     def close(self) -> None:
         """Close it, without waiting for the answer."""
         if self.is_open:
             self.raw.close()
 
-    def _closed(self, _channel: Any, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
+        """No answer comes any more."""
         if self._waiting is not None:
-            _fail(self._waiting, error)
-
-
-async def connect(address: Address, *, name: str, heartbeat: float) -> Connection:
-    """Open a connection that RabbitMQ lists as `name`. Raises Transient or Invalid."""
-    parameters = pika.URLParameters(
-        address.amqp_url(username=address.username, password=address.password)
-    )
-    if address.tls:
-        parameters.ssl_options = pika.SSLOptions(tls.context(address.tls))
-    parameters.client_properties = {"connection_name": name}
-    parameters.heartbeat = whole_heartbeat(heartbeat)
-    parameters.socket_timeout, parameters.stack_timeout = CONNECT_TIMEOUT, OPEN_TIMEOUT
-    parameters.blocked_connection_timeout = None
-    loop = asyncio.get_running_loop()
-    opened = loop.create_future()
-    AsyncioConnection(
-        parameters,
-        on_open_callback=_settle(opened),
-        on_open_error_callback=lambda _, error: _fail(opened, error),
-        custom_ioloop=loop,
-    )
-    try:
-        return Connection(await _within(opened, what=f"connect to {parameters.host}"))
-    except (AMQPError, AMQPConnectorException) as error:
-        where = f"AMQP at {parameters.host}:{parameters.port}"
-        found = tls.trouble(error, address=address, where=where)
-        unreachable = Transient(f"{where}: {_in_words(error)}", reason="Unreachable")
-        raise found or unreachable from error
+            fail(self._waiting, error)
 
 
 def _take(opened: "asyncio.Future[Any]", channel: Any) -> None:
@@ -179,7 +169,9 @@ def _take(opened: "asyncio.Future[Any]", channel: Any) -> None:
         opened.set_result(channel)
 
 
-def _settle(future: "asyncio.Future[Any]") -> Callable[[Any], None]:
+def settle(future: "asyncio.Future[Any]") -> Callable[[Any], None]:
+    """A callback that resolves `future`, unless it is done."""
+
     def settle(value: Any) -> None:
         if not future.done():
             future.set_result(value)
@@ -187,19 +179,22 @@ def _settle(future: "asyncio.Future[Any]") -> Callable[[Any], None]:
     return settle
 
 
-def _fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
+def fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
+    """Have `error` raised by who awaits `future`, unless it is done."""
     if not future.done():
         future.set_exception(error)
 
 
-async def _within(future: "asyncio.Future[Any]", *, what: str) -> Any:
+async def within(future: "asyncio.Future[Any]", *, seconds: float, what: str) -> Any:
+    """The result of `future`. Raises Transient when it does not come in time."""
     try:
-        return await asyncio.wait_for(future, OPEN_TIMEOUT)
+        return await asyncio.wait_for(future, seconds)
     except TimeoutError:
-        raise Transient(f"no answer in {OPEN_TIMEOUT:g} s: {what}", reason="Unreachable") from None
+        raise Transient(f"no answer in {seconds:.3g} s: {what}", reason="Unreachable") from None
 
 
-def _in_words(error: BaseException) -> str:
+def in_words(error: BaseException) -> str:
+    """The cause at the bottom of what pika reports."""
     deepest = tls.causes(error)[-1]
     return f"{type(deepest).__name__}: {deepest}"
 

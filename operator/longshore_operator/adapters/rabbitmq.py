@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from longshore.contract.features import features_of
 from longshore.contract.timing import CONNECT_TIMEOUT
 from longshore_operator.adapters.amqp import Connection
-from longshore_operator.adapters.amqp import connect as connect_amqp
 from longshore_operator.adapters.depths import Depths
+from longshore_operator.adapters.dial import connect as connect_amqp
 from longshore_operator.adapters.fleet import Fleet
 from longshore_operator.adapters.management import Management
 from longshore_operator.adapters.scrutiny import Scrutiny, scrutiny

@@ -77,7 +77,8 @@ def test_a_process_began_before_now_and_after_its_parent() -> None:
         "print(began(now=time.time_ns() // 1_000_000))"
     )
     child = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    assert began < now <= int(child.stdout) + 10  # a tick of the kernel's clock
+    # A tick of the kernel's clock, and what the wall clock is put right by meanwhile.
+    assert began < now <= int(child.stdout) + 200
 
 
 def test_what_a_process_runs_is_told_apart_from_what_it_sleeps() -> None:

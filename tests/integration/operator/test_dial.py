@@ -1,0 +1,66 @@
+"""A broker's name with several addresses, of which some do not answer."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from longshore_operator.adapters import dial
+from longshore_operator.adapters.amqp import OPEN_TIMEOUT
+from longshore_operator.app.broker import Session
+from longshore_operator.core.credentials import Address
+from longshore_operator.errors import Transient
+
+SILENT = "127.0.0.2"
+
+
+@pytest.fixture
+def two(session: Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[Address]:
+    """A name with two addresses: behind the first, TCP stands and nothing is ever said."""
+    resolve = socket.getaddrinfo
+
+    def answer(host: Any, *arguments: Any, **options: Any) -> Any:
+        if host != "two.test":
+            return resolve(host, *arguments, **options)
+        both = (SILENT, session.address.host)
+        return [record for each in both for record in resolve(each, *arguments, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    monkeypatch.setattr(dial, "_answered", {})
+    with socket.create_server((SILENT, session.address.port)):
+        yield replace(session.address, host="two.test")
+
+
+async def test_an_address_that_says_nothing_leaves_time_for_the_next(two: Address) -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    first = await dial.connect(two, name="test", heartbeat=30.0)
+    assert OPEN_TIMEOUT / 2 <= loop.time() - began < OPEN_TIMEOUT
+    began = loop.time()
+    second = await dial.connect(two, name="test", heartbeat=30.0)
+    assert loop.time() - began < OPEN_TIMEOUT / 2, "the address that answered last comes first"
+    await first.close()
+    await second.close()
+
+
+async def test_the_error_says_how_far_the_attempt_at_each_address_got(two: Address) -> None:
+    with pytest.raises(Transient) as caught:
+        await dial.connect(replace(two, password="wrong"), name="test", heartbeat=30.0)
+    assert f"{SILENT}: AMQP at two.test:{two.port}" in str(caught.value)
+    assert "TCP stands, but RabbitMQ has said nothing" in str(caught.value)
+    assert f"{two.port}: ProbableAuthenticationError" in str(caught.value)
+    assert "wrong" not in str(caught.value).replace("wrong user", "")
+
+
+async def test_a_callback_that_fails_ends_its_connection_and_what_waits_on_it(
+    session: Session,
+) -> None:
+    connection = await dial.connect(session.address, name="test", heartbeat=30.0)
+    channel = await connection.channel()
+    channel.raw.basic_qos(callback=lambda _: 1 / 0)
+    with pytest.raises(Transient, match="ZeroDivisionError"):
+        await channel.call(channel.raw.queue_declare, queue="", exclusive=True)
+    assert connection.is_lost
