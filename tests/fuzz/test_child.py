@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import struct
 from typing import Any
 
 from longshore.worker.frames import Ended, Progress, Status, encode_record
@@ -15,6 +14,14 @@ from tests.fuzz.conftest import Seeds
 from tests.unit.worker.test_slot import Child, work
 
 JOBS = 6
+_ENDED = {
+    "kind": "ended",
+    "status": "failed",
+    "seconds": 0.1,
+    "error": None,
+    "traceback": None,
+    "delay": None,
+}
 
 _VALUES = (None, True, 0, -1, 7, 2**64, 2**70, 1e300, "", "x" * 300, [], {}, [[[]]], {"a": {}})
 _WORDS = (
@@ -121,12 +128,11 @@ def _message(dice: random.Random, *, next_ticket: int) -> tuple[bytes, bool]:
             far = next_ticket + 1 + dice.randrange(3)
             return encode_record(Ended(far, Status.SUCCEEDED, 0.1)), False
         case 4:
-            record = {"kind": "ended", "ticket": next_ticket, "status": "failed", "seconds": 0.1}
-            record |= {"error": None, "traceback": None, "delay": None}
+            record: dict[str, Any] = {**_ENDED, "ticket": next_ticket}
             record[dice.choice([*record])] = {"no": "such thing"}
             return json.dumps(record).encode(), False
         case 5:
             seconds = dice.choice((float("nan"), float("inf"), -1.0))
-            return struct.pack("!4sQd", b"done", next_ticket, seconds), False
+            return json.dumps({**_ENDED, "ticket": next_ticket, "seconds": seconds}).encode(), False
     value = dice.choice(_VALUES)
     return encode_record(Progress(ticket=dice.randrange(1, JOBS + 1), value=value)), True

@@ -42,7 +42,7 @@ WORDS = dict(
     empty=b"",
     deep=b"[" * 90_000,
     long=b"x" * 150_000,
-    success=struct.pack("!4sQd", b"done", 2**40, 1.0),
+    success=json.dumps({{**ENDED, "status": "succeeded", "ticket": 2**40}}).encode(),
 )
 
 @handler(max_attempts=1)

@@ -16,7 +16,8 @@ told = os.dup(1)
 _, output = os.pipe()
 clock = 1.0
 state.time = type("time", (), {"monotonic": staticmethod(lambda: clock)})
-child = ProcessState(output, on_alarm=lambda *_: None)
+results = os.pipe()[1]
+child = ProcessState(output, results, on_alarm=lambda *_: None)
 
 def spoil():
     os.umask(0o777)
@@ -30,7 +31,7 @@ def say(what):
     os.write(told, f"{what}\\n".encode())
 
 def end(handler):
-    return child.restore(is_trusted=child.trusts(handler))
+    return child.restore(after=handler)
 
 def trust(handler):
     for _ in range(TRUSTED_AFTER):
@@ -65,8 +66,10 @@ say(spoiled())
     assert said(script) == ["True", "False"]
 
 
-def test_a_child_that_has_lost_its_output_ends() -> None:
-    assert said("os.dup2(told, output); say(end('h'))") == ["False"]
+@pytest.mark.parametrize("lost", ["output", "results"])
+def test_a_child_that_has_lost_what_it_tells_ends_with_ends(lost: str) -> None:
+    assert said(f"os.dup2(told, {lost}); say(end('h'))") == ["False"]
+    assert said(f"os.close({lost}); say(end('h'))") == ["False"]
 
 
 def test_who_has_changed_something_once_is_not_trusted_again() -> None:

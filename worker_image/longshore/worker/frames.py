@@ -2,8 +2,8 @@
 
 Parent → child: one job per message on a SOCK_SEQPACKET pair, both of whose ends the parent holds:
 what it can still receive at the far end, the child has never seen. Child → parent: one record per
-message on another, and successes in the pipe of the jobs' output, where each job's ends. Beside all
-that a page of shared memory with the start mark.
+message on another; but a success stands in the pipe of the jobs' output, where its job's ends.
+Beside all that a page of shared memory with the start mark.
 """
 
 import errno
@@ -192,9 +192,6 @@ MAX_PROGRESS = 4096
 
 _TOO_DEEP = f"a progress value may have {MAX_DEPTH} levels of nesting at most"
 
-_MAGIC = b"done"
-_SUCCESS = struct.Struct("!4sQd")  # magic, ticket, seconds; no JSON begins like that
-
 END = struct.Struct("!Qd")
 """What stands behind a boundary in a child's output: the ticket of the job that ended there, if it
 has succeeded, and its seconds. With ticket 0 a record tells how the job ended.
@@ -213,8 +210,6 @@ class NoRecord(ValueError):
 def encode_record(record: Ended | Progress) -> bytes:
     """One record of a child. Raises TypeError or ValueError where JSON cannot say it."""
     if isinstance(record, Ended):
-        if record.status is Status.SUCCEEDED:
-            return _SUCCESS.pack(_MAGIC, record.ticket, record.seconds)
         encoded = _encode("ended", record._asdict())
         if len(encoded) > MAX_RECORD:
             encoded = _encode("ended", _shortened(record)._asdict())
@@ -251,10 +246,6 @@ def _shortened(record: Ended) -> Ended:
 
 def decode_record(message: bytes) -> Ended | Progress:
     """The record in `message`. Raises NoRecord that says what is wrong with it."""
-    if len(message) == _SUCCESS.size:
-        magic, ticket, seconds = _SUCCESS.unpack(message)
-        if magic == _MAGIC:
-            return Ended(ticket, Status.SUCCEEDED, seconds)
     if len(message) > MAX_RECORD:
         raise NoRecord(f"it is longer than {MAX_RECORD} bytes")
     try:
@@ -345,7 +336,7 @@ class Mark:
     caused it and to no other. The parent writes an order, then sends SIGALRM.
     """
 
-    SIZE = 40
+    SIZE = 48
 
     @classmethod
     def create(cls) -> int:
@@ -372,9 +363,18 @@ class Mark:
         self._words[0] = ticket
 
     @property
+    def latest_progress(self) -> int:
+        """Ticket of the job that has told progress last, also by a process that it has forked."""
+        return self._words[5]
+
+    @latest_progress.setter
+    def latest_progress(self, ticket: int) -> None:
+        self._words[5] = ticket
+
+    @property
     def boundary(self) -> bytes:
         """What the child writes into its output after each job, so that lines are charged rightly,
-        with an `END` behind it.
+        and before an `END`.
 
         Nobody prints it by chance; both are short enough to be written at once (PIPE_BUF), and the
         pipe keeps the order of all who write to it.

@@ -119,12 +119,12 @@ class _Child:
         self._chain = chain
         self._queue = queue
         self._interrupts = Interrupts(mark)
-        self._state = ProcessState(ends.output, on_alarm=self._interrupts.on_signal)
+        self._state = ProcessState(
+            ends.output, ends.results.fileno(), on_alarm=self._interrupts.on_signal
+        )
         self._orphans = Orphans()
         self._runner: asyncio.Runner | None = None
         self._pid = os.getpid()
-        self._latest_progress = 0
-        """Ticket of the job that has told progress last."""
 
     def serve(self) -> None:
         self._interrupts.watch()
@@ -137,18 +137,17 @@ class _Child:
                 os._exit(0)  # the handler forked, and its child came back through our stack
             capture.wait_when_full(self._output)
             capture.flush()
-            is_trusted = self._state.trusts(frame.handler)
-            self._tell(ended, is_trusted=is_trusted)
+            self._tell(ended)
             self._orphans.bury(now=time.monotonic())
-            if not self._state.restore(is_trusted=is_trusted):
+            if not self._state.restore(after=frame.handler):
                 return  # the parent takes back what waits here, and asks for another child
 
-    def _tell(self, ended: Ended, *, is_trusted: bool) -> None:
+    def _tell(self, ended: Ended) -> None:
         if (
             ended.status is Status.SUCCEEDED
             # Progress must be read before the end of its job.
-            and self._latest_progress != ended.ticket
-            and (is_trusted or self._state.has_output())
+            and self._mark.latest_progress != ended.ticket
+            and self._state.has_output()
         ):
             os.write(self._output, self._boundary + END.pack(ended.ticket, ended.seconds))
         else:
@@ -281,7 +280,7 @@ class _Child:
             if now - last < PROGRESS_INTERVAL or self._mark.running != ticket:
                 return
             last = now
-            self._latest_progress = ticket
+            self._mark.latest_progress = ticket
             # One message: the kernel keeps it apart from those of other threads, of processes that
             # the job has forked, and of what an interruption or a signal handler comes to send.
             self._results.send(encode_record(Progress(ticket=ticket, value=value)))

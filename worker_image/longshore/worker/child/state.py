@@ -39,9 +39,11 @@ class ProcessState:
     What a job could change for good, so that no other may run here, is for the child to end over.
     """
 
-    def __init__(self, output: int, *, on_alarm: Callable[[int, FrameType | None], Any]) -> None:
-        self._output = output
-        self._pipe = _file(output)
+    def __init__(
+        self, output: int, results: int, *, on_alarm: Callable[[int, FrameType | None], Any]
+    ) -> None:
+        self._output, self._results = output, results
+        self._pipe, self._socket = _file(output), _file(results)
         self._null = _out_of_the_way(os.open(os.devnull, os.O_RDONLY))
         self._files = [*map(_file, (self._null, output, output))]
         self._directory = _directory()
@@ -77,35 +79,29 @@ class ProcessState:
         capture.on_last_words()
         self._restore_all()
 
-    def trusts(self, handler: str) -> bool:
-        """Whether a job of this handler, which has just run, needs no full look after it.
+    def has_output(self) -> bool:
+        """Whether our own descriptor of the output is still the pipe."""
+        return _file(self._output) == self._pipe
+
+    def restore(self, *, after: str) -> bool:
+        """Put right what a job of the handler `after` may have changed; False where that is not
+        possible any more.
 
         What Longshore itself relies on is looked at after every job, and all of it too, unless the
         handler is trusted: then the rest waits for `LOOK_INTERVAL`.
         """
-        self._since.add(handler)
-        return (
-            self._clean.get(handler, 0) >= TRUSTED_AFTER
-            and time.monotonic() < self._looked_at + LOOK_INTERVAL
-        )
-
-    def has_output(self) -> bool:
-        """Whether our own descriptor of the output still is that."""
-        return _file(self._output) == self._pipe
-
-    def restore(self, *, is_trusted: bool) -> bool:
-        """Put right what the job that has just run may have changed; False where that is not
-        possible any more."""
+        self._since.add(after)
+        now = time.monotonic()
         try:
-            if is_trusted:
+            if self._clean.get(after, 0) >= TRUSTED_AFTER and now < self._looked_at + LOOK_INTERVAL:
                 self._restore_ours()
                 return True
-            if not self.has_output():
+            if not self.has_output() or _file(self._results) != self._socket:
                 return False
             changed = self._restore_all()
         except (OSError, ValueError):  # not permitted, or the descriptors are closed
             return False
-        self._looked_at = time.monotonic()
+        self._looked_at = now
         for handler in self._since:
             # It may have been any of them, and it may happen again.
             self._clean[handler] = -sys.maxsize if changed else self._clean.get(handler, 0) + 1

@@ -99,7 +99,7 @@ class Intake:
         """Whether the first job of `slot` has ended, though that may not be passed on yet."""
         slot.output.absorb()
         reading = self._readings.get(slot)
-        if reading and not reading.is_output_paused:  # nothing in the pipe calls us any more
+        if reading and not reading.is_output_paused:  # the pipe is empty now and does not wake us
             self._loop.call_soon(self._read_output, slot)
         return slot.output.has_success_ahead
 
@@ -122,6 +122,7 @@ class Intake:
             if slot.output.read(slot.busy) in (Turn.DRY, Turn.END):
                 break
             await asyncio.sleep(0)
+        self._pass_on(slot)
         if reading := self._readings.pop(slot, None):
             self._greedy -= reading.is_output_paused + reading.are_records_paused
         self._loop.remove_reader(slot.output_descriptor)
@@ -139,6 +140,10 @@ class Intake:
                 break
         if slot.fault:
             slot.unsettled.clear()
+        reading = self._readings.get(slot)
+        if slot.output.has_lines and reading and not reading.is_output_paused:
+            # The pipe may be empty by now, and then it does not wake us.
+            self._loop.call_soon(self._read_output, slot)
         self._on_read(slot)
 
     def _pass_on_record(self, slot: Slot) -> bool:
@@ -152,7 +157,7 @@ class Intake:
             if found is None:
                 self._again(slot, reading, self._charge(reading, began))
                 return False
-            if found and slot.output.has_success:  # of a job before that
+            if found and slot.output.has_success:  # of a job before the record's
                 return True
         slot.unsettled.popleft()
         if not slot.accepts(record):

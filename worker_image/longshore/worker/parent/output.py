@@ -56,8 +56,7 @@ class Turn(Enum):
 
 
 End = tuple[str, Ended | None]
-"""Where one job's output ends: the end of what it wrote, and its success. None where a record tells
-how it ended."""
+"""The end of what one job wrote, and its success, or None where a record tells how it ended."""
 
 
 class Output:
@@ -75,13 +74,13 @@ class Output:
         self._end = struct.Struct(f"!{len(boundary)}s{END.format.removeprefix('!')}")
         self._put = put
         self._ends: deque[End] = deque()
-        """Of jobs that are still taken to run."""
+        """Read, and not taken yet: the oldest first."""
 
         self._late = 0
         """Jobs whose records came without their boundaries."""
 
         self._is_absorbed = False
-        """The buffer may hold much more than a turn reads."""
+        """`absorb` has filled the buffer, and turns are not through it yet."""
 
         self.is_silent = True
         """The last turn has met nothing but the ends of jobs, which costs next to nothing."""
@@ -93,8 +92,8 @@ class Output:
         self._at = 0
         """So much of the buffer is logged."""
 
-        self._has_lines = False
-        """The last turn ended before it was through the buffer."""
+        self.has_lines = False
+        """The last turn ended before it was through what it had read."""
 
         self._tail = b""
         self._logged = 0
@@ -107,7 +106,6 @@ class Output:
         """Log some of what is there. `busy` are the child's jobs whose ends have not been taken, in
         their order."""
         self.is_silent = True
-        self._is_absorbed = self._is_absorbed and self._at < len(self._buffer)
         if self._at < len(self._buffer) or self._tail or self._logged:
             return self._take(busy, pieces=_PIECES_OF_A_TURN, until_end=False)
         # Most jobs write nothing: nothing but their ends is to be expected.
@@ -129,17 +127,14 @@ class Output:
 
     def take_success(self) -> tuple[str, Ended] | None:
         """The end of such a job."""
-        if not self._ends:
+        if not self._ends or (success := self._ends[0][1]) is None:
             return None
-        tail, success = self._ends[0]
-        if success is None:
-            return None
-        self._ends.popleft()
-        return tail, success
+        return self._ends.popleft()[0], success
 
     def seek(self, busy: Sequence[Work]) -> bool | None:
-        """Read on to the end of the first of `busy`, which is told in a record or behind which one
-        has told something. False where it is not to be expected, None where it takes another turn.
+        """Read on to the end of the first of `busy`: a record tells of it, or of one behind it.
+
+        False where none is to be expected, None where that takes another turn.
         """
         if self._ends:
             return True
@@ -147,7 +142,7 @@ class Output:
         if self._ends:
             return True
         # In a pipe that is dry, or was bigger than any, no end is to be expected.
-        return None if turn is Turn.MORE and self._has_lines else False
+        return None if turn is Turn.MORE and self.has_lines else False
 
     def take_told(self) -> str:
         """The first job has ended, as a record tells: the end of what it wrote."""
@@ -174,13 +169,16 @@ class Output:
     def has_success_ahead(self) -> bool:
         """Whether the first job has succeeded, as `absorb` has found, though what it wrote is not
         logged yet."""
-        if not self._is_absorbed:
-            return False
-        found = self._buffer.find(self._boundary, self._at)
-        if self._ends or not 0 <= found <= len(self._buffer) - self._end.size:
+        if self._ends or not self._is_absorbed:
             return self.has_success
-        _, ticket, _ = self._end.unpack_from(self._buffer, found)
-        return bool(ticket)
+        found, late = self._buffer.find(self._boundary, self._at), self._late
+        while 0 <= found <= len(self._buffer) - self._end.size:
+            _, ticket, _ = self._end.unpack_from(self._buffer, found)
+            if ticket or not late:
+                return bool(ticket)
+            late -= 1
+            found = self._buffer.find(self._boundary, found + self._end.size)
+        return False
 
     def finish(self, busy: Sequence[Work]) -> str:
         """The child is dead and was read: give the end of all that its last job wrote."""
@@ -199,7 +197,7 @@ class Output:
         while True:
             if self._at < len(self._buffer):
                 lines = self._log_lines(busy, lines, stop_at)
-                if self._has_lines:
+                if self.has_lines:
                     return Turn.MORE
             if self._ends if until_end else is_short:
                 return Turn.DRY
@@ -218,13 +216,13 @@ class Output:
 
     def _log_lines(self, busy: Sequence[Work], lines: int, stop_at: float) -> int:
         """Log `lines` lines of the buffer at most; how many are left to this turn."""
-        self._has_lines = False
+        self.has_lines = False
         while self._at < len(self._buffer):
             found = self._buffer.find(self._boundary, self._at)
             end = self._end_of_lines() if found < 0 else found
             lines = self._log_share(end, self._owner(busy), lines, stop_at)
             if self._at < end:
-                self._has_lines = True
+                self.has_lines = True
                 break
             if found < 0 or len(self._buffer) - found < self._end.size:
                 break
@@ -238,6 +236,7 @@ class Output:
                 self._late -= 1
             else:
                 self._ends.append((tail, None))
+        self._is_absorbed = self._is_absorbed and self.has_lines
         return lines
 
     def _takes_ends(self, data: bytes) -> bool:

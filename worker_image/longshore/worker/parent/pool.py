@@ -355,17 +355,16 @@ class Pool:
         back = slot.take_back()
         status = await self._reap(slot.pid)
         tail = await self._intake.finish_output(slot)
-        work = slot.running
-        begun = work is not None and slot.has_begun()
+        begun = [] if slot.killed_for is Kill.DRAIN else slot.begun()
+        back = [*(work for work in slot.busy if work not in begun), *back]
+        has_begun = slot.has_begun()
         slot.close()
         self.slots.remove(slot)
         was_killed = slot.killed_for not in (None, Kill.BROKEN)
-        barren = not (slot.served or begun or was_killed or slot.dismissed)
-        if work and begun and slot.killed_for is not Kill.DRAIN:
+        barren = not (slot.served or has_begun or was_killed or slot.dismissed)
+        for work in begun:
             seconds = self._loop.time() - slot.since
             self.listener.on_death(work, death_of(slot, status, tail=tail), seconds=seconds)
-        elif work:
-            back.insert(0, work)
         if back:
             self.listener.on_taken_back(back)
         if barren:

@@ -252,6 +252,18 @@ class Slot:
         """
         return self._mark.running != self._last
 
+    def begun(self) -> list[Work]:
+        """Jobs that the child has begun, and whose ends it has not told.
+
+        One at most, unless the child has lost what it tells them with.
+        """
+        if not self.has_begun():
+            return []
+        works = list(self.busy)
+        running = self._mark.running
+        last = next((index for index, work in enumerate(works) if work.ticket == running), 0)
+        return works[: last + 1]
+
     def end_input(self) -> None:
         """No more jobs: an idle child ends by itself."""
         self.closing = self.dismissed = True
