@@ -30,6 +30,9 @@ class Zygote:
     def fork(self) -> None:
         self.forks += 1
 
+    def bury(self, pid: int) -> None:
+        pass
+
 
 class Listener:
     rooms = 0
@@ -179,6 +182,54 @@ async def test_what_a_record_tells_waits_for_the_successes_before_it(
     await served(3, slot)
     assert slot.fault is None
     assert not slot.output.is_broken
+
+
+async def test_a_success_behind_lines_that_a_record_made_us_read_is_passed_on(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pipe is empty then, and wakes nobody."""
+    monkeypatch.setattr(Killer, "_strike", lambda *_: None)
+    pool, slot = pool_of(child), child.slot
+    pool._intake.watch(slot)
+    for ticket in (1, 2):
+        assert slot.hand(work(ticket))
+        assert receive_job(child.far)
+    child.end(1)
+    child.mark.running = 2
+    os.write(child.output, b"line\n" * 400)
+    child.succeed(2)
+    pool._intake.read_records(slot)
+    assert slot.served == 1
+    await served(2, slot)
+    asyncio.get_running_loop().remove_reader(slot.output_descriptor)
+
+
+async def test_every_job_that_a_dead_child_has_begun_is_charged_and_every_other_returned(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing_is_left(*_: Any) -> None:
+        pass
+
+    monkeypatch.setattr(Killer, "_strike", lambda *_: None)
+    monkeypatch.setattr(Killer, "clean_up_after", nothing_is_left)
+    monkeypatch.setattr(child.slot, "close", lambda: None)  # the fixture does
+    pool, slot = pool_of(child), child.slot
+    told: dict[str, list[int]] = {"died": [], "back": []}
+    pool.listener.on_death = lambda work, *_, **__: told["died"].append(work.ticket)
+    pool.listener.on_taken_back = lambda works: told["back"].extend(w.ticket for w in works)
+    for ticket in (1, 2, 3, 4):
+        assert slot.hand(work(ticket))
+    for _ in range(3):
+        assert receive_job(child.far)
+    child.mark.running = 1
+    child.results.send(b"nonsense")
+    child.mark.running = 2  # before the parent has read that
+    pool._intake.read_records(slot)
+    pool._statuses[slot.pid] = status = asyncio.get_running_loop().create_future()
+    status.set_result(9)
+    slot.is_dead = True
+    await pool._bury(slot)
+    assert told == {"died": [1, 2], "back": [4, 3]}, "4, which it had not received, at once"
 
 
 async def test_a_dead_childs_successes_stand(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,9 +69,13 @@ class Child:
     def end(self, ticket: int) -> None:
         """Begin and end a job, and tell so in a record."""
         self.mark.running = ticket
-        os.write(self.output, self.mark.boundary + TOLD_IN_A_RECORD)
+        self.tell_of_a_record()
         ended = Ended(ticket=ticket, status=Status.SUCCEEDED, seconds=0.1)
         self.results.send(encode_record(ended))
+
+    def tell_of_a_record(self) -> None:
+        """End the running job's output. A record is to tell how it ended."""
+        os.write(self.output, self.mark.boundary + TOLD_IN_A_RECORD)
 
     def close(self) -> None:
         self.slot.close()
