@@ -73,6 +73,10 @@ bench-neighbours: venv brokers-up ## kills and probes beside nine hostile jobs: 
 bench-cluster: venv cluster-up images ## scaling on a real cluster: benchmarks/results/cluster.json; ARGS="--seconds 600" is shorter
 	$(BIN)/python -m benchmarks.cluster $(ARGS)
 
+.PHONY: bench-obstacles
+bench-obstacles: venv cluster-up images ## how soon each of 34 causes is told: benchmarks/results/obstacles.json; 5 min
+	$(BIN)/python -m benchmarks.obstacles $(ARGS)
+
 .PHONY: bench-scaling
 bench-scaling: venv ## the scaler beside KEDA and HPA, simulated: benchmarks/results/scaling.json
 	$(BIN)/python -m benchmarks.scaling

@@ -283,8 +283,8 @@ class Stage:
 
 
 @contextmanager
-def standing(kube: Kube) -> Iterator[Stage]:
-    """All causes, applied at once; they are gone after the block."""
+def standing(kube: Kube, *, at_once: int = AT_ONCE) -> Iterator[Stage]:
+    """All causes, `at_once` of them applied together; they are gone after the block."""
     image = json.loads(paths.IMAGES_RECORD.read_text())["worker"]
     places = sorted({cause.place for cause in CAUSES.values()})
     tenants = {
@@ -304,8 +304,8 @@ def standing(kube: Kube) -> Iterator[Stage]:
             wait_for(f"rule on {kind}s", lambda t=tenant, k=kind: _is_refused(t, k), seconds=30)
         stage = Stage(kube=kube, tenants=tenants, published={})
         names = sorted(CAUSES, key=lambda name: CAUSES[name].is_silent)
-        for begin in range(0, len(names), AT_ONCE):
-            _begin(stage, names[begin : begin + AT_ONCE])
+        for begin in range(0, len(names), at_once):
+            _begin(stage, names[begin : begin + at_once])
         yield stage
     finally:
         for tenant in tenants.values():
