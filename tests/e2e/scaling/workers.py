@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from dev.errors import CommandFailed
+from dev.errors import CommandFailed, NotReady
 from dev.kube import wait_for
 from tests.e2e.tenant import Tenant
 
@@ -70,7 +70,10 @@ def wait_for_line(tenant: Tenant, words: str, name: str) -> dict[str, Any]:
         scaling = tenant.status(name).get("scaling") or {}
         return scaling if any(words in line for line in scaling.get("why", ())) else None
 
-    return wait_for(f"{name}: a line with {words!r}", look, seconds=60)
+    try:
+        return wait_for(f"{name}: a line with {words!r}", look, seconds=60)
+    except NotReady as error:
+        raise NotReady(f"{error}; there is {tenant.status(name).get('scaling')}") from None
 
 
 def wait_for_current(tenant: Tenant, count: int, name: str = "work") -> None:

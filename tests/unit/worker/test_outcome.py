@@ -151,6 +151,16 @@ def test_a_death_is_an_attempt_and_keeps_its_reason_when_it_was_the_last(
     assert published(last).properties["headers"][TRACEBACK] == "last words"
 
 
+def test_an_error_names_some_of_the_handlers_where_there_are_many() -> None:
+    limits = JUDGE.limits("h")
+    many = replace(JUDGE, handlers={f"h{number:04}": limits for number in range(5000)})
+    verdict = many.before(replace(MESSAGE, handler="other"))
+    assert verdict
+    assert verdict.error
+    assert "h0000, h0001" in verdict.error
+    assert verdict.error.endswith("h0019 and 4980 more")
+
+
 @pytest.mark.parametrize(
     ("message", "reason"),
     [

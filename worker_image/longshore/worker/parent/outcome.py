@@ -153,8 +153,7 @@ class Judge:
             late = (self.now() - message.expires_at) / 1000
             return self._bury(message, DeadReason.EXPIRED, f"expired {late:.3f} s before its start")
         if not self.serves_any and message.handler not in self.handlers:
-            known = ", ".join(sorted(self.handlers)) or "none"
-            error = f"no handler is named {message.handler!r}; this worker serves: {known}"
+            error = f"no handler is named {message.handler!r}; this worker serves: {self._served()}"
             return self._defer(message, DeadReason.UNKNOWN_HANDLER, error)
         limits = self.limits(message.handler)
         if message.attempt > limits.max_attempts:
@@ -209,6 +208,11 @@ class Judge:
     def returned(self, message: Message) -> Verdict:
         """For a job given back uncharged, by publishing it anew."""
         return self._later(message, 0.0, outcome=Outcome.RETURNED)
+
+    def _served(self) -> str:
+        names = sorted(self.handlers)
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return (", ".join(names[:_NAMED]) or "none") + more
 
     def _defer(self, message: Message, reason: DeadReason, error: str) -> Verdict:
         """Leave a job to another version of the workers, which a rollout may be bringing up.
@@ -300,6 +304,9 @@ def _cut(headers: bytes, most: int, *, error: str) -> tuple[bytes, str]:
 
 _ACTED_UPON = frozenset({"reply_to", "cluster_id", "priority"})
 """What else means something to the broker; given up where it has refused the rest."""
+
+_NAMED = 20
+"""Handlers that an error names."""
 
 _MAX_BARE = 1024
 """Bytes of unreadable properties in a dead letter that must fit into the smallest frame, 4 KiB."""
