@@ -65,7 +65,7 @@ class Kind:
 
 
 KINDS = {
-    "noop": Kind(queue=Queue.QUICK, weight=40),
+    "noop": Kind(queue=Queue.QUICK, weight=80),
     "brief": Kind(queue=Queue.QUICK, weight=15),
     "prints": Kind(queue=Queue.QUICK, weight=5),
     "spawns": Kind(queue=Queue.QUICK, weight=3),

@@ -194,7 +194,7 @@ def remove(kube: Kube, *, wait: bool = True) -> None:
 
 def _start_rabbitmq(stage: Stage) -> None:
     image = json.loads(paths.IMAGES_RECORD.read_text())[f"rabbitmq-{stage.series}"]
-    stage.apply(*_rabbitmq(image, nodes=stage.nodes))
+    stage.apply(*_rabbitmq(image, series=stage.series, nodes=stage.nodes))
     where = f"--namespace={RABBITMQ}"
     stage.kube.kubectl("rollout", "status", "statefulset/rmq", where, timeout=240)
     stage.address = stage.kube.get("service", "rabbit", where)["spec"]["clusterIP"]
@@ -247,7 +247,7 @@ def _relay(stage: Stage) -> Iterator[None]:
             relay.kill()
 
 
-def _rabbitmq(image: str, *, nodes: int) -> list[dict[str, Any]]:
+def _rabbitmq(image: str, *, series: str, nodes: int) -> list[dict[str, Any]]:
     """A RabbitMQ whose data outlives its processes."""
     domain = f"rmq.{RABBITMQ}.svc.{layout.DOMAIN}"
     peers = [
@@ -263,6 +263,9 @@ def _rabbitmq(image: str, *, nodes: int) -> list[dict[str, Any]]:
         "log.console.level = warning",
         "net_ticktime = 10",
     ]
+    if series == "4.0" and nodes > 1:
+        # With Mnesia and without this, nodes that were parted stay so until somebody restarts one.
+        settings.append("cluster_partition_handling = pause_minority")
     labels = {"app": "rmq"}
     metadata = {"name": "rmq", "namespace": RABBITMQ}
     ports = [{"name": "amqp", "port": 5672}, {"name": "management", "port": 15672}]
