@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +21,8 @@ RATE = 15.0
 
 def main() -> int:
     """Play, print what was found, and write the results where a file is named."""
+    # So that whatever runs is ended and taken away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     chosen = _arguments()
     tricks = faults.SHORT if chosen.short else faults.ALL
     rounds: list[Round] = []

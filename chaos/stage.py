@@ -20,6 +20,7 @@ import pika
 from chaos.kinds import KILL_GRACE, MOST_ATTEMPTS, Queue
 from dev import packages, paths, release
 from dev.embedded import layout
+from dev.errors import CommandFailed
 from dev.kube import Kube, wait_for
 from longshore.contract.names import AMQP_URL_ENV, queue_name
 
@@ -228,7 +229,7 @@ def _declare(stage: Stage) -> None:
     adopted = {"name": CLASSIC, "type": "Classic"}
     stage.apply(
         stage.task_queue(Queue.QUICK, image=image),
-        stage.task_queue(Queue.SLOW, image=image, scaling={"min": 0, "max": 3}),
+        stage.task_queue(Queue.SLOW, image=image, scaling={"min": 0, "max": 4}),
         stage.task_queue(Queue.SKEWED, image=image, scaling={"max": 1}),
         stage.task_queue(Queue.ADOPTED, image=image, queue=adopted, scaling={"max": 1}),
     )
@@ -242,6 +243,9 @@ def _relay(stage: Stage) -> Iterator[None]:
     words = (layout.HOST, str(RELAY_PORT), stage.address, "5672", str(stage.folder / "delay"))
     with subprocess.Popen([sys.executable, "-m", "chaos.relay", *words], cwd=paths.REPO) as relay:
         try:
+            time.sleep(0.5)
+            if relay.poll() is not None:
+                raise CommandFailed(f"the relay does not run: is port {RELAY_PORT} taken?")
             yield
         finally:
             relay.kill()
