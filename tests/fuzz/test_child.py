@@ -14,6 +14,9 @@ from tests.fuzz.conftest import Seeds
 from tests.unit.worker.test_slot import Child, work
 
 JOBS = 6
+ROOM = 100_000
+"""Bytes that a socket surely takes before anything is read."""
+
 _ENDED = {
     "kind": "ended",
     "status": "failed",
@@ -73,7 +76,10 @@ async def _attack(dice: random.Random) -> None:
     intake.watch(child.slot)
     honest = 0
     is_honest = True
+    sent = 0
     for _ in range(dice.randrange(1, 12)):
+        if sent > ROOM:
+            break  # a child would wait here until somebody reads
         if dice.random() < 0.5 and honest < JOBS:
             honest += 1
             dice.choice((child.end, child.succeed))(honest)
@@ -84,7 +90,7 @@ async def _attack(dice: random.Random) -> None:
         else:
             message, is_record = _message(dice, next_ticket=honest + 1)
             is_honest = is_honest and is_record
-            child.results.send(message)
+            sent += child.results.send(message)
     intake.read_records(child.slot)
     await asyncio.sleep(0)
     child.slot.is_dead = True
