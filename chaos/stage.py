@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -169,6 +169,7 @@ def stage(*, series: str, nodes: int) -> Iterator[Stage]:
     """Everything up, for as long as the block lasts."""
     packages.require(FAKETIME)
     kube = Kube.from_record()
+    _forget_back_off(kube)
     release.install(kube)
     remove(kube)
     folder = FOLDER / f"{time.time_ns()}"
@@ -184,6 +185,13 @@ def stage(*, series: str, nodes: int) -> Iterator[Stage]:
             yield playing
     finally:
         remove(kube, wait=False)
+
+
+def _forget_back_off(kube: Kube) -> None:
+    """The kubelet would wait for minutes before it starts an operator that was killed often."""
+    words = ("pods", "--selector=app.kubernetes.io/component=operator", "--wait=false")
+    with suppress(CommandFailed):  # there is no operator yet
+        kube.kubectl("delete", *words, f"--namespace={release.NAMESPACE}")
 
 
 def remove(kube: Kube, *, wait: bool = True) -> None:
