@@ -204,7 +204,7 @@ async def test_a_success_behind_lines_that_a_record_made_us_read_is_passed_on(
     asyncio.get_running_loop().remove_reader(slot.output_descriptor)
 
 
-async def test_every_job_that_a_dead_child_has_begun_is_charged_and_every_other_returned(
+async def test_who_has_sent_nonsense_is_charged_and_others_end_or_go_back(
     child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def nothing_is_left(*_: Any) -> None:
@@ -214,22 +214,29 @@ async def test_every_job_that_a_dead_child_has_begun_is_charged_and_every_other_
     monkeypatch.setattr(Killer, "clean_up_after", nothing_is_left)
     monkeypatch.setattr(child.slot, "close", lambda: None)  # the fixture does
     pool, slot = pool_of(child), child.slot
-    told: dict[str, list[int]] = {"died": [], "back": []}
+    told: dict[str, list[int]] = {"ended": [], "died": [], "back": []}
+    pool.listener.on_ended = lambda work, _: told["ended"].append(work.ticket)
     pool.listener.on_death = lambda work, *_, **__: told["died"].append(work.ticket)
     pool.listener.on_taken_back = lambda works: told["back"].extend(w.ticket for w in works)
-    for ticket in (1, 2, 3, 4):
+    for ticket in range(1, 8):
         assert slot.hand(work(ticket))
-    for _ in range(3):
+    for _ in range(6):
         assert receive_job(child.far)
-    child.mark.running = 1
+    child.succeed(1)
+    child.mark.running = 2
     child.results.send(b"nonsense")
-    child.mark.running = 2  # before the parent has read that
+    child.end(2)
+    child.end(3)  # all before the parent has read any of it
+    child.mark.running = 4
     pool._intake.read_records(slot)
+    child.succeed(4)  # and before it was killed
+    child.end(5)
+    child.mark.running = 6
     pool._statuses[slot.pid] = status = asyncio.get_running_loop().create_future()
     status.set_result(9)
     slot.is_dead = True
     await pool._bury(slot)
-    assert told == {"died": [1, 2], "back": [4, 3]}, "4, which it had not received, at once"
+    assert told == {"ended": [1, 3, 4, 5], "died": [2], "back": [7, 6]}
 
 
 async def test_a_dead_childs_successes_stand(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -336,7 +336,7 @@ class Mark:
     caused it and to no other. The parent writes an order, then sends SIGALRM.
     """
 
-    SIZE = 48
+    SIZE = 40
 
     @classmethod
     def create(cls) -> int:
@@ -361,15 +361,6 @@ class Mark:
     @running.setter
     def running(self, ticket: int) -> None:
         self._words[0] = ticket
-
-    @property
-    def latest_progress(self) -> int:
-        """Ticket of the job that has told progress last, also by a process that it has forked."""
-        return self._words[5]
-
-    @latest_progress.setter
-    def latest_progress(self, ticket: int) -> None:
-        self._words[5] = ticket
 
     @property
     def boundary(self) -> bytes:

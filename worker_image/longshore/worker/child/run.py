@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import fcntl
 import inspect
 import os
 import socket
+import termios
 import time
 import traceback
+from array import array
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -125,6 +128,9 @@ class _Child:
         self._orphans = Orphans()
         self._runner: asyncio.Runner | None = None
         self._pid = os.getpid()
+        self._unread = array("i", [0])
+        self._is_mute = False
+        """Nothing more can be told over the results' socket."""
 
     def serve(self) -> None:
         self._interrupts.watch()
@@ -139,20 +145,28 @@ class _Child:
             capture.flush()
             self._tell(ended)
             self._orphans.bury(now=time.monotonic())
-            if not self._state.restore(after=frame.handler):
+            if self._is_mute or not self._state.restore(after=frame.handler):
                 return  # the parent takes back what waits here, and asks for another child
 
     def _tell(self, ended: Ended) -> None:
-        if (
-            ended.status is Status.SUCCEEDED
-            # Progress must be read before the end of its job.
-            and self._mark.latest_progress != ended.ticket
-            and self._state.has_output()
-        ):
+        if ended.status is Status.SUCCEEDED and self._is_heard() and self._state.has_output():
             os.write(self._output, self._boundary + END.pack(ended.ticket, ended.seconds))
         else:
             os.write(self._output, self._boundary + TOLD_IN_A_RECORD)
             self._results.send(encode_record(ended))
+
+    def _is_heard(self) -> bool:
+        """Whether the parent has read all that was told over the results' socket.
+
+        If not, the end of the job must come behind it there: progress is of a job that runs, and
+        what makes no sense is charged to the job that runs.
+        """
+        try:
+            fcntl.ioctl(self._results.fileno(), termios.TIOCOUTQ, self._unread)
+        except (OSError, ValueError):  # the job has closed it
+            self._is_mute = True
+            return True
+        return self._unread[0] == 0
 
     def _run(self, frame: JobFrame) -> Ended:
         started = time.monotonic()
@@ -280,7 +294,6 @@ class _Child:
             if now - last < PROGRESS_INTERVAL or self._mark.running != ticket:
                 return
             last = now
-            self._mark.latest_progress = ticket
             # One message: the kernel keeps it apart from those of other threads, of processes that
             # the job has forked, and of what an interruption or a signal handler comes to send.
             self._results.send(encode_record(Progress(ticket=ticket, value=value)))

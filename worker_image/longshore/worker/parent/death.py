@@ -4,17 +4,18 @@ from longshore.contract.message import DeadReason
 from longshore.worker.exits import describe_exit
 from longshore.worker.parent.outcome import Death
 from longshore.worker.parent.slot import Kill, Slot
+from longshore.worker.parent.work import Work
 
 
-def death_of(slot: Slot, status: int | None, *, tail: str) -> Death:
-    """Why the first job of a dead child has no result; `tail` is the end of what it wrote.
+def death_of(slot: Slot, work: Work, status: int | None, *, tail: str) -> Death:
+    """Why a job of a dead child has no result; `tail` is the end of what it wrote.
 
     `status` is as of `os.waitpid`, None where nobody knows.
     """
     match slot.killed_for:
         case Kill.HARD_LIMIT:
             reason = DeadReason.HARD_LIMIT
-            error = f"killed: it ran longer than its hard limit of {slot.busy[0].hard_limit:g} s"
+            error = f"killed: it ran longer than its hard limit of {work.hard_limit:g} s"
         case Kill.MEMORY_LIMIT:
             reason = DeadReason.MEMORY_LIMIT
             error = f"killed: its processes used {slot.memory_seen} bytes, more than its limit"

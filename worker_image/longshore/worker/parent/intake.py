@@ -109,7 +109,7 @@ class Intake:
         while slot.read_records(now=self._loop.time()) or slot.unsettled:
             self._pass_on(slot)
             await asyncio.sleep(0)
-        while slot.output.has_success_ahead and not slot.fault:
+        while slot.output.has_success_ahead:
             slot.output.seek(slot.busy)
             self._pass_on(slot)
             await asyncio.sleep(0)
@@ -131,15 +131,13 @@ class Intake:
     def _pass_on(self, slot: Slot) -> None:
         """Pass on ends and records until one must wait for its job's output."""
         now = self._loop.time()
-        while not slot.fault:
+        while True:
             if end := slot.output.take_success():
                 tail, success = end
                 if slot.accepts(success):
                     self._on_ended(slot, success, tail, now)
             elif not slot.unsettled or not self._pass_on_record(slot):
                 break
-        if slot.fault:
-            slot.unsettled.clear()
         reading = self._readings.get(slot)
         if slot.output.has_lines and reading and not reading.is_output_paused:
             # The pipe may be empty by now, and then it does not wake us.
@@ -161,6 +159,8 @@ class Intake:
                 return True
         slot.unsettled.popleft()
         if not slot.accepts(record):
+            if is_end and slot.culprit and slot.culprit.ticket == record.ticket:
+                slot.output.take_told()  # nobody else's
             return True
         if isinstance(record, Ended):
             self._on_ended(slot, record, slot.output.take_told(), at)
@@ -212,7 +212,7 @@ class Intake:
 
     def _outlives_its_end(self, slot: Slot) -> None:
         if not slot.is_dead and not slot.killed_for:
-            slot.fault = "its end of the results is closed, and it lives on"
+            slot.find_fault("its end of the results is closed, and it lives on")
             self._on_fault(slot)
 
     def _read_output(self, slot: Slot) -> None:

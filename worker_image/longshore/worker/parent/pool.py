@@ -151,7 +151,7 @@ class Pool:
             if not slot.hand(work):
                 return False
         except (BrokenPipeError, ConnectionResetError) as error:
-            slot.fault = f"it has shut down the socket of its jobs: {error}"
+            slot.find_fault(f"it has shut down the socket of its jobs: {error}")
             slot.closing = True
             self._loop.call_soon(self._on_fault, slot)  # which hands out jobs, as our caller does
             return self.hand(work)
@@ -292,7 +292,7 @@ class Pool:
     def _on_fault(self, slot: Slot) -> None:
         if slot.killed_for or slot.is_dead:
             return
-        work = slot.running
+        work = slot.culprit
         log.error("child-broken", pid=slot.pid, error=slot.fault, **(work.fields() if work else {}))
         self.kill(slot, Kill.BROKEN)
 
@@ -355,22 +355,29 @@ class Pool:
         back = slot.take_back()
         status = await self._reap(slot.pid)
         tail = await self._intake.finish_output(slot)
-        begun = [] if slot.killed_for is Kill.DRAIN else slot.begun()
-        back = [*(work for work in slot.busy if work not in begun), *back]
+        died = self._died(slot)
+        held = [slot.culprit, *slot.busy] if slot.culprit else slot.busy
+        back = [*(work for work in held if work not in died), *back]
         has_begun = slot.has_begun()
         slot.close()
         self.slots.remove(slot)
         was_killed = slot.killed_for not in (None, Kill.BROKEN)
         barren = not (slot.served or has_begun or was_killed or slot.dismissed)
-        for work in begun:
+        for work in died:
             seconds = self._loop.time() - slot.since
-            self.listener.on_death(work, death_of(slot, status, tail=tail), seconds=seconds)
+            self.listener.on_death(work, death_of(slot, work, status, tail=tail), seconds=seconds)
         if back:
             self.listener.on_taken_back(back)
         if barren:
             log.error("child-died-idle", pid=slot.pid, exit=describe_exit(status), output=tail)
         if self._ending or not slot.has_successor:
             self._respawn(barren=barren)
+
+    def _died(self, slot: Slot) -> list[Work]:
+        """Which jobs a dead child is charged to; what else it held goes back."""
+        if slot.killed_for is Kill.DRAIN:
+            return []
+        return [slot.culprit] if slot.culprit else slot.begun()
 
     async def _reap(self, pid: int) -> int | None:
         """How a child has ended; None where nobody knows, as when its zygote is gone."""

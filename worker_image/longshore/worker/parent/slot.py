@@ -86,7 +86,10 @@ class Slot:
         """Its end of the results is closed: it can report nothing more."""
 
         self.fault: str | None = None
-        """What is wrong with what it has sent; nothing is read after that."""
+        """What is wrong with what it has sent; it is killed over that."""
+
+        self.culprit: Work | None = None
+        """The job that ran when that was found. It is not among the others any more."""
 
         self.unsettled: deque[tuple[Ended | Progress, float]] = deque()
         """Records that wait until what their job wrote is logged, and when they came."""
@@ -106,6 +109,9 @@ class Slot:
 
         self._most = 0
         """Highest ticket of its jobs so far."""
+
+        self._ahead = 0
+        """Jobs that began before the culprit, and whose ends have not been taken yet."""
 
     @property
     def running(self) -> Work | None:
@@ -144,13 +150,14 @@ class Slot:
     def read_records(self, *, now: float) -> bool:
         """Read some of what the child has told, for `unsettled`; whether there was any.
 
-        Sets `fault` for what is no record, and `has_hung_up` at the end.
+        Finds the fault in what is no record, and sets `has_hung_up` at the end.
         """
         unsettled = self.unsettled
         before = len(unsettled)
         left = len(self.busy) - before
+        nonsense: str | None = None
         for _ in range(MAX_RECORDS):
-            if self.fault or self.has_hung_up:
+            if self.has_hung_up:
                 break
             try:
                 message = self.results.recv(MAX_RECORD + 1)
@@ -162,8 +169,11 @@ class Slot:
             try:
                 record = decode_record(message)
             except NoRecord as error:
-                self.fault = str(error)
-                break
+                nonsense = nonsense or str(error)
+                continue
+            if nonsense and not self.fault and isinstance(record, Ended):
+                # The job that has sent it sends its end behind it.
+                self.find_fault(nonsense, ticket=record.ticket)
             if unsettled and isinstance(record, Progress):
                 last = unsettled[-1][0]
                 if isinstance(last, Progress) and last.ticket == record.ticket:
@@ -172,19 +182,38 @@ class Slot:
             left -= 1
             if not left:  # asking where nothing is to be expected costs as much as a record
                 break
+        if nonsense:
+            self.find_fault(nonsense, ticket=self._mark.running)
         return len(unsettled) > before
+
+    def find_fault(self, fault: str, *, ticket: int | None = None) -> None:
+        """What the child has sent makes no sense: the job `ticket`, or the first one, is to blame.
+
+        The ends of others, which it has told or tells before it is killed, stand.
+        """
+        if self.fault:
+            return
+        self.fault = fault
+        begun = self.begun()
+        if not begun:
+            return
+        self.culprit = next((work for work in begun if work.ticket == ticket), begun[0])
+        self._ahead = begun.index(self.culprit)
+        self.busy.remove(self.culprit)
 
     def accepts(self, record: Ended | Progress) -> bool:
         """Whether `record` is about the job that runs; sets `fault` if it can be of no job."""
         work = self.running
         if isinstance(record, Ended):
             if work is None or work.ticket != record.ticket or not self.has_begun():
-                self.fault = f"job {record.ticket} has ended, but does not run"
-            elif not 0 <= record.seconds < math.inf:
-                self.fault = f"seconds is {record.seconds}; it must be a time that has passed"
-            return self.fault is None
+                self.find_fault(f"job {record.ticket} has ended, but does not run")
+                return False
+            if not 0 <= record.seconds < math.inf:
+                self.find_fault(f"seconds is {record.seconds}; it must be a time that has passed")
+                return False
+            return True
         if not 0 < record.ticket <= self._most:
-            self.fault = f"there is no job {record.ticket}"
+            self.find_fault(f"there is no job {record.ticket}")
             return False
         # Else it is of a thread that outlives its job.
         return work is not None and work.ticket == record.ticket
@@ -197,6 +226,7 @@ class Slot:
         """The first job has ended, `at` that time; the clocks of the next run from there."""
         work = self.busy.popleft()
         self._last = work.ticket
+        self._ahead = max(0, self._ahead - 1)
         self.served += 1
         self.begin(at)
         return work
@@ -250,7 +280,10 @@ class Slot:
         It then marks this one, one behind it, or whatever it wrote over its own memory; as long as
         it has not, it marks the job that ended last.
         """
-        return self._mark.running != self._last
+        running = self._mark.running
+        if self.culprit and running == self.culprit.ticket:
+            return self._ahead > 0
+        return running != self._last
 
     def begun(self) -> list[Work]:
         """Jobs that the child has begun, and whose ends it has not told.
