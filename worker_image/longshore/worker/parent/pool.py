@@ -358,7 +358,7 @@ class Pool:
         died = self._died(slot)
         held = [slot.culprit, *slot.busy] if slot.culprit else slot.busy
         back = [*(work for work in held if work not in died), *back]
-        has_begun = slot.has_begun()
+        has_begun = slot.culprit is not None or slot.has_begun()
         slot.close()
         self.slots.remove(slot)
         was_killed = slot.killed_for not in (None, Kill.BROKEN)
