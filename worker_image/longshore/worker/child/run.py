@@ -143,13 +143,17 @@ class _Child:
                 os._exit(0)  # the handler forked, and its child came back through our stack
             capture.wait_when_full(self._output)
             capture.flush()
-            self._tell(ended)
+            self._tell(ended, handler=frame.handler)
             self._orphans.bury(now=time.monotonic())
             if self._is_mute or not self._state.restore(after=frame.handler):
                 return  # the parent takes back what waits here, and asks for another child
 
-    def _tell(self, ended: Ended) -> None:
-        if ended.status is Status.SUCCEEDED and self._is_heard() and self._state.has_output():
+    def _tell(self, ended: Ended, *, handler: str) -> None:
+        if (
+            ended.status is Status.SUCCEEDED
+            and self._is_heard()
+            and self._state.has_output(after=handler)
+        ):
             os.write(self._output, self._boundary + END.pack(ended.ticket, ended.seconds))
         else:
             os.write(self._output, self._boundary + TOLD_IN_A_RECORD)

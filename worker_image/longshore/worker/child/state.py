@@ -4,6 +4,7 @@ docs/worker.md, "What one job may change for the next", lists everything, with w
 """
 
 import asyncio
+import fcntl
 import gc
 import os
 import signal
@@ -79,8 +80,16 @@ class ProcessState:
         capture.on_last_words()
         self._restore_all()
 
-    def has_output(self) -> bool:
-        """Whether our own descriptor of the output is still the pipe."""
+    def has_output(self, *, after: str) -> bool:
+        """Whether our own descriptor of the output is still the pipe, after a job of this handler.
+
+        Of a trusted handler it is enough that it is a pipe, which takes a quarter of the time.
+        """
+        if self._is_trusting(after, time.monotonic()):
+            try:
+                return fcntl.fcntl(self._output, fcntl.F_GETPIPE_SZ) > 0
+            except OSError:
+                return False
         return _file(self._output) == self._pipe
 
     def restore(self, *, after: str) -> bool:
@@ -93,10 +102,10 @@ class ProcessState:
         self._since.add(after)
         now = time.monotonic()
         try:
-            if self._clean.get(after, 0) >= TRUSTED_AFTER and now < self._looked_at + LOOK_INTERVAL:
+            if self._is_trusting(after, now):
                 self._restore_ours()
                 return True
-            if not self.has_output() or _file(self._results) != self._socket:
+            if _file(self._output) != self._pipe or _file(self._results) != self._socket:
                 return False
             changed = self._restore_all()
         except (OSError, ValueError):  # not permitted, or the descriptors are closed
@@ -107,6 +116,11 @@ class ProcessState:
             self._clean[handler] = -sys.maxsize if changed else self._clean.get(handler, 0) + 1
         self._since.clear()
         return os.geteuid() == self._user
+
+    def _is_trusting(self, handler: str, now: float) -> bool:
+        return (
+            now < self._looked_at + LOOK_INTERVAL and self._clean.get(handler, 0) >= TRUSTED_AFTER
+        )
 
     def _restore_ours(self) -> None:
         os.dup2(self._output, 1)
@@ -260,8 +274,6 @@ def _directory() -> int | None:
 
 def _out_of_the_way(descriptor: int) -> int:
     """The same where nobody looks for a free one; never one of the first three."""
-    import fcntl
-
     moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(descriptor)
     return moved
