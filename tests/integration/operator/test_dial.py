@@ -1,6 +1,7 @@
 """A broker's name with several addresses, of which some do not answer."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +15,8 @@ from longshore_operator.app.broker import Session
 from longshore_operator.core.credentials import Address
 from longshore_operator.errors import Transient
 
-SILENT = "127.0.0.2"
+SILENT = f"127.{os.getpid() >> 16 & 255}.{os.getpid() >> 8 & 255}.{max(2, os.getpid() & 254)}"
+"""An address of loopback that no other process of tests listens at."""
 
 
 @pytest.fixture
