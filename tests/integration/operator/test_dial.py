@@ -15,7 +15,8 @@ from longshore_operator.app.broker import Session
 from longshore_operator.core.credentials import Address
 from longshore_operator.errors import Transient
 
-SILENT = f"127.{os.getpid() >> 16 & 255}.{os.getpid() >> 8 & 255}.{max(2, os.getpid() & 254)}"
+PID = os.getpid()
+SILENT = f"127.{1 + (PID >> 16 & 127)}.{PID >> 8 & 255}.{PID & 255}"
 """An address of loopback that no other process of tests listens at."""
 
 
