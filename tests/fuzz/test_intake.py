@@ -39,7 +39,8 @@ async def _listen(dice: random.Random) -> None:
     pool, slot = pool_of(child), child.slot
     ended: list[int] = []
     lines: list[dict[str, Any]] = []
-    pool.listener = _Listener(ended)  # type: ignore[assignment]
+    listener: Any = _Listener(ended)
+    pool.listener = listener
     slot.output._put = lambda line: lines.append(json.loads(line))
     pool._intake.watch(slot)
     tickets = [*range(1, JOBS + 1)]

@@ -109,12 +109,9 @@ class Output:
         if self._at < len(self._buffer) or self._tail or self._logged:
             return self._take(busy, pieces=_PIECES_OF_A_TURN, until_end=False)
         # Most jobs write nothing: nothing but their ends is to be expected.
-        try:
-            data = os.read(self._descriptor, _PIECE)
-        except BlockingIOError:
-            return Turn.DRY
+        data = self._piece()
         if not data:
-            return Turn.END
+            return Turn.DRY if data is None else Turn.END
         if self._takes_ends(data):
             return Turn.DRY
         self._buffer, self._at = data, 0
@@ -155,12 +152,8 @@ class Output:
     def absorb(self) -> None:
         """Take all that is in the pipe now, to be logged in later turns."""
         for _ in range(_PIECES_OF_A_FULL_PIPE):
-            try:
-                data = os.read(self._descriptor, _PIECE)
-            except BlockingIOError:
-                break
-            self._buffer = self._buffer[self._at :] + data
-            self._at = 0
+            data = self._piece() or b""
+            self._keep_unread(data)
             if len(data) < _PIECE:
                 break
         self._is_absorbed = True
@@ -204,15 +197,22 @@ class Output:
             if not pieces:
                 return Turn.MORE
             pieces -= 1
-            try:
-                data = os.read(self._descriptor, _PIECE)
-            except BlockingIOError:
-                return Turn.DRY
+            data = self._piece()
             if not data:
-                return Turn.END
+                return Turn.DRY if data is None else Turn.END
             is_short = len(data) < _PIECE
-            self._buffer = self._buffer[self._at :] + data
-            self._at = 0
+            self._keep_unread(data)
+
+    def _piece(self) -> bytes | None:
+        """What the pipe gives at once: nothing at its end, None while it is empty."""
+        try:
+            return os.read(self._descriptor, _PIECE)
+        except BlockingIOError:
+            return None
+
+    def _keep_unread(self, data: bytes) -> None:
+        self._buffer = self._buffer[self._at :] + data
+        self._at = 0
 
     def _log_lines(self, busy: Sequence[Work], lines: int, stop_at: float) -> int:
         """Log `lines` lines of the buffer at most; how many are left to this turn."""

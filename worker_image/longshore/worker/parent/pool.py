@@ -355,7 +355,7 @@ class Pool:
         back = slot.take_back()
         status = await self._reap(slot.pid)
         tail = await self._intake.finish_output(slot)
-        died = self._died(slot)
+        died = slot.charged()
         held = [slot.culprit, *slot.busy] if slot.culprit else slot.busy
         back = [*(work for work in held if work not in died), *back]
         has_begun = slot.culprit is not None or slot.has_begun()
@@ -372,12 +372,6 @@ class Pool:
             log.error("child-died-idle", pid=slot.pid, exit=describe_exit(status), output=tail)
         if self._ending or not slot.has_successor:
             self._respawn(barren=barren)
-
-    def _died(self, slot: Slot) -> list[Work]:
-        """Which jobs a dead child is charged to; what else it held goes back."""
-        if slot.killed_for is Kill.DRAIN:
-            return []
-        return [slot.culprit] if slot.culprit else slot.begun()
 
     async def _reap(self, pid: int) -> int | None:
         """How a child has ended; None where nobody knows, as when its zygote is gone."""

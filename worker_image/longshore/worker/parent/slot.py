@@ -89,7 +89,7 @@ class Slot:
         """What is wrong with what it has sent; it is killed over that."""
 
         self.culprit: Work | None = None
-        """The job that ran when that was found. It is not among the others any more."""
+        """The job to blame for it, which is not among the others any more."""
 
         self.unsettled: deque[tuple[Ended | Progress, float]] = deque()
         """Records that wait until what their job wrote is logged, and when they came."""
@@ -296,6 +296,12 @@ class Slot:
         running = self._mark.running
         last = next((index for index, work in enumerate(works) if work.ticket == running), 0)
         return works[: last + 1]
+
+    def charged(self) -> list[Work]:
+        """Which jobs its death is charged to; what else it holds goes back."""
+        if self.killed_for is Kill.DRAIN:
+            return []
+        return [self.culprit] if self.culprit else self.begun()
 
     def end_input(self) -> None:
         """No more jobs: an idle child ends by itself."""
