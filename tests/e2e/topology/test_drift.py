@@ -40,7 +40,7 @@ def test_what_was_deleted_is_back_within_ten_seconds(apart: tuple[Tenant, Rabbit
         looked_at = time.monotonic()
         return standing(tenant, rabbitmq) == before
 
-    assert not is_back()
+    # All may be back before the first look; that each was missing is what the Events say.
     wait_for("all is back", is_back, seconds=30)
     assert looked_at - harmed_at <= WITHIN
     told(tenant, f"queue {one}", f"user {vhost}.{one}.worker", f"user {vhost}.{one}.producer")
