@@ -51,6 +51,7 @@ class Binding:
         parameters = [parameter for parameter in parameters if parameter is not job]
         self._spec, self._parameters, self._annotations = spec, parameters, annotations
         self._plain = _plain_decoder(parameters, annotations)
+        self._has_defaults = any(each.default is not each.empty for each in parameters)
         if self._plain is None:
             self.prepare()
 
@@ -67,6 +68,8 @@ class Binding:
                 pass
             else:
                 values = msgspec.structs.asdict(found)
+                if not self._has_defaults:
+                    return values
                 return {name: value for name, value in values.items() if value is not msgspec.UNSET}
         adapter = self._adapter()
         from pydantic import ValidationError

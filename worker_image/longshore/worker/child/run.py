@@ -141,23 +141,26 @@ class _Child:
             ended = self._run(frame)
             if os.getpid() != self._pid:
                 os._exit(0)  # the handler forked, and its child came back through our stack
-            capture.wait_when_full(self._output)
-            capture.flush()
-            self._tell(ended, handler=frame.handler)
-            self._orphans.bury(now=time.monotonic())
-            if self._is_mute or not self._state.restore(after=frame.handler):
+            now = self._state.job_has_ended(after=frame.handler)
+            capture.flush(self._output)
+            self._tell(ended)
+            self._orphans.bury(now=now)
+            if self._is_mute or not self._state.restore():
                 return  # the parent takes back what waits here, and asks for another child
 
-    def _tell(self, ended: Ended, *, handler: str) -> None:
-        if (
-            ended.status is Status.SUCCEEDED
-            and self._is_heard()
-            and self._state.has_output(after=handler)
-        ):
-            os.write(self._output, self._boundary + END.pack(ended.ticket, ended.seconds))
+    def _tell(self, ended: Ended) -> None:
+        if ended.status is Status.SUCCEEDED and self._is_heard() and self._state.has_output():
+            self._write(self._boundary + END.pack(ended.ticket, ended.seconds))
         else:
-            os.write(self._output, self._boundary + TOLD_IN_A_RECORD)
+            self._write(self._boundary + TOLD_IN_A_RECORD)
             self._results.send(encode_record(ended))
+
+    def _write(self, end: bytes) -> None:
+        try:
+            os.write(self._output, end)
+        except BlockingIOError:  # short enough for the pipe to take all of it, or nothing
+            capture.wait_when_full(self._output)
+            os.write(self._output, end)
 
     def _is_heard(self) -> bool:
         """Whether the parent has read all that was told over the results' socket.

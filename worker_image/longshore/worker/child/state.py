@@ -4,6 +4,7 @@ docs/worker.md, "What one job may change for the next", lists everything, with w
 """
 
 import asyncio
+import contextlib
 import fcntl
 import gc
 import os
@@ -25,6 +26,7 @@ _NUMBERS = tuple(
 )
 """What programs handle or ignore: the rest stands for faults."""
 
+_SIGALRM = int(signal.SIGALRM)
 
 TRUSTED_AFTER = 32
 """Jobs of a handler in a row that changed nothing, after which it is trusted."""
@@ -77,32 +79,52 @@ class ProcessState:
         """Handlers of the jobs since the latest full look."""
 
         self._looked_at = 0.0
+        self._after = ""
+        """Handler of the job that ended last."""
+
+        self._ended_at = 0.0
+        self._is_trusting = False
+        """After that job, what Longshore itself relies on is enough to look at."""
+
+        self._has_blocked = True
+        """No job since the latest full look has kept writers from waiting for room."""
+
         capture.on_last_words()
         self._restore_all()
 
-    def has_output(self, *, after: str) -> bool:
-        """Whether our own descriptor of the output is still the pipe, after a job of this handler.
+    def job_has_ended(self, *, after: str) -> float:
+        """A job of the handler `after` has ended, but is not told yet. Returns the time."""
+        self._after = after
+        self._since.add(after)
+        now = self._ended_at = time.monotonic()
+        self._is_trusting = (
+            now < self._looked_at + LOOK_INTERVAL and self._clean.get(after, 0) >= TRUSTED_AFTER
+        )
+        if not self._is_trusting:
+            with contextlib.suppress(OSError):  # it is closed, which `restore` tells
+                self._has_blocked = not capture.wait_when_full(self._output)
+        return now
 
-        Of a trusted handler it is enough that it is a pipe, which takes a quarter of the time.
+    def has_output(self) -> bool:
+        """Whether our own descriptor of the output is still the pipe.
+
+        After a trusted handler it is enough that it is a pipe, which takes half the time.
         """
-        if self._is_trusting(after, time.monotonic()):
+        if self._is_trusting:
             try:
                 return fcntl.fcntl(self._output, fcntl.F_GETPIPE_SZ) > 0
             except OSError:
                 return False
         return _file(self._output) == self._pipe
 
-    def restore(self, *, after: str) -> bool:
-        """Put right what a job of the handler `after` may have changed; False where that is not
-        possible any more.
+    def restore(self) -> bool:
+        """Put right what the job may have changed; False where that is not possible any more.
 
         What Longshore itself relies on is looked at after every job, and all of it too, unless the
         handler is trusted: then the rest waits for `LOOK_INTERVAL`.
         """
-        self._since.add(after)
-        now = time.monotonic()
         try:
-            if self._is_trusting(after, now):
+            if self._is_trusting:
                 self._restore_ours()
                 return True
             if _file(self._output) != self._pipe or _file(self._results) != self._socket:
@@ -110,29 +132,24 @@ class ProcessState:
             changed = self._restore_all()
         except (OSError, ValueError):  # not permitted, or the descriptors are closed
             return False
-        self._looked_at = now
+        self._looked_at = self._ended_at
         for handler in self._since:
             # It may have been any of them, and it may happen again.
             self._clean[handler] = -sys.maxsize if changed else self._clean.get(handler, 0) + 1
         self._since.clear()
         return os.geteuid() == self._user
 
-    def _is_trusting(self, handler: str, now: float) -> bool:
-        return (
-            now < self._looked_at + LOOK_INTERVAL and self._clean.get(handler, 0) >= TRUSTED_AFTER
-        )
-
     def _restore_ours(self) -> None:
         os.dup2(self._output, 1)
         os.dup2(self._output, 2)
         signals.unblock_all()
-        if signals.getsignal(signal.SIGALRM) != self._on_alarm:
+        if signals.getsignal(_SIGALRM) != self._on_alarm:
             self._restore_dispositions()
         capture.restore_streams()
 
     def _restore_all(self) -> bool:
         """Whether anything was otherwise."""
-        changed = False
+        changed = not self._has_blocked
         for number, (file, source) in enumerate(
             zip(self._files, (self._null, self._output, self._output), strict=True)
         ):

@@ -227,7 +227,7 @@ class Dispatch:
         del self._running[work.ticket]
         self._metrics.run_seconds.observe(ended.seconds)
         if ended.status is Status.SUCCEEDED and work.delivery.void is None:
-            work.delivery.subscription.ack(work.delivery)
+            work.delivery.subscription.ack(work.delivery, may_wait=bool(self._waiting))
             self._metrics.jobs[Outcome.SUCCEEDED] += 1
             self._job_log.succeeded(work, ended.seconds)
             return

@@ -1,6 +1,6 @@
 """How long jobs take lately, and what follows from it for how many may wait where."""
 
-HAND_AHEAD = 8
+HAND_AHEAD = 16
 """Most jobs that a child holds: the running one and those handed to it ahead. More gain nothing."""
 
 HOLD = 0.02

@@ -25,6 +25,10 @@ MOST_AT_ONCE = 16
 under way to a quorum queue, and drops what waits behind them when the channel closes: the jobs come
 back charged (4.3.6)."""
 
+ACK_DELAY = 0.002
+"""Seconds that an ack may wait for others, as one may stand for many: 40 jobs that do nothing, of
+which each then costs a quorum queue a quarter less."""
+
 LINGER = 0.5
 """Seconds for more than that to be passed on."""
 
@@ -103,6 +107,9 @@ class Subscription:
         self._on_lost = on_lost
         self._ledger: Ledger[Delivery] = Ledger()
         self._acking: asyncio.Handle | None = None
+        self._is_delayed = False
+        """Acks are sent after `ACK_DELAY`, not in this turn of the loop."""
+
         self._arrived = 0
         self._tag = ""
         self._is_holding = False
@@ -137,11 +144,15 @@ class Subscription:
         )
         return started
 
-    def ack(self, delivery: Delivery) -> None:
-        """Settle a delivery that is not void, together with others of the same moment."""
+    def ack(self, delivery: Delivery, *, may_wait: bool = False) -> None:
+        """Settle a delivery that is not void, together with others of the same moment.
+
+        `may_wait` while there is enough to do without another delivery: then the moment is
+        `ACK_DELAY`.
+        """
         if delivery.void is None:
             self._ledger.settle(delivery.tag)
-            self._send_soon()
+            self._send_soon(may_wait=may_wait and not self._is_retired)
 
     def give_back(self, delivery: Delivery) -> None:
         """Return a delivery to the head of its queue, uncharged where nack is free."""
@@ -210,9 +221,17 @@ class Subscription:
             self._ledger.add(delivery.tag, delivery)
         self._on_deliveries(deliveries)
 
-    def _send_soon(self) -> None:
-        if self._acking is None:
-            self._acking = asyncio.get_running_loop().call_soon(self._send_acks)
+    def _send_soon(self, *, may_wait: bool = False) -> None:
+        if self._acking:
+            if may_wait or not self._is_delayed:
+                return
+            self._acking.cancel()
+        loop = asyncio.get_running_loop()
+        self._is_delayed = may_wait
+        if may_wait:
+            self._acking = loop.call_later(ACK_DELAY, self._send_acks)
+        else:
+            self._acking = loop.call_soon(self._send_acks)
 
     def _send_acks(self) -> None:
         self._acking = None

@@ -1,0 +1,85 @@
+"""When acks are sent: at once where RabbitMQ is to send more, together where that can wait."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from longshore.worker.parent.channel import Channel
+from longshore.worker.parent.connection import Connection
+from longshore.worker.parent.subscription import ACK_DELAY, Delivery, Subscription
+
+
+class FakeChannel:
+    is_open = True
+
+    def __init__(self) -> None:
+        self.sent: list[list[tuple[int, bool]]] = []
+
+    def on_end(self, _: Any) -> None:
+        pass
+
+    def settle(self, acks: list[tuple[int, bool]], nacks: list[tuple[int, bool]]) -> None:
+        assert not nacks
+        self.sent.append(acks)
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.channel = FakeChannel()
+        arrived: list[Delivery] = []
+        self.subscription = Subscription(
+            cast("Connection", None),
+            cast("Channel", self.channel),
+            prefetch=8,
+            on_deliveries=arrived.extend,
+            on_lost=lambda _: None,
+        )
+        self.subscription._on_arrivals([(tag, b"", b"") for tag in (1, 2, 3, 4)])
+        self.deliveries = arrived
+
+    def ack(self, index: int, *, may_wait: bool) -> None:
+        self.subscription.ack(self.deliveries[index], may_wait=may_wait)
+
+
+@pytest.fixture
+async def stage() -> Stage:
+    return Stage()
+
+
+async def test_what_may_wait_is_sent_together_after_a_moment(stage: Stage) -> None:
+    stage.ack(0, may_wait=True)
+    await asyncio.sleep(0)
+    stage.ack(1, may_wait=True)
+    await asyncio.sleep(0)
+    assert stage.channel.sent == []
+    await asyncio.sleep(ACK_DELAY * 5)
+    assert stage.channel.sent == [[(2, True)]]
+
+
+async def test_one_that_may_not_wait_takes_the_others_along(stage: Stage) -> None:
+    stage.ack(0, may_wait=True)
+    stage.ack(1, may_wait=False)
+    stage.ack(2, may_wait=True)
+    await asyncio.sleep(0)
+    assert stage.channel.sent == [[(3, True)]]
+    await asyncio.sleep(ACK_DELAY * 5)
+    assert stage.channel.sent == [[(3, True)]]
+
+
+async def test_the_next_after_those_sent_early_may_wait_again(stage: Stage) -> None:
+    stage.ack(0, may_wait=False)
+    await asyncio.sleep(0)
+    stage.ack(1, may_wait=True)
+    await asyncio.sleep(0)
+    assert stage.channel.sent == [[(1, False)]]
+    await asyncio.sleep(ACK_DELAY * 5)
+    assert stage.channel.sent == [[(1, False)], [(2, False)]]
+
+
+async def test_what_waits_is_sent_when_the_connection_is_to_close(stage: Stage) -> None:
+    stage.ack(0, may_wait=True)
+    stage.subscription.flush()
+    assert stage.channel.sent == [[(1, False)]]
