@@ -81,9 +81,10 @@ class _Job:
     # What became of it
 
     def lost(self) -> Iterator[str]:
-        if self._is_done or self._left:
+        if self._is_done or any(left.where != "lost" for left in self._left):
             return
-        yield f"{self._name} was confirmed, and is neither done nor queued; {self._told()}"
+        where = "is in longshore.lost" if self._left else "is neither done nor queued"
+        yield f"{self._name} was confirmed, and {where}; {self._told()}"
 
     def illegal(self) -> Iterator[str]:
         yield from self._illegal_deaths()

@@ -15,7 +15,7 @@ from chaos.kinds import KINDS, Queue, Way
 from chaos.stage import NAMESPACE, VHOST, Stage
 from longshore.contract.delays import LEVELS, level_name
 from longshore.contract.message import DEAD_REASON
-from longshore.contract.names import dead_queue_name, queue_name
+from longshore.contract.names import LOST, dead_queue_name, queue_name
 
 PATIENCE = 180.0
 """Seconds for all jobs to end once nothing disturbs them: as long as a retry, a delay and a slow
@@ -29,9 +29,11 @@ def settle(stage: Stage) -> float:
     """
     since = time.monotonic()
     while time.monotonic() < since + PATIENCE:
-        if not _open_jobs(stage) and not _ready(stage):
+        if not _open_jobs(stage) and not _waiting(stage):
             break
         time.sleep(1)
+    else:
+        print(f"not settled: {len(_open_jobs(stage))} jobs; in queues: {_waiting(stage)}")
     return time.monotonic() - since
 
 
@@ -45,6 +47,7 @@ def left(stage: Stage) -> Iterator[Left]:
             yield from _messages(connection, dead, where="dead")
         for level in range(LEVELS):
             yield from _messages(connection, level_name(level), where="delayed")
+        yield from _messages(connection, LOST, where="lost")
     finally:
         connection.close()
 
@@ -81,7 +84,7 @@ def _open_jobs(stage: Stage) -> list[int]:
     ]
 
 
-def _ready(stage: Stage) -> int:
-    """Messages in the queues of jobs and of delays."""
-    found = stage.api("GET", "queues", VHOST)
-    return sum(each.get("messages", 0) for each in found if not each["name"].endswith(".dead"))
+def _waiting(stage: Stage) -> dict[str, int]:
+    """Messages by queue, except for dead letters."""
+    found = {each["name"]: each.get("messages", 0) for each in stage.api("GET", "queues", VHOST)}
+    return {name: count for name, count in found.items() if count and not name.endswith(".dead")}

@@ -80,7 +80,8 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Left:
-    """A job found at the end: in `queue`, `delayed` in the ladder, or `dead` for a reason."""
+    """A job found at the end: `queued`, `delayed` in the ladder, `dead` for a reason, or `lost`
+    where delayed jobs go that no queue is bound for."""
 
     number: int
     where: str

@@ -92,6 +92,12 @@ def test_a_job_that_was_confirmed_and_never_seen_again_is_lost() -> None:
     assert "neither done nor queued; it never began" in findings(enqueued()).lost[0]
 
 
+def test_a_job_that_no_queue_took_after_its_delay_is_lost() -> None:
+    stray = Left(number=1, where="lost")
+    assert "is in longshore.lost" in findings(enqueued("delayed", delay=5.0), stray).lost[0]
+    assert not findings(enqueued(), *ran(11.0), stray).lost
+
+
 def test_a_job_whose_only_run_was_cut_short_is_lost() -> None:
     said = findings(enqueued(), start(11.0), fault(11.5, 12.0, pods=("a",))).lost
     assert "attempt 1, had not ended" in said[0]
