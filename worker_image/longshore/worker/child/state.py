@@ -79,10 +79,9 @@ class ProcessState:
         """Handlers of the jobs since the latest full look."""
 
         self._looked_at = 0.0
-        self._after = ""
-        """Handler of the job that ended last."""
-
         self._ended_at = 0.0
+        """When the latest job ended."""
+
         self._is_trusting = False
         """After that job, what Longshore itself relies on is enough to look at."""
 
@@ -94,7 +93,6 @@ class ProcessState:
 
     def job_has_ended(self, *, after: str) -> float:
         """A job of the handler `after` has ended, but is not told yet. Returns the time."""
-        self._after = after
         self._since.add(after)
         now = self._ended_at = time.monotonic()
         self._is_trusting = (
