@@ -77,7 +77,7 @@ class Stage:
             new_id=lambda: "id",
         )
 
-    def ack(self, delivery: Delivery) -> None:
+    def ack(self, delivery: Delivery, *, may_wait: bool = False) -> None:
         self.settled[delivery.tag] += 1
 
     give_back = ack
