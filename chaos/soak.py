@@ -18,9 +18,11 @@ from typing import Any
 
 from benchmarks.worker.machine import commit, describe
 from chaos import targets
+from chaos.kinds import Queue
 from chaos.producing import Producer
 from chaos.stage import Stage, stage
 from dev import paths
+from dev.kube import wait_for
 
 EVERY = 15.0
 """Seconds between two samples."""
@@ -103,15 +105,7 @@ def _check(name: str, values: list[tuple[float, int]], *, most: float) -> dict[s
 def _watch(stage: Stage, *, seconds: float) -> tuple[list[Sample], list[tuple[float, int]]]:
     samples: list[Sample] = []
     disk: list[tuple[float, int]] = []
-    # Workers come and go; those of the start that are always needed stay.
-    watched = {
-        f"{role} of {worker.queue}": process.pid
-        for worker in targets.workers(stage, "quick", "adopted", "skewed")
-        for role, process in (("parent", worker.parent), ("zygote", worker.zygote))
-        if process
-    }
-    if operator := targets.operator(stage):
-        watched["operator"] = operator.pid
+    watched = _watched(stage)
     end = time.monotonic() + seconds
     while (now := time.monotonic()) < end:
         for part, pid in watched.items():
@@ -120,6 +114,24 @@ def _watch(stage: Stage, *, seconds: float) -> tuple[list[Sample], list[tuple[fl
         disk.append((now, _disk()))
         time.sleep(EVERY)
     return samples, disk
+
+
+def _watched(stage: Stage) -> dict[str, int]:
+    """Process ids by part. Workers come and go; those of the start that are always needed stay."""
+    queues = (Queue.QUICK, Queue.ADOPTED, Queue.SKEWED)
+    watched: dict[str, int] = {}
+
+    def look() -> bool:
+        for worker in targets.workers(stage, *queues):
+            for role, process in (("parent", worker.parent), ("zygote", worker.zygote)):
+                if process:
+                    watched.setdefault(f"{role} of {worker.queue}", process.pid)
+        if operator := targets.operator(stage):
+            watched["operator"] = operator.pid
+        return len(watched) == 2 * len(queues) + 1
+
+    wait_for("a worker of each queue, and the operator", look, seconds=120)
+    return watched
 
 
 def _sample(part: str, pid: int, *, at: float) -> Sample:

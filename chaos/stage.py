@@ -274,6 +274,9 @@ def _rabbitmq(image: str, *, series: str, nodes: int) -> list[dict[str, Any]]:
         "disk_free_limit.absolute = 200MB",
         "log.console.level = warning",
         "net_ticktime = 10",
+        # Quorum queues let go of what they have written only when this is full: 512 MiB by default,
+        # which takes our jobs hours.
+        "raft.wal_max_size_bytes = 8388608",
     ]
     if series == "4.0" and nodes > 1:
         # With Mnesia and without this, nodes that were parted stay so until somebody restarts one;
