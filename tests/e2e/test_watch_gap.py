@@ -19,7 +19,7 @@ from dev.kube import Kube
 from longshore_operator import handlers, run
 from longshore_operator.adapters.cluster import Cluster
 from longshore_operator.app.audit import Audit
-from longshore_operator.app.world import World
+from longshore_operator.app.world import Kind, World
 from longshore_operator.settings import Settings
 from tests.e2e.gap import Gap, free_port, relayed
 from tests.e2e.objects import deployment, task_queue
@@ -115,7 +115,7 @@ async def test_what_went_in_a_gap_of_the_watches_is_gone_and_what_was_made_anew_
     kube.kubectl("create", "namespace", extra)
     brokers = {name: broker(kube, name) for name in (same, left)}
     before = task_queue(tenant, "work")
-    task_queue(tenant, "gone")
+    lost = task_queue(tenant, "gone")
     first = deployment(tenant, "work", before)
     async with watching(kube, tenant.namespace, folder=tmp_path, monkeypatch=monkeypatch) as seen:
         try:
@@ -144,7 +144,7 @@ async def test_what_went_in_a_gap_of_the_watches_is_gone_and_what_was_made_anew_
             after = await asyncio.to_thread(task_queue, tenant, "work")
             second = await asyncio.to_thread(deployment, tenant, "work", after)
             made = await asyncio.to_thread(broker, kube, same)
-            assert seen.world.task_queue(gone), "the watches see nothing"
+            assert lost in seen.world.shown(Kind.TASK_QUEUES), "the watches have seen its end"
             seen.gap.end()
 
             def is_true(world: World) -> bool:

@@ -89,10 +89,13 @@ class Scrutiny:
             return False
         return not dead_letters or await self._counts_none(queue, watched)
 
-    def stays_empty(self, queue: str) -> bool:
-        """Whether no job has come since `is_empty` found it so."""
+    async def stays_empty(self, queue: str) -> bool:
+        """Whether no job has come since `is_empty` found it so.
+
+        Raises Transient where it cannot be found out.
+        """
         watched = self._watched.get(queue)
-        return watched is None or (watched.channel.is_open and not watched.deliveries)
+        return watched is None or await self._has_none(watched)
 
     async def give_back(self) -> None:
         """Return jobs that were delivered. As nack, which is free from 4.3 on."""
@@ -133,13 +136,21 @@ class Scrutiny:
                 return False
             consumers = found.consumer_count if found else 0
             if consumers == watched.consumers:
-                return True
+                return await self._has_none(watched)
             if time.monotonic() > until:
                 break
             await asyncio.sleep(pause)
         if consumers > watched.consumers:
             return False  # somebody consumes, and may hold a job
         raise Transient(f"the leader of queue {queue} does not answer", reason="DepthUnknown")
+
+    async def _has_none(self, watched: _Watched) -> bool:
+        """Whether nothing was delivered, also of what was under way: an answer on the same channel
+        comes behind it."""
+        if watched.channel.is_open and not watched.deliveries:
+            # Changes nothing for consumers that are there.
+            await watched.channel.call(watched.channel.raw.basic_qos, prefetch_count=1)
+        return watched.channel.is_open and not watched.deliveries
 
     async def _counts_none(self, queue: str, watched: _Watched) -> bool:
         """Whether a count that is young enough says 0."""

@@ -94,7 +94,7 @@ class Scrutiny(Protocol):
         the dead letters. There is none in a queue that does not exist."""
         ...
 
-    def stays_empty(self, queue: str) -> bool:
+    async def stays_empty(self, queue: str) -> bool:
         """Whether no job has come since `is_empty` found it so."""
         ...
 

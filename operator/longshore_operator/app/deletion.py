@@ -244,7 +244,7 @@ class Deletion:
                     await self._retain(task_queue, session=session, why=_HOLDS)
                     return
                 now = await self._close(task_queue, session=session, look=look, inventory=inventory)
-                if now is None or not look.stays_empty(task_queue.source):
+                if now is None:
                     await self._retain(task_queue, session=session, why=_HOLDS)
                     return
                 if now.ending.policy is not task_queue.ending.policy:
@@ -272,7 +272,8 @@ class Deletion:
             if not await look.is_empty(source, dead_letters=dead_letters):
                 return None
             await self.sleep(max(0.0, CLOSED_FOR - (self.clock() - closed_at)))
-            return await self._as_it_is(task_queue)
+            now = await self._as_it_is(task_queue)
+            return now if await look.stays_empty(source) else None
         except (OperatorError, asyncio.CancelledError):
             await self._open(task_queue, session=session)
             raise
@@ -287,7 +288,7 @@ class Deletion:
         if (
             await look.has_ready(dead)
             or not await look.is_empty(dead, dead_letters=dead_letters)
-            or not look.stays_empty(dead)
+            or not await look.stays_empty(dead)
         ):
             message = f"queue {dead} holds dead letters and stays until they expire"
             await self._tell(task_queue, reason="QueueRetained", message=message)

@@ -9,7 +9,7 @@ import pytest
 from longshore.contract.delays import route
 from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE, LOST
 from longshore_operator.api.v1alpha1 import DerivedTimeouts, TaskQueueStatus
-from longshore_operator.app.broker import Depth, Session
+from longshore_operator.app.broker import Depth, Missing, Session
 from longshore_operator.app.deletion import GIVE_UP_AFTER, LOOK_AGAIN, Deletion
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.record import Records
@@ -377,7 +377,15 @@ async def test_no_job_that_was_confirmed_goes_with_its_queue(tenants: Tenants, m
             await publishing
         publisher.close()
 
-    found = (await tenants.session.link.depths.read(["media.transcode"]))["media.transcode"]
+    async def look() -> Depth | Missing:
+        return (await tenants.session.link.depths.read(["media.transcode"]))["media.transcode"]
+
+    async def are_all_kept() -> bool:
+        found = await look()
+        return isinstance(found, Missing) or found.ready == publisher.confirmed
+
+    await until(are_all_kept)  # what was looked at comes back a moment after its connection's end
+    found = await look()
     kept = found.ready if isinstance(found, Depth) else 0
     assert kept == publisher.confirmed
     assert publisher.confirmed + publisher.refused > 0
