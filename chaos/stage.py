@@ -169,7 +169,7 @@ def stage(*, series: str, nodes: int) -> Iterator[Stage]:
     """Everything up, for as long as the block lasts."""
     packages.require(FAKETIME)
     kube = Kube.from_record()
-    _forget_back_off(kube)
+    forget_back_off(kube)
     release.install(kube)
     remove(kube)
     folder = FOLDER / f"{time.time_ns()}"
@@ -187,7 +187,7 @@ def stage(*, series: str, nodes: int) -> Iterator[Stage]:
         remove(kube, wait=False)
 
 
-def _forget_back_off(kube: Kube) -> None:
+def forget_back_off(kube: Kube) -> None:
     """The kubelet would wait for minutes before it starts an operator that was killed often."""
     words = ("pods", "--selector=app.kubernetes.io/component=operator", "--wait=false")
     with suppress(CommandFailed):  # there is no operator yet

@@ -6,18 +6,20 @@ import json
 import random
 import signal
 import time
-from contextlib import suppress
 
 from chaos import targets
 from chaos.kinds import Queue
 from chaos.nemesis import Hit, Trick
-from chaos.stage import NAMESPACE, Stage
+from chaos.stage import NAMESPACE, Stage, forget_back_off
 from dev import paths
 from dev.errors import NotReady
 from dev.kube import wait_for
 
+SOON = 10.0
+"""Seconds for the kubelet to start it again. It waits longer after each kill."""
+
 BACK = 60.0
-"""Seconds for the kubelet to start it again: it waits longer after each kill."""
+"""Seconds for another pod to do so."""
 
 VICTIM = "victim"
 """A TaskQueue that comes and goes."""
@@ -28,13 +30,16 @@ def _kill(stage: Stage) -> Hit | None:
     if before is None:
         return None
     before.send(signal.SIGKILL)
-    # After many kills the kubelet waits for minutes. Workers need no operator, so the play goes on.
-    with suppress(NotReady):
-        wait_for(
-            "another operator",
-            lambda: (now := targets.operator(stage)) and now.pid != before.pid,
-            seconds=BACK,
-        )
+
+    def is_back() -> bool:
+        now = targets.operator(stage)
+        return now is not None and now.pid != before.pid
+
+    try:
+        wait_for("another operator", is_back, seconds=SOON)
+    except NotReady:
+        forget_back_off(stage.kube)
+        wait_for("another operator", is_back, seconds=BACK)
     return Hit()
 
 
