@@ -109,7 +109,7 @@ class _Job:
         for run in self.runs:
             if not 1 <= run.attempt <= self.kind.max_attempts:
                 yield f"{self._name} began attempt {run.attempt} of {self.kind.max_attempts}"
-        if not self.runs:
+        if not self.runs or self._may_be_stored_twice:  # then there are two rows of attempts
             return
         first = self.runs[0]
         hits = sum(
@@ -133,8 +133,12 @@ class _Job:
     # Repeats
 
     def unexplained(self) -> Iterator[str]:
+        expected = 1 if self._may_be_stored_twice else 0
         for one, two in pairwise(self.runs):
             if self._natural_step(one) is None and not self._explained(one, until=two.at):
+                if expected and two.attempt == 1:  # the copy's first
+                    expected -= 1
+                    continue
                 yield (
                     f"{self._name} began again {two.at - one.at:.2f} s after attempt "
                     f"{one.attempt} on {one.pod}, which {self._way_of(one)}; no fault explains it"
@@ -146,6 +150,17 @@ class _Job:
             yield f"{self._name} is done, and left {copies} copies; no fault explains them"
         if len(self._dead) > 1 and not self._any_explained():
             yield f"{self._name} has {len(self._dead)} dead letters; no fault explains them"
+
+    @property
+    def _may_be_stored_twice(self) -> bool:
+        """Whether the producer lost its connection before the confirm, and so sent the job again.
+
+        That is what `Client` promises: at least once.
+        """
+        asked_at, at = self.enqueued.asked_at, self.enqueued.at
+        return any(
+            fault.pods is None and _overlaps(fault, asked_at, at) for fault in self._history.faults
+        )
 
     @property
     def explained_repeats(self) -> int:
@@ -172,7 +187,7 @@ class _Job:
         )
 
     def _any_explained(self) -> bool:
-        return any(self._explained(run, until=float("inf")) for run in self.runs)
+        return self._may_be_stored_twice or any(self._explained(run, until=float("inf")) for run in self.runs)
 
     def _hits_queue(self, fault: Fault) -> bool:
         return _hits(fault.queues, self.enqueued.queue)

@@ -135,6 +135,15 @@ def test_a_job_that_runs_again_after_its_end_is_unexplained() -> None:
     assert len(findings(*GOOD, *ran(13.0)).unexplained) == 1
 
 
+def test_a_job_whose_confirm_was_lost_may_run_once_more() -> None:
+    lost = fault(10.0, 10.2, pods=None)
+    twice = [enqueued(), *ran(11.0), *ran(13.0)]
+    assert not findings(*twice, lost).unexplained
+    assert len(findings(*twice, *ran(15.0), lost).unexplained) == 1
+    assert len(findings(*twice, fault(10.0, 10.2, pods=("a",))).unexplained) == 1
+    assert len(findings(*twice, fault(9.0, 9.5, pods=None)).unexplained) == 1
+
+
 def test_a_copy_of_a_job_that_is_done_is_unexplained() -> None:
     assert len(findings(*GOOD, Left(number=1, where="quick")).unexplained) == 1
 
