@@ -187,7 +187,9 @@ class _Job:
         )
 
     def _any_explained(self) -> bool:
-        return self._may_be_stored_twice or any(self._explained(run, until=float("inf")) for run in self.runs)
+        return self._may_be_stored_twice or any(
+            self._explained(run, until=float("inf")) for run in self.runs
+        )
 
     def _hits_queue(self, fault: Fault) -> bool:
         return _hits(fault.queues, self.enqueued.queue)
