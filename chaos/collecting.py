@@ -84,7 +84,11 @@ def _open_jobs(stage: Stage) -> list[int]:
     ]
 
 
-def _waiting(stage: Stage) -> dict[str, int]:
-    """Messages by queue, except for dead letters."""
-    found = {each["name"]: each.get("messages", 0) for each in stage.api("GET", "queues", VHOST)}
-    return {name: count for name, count in found.items() if count and not name.endswith(".dead")}
+def _waiting(stage: Stage) -> dict[str, dict[str, Any]]:
+    """What RabbitMQ counts in each queue with messages, except for dead letters."""
+    counts = ("messages_ready", "messages_unacknowledged", "messages_dlx", "consumers")
+    return {
+        each["name"]: {count: each[count] for count in counts if each.get(count)}
+        for each in stage.api("GET", "queues", VHOST)
+        if each.get("messages") and not each["name"].endswith(".dead")
+    }
