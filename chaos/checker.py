@@ -1,7 +1,8 @@
 """The verdict on a history: pure, and itself tested with histories that must fail.
 
 A repeat is explained only by a fault that hit the worker, the connection or the queue that held the
-job between the start and its repeat. What is a fault says the nemesis, never Longshore.
+job between the start and its repeat; or, once, by one that cost its producer the confirm, as the
+client promises at least once. What is a fault says the nemesis, never Longshore.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from chaos.kinds import HARD_LIMIT, KILL_GRACE, KINDS, Kind, Queue, Way
 
 TOLERANCE = 1.0
 """Seconds by which a kill may be late on a machine that pods and brokers share."""
+
+RECONNECTS_IN = 0.02
+"""Seconds that a confirm takes at least if the connection was lost before it."""
 
 WATCHED = (Queue.QUICK, Queue.ADOPTED)
 """Queues with jobs enough to tell from them when work has resumed."""
@@ -136,7 +140,7 @@ class _Job:
         expected = 1 if self._may_be_stored_twice else 0
         for one, two in pairwise(self.runs):
             if self._natural_step(one) is None and not self._explained(one, until=two.at):
-                if expected and two.attempt == 1:  # the copy's first
+                if expected and two.attempt <= one.attempt:  # the copy's
                     expected -= 1
                     continue
                 yield (
@@ -144,11 +148,11 @@ class _Job:
                     f"{one.attempt} on {one.pod}, which {self._way_of(one)}; no fault explains it"
                 )
         last = self.runs[-1] if self.runs else None
-        copies = len(self._queued) + len(self._dead)
+        copies = len(self._queued) + len(self._dead) - expected
         # One more than there should be: it would run again, or was buried twice.
-        if last and copies and self._is_done and not self._any_explained():
+        if last and copies > 0 and self._is_done and not self._any_explained():
             yield f"{self._name} is done, and left {copies} copies; no fault explains them"
-        if len(self._dead) > 1 and not self._any_explained():
+        if len(self._dead) > 1 + expected and not self._any_explained():
             yield f"{self._name} has {len(self._dead)} dead letters; no fault explains them"
 
     @property
@@ -158,8 +162,9 @@ class _Job:
         That is what `Client` promises: at least once.
         """
         asked_at, at = self.enqueued.asked_at, self.enqueued.at
-        return any(
-            fault.pods is None and _overlaps(fault, asked_at, at) for fault in self._history.faults
+        return at - asked_at > RECONNECTS_IN and any(
+            fault.pods is None and fault.queues is None and _overlaps(fault, asked_at, at)
+            for fault in self._history.faults
         )
 
     @property
@@ -187,9 +192,7 @@ class _Job:
         )
 
     def _any_explained(self) -> bool:
-        return self._may_be_stored_twice or any(
-            self._explained(run, until=float("inf")) for run in self.runs
-        )
+        return any(self._explained(run, until=float("inf")) for run in self.runs)
 
     def _hits_queue(self, fault: Fault) -> bool:
         return _hits(fault.queues, self.enqueued.queue)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -187,11 +187,17 @@ def stage(*, series: str, nodes: int) -> Iterator[Stage]:
         remove(kube, wait=False)
 
 
-def forget_back_off(kube: Kube) -> None:
-    """The kubelet would wait for minutes before it starts an operator that was killed often."""
+def forget_back_off(kube: Kube) -> bool:
+    """Have an operator that was killed often started at once: the kubelet would wait for minutes.
+
+    False where there is none, or nobody to ask.
+    """
     words = ("pods", "--selector=app.kubernetes.io/component=operator", "--wait=false")
-    with suppress(CommandFailed):  # there is no operator yet
+    try:
         kube.kubectl("delete", *words, f"--namespace={release.NAMESPACE}")
+    except CommandFailed:
+        return False
+    return True
 
 
 def remove(kube: Kube, *, wait: bool = True) -> None:

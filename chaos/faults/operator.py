@@ -38,7 +38,7 @@ def _kill(stage: Stage) -> Hit | None:
     try:
         wait_for("another operator", is_back, seconds=SOON)
     except NotReady:
-        forget_back_off(stage.kube)
+        wait_for("the API server", lambda: forget_back_off(stage.kube), seconds=BACK)
         wait_for("another operator", is_back, seconds=BACK)
     return Hit()
 

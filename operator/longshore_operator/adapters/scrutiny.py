@@ -145,12 +145,19 @@ class Scrutiny:
         raise Transient(f"the leader of queue {queue} does not answer", reason="DepthUnknown")
 
     async def _has_none(self, watched: _Watched) -> bool:
-        """Whether nothing was delivered, also of what was under way: an answer on the same channel
-        comes behind it."""
-        if watched.channel.is_open and not watched.deliveries:
-            # Changes nothing for consumers that are there.
-            await watched.channel.call(watched.channel.raw.basic_qos, prefetch_count=1)
-        return watched.channel.is_open and not watched.deliveries
+        """Whether nothing was delivered, also of what was on its way over this channel.
+
+        A member of the queue on another node may deliver a moment later than its leader counts.
+
+        Raises Transient where the channel has closed.
+        """
+        if watched.deliveries:
+            return False
+        if not watched.channel.is_open:
+            raise Transient("the connection was lost meanwhile", reason="Unreachable")
+        # Changes nothing for consumers that are there, and its answer comes behind deliveries.
+        await watched.channel.call(watched.channel.raw.basic_qos, prefetch_count=1)
+        return not watched.deliveries
 
     async def _counts_none(self, queue: str, watched: _Watched) -> bool:
         """Whether a count that is young enough says 0."""

@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 CLOSED_FOR = 2.0
 """Seconds for jobs that RabbitMQ had routed to a queue when it was closed to arrive there."""
 
+DELIVERED_WITHIN = 0.5
+"""Seconds for a message that a queue has assigned to a consumer of ours to reach it."""
+
 FRESH = 1.0
 """Seconds that a reading of the vhost may be old by which is decided what is ours to delete: a
 thousand that go together share one."""
@@ -285,11 +288,13 @@ class Deletion:
         dead = dead_queue_name(task_queue.owner.queue)
         _refuse_silent(dead, inventory=inventory)
         dead_letters = inventory.has_dead_lettering(dead)
-        if (
-            await look.has_ready(dead)
-            or not await look.is_empty(dead, dead_letters=dead_letters)
-            or not await look.stays_empty(dead)
-        ):
+        is_empty = not await look.has_ready(dead) and await look.is_empty(
+            dead, dead_letters=dead_letters
+        )
+        if is_empty:
+            await self.sleep(DELIVERED_WITHIN)
+            is_empty = await look.stays_empty(dead)
+        if not is_empty:
             message = f"queue {dead} holds dead letters and stays until they expire"
             await self._tell(task_queue, reason="QueueRetained", message=message)
         else:

@@ -184,6 +184,18 @@ def test_a_job_needs_nothing_but_the_wire_format(bench: Bench) -> None:
     assert ended["job"]
 
 
+def test_jobs_of_one_id_are_as_many_jobs(bench: Bench) -> None:
+    """A message whose confirm was lost is stored once more, and a producer may give any id."""
+    worker = bench.started(slots=2, prefetch=8)
+    for number in range(6):
+        body = json.dumps({"diary": bench.diary, "text": str(number)}).encode()
+        bench.publish(body, type="write", content_type="application/json", message_id="one")
+    worker.wait("job", outcome="succeeded", job="one", count=6)
+    assert sorted(bench.lines()) == [f"{number} 1" for number in range(6)]
+    assert worker.stop() == 0
+    assert bench.is_empty()
+
+
 def test_json_is_json_however_its_media_type_is_spelt(bench: Bench) -> None:
     worker = bench.started()
     body = json.dumps({"diary": bench.diary, "text": "plain"}).encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from typing import Any
 
@@ -136,12 +137,39 @@ def test_a_job_that_runs_again_after_its_end_is_unexplained() -> None:
 
 
 def test_a_job_whose_confirm_was_lost_may_run_once_more() -> None:
-    lost = fault(10.0, 10.2, pods=None)
+    lost = fault(9.95, 9.98, pods=None, queues=None)
     twice = [enqueued(), *ran(11.0), *ran(13.0)]
     assert not findings(*twice, lost).unexplained
-    assert len(findings(*twice, *ran(15.0), lost).unexplained) == 1
-    assert len(findings(*twice, fault(10.0, 10.2, pods=("a",))).unexplained) == 1
-    assert len(findings(*twice, fault(9.0, 9.5, pods=None)).unexplained) == 1
+    assert not findings(*GOOD, Left(number=1, where="quick"), lost).unexplained
+    interleaved = [
+        enqueued("twice"),
+        *(event for at in (11.0, 11.5) for event in ran(at, way="failed")),
+        *(event for at in (13.0, 13.5) for event in ran(at, way="failed", attempt=2)),
+        *(event for at in (15.0, 15.5) for event in ran(at, attempt=3)),
+    ]
+    assert not findings(*interleaved, lost).unexplained
+    assert not findings(*interleaved, lost).illegal
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [*GOOD, *ran(13.0), *ran(15.0), fault(9.95, 9.98, pods=None, queues=None)],
+        [*GOOD, *ran(13.0), fault(9.95, 9.98, pods=("a",))],
+        [*GOOD, *ran(13.0), fault(9.95, 9.98, pods=None, queues=("slow",))],
+        [*GOOD, *ran(13.0), fault(9.0, 9.5, pods=None, queues=None)],
+        [*GOOD, *[Left(number=1, where="quick")] * 2, fault(9.95, 9.98, pods=None, queues=None)],
+        [
+            dataclasses.replace(enqueued(), asked_at=9.99),
+            *ran(11.0),
+            *ran(13.0),
+            fault(9.95, 9.998, pods=None, queues=None),
+        ],
+    ],
+    ids=["three-runs", "a-worker", "a-user", "earlier", "two-copies", "a-quick-confirm"],
+)
+def test_a_lost_confirm_explains_no_more_than_one_copy(events: list[Event]) -> None:
+    assert len(findings(*events).unexplained) == 1
 
 
 def test_a_copy_of_a_job_that_is_done_is_unexplained() -> None:

@@ -40,6 +40,17 @@ def test_what_is_unknown_is_no_zero() -> None:
     assert found["longshore_taskqueue_workers", "thumbs"] == 0
 
 
+def test_a_task_queue_that_is_gone_is_not_shown() -> None:
+    shown, now = [KNOWN, UNKNOWN], [0.0]
+    metrics = Metrics(clock=lambda: now[0], task_queues=lambda: shown, brokers=lambda: [])
+    assert "transcode" in {name for _, name in values(metrics)}
+
+    shown.remove(KNOWN)
+    now[0] += 60
+
+    assert {name for _, name in values(metrics)} & {"transcode", "thumbs"} == {"thumbs"}
+
+
 def test_a_broker_is_up_or_not() -> None:
     found = values(made())
 

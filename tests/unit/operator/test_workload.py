@@ -119,6 +119,11 @@ def test_long_jobs_forbid_eviction_and_short_ones_do_not() -> None:
     assert set(pod(short)["metadata"]["annotations"]) == {"longshore.dev/broker"}
 
 
+def test_workers_get_no_variables_of_the_services_around_them() -> None:
+    """A thousand Services are some 100 KB of them: too much for a program to start with."""
+    assert pod()["spec"]["enableServiceLinks"] is False
+
+
 def test_workers_run_without_privileges_and_without_a_token() -> None:
     assert pod()["spec"]["automountServiceAccountToken"] is False
     assert pod()["spec"]["securityContext"]["runAsNonRoot"] is True

@@ -37,7 +37,7 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "SIGALRM, SIGINT, SIGTERM, SIGPIPE and SIGXFSZ": [
         (f"signal.signal(signal.{name}, {what})", _DISPOSITION.format(name))
         for name in ("SIGALRM", "SIGINT", "SIGPIPE", "SIGXFSZ")
-        for what in ("signal.SIG_IGN", "signal.SIG_DFL")
+        for what in ("signal.SIG_IGN", "signal.SIG_DFL", _HANDLER)
     ]
     + [
         ("signal.signal(signal.SIGTERM, signal.SIG_IGN)", "signal.getsignal(signal.SIGTERM)"),

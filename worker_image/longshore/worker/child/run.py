@@ -142,7 +142,7 @@ class _Child:
             if os.getpid() != self._pid:
                 os._exit(0)  # the handler forked, and its child came back through our stack
             now = self._state.job_has_ended(after=frame.handler)
-            capture.flush(self._output)
+            capture.flush()
             self._tell(ended)
             self._orphans.bury(now=now)
             if self._is_mute or not self._state.restore():
@@ -150,17 +150,10 @@ class _Child:
 
     def _tell(self, ended: Ended) -> None:
         if ended.status is Status.SUCCEEDED and self._is_heard() and self._state.has_output():
-            self._write(self._boundary + END.pack(ended.ticket, ended.seconds))
+            os.write(self._output, self._boundary + END.pack(ended.ticket, ended.seconds))
         else:
-            self._write(self._boundary + TOLD_IN_A_RECORD)
+            os.write(self._output, self._boundary + TOLD_IN_A_RECORD)
             self._results.send(encode_record(ended))
-
-    def _write(self, end: bytes) -> None:
-        try:
-            os.write(self._output, end)
-        except BlockingIOError:  # short enough for the pipe to take all of it, or nothing
-            capture.wait_when_full(self._output)
-            os.write(self._output, end)
 
     def _is_heard(self) -> bool:
         """Whether the parent has read all that was told over the results' socket.

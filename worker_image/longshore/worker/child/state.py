@@ -85,22 +85,20 @@ class ProcessState:
         self._is_trusting = False
         """After that job, what Longshore itself relies on is enough to look at."""
 
-        self._has_blocked = True
-        """No job since the latest full look has kept writers from waiting for room."""
-
         capture.on_last_words()
         self._restore_all()
 
     def job_has_ended(self, *, after: str) -> float:
-        """A job of the handler `after` has ended, but is not told yet. Returns the time."""
+        """A job of the handler `after` has ended, but is not told yet: what it has written is to
+        be taken at once. Returns the time.
+        """
         self._since.add(after)
         now = self._ended_at = time.monotonic()
         self._is_trusting = (
             now < self._looked_at + LOOK_INTERVAL and self._clean.get(after, 0) >= TRUSTED_AFTER
         )
-        if not self._is_trusting:
-            with contextlib.suppress(OSError):  # it is closed, which `restore` tells
-                self._has_blocked = not capture.wait_when_full(self._output)
+        with contextlib.suppress(OSError):  # it is closed, which `restore` tells
+            capture.wait_when_full(self._output)
         return now
 
     def has_output(self) -> bool:
@@ -147,7 +145,7 @@ class ProcessState:
 
     def _restore_all(self) -> bool:
         """Whether anything was otherwise."""
-        changed = not self._has_blocked
+        changed = False
         for number, (file, source) in enumerate(
             zip(self._files, (self._null, self._output, self._output), strict=True)
         ):

@@ -26,8 +26,8 @@ under way to a quorum queue, and drops what waits behind them when the channel c
 back charged (4.3.6)."""
 
 ACK_DELAY = 0.002
-"""Seconds that an ack may wait for others, as one may stand for many: 40 jobs that do nothing, of
-which each then costs a quorum queue a quarter less."""
+"""Seconds that an ack may wait for others. One may stand for many: with jobs that do nothing for
+some 40, and each of them costs a quorum queue a quarter less."""
 
 LINGER = 0.5
 """Seconds for more than that to be passed on."""
@@ -234,6 +234,8 @@ class Subscription:
             self._acking = loop.call_soon(self._send_acks)
 
     def _send_acks(self) -> None:
+        if self._acking:
+            self._acking.cancel()
         self._acking = None
         if self._is_holding or not self._channel.is_open:
             return  # later, or about to be void
