@@ -10,7 +10,7 @@ def test_a_large_task_queue_is_served_and_gets_no_annotation(tenant: Tenant) -> 
     env = [{"name": f"V{number}", "value": "x" * LENGTH} for number in range(VARIABLES)]
     manifest = tenant.manifest("large", worker={"env": env}, scaling={"paused": True})
     tenant.kube.kubectl("create", "--filename=-", given=manifest)
-    tenant.wait_for_condition("QueueDeclared", "True", name="large")
+    tenant.wait_until_declared("large")
 
     where = ("taskqueue", "large", f"--namespace={tenant.namespace}")
     assert "annotations" not in tenant.kube.get(*where)["metadata"]

@@ -11,7 +11,7 @@ from tests.e2e.obstacles import CAUSES, Stage, standing
 from tests.e2e.scaling.workers import events_of
 from tests.e2e.telling import limit, told, took
 
-CROWDED = 4
+CROWDED = 8
 """By how much longer it may take where the cluster starts forty pods beside other tests. `make
 bench-obstacles` has them to itself."""
 
@@ -29,7 +29,7 @@ def test_what_keeps_workers_from_running_is_in_the_status_and_in_the_table(
     cause, tenant = CAUSES[name], stage.tenant(name)
 
     try:
-        ready = wait_for(f"{name}: {cause.reason}", lambda: told(stage, name), seconds=60)
+        ready = wait_for(f"{name}: {cause.reason}", lambda: told(stage, name), seconds=120)
     except NotReady:
         pytest.fail(f"{name}: {json.dumps(tenant.status(name).get('conditions'), indent=1)}")
 

@@ -81,7 +81,8 @@ class Connection:
         if self._connection.is_open:
             self._connection.close()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._gone.wait(), 2.0)
+                async with asyncio.timeout(2.0):
+                    await self._gone.wait()
         self._guard.shut()
 
 
@@ -188,7 +189,8 @@ def fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
 async def within(future: "asyncio.Future[Any]", *, seconds: float, what: str) -> Any:
     """The result of `future`. Raises Transient when it does not come in time."""
     try:
-        return await asyncio.wait_for(future, seconds)
+        async with asyncio.timeout(seconds):
+            return await future
     except TimeoutError:
         raise Transient(f"no answer in {seconds:.3g} s: {what}", reason="Unreachable") from None
 

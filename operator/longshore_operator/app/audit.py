@@ -40,8 +40,10 @@ class Audit:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
+            # `wait_for` may swallow being cancelled (Python 3.11).
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), EVERY)
+                async with asyncio.timeout(EVERY):
+                    await self._wake.wait()
             await asyncio.sleep(PAUSE)
             self._wake.clear()
             if self.world.is_complete:

@@ -90,7 +90,8 @@ class Reconciler:
                 # Many changes that come together cost one look at all TaskQueues, not one each.
                 await asyncio.sleep(PAUSE)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), 1.0)
+                    async with asyncio.timeout(1.0):
+                        await self._wake.wait()
 
     def _start(self, group: asyncio.TaskGroup, key: Key, task_queue: TaskQueueObject) -> None:
         if task_queue.is_deleting or not task_queue.is_finalized or task_queue.spec is None:

@@ -65,7 +65,10 @@ def main(
     gc.freeze()
     threads = threading.active_count()
     ready = Ready(handlers=limits, serves_any=bool(config.command), threads=threads)
-    send_control(control, ready)
+    try:
+        send_control(control, ready)
+    except (BrokenPipeError, ConnectionResetError):
+        os._exit(0)  # the worker has ended while the modules were imported
     while received := receive_control(control):
         match received[0]:
             case Fork():
