@@ -2,8 +2,8 @@
 
 from tests.e2e.tenant import Tenant
 
-VARIABLES = 600
-LENGTH = 1000
+VARIABLES = 100
+LENGTH = 6000
 
 
 def test_a_large_task_queue_is_served_and_gets_no_annotation(tenant: Tenant) -> None:
