@@ -236,7 +236,10 @@ class _Job:
 
 
 def pauses(history: History) -> Iterator[Pause]:
-    """How long work took to resume after each fault that no other one overlapped."""
+    """How long work took to resume after each fault that no other one overlapped.
+
+    Work that never resumes has paused until the last that is known of any job.
+    """
     queue_of = {number: enqueued.queue for number, enqueued in history.enqueued.items()}
     done: dict[str, list[float]] = {queue: [] for queue in WATCHED}
     for number, runs in history.starts.items():
@@ -244,15 +247,23 @@ def pauses(history: History) -> Iterator[Pause]:
         if times is not None:
             ends = [history.ends[run.run] for run in runs if run.run in history.ends]
             times.extend(end.at for end in ends if end.way == Way.DONE)
+    last = max(
+        (
+            *(job.at for job in history.enqueued.values()),
+            *(run.at for runs in history.starts.values() for run in runs),
+            *(end.at for end in history.ends.values()),
+        ),
+        default=0.0,
+    )
     for fault in history.faults:
         others = [other for other in history.faults if other is not fault]
         waits = [
-            min((at for at in times if at >= fault.healed), default=float("inf")) - fault.healed
+            min((at for at in times if at >= fault.healed), default=last) - fault.healed
             for times in done.values()
             if times
         ]
         longest = max(waits, default=0.0)
-        if longest == float("inf"):
+        if longest < 0:
             continue  # the run ended with it
         if not any(_overlaps(other, fault.began, fault.healed + longest) for other in others):
             yield Pause(

@@ -12,7 +12,7 @@ from pathlib import Path
 from chaos.history import Fault, line
 from chaos.stage import Stage
 
-CALM = (2.0, 6.0)
+CALM = (3.0, 8.0)
 """Seconds between one fault and the next, at least and at most: some are seen to heal alone."""
 
 OVERLAP = 0.2

@@ -7,12 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from chaos.checker import Findings, Pause
+from chaos.collecting import PATIENCE
 
 RESUMES_WITHIN = 15.0
 RESUMES_AFTER_RABBITMQ_WITHIN = 30.0
 JOBS = 100_000
 FAULTS = 200
 OF_EACH_KIND = 3
+PAUSES = 3
+"""Pauses that must have been measured, or the longest one would say nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +39,13 @@ class Round:
     @property
     def is_clean(self) -> bool:
         """Whether nothing is wrong with it."""
-        return self.findings.is_clean and not self.failed and not self.passwords
+        return self.findings.is_clean and not self.failed and not self.passwords and self.is_settled
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every job had ended soon after the last fault: jobs that stand still for ever are
+        not lost, and yet all is not well."""
+        return self.settled_after < PATIENCE
 
     def as_json(self) -> dict[str, Any]:
         found = asdict(self.findings)
@@ -75,7 +84,11 @@ def checks(rounds: list[Round]) -> list[dict[str, Any]]:
         _at_most("unexplained repeats", 0, sum(len(each.unexplained) for each in found)),
         _at_most("illegal histories", 0, sum(len(each.illegal) for each in found)),
         _at_most("places with a password", 0, sum(len(each.passwords) for each in rounds)),
+        _at_most("rounds that did not settle", 0, sum(not each.is_settled for each in rounds)),
         _at_most("late kills", 0, sum(len(each.late_kills) for each in found)),
+        # Of faults that no other one overlapped: without any, the next two would say nothing.
+        _at_least("pauses measured", PAUSES, len(worker)),
+        _at_least("pauses measured after RabbitMQ", PAUSES, len(rabbitmq)),
         _at_most("longest pause, s", RESUMES_WITHIN, longest(worker)),
         _at_most(
             "longest pause after RabbitMQ, s", RESUMES_AFTER_RABBITMQ_WITHIN, longest(rabbitmq)

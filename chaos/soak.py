@@ -10,7 +10,7 @@ import os
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,12 +58,13 @@ def main() -> int:
         producer = Producer(stage=playing, seed=1, rate=chosen.rate, path=path)
         producer.start()
         try:
-            samples, disk = _watch(playing, seconds=chosen.seconds)
+            parts = _watched(playing)
+            samples, disk = _watch(parts, seconds=chosen.seconds)
         finally:
             producer.stop()
-    checks = list(judge(samples, disk))
+    checks = [*judge(samples, disk), whole(samples, parts)]
     for check in checks:
-        print(f"{check['name']}: {check['measured']:+.1%}, at most {check['target']:+.0%}")
+        print(f"{check['name']}: {check['measured']:.1%}, at most {check['target']:.0%}")
     if chosen.output:
         results = {
             "commit": commit(paths.REPO),
@@ -88,6 +89,14 @@ def judge(samples: list[Sample], disk: list[tuple[float, int]]) -> Iterator[dict
     yield _check("RabbitMQ: disk", disk, most=MOST_GROWTH["disk"])
 
 
+def whole(samples: list[Sample], parts: Collection[str]) -> dict[str, Any]:
+    """A check that no part of the system has ended: what is left of its figures would be flat."""
+    latest = max((sample.at for sample in samples), default=0.0)
+    there = {sample.part for sample in samples if sample.at == latest}
+    ended = len(set(parts) - there) / max(1, len(parts))
+    return {"name": "parts that ended", "target": 0.0, "measured": ended, "ok": ended == 0.0}
+
+
 def growth(values: list[tuple[float, int]]) -> float:
     """The median of the last third over that of the first, after the warm-up, less one."""
     settled = values[int(len(values) * WARM_UP) :]
@@ -102,10 +111,11 @@ def _check(name: str, values: list[tuple[float, int]], *, most: float) -> dict[s
     return {"name": name, "target": most, "measured": grown, "ok": grown <= most}
 
 
-def _watch(stage: Stage, *, seconds: float) -> tuple[list[Sample], list[tuple[float, int]]]:
+def _watch(
+    watched: Mapping[str, int], *, seconds: float
+) -> tuple[list[Sample], list[tuple[float, int]]]:
     samples: list[Sample] = []
     disk: list[tuple[float, int]] = []
-    watched = _watched(stage)
     end = time.monotonic() + seconds
     while (now := time.monotonic()) < end:
         for part, pid in watched.items():
@@ -123,9 +133,9 @@ def _watched(stage: Stage) -> dict[str, int]:
 
     def look() -> bool:
         for worker in targets.workers(stage, *queues):
-            for role, process in (("parent", worker.parent), ("zygote", worker.zygote)):
-                if process:
-                    watched.setdefault(f"{role} of {worker.queue}", process.pid)
+            if worker.zygote and f"parent of {worker.queue}" not in watched:
+                watched[f"parent of {worker.queue}"] = worker.parent.pid
+                watched[f"zygote of {worker.queue}"] = worker.zygote.pid
         if operator := targets.operator(stage):
             watched["operator"] = operator.pid
         return len(watched) == 2 * len(queues) + 1

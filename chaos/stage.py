@@ -280,8 +280,8 @@ def _rabbitmq(image: str, *, series: str, nodes: int) -> list[dict[str, Any]]:
         "disk_free_limit.absolute = 200MB",
         "log.console.level = warning",
         "net_ticktime = 10",
-        # Quorum queues let go of what they have written only when this is full: 512 MiB by default,
-        # which takes our jobs hours.
+        # Quorum queues give disk back only when this log is full. With the default, 512 MiB, that
+        # would take our jobs hours.
         "raft.wal_max_size_bytes = 8388608",
     ]
     if series == "4.0" and nodes > 1:

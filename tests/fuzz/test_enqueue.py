@@ -52,7 +52,7 @@ class HostileText(str):
     def encode(self, *_: Any, **__: Any) -> bytes:
         raise OSError("hostile")
 
-    lower = startswith = partition = encode  # type: ignore[assignment]
+    lower = startswith = partition = encode  # type: ignore[assignment]  # hostile on purpose
 
 
 class Colour(enum.IntEnum):
@@ -103,11 +103,11 @@ def dated(when: datetime.datetime, price: decimal.Decimal = decimal.Decimal(1)) 
 
 
 @handler
-def misspelt(a: decimal.Decimall) -> None: ...  # type: ignore[name-defined]
+def misspelt(a: decimal.Decimall) -> None: ...  # type: ignore[name-defined]  # the test
 
 
 @handler
-def unparsable(a: "1 +") -> None: ...  # type: ignore[valid-type] # noqa: F722
+def unparsable(a: "1 +") -> None: ...  # type: ignore[valid-type] # noqa: F722 - the test
 
 
 @handler
@@ -161,7 +161,7 @@ LEAVES: list[Any] = [
         object(),
     ),
     *(decimal.Decimal("1.5"), decimal.Decimal("NaN"), decimal.Decimal("1e400"), Colour.RED),
-    *(datetime.datetime(1, 1, 1), datetime.date(2026, 1, 1)),  # noqa: DTZ001
+    *(datetime.datetime(1, 1, 1), datetime.date(2026, 1, 1)),  # noqa: DTZ001 - no zone is the test
     *(datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC), Hostile(), HostileMapping(), Hostile),
     "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 ]
@@ -184,6 +184,7 @@ def nested(dice: random.Random) -> Any:
     if kind == 0:
         made.append(made)
     for _ in range(deep if kind else 0):
+        # What is made of it is of no one type: that is what is tried.
         made = [made, made] if kind == 1 else [{"a": made}]  # type: ignore[list-item]
     return made
 
@@ -217,6 +218,7 @@ def test_enqueue_returns_an_id_or_raises_what_it_promises(
         client = plain_client
         if dice.random() < 0.1:
             client = Client("amqp://u:p@h/", trace_headers=lambda dice=dice: members(dice))
+        # A name each time, with what it is called with now.
         call: Callable[[], str] = lambda dice=dice, client=client: client.send(  # noqa: E731
             mostly(dice, "a.b", QUEUES),
             mostly(dice, dice.choice(["h", plain, loose]), HANDLERS),

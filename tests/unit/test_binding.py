@@ -173,17 +173,17 @@ def test_a_function_that_takes_self_is_refused() -> None:
 
 def test_what_a_handler_returns_need_not_be_known() -> None:
     @handler
-    def priced(a: int) -> decimal.Decimal: ...  # type: ignore[empty-body] # noqa: F821
+    def priced(a: int) -> decimal.Decimal: ...  # type: ignore[empty-body] # noqa: F821 - the test
 
     assert bind(priced).arguments(b'{"a": 1}') == {"a": 1}
 
 
 def test_an_annotation_that_raises_is_refused_by_its_parameter() -> None:
     @handler
-    def misspelt(a: json.Jason) -> None: ...  # type: ignore[name-defined]
+    def misspelt(a: json.Jason) -> None: ...  # type: ignore[name-defined]  # the test
 
     @handler
-    def unparsable(a: "1 +") -> None: ...  # type: ignore[valid-type] # noqa: F722
+    def unparsable(a: "1 +") -> None: ...  # type: ignore[valid-type] # noqa: F722 - the test
 
     @handler
     def schemaless(a: Schemaless) -> None: ...

@@ -111,6 +111,7 @@ class Scrutiny:
     async def _watch(self, queue: str) -> _Watched | None:
         """Consume from the queue; None where there is none."""
         channel = await self._connection.channel()
+        # No secret: only unlikely to be the number that is there by chance.
         watched = _Watched(channel=channel, consumers=random.choice(CONSUMERS))  # noqa: S311
 
         def take(_channel: Any, method: Any, _properties: Any, _body: bytes) -> None:

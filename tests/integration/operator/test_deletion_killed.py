@@ -108,7 +108,7 @@ async def delete(
     deletion = Deletion(
         world=World(),
         brokers=OneBroker(session_of(session, life)),
-        cluster=Mortal(kubernetes, life),  # type: ignore[arg-type]
+        cluster=Mortal(kubernetes, life),  # type: ignore[arg-type]  # passes all else on
         records=Records(now=lambda: 0),
         clock=time.monotonic,
         sleep=_mortal(asyncio.sleep, life),

@@ -249,6 +249,14 @@ def test_a_pause_lasts_from_a_faults_end_to_the_next_job_done() -> None:
     assert pause.seconds == pytest.approx(1.1)
 
 
+def test_work_that_never_resumes_has_paused_until_the_end() -> None:
+    done = [enqueued(), *ran(11.0)]
+    (pause,) = findings(
+        *done, fault(12.0, 13.0), dataclasses.replace(enqueued(at=60.0), number=2)
+    ).pauses
+    assert pause.seconds == pytest.approx(47.0)
+
+
 def test_a_pause_that_another_fault_may_have_made_is_not_measured() -> None:
     found = findings(*KILLED, fault(12.5, 12.6, pods=())).pauses
     assert [pause.seconds for pause in found] == [pytest.approx(0.5)]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from chaos.soak import Sample, growth, judge
+from chaos.soak import Sample, growth, judge, whole
 
 
 def values(*numbers: int) -> list[tuple[float, int]]:
@@ -34,3 +34,15 @@ def test_a_leak_of_descriptors_is_found_in_the_part_that_has_it() -> None:
     ]
     bad = [check["name"] for check in judge(samples, values(*[5] * 40)) if not check["ok"]]
     assert bad == ["parent: descriptors"]
+
+
+def test_a_part_that_ends_before_the_soak_is_found() -> None:
+    samples = [
+        Sample(at=at, part=part, bytes=100, threads=1, descriptors=10)
+        for at in range(4)
+        for part in ("parent", "zygote")
+        if part == "parent" or at < 3
+    ]
+    assert whole(samples, ["parent"])["ok"]
+    assert whole(samples, ["parent", "zygote"])["measured"] == 0.5
+    assert not whole(samples, ["parent", "operator"])["ok"]

@@ -12,6 +12,7 @@ from longshore.desk import Abandoned, Desk, Errand, PerProcess
 
 
 def errand(work: object = lambda _: None, *, seconds: float = 10) -> Errand:
+    # Any callable will do: nothing here asks for a connection.
     return Errand(work, deadline=time.monotonic() + seconds)  # type: ignore[arg-type]
 
 

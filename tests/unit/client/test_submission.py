@@ -219,10 +219,10 @@ def test_headers_that_only_look_like_rabbitmqs_are_the_producers() -> None:
 
 def test_an_annotation_that_cannot_be_read_is_the_jobs_mistake() -> None:
     @handler
-    def misspelt(x: json.Jason) -> None: ...  # type: ignore[name-defined]
+    def misspelt(x: json.Jason) -> None: ...  # type: ignore[name-defined]  # the test
 
     @handler
-    def unparsable(x: "1 +") -> None: ...  # type: ignore[valid-type] # noqa: F722
+    def unparsable(x: "1 +") -> None: ...  # type: ignore[valid-type] # noqa: F722 - the test
 
     for function in (misspelt, unparsable):
         with pytest.raises(InvalidJob, match="annotation of parameter 'x'"):

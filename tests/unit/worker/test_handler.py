@@ -194,7 +194,7 @@ def test_what_has_no_name_of_its_own_is_refused_where_it_is_decorated() -> None:
 
 def test_a_spec_is_equal_to_itself_only_and_needs_no_hash_of_its_options() -> None:
     class Unhashable:
-        __hash__ = None  # type: ignore[assignment]
+        __hash__ = None  # type: ignore[assignment]  # the test
 
         def __call__(self, error: Exception) -> bool:
             return True

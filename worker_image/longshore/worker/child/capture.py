@@ -139,7 +139,7 @@ def flush() -> None:
     streams = (stdout, stderr, sys.__stdout__, sys.__stderr__)
     try:
         for stream in streams:
-            stream.flush()  # type: ignore[union-attr]
+            stream.flush()  # type: ignore[union-attr]  # None raises, as a closed one does
     except Exception:  # a job may have closed or replaced them
         for stream in streams:
             _flush(stream)
@@ -150,4 +150,4 @@ def flush() -> None:
 
 def _flush(stream: TextIO | None) -> None:
     with contextlib.suppress(Exception):
-        stream.flush()  # type: ignore[union-attr]
+        stream.flush()  # type: ignore[union-attr]  # None raises, and is passed over

@@ -58,6 +58,7 @@ class Interrupts:
             self._on_swallowed(context.get("exception"))
             called(loop, context)
 
+        # mypy takes no plain assignment to a method.
         setattr(asyncio.BaseEventLoop, "call_exception_handler", call_exception_handler)  # noqa: B010
 
     def deliver_to(self, task: asyncio.Task[object] | None) -> None:

@@ -194,7 +194,7 @@ def end_of(error: BaseException) -> End:
     by_broker = of_channel or isinstance(error, pika.exceptions.ConnectionClosedByBroker)
     return End(
         cause=words(error),
-        code=error.reply_code if by_broker else None,  # type: ignore[attr-defined]
+        code=error.reply_code if by_broker else None,  # type: ignore[attr-defined]  # pika is untyped
         is_of_channel=of_channel,
     )
 

@@ -87,4 +87,5 @@ class Line:
         try:
             self._on_order(order)
         except Exception as error:
+            # One line, as bad orders may be many.
             log.error("order-failed", order=repr(order)[:500], error=repr(error))  # noqa: TRY400

@@ -175,6 +175,7 @@ class _Worker:
                 f"{error}; with hostNetwork every pod of a node needs a port of its own"
             )
             termination.tell(message)
+            # One clear line, without a traceback.
             log.error("port-unavailable", port=config.http_port, error=str(error))  # noqa: TRY400
             return UNSUITABLE
         log.info("started", queue=config.queue, http_port=port, pid=os.getpid())

@@ -1,0 +1,22 @@
+"""The audit ends when it is told to."""
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from longshore_operator.app.audit import Audit
+from longshore_operator.app.cluster import Cluster
+from longshore_operator.app.world import World
+
+
+async def test_it_ends_though_it_is_woken_in_the_same_moment() -> None:
+    audit = Audit(world=World(), cluster=cast("Cluster", None))
+    running = asyncio.create_task(audit.run())
+    await asyncio.sleep(0.01)
+
+    audit.wake()
+    running.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(asyncio.shield(running), 0.5)
