@@ -11,7 +11,7 @@ from tests.e2e.obstacles import CAUSES, Stage, standing
 from tests.e2e.scaling.workers import events_of
 from tests.e2e.telling import limit, told, took
 
-CROWDED = 8
+CROWDED = 4
 """By how much longer it may take where the cluster starts forty pods beside other tests. `make
 bench-obstacles` has them to itself."""
 

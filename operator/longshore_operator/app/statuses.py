@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from longshore.contract.names import dead_queue_name
@@ -21,7 +22,7 @@ from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.record import Record
 from longshore_operator.app.workers import asked_for
 from longshore_operator.app.world import Key, World
-from longshore_operator.core.pods import Pod, Trouble
+from longshore_operator.core.pods import Pod, Trouble, crash
 from longshore_operator.core.status import (
     INVALID_SPEC,
     PASSING,
@@ -160,6 +161,7 @@ class Statuses:
     def _facts(self, key: Key, task_queue: TaskQueueObject, record: Record) -> Facts:
         spec, deployment = task_queue.spec, self.world.deployment(key)
         session = self._session(task_queue)
+        pods = self.world.pods(key)
         invalid = Trouble(reason=INVALID_SPEC, message=task_queue.invalid)
         return Facts(
             broker=self.brokers.trouble(task_queue.ending.broker),
@@ -170,15 +172,19 @@ class Statuses:
             shortcomings=record.shortcomings,
             is_declared=session is not None
             and record.is_reconciled(generation=task_queue.generation, session=session),
-            pods=self.world.pods(key),
+            pods=pods,
             replicas=deployment.replicas if deployment else None,
             asked=asked_for(deployment, record),
             decision=record.decision,
             silent=record.silent,
+            crash=crash((pod for pod in pods if not pod.ending), epoch=self._epoch()),
             obstacle=record.obstacle,
             refused=record.refusals.trouble,
             is_halted=record.since.is_halted(now=self.clock()),
         )
+
+    def _epoch(self) -> float:
+        return datetime.fromisoformat(self.now()).timestamp()
 
     def _session(self, task_queue: TaskQueueObject) -> Session | None:
         return self.brokers.session(task_queue.ending.broker)

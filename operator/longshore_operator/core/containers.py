@@ -29,6 +29,17 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """A container that has ended runs again, and is well."""
+
+    trouble: Trouble
+    """How it ended."""
+
+    at: float
+    """When it was started again, in seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Warned:
     """A warning that Kubernetes has posted about a pod."""
 
@@ -101,6 +112,17 @@ def pod_trouble(pod: str, status: Mapping[str, Any]) -> Trouble | None:
             reason=scheduled.get("reason") or "Unschedulable", message=f"pod {pod}: {said}"
         )
     return None
+
+
+def last_restart(pod: str, status: Mapping[str, Any]) -> Restart | None:
+    """The newest restart of a container that runs and is well, of a pod with this status."""
+    restarts = []
+    for container in _containers(status):
+        at = seconds(((container.status.get("state") or {}).get("running") or {}).get("startedAt"))
+        if container.is_well and container.ended and at is not None:
+            whose = f"pod {pod}: {container.name}"
+            restarts.append(Restart(trouble=_end(container, container.ended, whose=whose), at=at))
+    return max(restarts, key=lambda restart: restart.at, default=None)
 
 
 def last_words(pod: str, status: Mapping[str, Any]) -> Trouble | None:

@@ -1,15 +1,17 @@
 """What a worker's pod says about itself."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from longshore_operator.api.v1alpha1.pod_template import CONTAINER
 from longshore_operator.core.containers import (
+    Restart,
     Trouble,
     condition,
     is_pulling,
     last_progress,
+    last_restart,
     last_words,
     pod_trouble,
     since,
@@ -18,12 +20,16 @@ from longshore_operator.core.containers import (
 from longshore_operator.core.containers import seconds as _seconds
 from longshore_operator.core.workload import NOT_EVICTABLE
 
-__all__ = ["CHEAPEST", "DELETION_COST", "Pod", "Trouble", "pod"]
+__all__ = ["CHEAPEST", "DELETION_COST", "Pod", "Trouble", "crash", "pod"]
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 """Annotation by which a ReplicaSet chooses among ready pods; it takes the cheapest."""
 
 CHEAPEST = str(-(2**31))
+
+STEADY_AFTER = 10.0
+"""Seconds that a container which has ended must run before it is trusted. One without a readiness
+probe is ready as soon as it runs, and so would be for a moment between any two crashes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +54,9 @@ class Pod:
     """Seconds since the epoch, whole ones."""
 
     restarts: int = 0
+    restart: Restart | None = None
+    """The newest one of a container that runs again."""
+
     is_marked: bool = False
     """It was made the cheapest to take away, by us."""
 
@@ -89,6 +98,7 @@ def pod(body: Mapping[str, Any]) -> Pod:
         uid=metadata.get("uid", ""),
         created=created,
         restarts=container.get("restartCount", 0),
+        restart=last_restart(metadata["name"], status),
         is_marked=annotations.get(DELETION_COST) == CHEAPEST,
         is_protected=NOT_EVICTABLE.items() <= annotations.items(),
         unready_since=since(status, "Ready", is_now="False") or created,
@@ -97,6 +107,16 @@ def pod(body: Mapping[str, Any]) -> Pod:
         is_pulling=is_pulling(status),
         address=status.get("podIP") or "",
     )
+
+
+def crash(pods: Iterable[Pod], *, epoch: float) -> Trouble | None:
+    """How a container of these pods ended that runs again and may do so for a moment only. `epoch`
+    is the present in seconds since then."""
+    for pod in pods:
+        # A node whose clock is off holds nothing up.
+        if pod.restart and -1.0 <= epoch - pod.restart.at < STEADY_AFTER:
+            return pod.restart.trouble
+    return None
 
 
 def _is_ready(status: Mapping[str, Any]) -> bool:

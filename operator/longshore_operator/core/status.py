@@ -34,6 +34,9 @@ class Facts:
     silent: tuple[str, ...] = ()
     """Ready workers that say nothing."""
 
+    crash: Trouble | None = None
+    """How a container ended that has run again for a moment only."""
+
     obstacle: Trouble | None = None
     """Why workers do not come, beyond what their pods say."""
 
@@ -229,7 +232,7 @@ def _workers(facts: Facts) -> _State:
     ready = sum(pod.ready for pod in active)
     replicas = facts.replicas if facts.asked is None else facts.asked
     trouble = facts.workload or next((pod.trouble for pod in active if pod.trouble), None)
-    if trouble := trouble or facts.obstacle:
+    if trouble := trouble or facts.crash or facts.obstacle:
         message = trouble.message
         if ready and replicas:
             message = f"{ready} of {replicas} workers are ready; {message}"

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from longshore_operator.app.world import World
-from longshore_operator.core.pods import pod
+from longshore_operator.core.pods import STEADY_AFTER, crash, pod
 
 
 def body(state: dict[str, Any], *, last: dict[str, Any] | None = None, ready: bool = False) -> Any:
@@ -71,6 +71,35 @@ def test_trouble_is_told_by_reason_and_words(found: Any, reason: str, words: str
     assert trouble is not None
     assert trouble.reason == reason
     assert words in trouble.message
+
+
+STARTED = "2026-01-01T00:00:00Z"
+EPOCH = 1767225600.0
+
+
+def test_a_container_that_has_crashed_is_trusted_once_it_has_run_for_a_while() -> None:
+    """A sidecar without a probe is ready in the moment between two crashes."""
+    running = pod(body({"running": {"startedAt": STARTED}}, last=CRASHED, ready=True))
+
+    told = crash([running], epoch=EPOCH + 0.3)
+
+    assert running.trouble is None
+    assert told is not None
+    assert told.reason == "WorkerCrashed"
+    assert "exit code 1" in told.message
+    assert crash([running], epoch=EPOCH + STEADY_AFTER) is None
+
+
+def test_a_container_that_has_never_ended_is_trusted_at_once() -> None:
+    running = pod(body({"running": {"startedAt": STARTED}}, ready=True))
+
+    assert crash([running], epoch=EPOCH) is None
+
+
+def test_a_node_whose_clock_is_ahead_holds_nothing_up() -> None:
+    running = pod(body({"running": {"startedAt": STARTED}}, last=CRASHED, ready=True))
+
+    assert crash([running], epoch=EPOCH - 3600) is None
 
 
 def test_pull_and_back_off_are_one_state_with_one_text() -> None:

@@ -101,6 +101,14 @@ def test_a_crash_is_told_with_the_workers_own_words() -> None:
     assert "No module named 'media'" in found["Ready"].message
 
 
+def test_a_container_that_runs_again_for_a_moment_only_spoils_readiness() -> None:
+    crash = Trouble(reason="ContainerCrashed", message="container 'proxy' ended")
+
+    found = made(replace(WELL, crash=crash))
+
+    assert (found["Ready"].status, found["Ready"].reason) == ("False", "ContainerCrashed")
+
+
 def test_trouble_of_a_pod_that_is_ending_is_over() -> None:
     found = made(replace(WELL, pods=(pod(ready=False, ending=True, trouble=CRASH),)))
 
