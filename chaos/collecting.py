@@ -34,6 +34,8 @@ def settle(stage: Stage) -> float:
         time.sleep(1)
     else:
         print(f"not settled: {len(_open_jobs(stage))} jobs; in queues: {_waiting(stage)}")
+        held = sum(each["messages_unacknowledged"] for each in stage.api("GET", "channels"))
+        print(f"channels that there are hold {held} messages")
     return time.monotonic() - since
 
 

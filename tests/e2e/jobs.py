@@ -15,6 +15,11 @@ def note(job: Job, text: str) -> None:
 
 
 @handler
+def measure(job: Job, text: str) -> None:
+    print(f"measured: {len(text)}")
+
+
+@handler
 def hold(job: Job, seconds: float) -> None:
     """Keep a worker busy."""
     print("holding")

@@ -277,7 +277,7 @@ class Deletion:
             await self.sleep(max(0.0, CLOSED_FOR - (self.clock() - closed_at)))
             now = await self._as_it_is(task_queue)
             return now if await look.stays_empty(source) else None
-        except (OperatorError, asyncio.CancelledError):
+        except (OperatorError, _Gone, asyncio.CancelledError):
             await self._open(task_queue, session=session)
             raise
 

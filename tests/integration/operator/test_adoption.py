@@ -70,6 +70,27 @@ async def test_a_classic_queue_of_celerys_takes_jobs_and_keeps_its_arguments(
     assert after.missing(record.wanted) == Topology(), "nothing is written the second time"
 
 
+async def test_a_name_with_the_characters_of_patterns_stands_for_one_queue(
+    operating: Operating,
+) -> None:
+    name = "orders (eu)|v1+.*/x%2F#[a]?$^"
+    neighbours = ("orders (eu)", "v1", "v11/x%2F#a", f"{name}x", f"x{name}", name.replace(".", "y"))
+    for each in (name, *neighbours):
+        operating.declare(each)
+    task_queue = adopting(name, maxLength=5)
+
+    await operating.ready(task_queue)
+
+    states = (await operating.session.management.inventory()).states
+    assert states[name].policy is not None
+    assert {states[each].policy for each in neighbours} == {None}
+    publish(operating, task_queue)
+    await delete(operating, task_queue)
+    after = await operating.session.management.inventory()
+    assert after.states[name].policy is None
+    assert not [policy for policy in after.policies if policy.startswith("longshore.own.")]
+
+
 async def test_a_worker_takes_jobs_from_it(operating: Operating, tmp_path: Path) -> None:
     operating.declare("celery")
     task_queue = adopting("celery")

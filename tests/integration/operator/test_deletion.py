@@ -213,6 +213,33 @@ async def test_one_of_the_same_name_that_came_meanwhile_is_left_alone(tenants: T
     assert await left(tenants) == {"media.transcode", "media.transcode.dead", "user"}
 
 
+async def test_one_that_goes_by_itself_while_its_queue_is_closed_leaves_it_open(
+    tenants: Tenants,
+) -> None:
+    queue = made()
+    await tenants.reconcile(queue)
+    before = await tenants.session.management.inventory()
+    kubernetes = tenants.kubernetes
+    kubernetes.task_queues["media", "transcode"] = queue
+
+    async def replaced(_: float) -> None:
+        owner = dataclasses.replace(queue.owner, uid="another")
+        kubernetes.task_queues["media", "transcode"] = dataclasses.replace(queue, owner=owner)
+
+    deletion = Deletion(
+        world=World(),
+        brokers=OneBroker(tenants.session),
+        cluster=kubernetes,
+        records=Records(now=lambda: 0),
+        clock=lambda: 0.0,
+        sleep=replaced,
+    )
+    await deletion.delete(dataclasses.replace(queue, is_deleting=True))
+
+    after = await tenants.session.management.inventory()
+    assert (after.queues, after.bindings) == (before.queues, before.bindings)
+
+
 async def _no_time(_: float) -> None:
     """Pass."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 
 import pytest
 
@@ -133,6 +134,21 @@ def test_a_gibibyte_of_output_costs_neither_memory_nor_log(bench: Bench) -> None
     assert 1024 * MEGABYTE - 2 * MAX_PER_JOB < dropped < 1024 * MEGABYTE
     assert worker.stdout.stat().st_size < 2 * MEGABYTE
     _works(bench, worker)
+
+
+def test_a_flood_of_empty_lines_holds_up_no_limit_and_no_probe(bench: Bench) -> None:
+    """Each of them is a line of the log, some 170 bytes of JSON."""
+    worker = bench.started(slots=4, prefetch=4)
+    late = bench.enqueue("outlive_two_seconds")
+    for _ in range(3):
+        bench.enqueue("write_empty_lines", count=256 * 1024)
+    answers = []
+    while not worker.events("job", job=late):
+        asked = time.monotonic()
+        assert worker.get("/healthz")[0] == 200
+        answers.append(time.monotonic() - asked)
+    assert worker.events("job", job=late)[0]["seconds"] < 5
+    assert max(answers) < 2
 
 
 def test_a_job_that_kills_its_whole_pod_ends_dead(bench: Bench) -> None:

@@ -172,6 +172,18 @@ def flood(megabytes: int) -> None:
                 left = left[os.write(1, left) :]
 
 
+@handler
+def write_empty_lines(count: int) -> None:
+    left = memoryview(b"\n" * count)
+    while left:
+        left = left[os.write(1, left) :]
+
+
+@handler(max_attempts=1, hard_limit=2)
+def outlive_two_seconds() -> None:
+    time.sleep(60)
+
+
 # Connections and payloads
 
 

@@ -29,7 +29,8 @@ def note(diary: str, line: object) -> None:
 
 
 @handler
-def write(job: Job, diary: str, text: str = "done") -> None:
+def write(job: Job, diary: str, text: str = "done", seconds: float = 0) -> None:
+    time.sleep(seconds)
     note(diary, f"{text} {job.attempt}")
 
 

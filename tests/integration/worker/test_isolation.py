@@ -77,6 +77,19 @@ def test_each_forked_job_has_a_process_of_its_own(bench: Bench, forked: Worker) 
     assert not forked.events("job", outcome="retried")
 
 
+def test_a_worker_does_not_grow_as_its_children_are_replaced(bench: Bench, forked: Worker) -> None:
+    def run(jobs: int, *, done: int) -> None:
+        for number in range(jobs):
+            bench.enqueue("hoard", diary=bench.diary, number=number)
+        forked.wait("job", count=done + jobs, outcome="succeeded")
+
+    run(200, done=0)
+    memory, descriptors = forked.memory(), forked.descriptors()
+    run(400, done=200)
+    assert forked.memory() - memory < 1024 * 1024
+    wait_for(lambda: forked.descriptors() <= descriptors)
+
+
 def test_no_more_forked_jobs_run_at_once_than_there_are_slots(bench: Bench, forked: Worker) -> None:
     for _ in range(30):
         bench.enqueue("overlap", diary=bench.diary)

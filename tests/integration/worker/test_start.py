@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shlex
 import socket
 import sys
@@ -182,6 +183,20 @@ def test_more_slots_than_open_files_can_be_had_for_end_the_worker_with_one_clear
     message = worker.termination.read_text()
     assert "64 slots need 448 open files, but the limit is 200" in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("isolation", ["Warm", "Fork", "Exec"])
+def test_as_many_open_files_as_the_machine_allows_slow_nothing_down(
+    bench: Bench, isolation: str
+) -> None:
+    """Who closes each descriptor that might be open needs minutes for as many as runtimes allow."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    what = {"job_command": ["true"]} if isolation == "Exec" else {"isolation": isolation}
+    worker = bench.start(command=_with_open_files(most, most), **what)
+    for _ in range(20):
+        bench.enqueue("write", diary=bench.diary)
+    worker.wait("job", count=20, outcome="succeeded")
+    assert worker.stop() == 0
 
 
 def test_thousands_of_handlers_with_long_names_are_served(bench: Bench) -> None:

@@ -101,6 +101,9 @@ def _name() -> str:
     return os.environ.get(POD_NAME_ENV) or socket.gethostname()
 
 
+_ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
+
+
 class _Worker:
     """The parts of one worker and its way from start to exit."""
 
@@ -133,9 +136,9 @@ class _Worker:
         self._killed: asyncio.Future[int] = loop.create_future()
         self._zygote = Zygote(self._control, self._zygote_pid)
         self._pool: Pool | None = None
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _ENDING:
             loop.add_signal_handler(number, self._on_signal)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         loop.add_signal_handler(signal.SIGCHLD, processes.reap, self._on_exit)
         processes.reap(self._on_exit)  # one may have died before the handler stood
         serving = loop.create_task(self._serve())
@@ -148,6 +151,10 @@ class _Worker:
             code = self._killed.result()
             await self._kill(serving)
         await self._stop()
+        # asyncio closes the pipe that signals are written to before it removes their handlers.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        for number in (*_ENDING, signal.SIGCHLD):
+            loop.remove_signal_handler(number)
         return code
 
     async def _serve(self) -> int:

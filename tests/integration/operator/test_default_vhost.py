@@ -1,0 +1,69 @@
+"""RabbitMQ's default vhost, `/`, whose name has to be quoted in every address."""
+
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from dev.private import Private
+from longshore.contract.delays import route
+from longshore.contract.features import features_of
+from longshore.contract.names import JOBS_EXCHANGE
+from longshore_operator.adapters.rabbitmq import connect
+from longshore_operator.app.broker import Session
+from longshore_operator.app.deletion import Deletion
+from longshore_operator.app.reconcile import declare
+from longshore_operator.core.credentials import address
+from longshore_operator.core.topology import vhost_topology
+from tests.integration.operator.conftest import broker_spec, secret
+from tests.integration.operator.operating import OneBroker, Operating
+from tests.integration.operator.task_queues import Tenants, made, until
+
+
+@pytest.fixture
+async def operating(own: Private) -> AsyncIterator[Operating]:
+    spec = broker_spec(own.record, vhost="/")
+    where = address(spec, secret(own.record))
+    link = await connect(where, heartbeat=30.0)
+    session = Session(
+        spec=spec,
+        address=where,
+        features=features_of(link.version),
+        link=link,
+        clock=time.monotonic,
+    )
+    await declare(vhost_topology(), session=session)
+    async with Operating(session).running() as operating:
+        yield operating
+    await link.close()
+
+
+async def test_jobs_pass_through_it_and_a_deletion_leaves_nothing(operating: Operating) -> None:
+    session, queue = operating.session, made(deletionPolicy="Delete")
+    tenants = Tenants(session, operating.kubernetes)
+    before, users = await session.management.inventory(), await tenants.get("users")
+    await operating.ready(queue)
+
+    tenants.publish(queue, exchange=JOBS_EXCHANGE, key="media.transcode")
+    exchange, key = route("media.transcode", delay=2)
+    tenants.publish(queue, exchange=exchange, key=key)
+
+    async def arrived() -> bool:
+        return (await session.link.depths.read(["media.transcode"]))["media.transcode"].ready == 2
+
+    await until(arrived)
+    with tenants.channel(queue, "worker") as channel:
+        _, _, body = channel.basic_get("media.transcode", auto_ack=True)
+    assert body == b"{}"
+
+    operating.world.queues = {}
+    await Deletion(
+        world=operating.world,
+        brokers=OneBroker(session),
+        cluster=operating.kubernetes,
+        records=operating.records,
+        clock=lambda: 0.0,
+    ).delete(queue)
+    after = await session.management.inventory()
+    assert (after.queues, after.bindings) == (before.queues, before.bindings)
+    assert await tenants.get("users") == users
