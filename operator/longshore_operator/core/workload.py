@@ -143,6 +143,7 @@ def worker_config(
     return WorkerConfig(
         queue=queue,
         source=spec.queue.name,
+        queue_type=spec.queue.type,
         isolation=spec.worker.isolation,
         handlers=tuple(spec.worker.handlers),
         middleware=tuple(spec.worker.middleware),

@@ -138,6 +138,13 @@ def test_a_gibibyte_of_output_costs_neither_memory_nor_log(bench: Bench) -> None
 
 def test_a_flood_of_empty_lines_holds_up_no_limit_and_no_probe(bench: Bench) -> None:
     """Each of them is a line of the log, some 170 bytes of JSON."""
+    (bench.directory / "limited.py").write_text(
+        "import time\n"
+        "from longshore import handler\n"
+        "@handler(max_attempts=1, hard_limit=2)\n"
+        "def outlive_two_seconds(): time.sleep(60)\n"
+    )
+    bench.modules.append("limited")
     worker = bench.started(slots=4, prefetch=4)
     late = bench.enqueue("outlive_two_seconds")
     for _ in range(3):

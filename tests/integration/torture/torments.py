@@ -179,11 +179,6 @@ def write_empty_lines(count: int) -> None:
         left = left[os.write(1, left) :]
 
 
-@handler(max_attempts=1, hard_limit=2)
-def outlive_two_seconds() -> None:
-    time.sleep(60)
-
-
 # Connections and payloads
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,3 +63,28 @@ def test_each_job_runs_once_when_the_node_that_leads_its_queue_dies(
     wait_for(lambda: len(began(worker)) >= JOBS, deadline=90)
     wait_for(bench.is_empty, deadline=60)
     assert sorted(map(int, began(worker))) == list(range(JOBS))
+
+
+def test_the_job_of_a_worker_that_takes_no_more_outlives_its_node(
+    bench: Bench, three: Trio
+) -> None:
+    """Before 4.3 RabbitMQ forgets what a cancelled consumer holds on a node that ends; since then
+    it waits for the node for a minute."""
+    first, second = three.nodes[0], three.nodes[1]
+    three.move(bench.queue, vhost=bench.broker.vhost, to=1)
+    worker = bench.started(slots=2, prefetch=2)
+    bench.enqueue("sleep", diary=bench.diary, seconds=60)
+    bench.wait_lines(1)
+    worker.process.send_signal(signal.SIGTERM)
+    worker.wait("draining")
+    time.sleep(2)  # its consumer is cancelled by then, of which nothing is told
+    bench.enqueue("write", diary=bench.diary)
+    time.sleep(2)
+    assert bench.lines() == ["start 1"]
+
+    first.kill()
+
+    bench.amqp = bench.broker.amqp.replace(f":{first.series.amqp}/", f":{second.series.amqp}/")
+    another = bench.started(slots=2, prefetch=2)
+    wait_for(lambda: len(bench.lines()) == 3, deadline=120, why=another.text)
+    assert [line.split()[0] for line in sorted(bench.lines())] == ["done", "start", "start"]

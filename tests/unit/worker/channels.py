@@ -73,7 +73,9 @@ class FakeConnection:
     is_blocked = False
 
     def __init__(self) -> None:
-        self.features = SimpleNamespace(ack_timeout_by_consumer=False, nack_is_free=True)
+        self.features = SimpleNamespace(
+            ack_timeout_by_consumer=False, nack_is_free=True, cancelled_are_freed=True
+        )
         self.channels: list[FakeChannel] = []
         self.listeners: dict[int, Any] = {}
         self._asked: asyncio.Queue[asyncio.Future[FakeChannel]] = asyncio.Queue()

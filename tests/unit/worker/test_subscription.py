@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -21,6 +22,8 @@ class FakeChannel:
 
     def __init__(self) -> None:
         self.sent: list[list[tuple[int, bool]]] = []
+        self.told: list[str] = []
+        """What was done, in order."""
 
     def on_end(self, _: Any) -> None:
         pass
@@ -28,16 +31,41 @@ class FakeChannel:
     def settle(self, acks: list[tuple[int, bool]], nacks: list[tuple[int, bool]]) -> None:
         assert not nacks
         self.sent.append(acks)
+        if acks:
+            self.told.append(f"ack {acks}")
+
+    def cancel(self, _: str, *, on_cancelled: Callable[[], None]) -> None:
+        self.told.append("cancel")
+        on_cancelled()
+
+    def consume_again(
+        self, *_: object, tag: str, on_started: Callable[[], None], prefetch: int
+    ) -> None:
+        self.told.append(f"consume {prefetch}")
+        on_started()
+
+    def close(self) -> None:
+        self.told.append("close")
+        self.is_open = False
+
+
+class FakeConnection:
+    async def answer(self, waiting: asyncio.Future[None], *, of: object) -> None:
+        await waiting
+
+    def leave(self, _: object) -> None:
+        pass
 
 
 class Stage:
-    def __init__(self) -> None:
+    def __init__(self, *, parks: bool = False) -> None:
         self.channel = FakeChannel()
         arrived: list[Delivery] = []
         self.subscription = Subscription(
-            cast("Connection", None),
+            cast("Connection", FakeConnection()),
             cast("Channel", self.channel),
             prefetch=8,
+            parks=parks,
             on_deliveries=arrived.extend,
             on_lost=lambda _: None,
         )
@@ -88,3 +116,45 @@ async def test_what_waits_is_sent_when_the_connection_is_to_close(stage: Stage) 
     stage.ack(0, may_wait=True)
     stage.subscription.flush()
     assert stage.channel.sent == [[(1, False)]]
+
+
+async def settled() -> None:
+    """Let what is due happen."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_one_that_is_parked_never_has_room_for_a_delivery() -> None:
+    """An ack makes room: it is sent between a cancellation and the next consumer."""
+    stage = Stage(parks=True)
+    await stage.subscription.retire(silence=0.0)
+    await settled()
+    assert stage.channel.told == ["cancel", "consume 4"]
+
+    stage.ack(0, may_wait=True)
+    await settled()
+    assert stage.channel.told[2:] == ["cancel", "ack [(1, False)]", "consume 3"]
+
+    for index in (1, 2, 3):
+        stage.ack(index, may_wait=False)
+    await settled()
+    assert stage.channel.told[5:] == ["cancel", "ack [(4, True)]", "close"]
+
+
+async def test_one_that_is_parked_sends_its_acks_before_the_connection_closes() -> None:
+    stage = Stage(parks=True)
+    await stage.subscription.retire(silence=0.0)
+    await settled()
+
+    stage.ack(0, may_wait=True)
+    await stage.subscription.leave()
+    await settled()
+
+    assert stage.channel.told[2:] == ["cancel", "ack [(1, False)]"]
+
+
+async def test_one_without_deliveries_or_need_is_not_parked() -> None:
+    stage = Stage()
+    await stage.subscription.retire(silence=0.0)
+    await settled()
+    assert stage.channel.told == ["cancel"]

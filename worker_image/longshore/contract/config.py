@@ -35,6 +35,13 @@ class Isolation(StrEnum):
     """Each job is one run of a command, in whatever language."""
 
 
+class QueueType(StrEnum):
+    """What kind of queue RabbitMQ keeps the jobs in."""
+
+    QUORUM = "Quorum"
+    CLASSIC = "Classic"
+
+
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All that a worker is told, but its credentials.
 
@@ -47,6 +54,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     source: str | None = None
     """The queue in RabbitMQ that holds the jobs, where it has another name."""
 
+    queue_type: QueueType = QueueType.QUORUM
     isolation: Isolation = Isolation.WARM
     handlers: tuple[str, ...] = ()
     """Modules to import; each registers handlers with `@handler`. None with `Exec`."""

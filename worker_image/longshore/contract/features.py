@@ -22,6 +22,10 @@ class Features:
     nack_is_free: bool
     """`basic.nack` returns a job without raising its delivery count."""
 
+    cancelled_are_freed: bool
+    """When a node ends, its quorum queues take back what cancelled consumers held there. Before,
+    nobody gets these jobs until another node leads the queue (4.0.5; read in 4.1 and 4.2)."""
+
     strict_priorities: bool
     """Quorum queues order 32 priorities strictly; before, two classes at 2:1."""
 
@@ -42,5 +46,6 @@ def features_of(version: str) -> Features:
         ack_timeout_by_consumer=since_4_3,
         ack_timeout_resolution=0.0 if since_4_3 else 60.0,
         nack_is_free=since_4_3,
+        cancelled_are_freed=since_4_3,
         strict_priorities=since_4_3,
     )

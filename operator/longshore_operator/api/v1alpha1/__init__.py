@@ -3,6 +3,7 @@
 Field descriptions are what `kubectl explain` shows.
 """
 
+from longshore.contract.config import QueueType
 from longshore_operator.api.v1alpha1.broker import (
     Broker,
     BrokerFeatures,
@@ -12,7 +13,7 @@ from longshore_operator.api.v1alpha1.broker import (
     SecretReference,
 )
 from longshore_operator.api.v1alpha1.condition import Condition
-from longshore_operator.api.v1alpha1.queue import DeadLetter, Overflow, Queue, QueueType
+from longshore_operator.api.v1alpha1.queue import DeadLetter, Overflow, Queue
 from longshore_operator.api.v1alpha1.scaling import Budget, Scaling, ScalingStatus, Schedule
 from longshore_operator.api.v1alpha1.task_queue import (
     BrokerReference,

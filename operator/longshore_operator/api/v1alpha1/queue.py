@@ -4,14 +4,8 @@ from enum import StrEnum
 
 from pydantic import ConfigDict, Field
 
+from longshore.contract.config import QueueType
 from longshore_operator.api.types import Duration, Resource, immutable, rules
-
-
-class QueueType(StrEnum):
-    """What kind of queue RabbitMQ keeps the jobs in."""
-
-    QUORUM = "Quorum"
-    CLASSIC = "Classic"
 
 
 class Overflow(StrEnum):

@@ -113,6 +113,25 @@ class Channel:
         )
         return tag
 
+    def consume_again(
+        self,
+        queue: str,
+        on_message: Callable[..., None],
+        *,
+        tag: str,
+        on_started: Callable[[], None],
+        prefetch: int,
+    ) -> None:
+        """Consume by the tag of a consumer that was cancelled."""
+        self._send(self._channel.basic_qos, prefetch_count=prefetch)
+        self._send(
+            self._channel.basic_consume,
+            queue,
+            on_message,
+            consumer_tag=tag,
+            callback=lambda _: on_started(),
+        )
+
     def confirm(
         self,
         on_confirm: Callable[[Any], None],

@@ -7,6 +7,7 @@ from typing import Any
 
 import pika
 
+from longshore.contract.config import QueueType
 from longshore.contract.features import Features
 from longshore.worker.parent.channel import Lost
 from longshore.worker.parent.connection import Backoff, Connection, resolve
@@ -37,6 +38,7 @@ class Consumer:
         parameters: pika.connection.Parameters,
         *,
         queue: str,
+        queue_type: QueueType = QueueType.QUORUM,
         prefetch: int,
         ack_timeout: float,
     ) -> None:
@@ -54,6 +56,7 @@ class Consumer:
 
         self._dial = Dial(parameters, purpose="consume", note=self._note)
         self._queue = queue
+        self._is_quorum = queue_type is QueueType.QUORUM
         self._prefetch = self._least = prefetch
         self._ack_timeout = ack_timeout
         self._connection: Connection | None = None
@@ -152,8 +155,7 @@ class Consumer:
         """End the connection; what is not acked goes back to its queue."""
         self._draining = True
         for each in self._subscriptions():
-            each.flush()
-            await asyncio.sleep(each.settled_at - asyncio.get_running_loop().time())
+            await each.leave()
         if self._connection:
             await self._connection.close()
 
@@ -202,6 +204,7 @@ class Consumer:
             connection,
             channel,
             prefetch=prefetch,
+            parks=self._is_quorum and not connection.features.cancelled_are_freed,
             on_deliveries=self.on_deliveries,
             on_lost=lose,
         )

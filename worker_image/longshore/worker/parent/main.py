@@ -162,6 +162,7 @@ class _Worker:
         self._consumer = Consumer(
             self._parameters,
             queue=config.source or config.queue,
+            queue_type=config.queue_type,
             prefetch=config.slots if config.prefetch == "auto" else config.prefetch,
             ack_timeout=config.ack_timeout,
         )

@@ -7,7 +7,7 @@ from typing import Any
 import pika
 
 from longshore.worker.parent.acks import Ledger
-from longshore.worker.parent.channel import Channel
+from longshore.worker.parent.channel import Channel, Lost
 from longshore.worker.parent.connection import Connection, resolve
 from longshore.worker.parent.inbound import Arrival, properties_in
 
@@ -97,12 +97,16 @@ class Subscription:
         channel: Channel,
         *,
         prefetch: int,
+        parks: bool = False,
         on_deliveries: Callable[[list[Delivery]], None],
         on_lost: Callable[[str], None],
     ) -> None:
         self._connection = connection
         self._channel = channel
         self._prefetch = prefetch
+        self._parks = parks
+        """Whether jobs that are here once it is retired need `_park`."""
+
         self._on_deliveries = on_deliveries
         self._on_lost = on_lost
         self._ledger: Ledger[Delivery] = Ledger()
@@ -111,12 +115,19 @@ class Subscription:
         """Acks are sent after `ACK_DELAY`, not in this turn of the loop."""
 
         self._arrived = 0
-        self._tag = ""
+        self._queue = self._tag = ""
         self._is_holding = False
         """Acks wait: each would have the broker send more."""
 
         self._is_retired = False
         self._is_closing = False
+        self._is_leaving = False
+        """The connection is about to be closed."""
+
+        self._news = asyncio.Event()
+        """Acks wait while it is parked, or its channel ends."""
+
+        self._parking: asyncio.Task[None] | None = None
         self.settled_at = 0.0
         """On the loop's clock: not before, all that was sent has reached the queue."""
 
@@ -134,6 +145,7 @@ class Subscription:
         """
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._connection.listen(self._channel, self._on_arrivals)
+        self._queue = queue
         self._tag = self._channel.consume(
             queue,
             self._on_message,
@@ -166,18 +178,69 @@ class Subscription:
         Return when none can come any more; `silence` seconds without one are proof enough.
         """
         await self._settle_down(silence)
+        await self._cancel()
+        self._is_retired = True
+        self.flush()
+        if self._parks and self._ledger.unacked:
+            self._parking = asyncio.create_task(self._park())
+
+    async def leave(self) -> None:
+        """Send what acks there are, before the connection is closed."""
+        self._is_leaving = True
+        if self._parking:
+            self._news.set()
+            await asyncio.wait({self._parking}, timeout=CANCEL_TIMEOUT)
+        self.flush()
+        await self._until_passed_on()
+
+    def flush(self) -> None:
+        """Send what acks there are now."""
+        self._is_holding = False
+        self._send_acks()
+
+    async def _cancel(self) -> None:
         if self._channel.is_open:
             cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._channel.on_end(lambda _: resolve(cancelled, None))
             self._channel.cancel(self._tag, on_cancelled=lambda: resolve(cancelled, None))
             await asyncio.wait({cancelled}, timeout=CANCEL_TIMEOUT)
-        self._is_retired = True
-        self.flush()
 
-    def flush(self) -> None:
-        """Send what acks there are."""
-        self._is_holding = False
-        self._send_acks()
+    async def _park(self) -> None:
+        """Keep a consumer that has no room, until the last delivery is settled.
+
+        A job of a cancelled consumer whose node ends may be nobody's for ever
+        (`Features.cancelled_are_freed`). A consumer by the same tag takes over what the cancelled
+        one holds, and as its prefetch is just as much, it gets nothing. Each ack would make room:
+        acks wait until it is cancelled again.
+        """
+        self._channel.on_end(lambda _: self._news.set())
+        while self._parks and self._ledger.unacked and not self._is_leaving:
+            await self._until_passed_on()
+            self._news.clear()
+            self._is_holding = True
+            try:
+                await self._consume_again()
+            except Lost:
+                self._parks = False
+            else:
+                await self._news.wait()
+            await self._cancel()
+            self.flush()
+
+    async def _consume_again(self) -> None:
+        started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._channel.consume_again(
+            self._queue,
+            self._on_message,
+            tag=self._tag,
+            on_started=lambda: resolve(started, None),
+            prefetch=self._ledger.unacked,
+        )
+        await self._connection.answer(started, of=self._channel)
+
+    async def _until_passed_on(self) -> None:
+        """Wait until all acks have reached the queue."""
+        await asyncio.sleep(self.settled_at - asyncio.get_running_loop().time())
 
     def void(self, cause: str) -> list[Delivery]:
         """The broker has taken everything back: close the channel; the deliveries that were ours.
@@ -238,6 +301,7 @@ class Subscription:
             self._acking.cancel()
         self._acking = None
         if self._is_holding or not self._channel.is_open:
+            self._news.set()
             return  # later, or about to be void
         acks, nacks = self._ledger.acks(), self._ledger.nacks()
         self._channel.settle(acks, nacks)
