@@ -214,8 +214,8 @@ class Subscription:
         acks wait until it is cancelled again.
         """
         self._channel.on_end(lambda _: self._news.set())
+        await self._until_passed_on()
         while self._parks and self._ledger.unacked and not self._is_leaving:
-            await self._until_passed_on()
             self._news.clear()
             self._is_holding = True
             try:
@@ -226,6 +226,7 @@ class Subscription:
                 await self._news.wait()
             await self._cancel()
             self.flush()
+            await self._until_passed_on()
 
     async def _consume_again(self) -> None:
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
