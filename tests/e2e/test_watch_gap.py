@@ -25,8 +25,9 @@ from tests.e2e.gap import Gap, free_port, relayed
 from tests.e2e.objects import deployment, task_queue
 from tests.e2e.tenant import Tenant
 
-WITHIN = 15.0
-"""Seconds from the end of a gap: kopf waits a moment before it lists anew."""
+WITHIN = 60.0
+"""Seconds from the end of a gap: kopf waits a moment before it lists anew, and its requests wait
+for those of the tests beside this one."""
 
 
 @dataclass(frozen=True)

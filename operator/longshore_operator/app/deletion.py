@@ -50,6 +50,10 @@ GIVE_UP_AFTER = 300.0
 GRACE = 30.0
 """Seconds that Kubernetes gives a pod whose spec does not say how long."""
 
+SHOWN_WITHIN = 30.0
+"""Seconds within which Kubernetes shows that a worker runs: on a busy node it may have begun a
+job by then."""
+
 _PASSING = frozenset({CONNECTING.reason, "Busy", UNREACHABLE})
 """Reasons that say nothing about the Broker, or nothing yet."""
 
@@ -134,7 +138,7 @@ class Deletion:
                 rollout=rollout(0, ceiling=ceiling),
             )
         left, waited = _grace(task_queue, session=session), 0
-        while waited < left and any(pod.running for pod in self.world.pods(key)):
+        while waited < left and self._may_work(key, waited=waited):
             await self.sleep(1.0)
             waited += 1
             record.stuck_since = None  # no trouble holds it up, but work
@@ -143,6 +147,11 @@ class Deletion:
                 if task_queue.ending.policy is DeletionPolicy.DELETE:
                     return task_queue
         return await self._as_it_is(task_queue) if waited else task_queue
+
+    def _may_work(self, key: Key, *, waited: float) -> bool:
+        """Whether a worker may hold jobs, `waited` seconds after all were asked to end."""
+        pods = self.world.pods(key)
+        return any(pod.running for pod in pods) or (bool(pods) and waited < SHOWN_WITHIN)
 
     async def _as_it_is(self, task_queue: TaskQueueObject) -> TaskQueueObject:
         """The TaskQueue as Kubernetes has it now: kopf shows a handler no change until it ends.

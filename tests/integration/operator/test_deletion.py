@@ -193,6 +193,38 @@ async def test_a_deletion_policy_that_changes_while_workers_drain_is_followed(
     assert await left(tenants) == set()
 
 
+async def test_a_worker_that_is_not_shown_to_run_yet_is_waited_for(tenants: Tenants) -> None:
+    """It may hold a job: a kubelet that is busy tells late of what it has started."""
+    queue = made()
+    await tenants.reconcile(queue)
+    tenants.kubernetes.task_queues["media", "transcode"] = queue
+    world = World()
+    seen: list[bool] = []
+
+    def show(**pod: bool) -> None:
+        world.all_pods = {("media", "transcode"): [Pod(name="p", uid="p", ready=False, **pod)]}
+
+    async def pass_on(_: float) -> None:
+        seen.append("user" in await left(tenants))
+        if len(seen) == 5:
+            show(running=True, ending=True)
+        if len(seen) == 9:
+            world.all_pods = {}
+
+    show(running=False, ending=True)
+    deletion = Deletion(
+        world=world,
+        brokers=OneBroker(tenants.session),
+        cluster=tenants.kubernetes,
+        records=Records(now=lambda: 0),
+        clock=lambda: 0.0,
+        sleep=pass_on,
+    )
+    await deletion.delete(dataclasses.replace(queue, is_deleting=True))
+
+    assert seen[:9] == [True] * 9
+
+
 async def test_one_of_the_same_name_that_came_meanwhile_is_left_alone(tenants: Tenants) -> None:
     """Somebody removed the finalizer while workers drained, and applied the manifest anew."""
     queue = made()

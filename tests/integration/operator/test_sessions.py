@@ -1,10 +1,13 @@
 """Sessions with Brokers: apart from each other, opened anew when they must be."""
 
 import asyncio
+import contextlib
 import gc
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -20,6 +23,7 @@ from tests.integration.operator.brokers import SECRET, keeping, outcome, registe
 from tests.integration.operator.fakes import Kubernetes
 from tests.integration.operator.operating import Operating
 from tests.integration.operator.task_queues import Tenants, made, until
+from tests.integration.relay import Relay
 
 
 class Administrator:
@@ -117,6 +121,32 @@ async def test_a_session_whose_patrols_fail_is_opened_anew(session: Session) -> 
         second = await anew(brokers, first)
         assert not second.is_void
         assert first.link.is_lost, "the old connection is closed"
+
+
+async def test_sessions_that_are_lost_leave_nothing_open(session: Session) -> None:
+    where = session.address
+    with Relay(f"amqp://{where.host}:{where.port}") as relay:
+        port = urlsplit(relay.url).port
+        secret = {"username": where.username, "password": where.password}
+        kubernetes = Kubernetes(secrets={SECRET: secret})
+        async with keeping(reaching(where, port=port), kubernetes=kubernetes) as brokers:
+            now = await outcome(brokers)
+            opened = []
+            for _ in range(5):
+                relay.cut()
+                now = await anew(brokers, now)
+                gc.collect()
+                opened.append(sorted(_open()))
+            assert len(opened[-1]) <= len(opened[0]), (opened[0], opened[-1])
+
+
+def _open() -> list[str]:
+    """What this process has open, by kind."""
+    found = []
+    for each in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.append(str(each.readlink()).partition(":")[0])
+    return found
 
 
 def test_one_good_patrol_forgives_a_bad_one(session: Session) -> None:

@@ -81,7 +81,7 @@ def test_a_worker_does_not_grow_as_its_children_are_replaced(bench: Bench, forke
     def run(jobs: int, *, done: int) -> None:
         for number in range(jobs):
             bench.enqueue("hoard", diary=bench.diary, number=number)
-        forked.wait("job", count=done + jobs, outcome="succeeded")
+        forked.wait("job", count=done + jobs, outcome="succeeded", deadline=120)
 
     run(200, done=0)
     memory, descriptors = forked.memory(), forked.descriptors()
