@@ -7,7 +7,7 @@ client promises at least once. What is a fault says the nemesis, never Longshore
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -124,15 +124,27 @@ class _Job:
         )
         if first.attempt > 1 + hits:
             yield f"{self._name} was charged for {first.attempt - 1} attempts before its first run"
-        for one, two in pairwise(self.runs):
-            step = self._natural_step(one)
-            if step is None or two.attempt == one.attempt + step:
-                continue
-            if not self._explained(one, until=two.at):
+        # A run whose delivery was lost may have had its outcome stored before that: then the job
+        # goes on twice, and each copy counts its own attempts.
+        rows = [first]
+        for run in self.runs[1:]:
+            if row := self._continued_by(run, rows):
+                rows.remove(row)
+            elif not any(self._explained(row, until=run.at) for row in rows):
+                expected = rows[-1].attempt + (self._natural_step(rows[-1]) or 0)
                 yield (
-                    f"{self._name} went from attempt {one.attempt} to {two.attempt}; "
-                    f"it should have been {one.attempt + step}"
+                    f"{self._name} went from attempt {rows[-1].attempt} to {run.attempt}; "
+                    f"it should have been {expected}"
                 )
+            rows.append(run)
+
+    def _continued_by(self, run: Started, rows: Sequence[Started]) -> Started | None:
+        """The newest run of which this one is the next."""
+        for row in reversed(rows):
+            step = self._natural_step(row)
+            if step is None or run.attempt == row.attempt + step:
+                return row
+        return None
 
     # Repeats
 

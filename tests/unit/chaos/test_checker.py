@@ -41,12 +41,25 @@ def findings(*events: Event) -> Findings:
 GOOD = [enqueued(), *ran(11.0)]
 KILLED = [enqueued(), start(11.0), fault(11.5, 12.0, pods=("a",)), *ran(13.0, attempt=2)]
 
+TWICE = [
+    enqueued("overrun"),
+    start(11.0),
+    fault(11.5, 12.0, pods=("a",)),
+    start(13.0, pod="b"),
+    start(17.0, attempt=2, pod="b"),
+    start(18.0, attempt=2),
+    Left(number=1, where="dead", reason="hard-limit"),
+    Left(number=1, where="dead", reason="hard-limit"),
+]
+"""The outcome of the first run was stored before its connection was lost."""
+
 
 @pytest.mark.parametrize(
     "events",
     [
         GOOD,
         KILLED,
+        TWICE,
         [enqueued(), Left(number=1, where="quick")],
         [enqueued("delayed", delay=5.0), *ran(15.0)],
         [
@@ -75,6 +88,7 @@ KILLED = [enqueued(), start(11.0), fault(11.5, 12.0, pods=("a",)), *ran(13.0, at
     ids=[
         "done",
         "killed-and-repeated",
+        "goes-on-twice-after-a-lost-connection",
         "still-queued",
         "delayed",
         "fails-twice",
@@ -205,6 +219,8 @@ def test_two_dead_letters_of_one_job_are_unexplained() -> None:
             [enqueued("snoozes"), *ran(11.0, way="snoozed"), *ran(13.0, attempt=2)],
             "from attempt 1 to 2",
         ),
+        ([*TWICE, start(19.0, attempt=2, pod="b")], "from attempt 2 to 2"),
+        ([event for event in TWICE if not isinstance(event, Fault)], "from attempt 1 to 1"),
         (
             [
                 enqueued("overrun"),
@@ -227,6 +243,8 @@ def test_two_dead_letters_of_one_job_are_unexplained() -> None:
         "charged-twice-for-one-fault",
         "failure-not-charged",
         "snooze-charged",
+        "goes-on-thrice",
+        "goes-on-twice-for-no-reason",
         "killed-early",
     ],
 )
