@@ -124,40 +124,27 @@ class _Job:
         )
         if first.attempt > 1 + hits:
             yield f"{self._name} was charged for {first.attempt - 1} attempts before its first run"
-        # A run whose delivery was lost may have had its outcome stored before that: then the job
-        # goes on twice, and each copy counts its own attempts.
-        rows = [first]
-        for run in self.runs[1:]:
-            if row := self._continued_by(run, rows):
-                rows.remove(row)
-            elif not any(self._explained(row, until=run.at) for row in rows):
-                expected = rows[-1].attempt + (self._natural_step(rows[-1]) or 0)
+        for before, run in self._irregular():
+            step = self._natural_step(before)
+            if step is not None:
                 yield (
-                    f"{self._name} went from attempt {rows[-1].attempt} to {run.attempt}; "
-                    f"it should have been {expected}"
+                    f"{self._name} went from attempt {before.attempt} to {run.attempt}; "
+                    f"it should have been {before.attempt + step}"
                 )
-            rows.append(run)
-
-    def _continued_by(self, run: Started, rows: Sequence[Started]) -> Started | None:
-        """The newest run of which this one is the next."""
-        for row in reversed(rows):
-            step = self._natural_step(row)
-            if step is None or run.attempt == row.attempt + step:
-                return row
-        return None
 
     # Repeats
 
     def unexplained(self) -> Iterator[str]:
         expected = 1 if self._may_be_stored_twice else 0
-        for one, two in pairwise(self.runs):
-            if self._natural_step(one) is None and not self._explained(one, until=two.at):
-                if expected and two.attempt <= one.attempt:  # the copy's
+        for before, run in self._irregular():
+            if self._natural_step(before) is None:
+                if expected and run.attempt <= before.attempt:  # the copy's
                     expected -= 1
                     continue
                 yield (
-                    f"{self._name} began again {two.at - one.at:.2f} s after attempt "
-                    f"{one.attempt} on {one.pod}, which {self._way_of(one)}; no fault explains it"
+                    f"{self._name} began again {run.at - before.at:.2f} s after attempt "
+                    f"{before.attempt} on {before.pod}, which {self._way_of(before)}; "
+                    "no fault explains it"
                 )
         last = self.runs[-1] if self.runs else None
         copies = len(self._queued) + len(self._dead) - expected
@@ -166,6 +153,28 @@ class _Job:
             yield f"{self._name} is done, and left {copies} copies; no fault explains them"
         if len(self._dead) > 1 + expected and not self._any_explained():
             yield f"{self._name} has {len(self._dead)} dead letters; no fault explains them"
+
+    def _irregular(self) -> Iterator[tuple[Started, Started]]:
+        """Runs that neither follow from one before nor are explained by a fault, each after the run
+        before it.
+
+        A run whose delivery was lost may have had its outcome stored before that: then the job goes
+        on twice, and each copy counts its own attempts.
+        """
+        last = self.runs[:1]  # of each copy
+        for before, run in pairwise(self.runs):
+            if followed := self._followed(last, by=run):
+                last.remove(followed)
+            elif not any(self._explained(each, until=run.at) for each in last):
+                yield before, run
+            last.append(run)
+
+    def _followed(self, runs: Sequence[Started], *, by: Started) -> Started | None:
+        for run in reversed(runs):
+            step = self._natural_step(run)
+            if step is not None and by.attempt == run.attempt + step:
+                return run
+        return None
 
     @property
     def _may_be_stored_twice(self) -> bool:

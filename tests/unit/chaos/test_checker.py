@@ -53,6 +53,17 @@ TWICE = [
 ]
 """The outcome of the first run was stored before its connection was lost."""
 
+DONE_TWICE = [
+    enqueued("twice"),
+    *ran(11.0, way="failed"),
+    fault(11.05, 12.0, pods=("a",)),
+    *ran(12.5, way="failed", pod="b"),
+    *ran(13.0, way="failed", attempt=2, pod="b"),
+    *ran(14.0, way="failed", attempt=2, pod="b"),
+    *ran(15.0, attempt=3, pod="b"),
+    *ran(16.0, attempt=3, pod="b"),
+]
+
 
 @pytest.mark.parametrize(
     "events",
@@ -60,6 +71,7 @@ TWICE = [
         GOOD,
         KILLED,
         TWICE,
+        DONE_TWICE,
         [enqueued(), Left(number=1, where="quick")],
         [enqueued("delayed", delay=5.0), *ran(15.0)],
         [
@@ -89,6 +101,7 @@ TWICE = [
         "done",
         "killed-and-repeated",
         "goes-on-twice-after-a-lost-connection",
+        "is-done-twice-after-a-lost-connection",
         "still-queued",
         "delayed",
         "fails-twice",
@@ -184,6 +197,11 @@ def test_a_job_whose_confirm_was_lost_may_run_once_more() -> None:
 )
 def test_a_lost_confirm_explains_no_more_than_one_copy(events: list[Event]) -> None:
     assert len(findings(*events).unexplained) == 1
+
+
+def test_a_lost_connection_explains_no_third_row_of_attempts() -> None:
+    (found,) = findings(*DONE_TWICE, *ran(17.0, attempt=3, pod="b")).unexplained
+    assert "after attempt 3" in found
 
 
 def test_a_copy_of_a_job_that_is_done_is_unexplained() -> None:
