@@ -158,8 +158,8 @@ class _Job:
         """Runs that neither follow from one before nor are explained by a fault, each after the run
         before it.
 
-        A run whose delivery was lost may have had its outcome stored before that: then the job goes
-        on twice, and each copy counts its own attempts.
+        The outcome of a run may have been stored just before its delivery was lost. Then there are
+        two copies of the job, and each counts its own attempts.
         """
         last = self.runs[:1]  # of each copy
         for before, run in pairwise(self.runs):

@@ -35,7 +35,7 @@ def settle(stage: Stage) -> float:
     else:
         print(f"not settled: {len(_open_jobs(stage))} jobs; in queues: {_waiting(stage)}")
         held = sum(each["messages_unacknowledged"] for each in stage.api("GET", "channels"))
-        print(f"channels that there are hold {held} messages")
+        print(f"open channels hold {held} unacked messages")
     return time.monotonic() - since
 
 

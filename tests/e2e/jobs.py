@@ -5,7 +5,7 @@ from pathlib import Path
 
 from longshore import Job, handler
 
-TOLD = Path("/tmp/told")  # noqa: S108: of the pod
+TOLD = Path("/tmp/told")
 
 
 @handler

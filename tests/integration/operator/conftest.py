@@ -62,6 +62,11 @@ async def link(where: Address) -> AsyncIterator[RabbitMQ]:
 @pytest.fixture
 async def session(where: Address, link: RabbitMQ) -> Session:
     """A session whose vhost has all that TaskQueues share."""
+    return await ready_session(where, link)
+
+
+async def ready_session(where: Address, link: RabbitMQ) -> Session:
+    """The same on a vhost of the test's own choice."""
     spec = BrokerSpec.model_validate(
         {"secretRef": {"name": "rabbit", "namespace": "mq"}, "vhost": where.vhost}
     )

@@ -1,38 +1,25 @@
 """RabbitMQ's default vhost, `/`, whose name has to be quoted in every address."""
 
-import time
 from collections.abc import AsyncIterator
 
 import pytest
 
 from dev.private import Private
 from longshore.contract.delays import route
-from longshore.contract.features import features_of
 from longshore.contract.names import JOBS_EXCHANGE
 from longshore_operator.adapters.rabbitmq import connect
-from longshore_operator.app.broker import Session
 from longshore_operator.app.deletion import Deletion
-from longshore_operator.app.reconcile import declare
 from longshore_operator.core.credentials import address
-from longshore_operator.core.topology import vhost_topology
-from tests.integration.operator.conftest import broker_spec, secret
+from tests.integration.operator.conftest import broker_spec, ready_session, secret
 from tests.integration.operator.operating import OneBroker, Operating
 from tests.integration.operator.task_queues import Tenants, made, until
 
 
 @pytest.fixture
 async def operating(own: Private) -> AsyncIterator[Operating]:
-    spec = broker_spec(own.record, vhost="/")
-    where = address(spec, secret(own.record))
+    where = address(broker_spec(own.record, vhost="/"), secret(own.record))
     link = await connect(where, heartbeat=30.0)
-    session = Session(
-        spec=spec,
-        address=where,
-        features=features_of(link.version),
-        link=link,
-        clock=time.monotonic,
-    )
-    await declare(vhost_topology(), session=session)
+    session = await ready_session(where, link)
     async with Operating(session).running() as operating:
         yield operating
     await link.close()
