@@ -177,7 +177,6 @@ def test_the_line_to_the_operator_survives_nonsense(bench: Bench) -> None:
     ear = channel.queue_declare("", exclusive=True).method.queue
     channel.queue_bind(ear, "longshore.reports", bench.queue)
     worker = bench.started()
-    worker.wait("taking-orders")
     report = wait_for(lambda: _report(channel, ear))
     for body in (b"", b"[" * 100_000, b'{"kind":"Cordon","id":"a","lease":1e400}', b"\xff"):
         channel.basic_publish("", report, body)

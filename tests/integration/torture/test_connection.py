@@ -93,7 +93,6 @@ def test_a_worker_needs_no_right_to_declare_anything(bench: Bench) -> None:
         assert bench.dead()[0].headers[DEAD_REASON] == "max-attempts"
         assert _queues(bench) == before
         assert not worker.events("connect-failed")
-        worker.wait("taking-orders")
         assert not worker.events("line-lost")
         assert worker.stop() == 0
 

@@ -66,9 +66,7 @@ class Operator:
 
 def started(bench: Bench, **config: Any) -> tuple[Worker, Operator]:
     operator = Operator(bench)
-    worker = bench.start(env={POD_NAME_ENV: POD}, **config)
-    worker.wait("taking-orders")
-    worker.wait("consuming")
+    worker = bench.started(env={POD_NAME_ENV: POD}, **config)
     return worker, operator
 
 

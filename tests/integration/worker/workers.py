@@ -204,9 +204,10 @@ class Bench:
         return worker
 
     def started(self, **config: Any) -> Worker:
-        """A worker that consumes."""
+        """A worker that consumes and whose other connection, the one that publishes, is open."""
         worker = self.start(**config)
         worker.wait("consuming")
+        worker.wait("taking-orders")
         return worker
 
     def enqueue(self, handler: str, *, body: bytes | None = None, **arguments: Any) -> str:
