@@ -121,3 +121,18 @@ def test_a_command_runs_jobs_as_handlers_do(tenant: Tenant) -> None:
     headers = letter["properties"]["headers"]
     assert headers["longshore-error"] == "CommandFailed: exited with code 3"
     assert headers["longshore-traceback"] == "no source\n"
+
+
+def test_a_task_queue_larger_than_any_annotation_stands_and_carries_no_copy_of_itself(
+    tenant: Tenant,
+) -> None:
+    """P36. kopf keeps what it has handled in an annotation, and 256 KiB are all that fit there."""
+    env = [{"name": f"LARGE_{number}", "value": "x" * 15_000} for number in range(40)]
+    manifest = tenant.manifest(worker={"env": env}, scaling={"paused": True})
+    tenant.kube.kubectl("create", "--filename=-", given=manifest)
+    tenant.wait_until_declared("work")
+
+    found = tenant.kube.get("taskqueue", "work", f"--namespace={tenant.namespace}")
+    assert "annotations" not in found["metadata"]
+    assert found["spec"]["worker"]["env"] == env
+    tenant.remove("work")

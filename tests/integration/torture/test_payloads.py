@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections import Counter
 from typing import Any
 
 import pika
@@ -187,3 +188,21 @@ def test_all_that_a_producer_wrote_into_properties_stays_with_its_job(bench: Ben
     assert letter.headers["longshore-user-id"] == "guest"
     assert letter.headers["longshore-expiration"] == "60000"
     assert letter.expiration is None
+
+
+def test_jobs_that_share_an_id_are_jobs_of_their_own(bench: Bench) -> None:
+    """P43. Some producers give several jobs one id; each of them runs, fails and ends by itself."""
+    worker = bench.started(slots=2, prefetch=4, retry={"initial_delay": 0.0, "max_attempts": 2})
+    for number in range(4):
+        body = json.dumps({"diary": bench.diary, "text": str(number)}).encode()
+        bench.publish(body, message_id="m-1", **JSON)
+        bench.publish(b"{}", message_id="m-1", **{**JSON, "type": "discard"})
+    body = json.dumps({"diary": bench.diary}).encode()
+    bench.publish(body, message_id="m-1", **{**JSON, "type": "fail"})
+    letters = [properties for properties, _ in (bench.dead() for _ in range(5))]
+    assert [dead.message_id for dead in letters] == ["m-1"] * 5
+    assert Counter(dead.type for dead in letters) == {"discard": 4, "fail": 1}
+    worker.wait("job", count=4, outcome="succeeded")
+    assert sorted(bench.lines()) == ["0 1", "1", "1 1", "2", "2 1", "3 1"]
+    assert worker.stop() == 0
+    assert bench.is_empty()
