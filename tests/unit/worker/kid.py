@@ -1,8 +1,10 @@
 """Children without a worker: `python -m tests.unit.worker.kid` runs each case in one of its own.
 
-Reads a JSON object of cases on stdin, each with `spoil`, statements of one job, and `probe`, an
-expression for the jobs before and after it. Writes what the probes gave, and whether the process
-was another.
+Reads a JSON object of cases on stdin. Most have `spoil`, statements of one job, and `probe`, an
+expression for the jobs before and after it: what the probes gave is written, and whether the
+process was another. A list is of jobs for one child after another, either statements or, with
+`await` before them, those of an async handler: how each ended is written, null for a child that
+told nothing.
 """
 
 from __future__ import annotations
@@ -34,16 +36,20 @@ class Program:
     def arguments(self, body: bytes) -> Any:
         return json.loads(body)
 
-    def call(self, _job: Any, arguments: Any) -> None:
+    def call(self, _job: Any, arguments: Any) -> Any:
         scope: dict[str, Any] = {"__name__": "job"}
-        exec("import asyncio, contextvars, decimal, faulthandler, gc, io, locale, os", scope)
+        exec("import asyncio, contextvars, decimal, faulthandler, gc, io, json, locale, os", scope)
         exec("import signal, socket, sys, threading, time, warnings", scope)
+        if "await" in arguments:
+            exec("async def main():\n    " + arguments["await"], scope)
+            return scope["main"]()
         if "spoil" in arguments:
             exec(arguments["spoil"], scope)
-            return
+            return None
         found = repr(eval(arguments["probe"], scope))
         with open(arguments["answer"], "w") as file:
             json.dump([os.getpid(), found], file)
+        return None
 
 
 class Programs:
@@ -127,10 +133,28 @@ def examine(case: dict[str, str], answer: str) -> dict[str, Any]:
     return {"before": before, "after": after, "same_process": first == second}
 
 
+def in_turn(jobs: list[str]) -> list[str | None]:
+    """How each job ended."""
+    kid, ends = Kid(), []
+    for statements in jobs:
+        words, _, rest = statements.partition(" ")
+        ended = kid.do(**({"await": rest} if words == "await" else {"spoil": statements}))
+        ends.append(ended and str(ended.status))
+        if ended is None:
+            kid.end()
+            kid = Kid()
+    kid.end()
+    return ends
+
+
 def main() -> None:
     answer = sys.argv[1]
     cases = json.load(sys.stdin)
-    json.dump({name: examine(case, answer) for name, case in cases.items()}, sys.stdout)
+    found = {
+        name: in_turn(case) if isinstance(case, list) else examine(case, answer)
+        for name, case in cases.items()
+    }
+    json.dump(found, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class Stage:
 def delivery(**properties: Any) -> Delivery:
     subscription: Any = None
     given = pika.BasicProperties(type="write", content_type="application/json", **properties)
-    return Delivery(subscription, 1, b"", b"{}", given)
+    return Delivery(subscription, 1, b"", b"{}", properties=given)
 
 
 async def test_what_the_decoder_trips_over_is_undecodable_and_others_go_on(

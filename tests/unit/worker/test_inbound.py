@@ -70,7 +70,7 @@ def test_every_delivery_comes_out_whole_and_in_order_whatever_the_pieces(seed: i
         size = dice.choice([1, 7, 50, 300, 4096, 65_536]) if seed % 4 else 262_144
         wire._on_data_available(stream[position : position + size])
         position += size
-    arrived = [(tag, properties_in(header)[0], body) for tag, header, body in wire.arrivals]
+    arrived = [(tag, properties_in(header)[0], body) for tag, header, body, _ in wire.arrivals]
     assert [(tag, found.message_id, body) for tag, found, body in arrived] == sent
     assert len(wire.others) == others
     assert wire.bytes_received == len(stream)
@@ -90,7 +90,7 @@ def test_methods_of_the_channel_itself_are_left_to_pika() -> None:
     wire._on_data_available(frame.Method(CHANNEL, spec.Basic.CancelOk("x")).marshal())
     wire._on_data_available(b"".join(each.marshal() for each in delivery(5, b"body")))
     assert [type(other.method) for other in wire.others] == [spec.Basic.CancelOk]
-    assert [tag for tag, _, _ in wire.arrivals] == [5]
+    assert [tag for tag, *_ in wire.arrivals] == [5]
 
 
 def test_a_broken_frame_is_pikas_to_complain_about() -> None:
@@ -125,7 +125,7 @@ def test_headers_that_nobody_can_read_cost_nothing_but_themselves(value: bytes) 
     stream = b"".join(each.marshal() for each in delivery(1, b"body", properties))
     wire = Wire()
     wire._on_data_available(stream.replace(b"l" + struct.pack(">q", placeholder), value))
-    ((_, header, body),) = wire.arrivals
+    ((_, header, body, _),) = wire.arrivals
     kept, fault = properties_in(header)
     assert fault
     assert body == b"body"

@@ -221,6 +221,13 @@ def test_what_no_version_has_run_for_long_is_dead_and_its_error_says_for_how_lon
     assert verdict.error.endswith("(deferred to other versions of the workers for 600 s)")
 
 
+@pytest.mark.parametrize("judged", [unknown, misfit])
+def test_a_deferral_from_the_future_begins_now(judged: Callable[[Message], Verdict]) -> None:
+    verdict = judged(replace(MESSAGE, deferred_since=NOW + 10**12))
+    assert verdict.delay == 1.0
+    assert published(verdict).properties["headers"][DEFERRED_SINCE] == NOW
+
+
 @pytest.mark.parametrize("status", [Status.FAILED, Status.SNOOZED])
 def test_a_job_that_has_found_its_version_may_be_deferred_anew(status: Status) -> None:
     deferred = replace(MESSAGE, deferred_since=NOW - 5_000)

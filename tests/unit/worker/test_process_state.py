@@ -31,6 +31,9 @@ CASES: dict[str, list[tuple[str, str]]] = {
         ("sys.stderr = None", "print('hello', file=sys.stderr), sys.stderr.errors"),
         ("sys.stderr = sys.__stderr__ = io.StringIO()", "type(sys.stderr).__name__"),
         ("sys.stdout.reconfigure(encoding='ascii', errors='strict')", "print('\\u00e4')"),
+        ("del sys.stdout, sys.stderr, sys.stdin", "print('hello'), sys.stderr.errors"),
+        ("del sys.__stdout__, sys.__stderr__", "print('hello'), sys.stdout.errors"),
+        ("sys.stdout = type('S', (), {'flush': lambda _: sys.exit(3)})()", "print('hello')"),
         ("sys.stdin.close()", "sys.stdin.read(), sys.stdin.mode, sys.stdout.mode"),
         ("sys.stdin = io.StringIO('left over')", "sys.stdin.read()"),
     ],
@@ -120,6 +123,11 @@ CASES: dict[str, list[tuple[str, str]]] = {
             "asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())",
             "id(asyncio.get_event_loop_policy())",
         ),
+    ],
+    "functions of `time`, `json` and `os` that are replaced": [
+        ("time.monotonic = lambda: 1.0", "time.monotonic() == 1.0"),
+        ("time.monotonic = None", "time.monotonic is None"),
+        ("os.write = os.fork = None", "os.write is None"),
     ],
     "CPU affinity, scheduling policy": [
         (

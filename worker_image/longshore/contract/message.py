@@ -164,9 +164,18 @@ class Message:
 
 
 def decode(
-    properties: Properties, body: bytes, *, new_id: Callable[[], str], now: Callable[[], int]
+    properties: Properties,
+    body: bytes,
+    *,
+    new_id: Callable[[], str],
+    now: Callable[[], int],
+    is_counted: bool = True,
 ) -> Message:
     """The job in a delivery; `new_id` and `now` stand in where a foreign producer left them out.
+
+    With `is_counted` the broker itself has counted failed deliveries. Where it has not, a count is
+    one that the producer has sent along, perhaps with all headers of a message that it had received
+    itself, and says nothing of this job.
 
     Raises Undecodable. The body is not looked into here.
     """
@@ -185,7 +194,7 @@ def decode(
     headers = properties.headers or {}
     others = _others(properties)
     attempt = _integer(headers, ATTEMPT, least=1, most=_MAX_ATTEMPT)
-    lost = _integer(headers, DELIVERY_COUNT, least=0)
+    lost = _integer(headers, DELIVERY_COUNT, least=0) if is_counted else None
     enqueued_at = _integer(headers, ENQUEUED_AT, least=0, most=MAX_TIME)
     traceparent = headers.get(TRACEPARENT)
     if enqueued_at is not None and others.get("timestamp") == enqueued_at // 1000:

@@ -4,6 +4,7 @@
 they receive would leak into every program that a job starts.
 """
 
+import _socket
 import array
 import os
 import socket
@@ -19,7 +20,7 @@ def send(end: socket.socket, message: bytes, *, passed: Sequence[int], flags: in
     end.sendmsg([message], [rights] if passed else [], flags)
 
 
-def receive(end: socket.socket, size: int, *, flags: int) -> tuple[bytes, list[int]]:
+def receive(end: _socket.socket, size: int, *, flags: int) -> tuple[bytes, list[int]]:
     """The next message, of at most `size` bytes, and its descriptors; empty at the end.
 
     Where this process may not open as many, there are fewer descriptors than were sent: none.

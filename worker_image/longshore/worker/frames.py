@@ -6,6 +6,7 @@ message on another; but a success stands in the pipe of the jobs' output, where 
 Beside all that a page of shared memory with the start mark.
 """
 
+import _socket
 import errno
 import fcntl
 import json
@@ -107,7 +108,7 @@ class ReceivedJob:
             os.close(self._payload)
 
 
-def receive_job(far: socket.socket, *, flags: int = 0) -> ReceivedJob | None:
+def receive_job(far: _socket.socket, *, flags: int = 0) -> ReceivedJob | None:
     """The next job; None at the end. Raises BlockingIOError with MSG_DONTWAIT and none there."""
     message, passed = descriptors.receive(far, _JOB.size + INLINE_LIMIT, flags=flags)
     if not message:
@@ -222,14 +223,19 @@ def encode_record(record: Ended | Progress) -> bytes:
         raise ValueError(
             f"a progress value of {len(encoded)} bytes is too large; {MAX_PROGRESS} is the most"
         )
-    if _is_deep(json.loads(encoded)["value"]):
+    if _is_deep(_from_json(encoded.decode("ascii"))["value"]):
         raise ValueError(_TOO_DEEP)
     return encoded
 
 
 def _encode(kind: str, fields: Mapping[str, Any]) -> bytes:
     # ASCII on purpose: a lone surrogate in an error message must not stop its report.
-    return json.dumps({"kind": kind, **fields}, allow_nan=False).encode("ascii")
+    return _to_json({"kind": kind, **fields}).encode("ascii")
+
+
+# Made before the handlers' modules can put another library's functions into `json`.
+_to_json = json.JSONEncoder(allow_nan=False).encode
+_from_json = json.JSONDecoder().decode
 
 
 _KEPT_OF_ERROR = 2048

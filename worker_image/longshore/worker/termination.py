@@ -13,6 +13,16 @@ MAX_BYTES = 4096
 """What the kubelet keeps of it."""
 
 
+_held: list[int] = []
+"""The termination log's descriptor, once it is held open."""
+
+
+def hold_open() -> None:
+    """Open the termination log ahead: at the end there may be no descriptor left for it."""
+    with contextlib.suppress(OSError):
+        _held[:] = [_open()]
+
+
 def tell_bug(error: BaseException) -> None:
     """The message for an end that nobody foresaw: what was raised, and where."""
     said = "".join(traceback.format_exception_only(error)).strip().partition("\n")[0]
@@ -29,9 +39,17 @@ def tell(message: str) -> None:
         first = first[: MAX_BYTES // 2]
         encoded = first + b"\n...\n" + rest[-(MAX_BYTES - len(first) - 5) :]
     with contextlib.suppress(OSError):
-        # The kubelet makes the file; a worker never creates one.
-        descriptor = os.open(os.environ.get(PATH_ENV, DEFAULT_PATH), os.O_WRONLY | os.O_TRUNC)
+        descriptor = _held[0] if _held else _open()
         try:
+            with contextlib.suppress(OSError):  # a terminal or a pipe has no beginning
+                os.ftruncate(descriptor, 0)
+                os.lseek(descriptor, 0, os.SEEK_SET)
             os.write(descriptor, encoded)
         finally:
-            os.close(descriptor)
+            if not _held:
+                os.close(descriptor)
+
+
+def _open() -> int:
+    # The kubelet makes the file; a worker never creates one.
+    return os.open(os.environ.get(PATH_ENV, DEFAULT_PATH), os.O_WRONLY)

@@ -44,7 +44,11 @@ def restore_streams() -> bool:
         )
         _Touched.ours = False
     stdin, stdout, stderr = _ours
-    if sys.stdout is not stdout or sys.stderr is not stderr or sys.stdin is not stdin:
+    if (
+        getattr(sys, "stdout", None) is not stdout
+        or getattr(sys, "stderr", None) is not stderr
+        or getattr(sys, "stdin", None) is not stdin
+    ):
         sys.stdin, sys.stdout, sys.stderr = stdin, stdout, stderr
         changed = True
     if not faulthandler.is_enabled():
@@ -136,18 +140,20 @@ def wait_when_full(output: int) -> None:
 def flush() -> None:
     """Hand over what Python still buffers."""
     _, stdout, stderr = _ours or (None, None, None)
-    streams = (stdout, stderr, sys.__stdout__, sys.__stderr__)
     try:
-        for stream in streams:
+        for stream in (stdout, stderr, sys.__stdout__, sys.__stderr__):
             stream.flush()  # type: ignore[union-attr]  # None raises, as a closed one does
-    except Exception:  # a job may have closed or replaced them
-        for stream in streams:
-            _flush(stream)
-    if sys.stdout is not stdout or sys.stderr is not stderr:
-        _flush(sys.stdout)
-        _flush(sys.stderr)
+        if sys.stdout is stdout and sys.stderr is stderr:
+            return
+    except BaseException:  # noqa: S110 - a job may have closed, replaced or removed them
+        pass
+    for stream in (stdout, stderr):
+        _flush(stream)
+    for name in ("__stdout__", "__stderr__", "stdout", "stderr"):
+        _flush(getattr(sys, name, None))
 
 
 def _flush(stream: TextIO | None) -> None:
-    with contextlib.suppress(Exception):
+    # Of a stream of the job's own, `flush` may raise anything.
+    with contextlib.suppress(BaseException):
         stream.flush()  # type: ignore[union-attr]  # None raises, and is passed over

@@ -1,16 +1,15 @@
 """A child: runs one job after another and reports how each ended."""
 
+import _socket
 import asyncio
 import contextlib
 import fcntl
 import inspect
 import os
-import socket
 import termios
-import time
 import traceback
 from array import array
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +21,7 @@ from longshore.handler import Job
 from longshore.worker import prctl
 from longshore.worker.child import capture, failures
 from longshore.worker.child.chain import Chain
+from longshore.worker.child.clock import monotonic
 from longshore.worker.child.failures import Ending, Failure
 from longshore.worker.child.interrupt import Interrupts
 from longshore.worker.child.orphans import Orphans
@@ -75,8 +75,8 @@ class Programs(Protocol):
 class Ends:
     """A child's ends of what it shares with the parent; `output` and `mark` are descriptors."""
 
-    jobs: socket.socket
-    results: socket.socket
+    jobs: _socket.socket
+    results: _socket.socket
     output: int
     mark: int
 
@@ -107,6 +107,9 @@ def main(
 
 
 _SUCCEEDED = Ending(Status.SUCCEEDED)
+
+# As they are before the handlers' modules can replace them.
+_getpid, _ioctl, _write = os.getpid, fcntl.ioctl, os.write
 
 
 class _Child:
@@ -139,7 +142,7 @@ class _Child:
             self._mark.running = received.ticket
             frame = received.open()
             ended = self._run(frame)
-            if os.getpid() != self._pid:
+            if _getpid() != self._pid:
                 os._exit(0)  # the handler forked, and its child came back through our stack
             now = self._state.job_has_ended(after=frame.handler)
             capture.flush()
@@ -149,11 +152,14 @@ class _Child:
                 return  # the parent takes back what waits here, and asks for another child
 
     def _tell(self, ended: Ended) -> None:
-        if ended.status is Status.SUCCEEDED and self._is_heard() and self._state.has_output():
-            os.write(self._output, self._boundary + END.pack(ended.ticket, ended.seconds))
-        else:
-            os.write(self._output, self._boundary + TOLD_IN_A_RECORD)
+        state = self._state
+        if state.has_output and ended.status is Status.SUCCEEDED and self._is_heard():
+            _write(self._output, self._boundary + END.pack(ended.ticket, ended.seconds))
+        elif state.has_output and state.has_results():
+            _write(self._output, self._boundary + TOLD_IN_A_RECORD)
             self._results.send(encode_record(ended))
+        else:  # by those numbers the job may have files of its own now: nothing is written there
+            raise _Untold("the job has closed the descriptors over which its end is told")
 
     def _is_heard(self) -> bool:
         """Whether the parent has read all that was told over the results' socket.
@@ -162,14 +168,14 @@ class _Child:
         what makes no sense is charged to the job that runs.
         """
         try:
-            fcntl.ioctl(self._results.fileno(), termios.TIOCOUTQ, self._unread)
+            _ioctl(self._results.fileno(), termios.TIOCOUTQ, self._unread)
         except (OSError, ValueError):  # the job has closed it
             self._is_mute = True
             return True
         return self._unread[0] == 0
 
     def _run(self, frame: JobFrame) -> Ended:
-        started = time.monotonic()
+        started = monotonic()
         ending = _SUCCEEDED
         try:
             with self._interrupts.user_code():
@@ -186,7 +192,7 @@ class _Child:
         return Ended(
             frame.ticket,
             ending.status,
-            time.monotonic() - started,
+            monotonic() - started,
             ending.error,
             ending.traceback,
             ending.delay,
@@ -241,15 +247,25 @@ class _Child:
         # Most return nothing, and `isawaitable` asks an abstract class.
         if result is None or not inspect.isawaitable(result):
             return
-        if self._runner is None:
-            self._runner = asyncio.Runner()
-        loop = self._runner.get_loop()
+        loop = self._event_loop()
+        work = loop.create_task(self._await(result))
         try:
-            loop.run_until_complete(self._await(result))
+            while not work.done():
+                # What an earlier job has left on the loop may stop it: that is no end of this one.
+                with _even_if_stopped(work):
+                    loop.run_until_complete(work)
         except BaseException:
+            if work.done() and not work.cancelled():
+                work.exception()  # else asyncio complains that nobody has asked for it
             if asyncio.all_tasks(loop):
                 self._runner = None  # left in the middle of things, which are not the next job's
             raise
+
+    def _event_loop(self) -> asyncio.AbstractEventLoop:
+        """The one of all jobs, unless one of them has closed it or shut down its threads."""
+        if self._runner is None or _is_spent(self._runner.get_loop()):
+            self._runner = asyncio.Runner()
+        return self._runner.get_loop()
 
     async def _await(self, result: Awaitable[object]) -> None:
         task = asyncio.ensure_future(result)
@@ -290,7 +306,7 @@ class _Child:
 
         def report(value: object) -> None:
             nonlocal last
-            now = time.monotonic()
+            now = monotonic()
             if now - last < PROGRESS_INTERVAL or self._mark.running != ticket:
                 return
             last = now
@@ -299,6 +315,31 @@ class _Child:
             self._results.send(encode_record(Progress(ticket=ticket, value=value)))
 
         return report
+
+
+def _is_spent(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether jobs can do less on `loop` than on a new one. asyncio has no public way to ask for
+    the state of its threads."""
+    threads = getattr(loop, "_default_executor", None)
+    return (
+        loop.is_closed()
+        or getattr(loop, "_executor_shutdown_called", False)
+        or getattr(threads, "_shutdown", False)
+    )
+
+
+@contextlib.contextmanager
+def _even_if_stopped(work: asyncio.Task[Any]) -> Iterator[None]:
+    """Pass over the error that says that the loop was stopped before `work` was done."""
+    try:
+        yield
+    except RuntimeError as error:
+        if work.done() or str(error) != "Event loop stopped before Future completed.":
+            raise
+
+
+class _Untold(Exception):
+    """Nothing can be told to the parent any more."""
 
 
 class _Cancelled(Exception):

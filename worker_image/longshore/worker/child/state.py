@@ -4,18 +4,17 @@ docs/worker.md, "What one job may change for the next", lists everything, with w
 """
 
 import asyncio
-import contextlib
 import fcntl
 import gc
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 from longshore.worker.child import capture, signals
+from longshore.worker.child.clock import monotonic
 
 _NUMBERS = tuple(
     int(getattr(signal, name))
@@ -85,6 +84,10 @@ class ProcessState:
         self._is_trusting = False
         """After that job, what Longshore itself relies on is enough to look at."""
 
+        self.has_output = True
+        """Whether, after that job, our own descriptor of the output is still the pipe. It could be
+        a file of the job's by now."""
+
         capture.on_last_words()
         self._restore_all()
 
@@ -93,25 +96,18 @@ class ProcessState:
         be taken at once. Returns the time.
         """
         self._since.add(after)
-        now = self._ended_at = time.monotonic()
+        now = self._ended_at = monotonic()
         self._is_trusting = (
             now < self._looked_at + LOOK_INTERVAL and self._clean.get(after, 0) >= TRUSTED_AFTER
         )
-        with contextlib.suppress(OSError):  # it is closed, which `restore` tells
+        self.has_output = self._is_pipe_there()
+        if self.has_output:
             capture.wait_when_full(self._output)
         return now
 
-    def has_output(self) -> bool:
-        """Whether our own descriptor of the output is still the pipe.
-
-        After a trusted handler it is enough that it is a pipe, which takes half the time.
-        """
-        if self._is_trusting:
-            try:
-                return fcntl.fcntl(self._output, fcntl.F_GETPIPE_SZ) > 0
-            except OSError:
-                return False
-        return _file(self._output) == self._pipe
+    def has_results(self) -> bool:
+        """Whether our own descriptor of the results is still the socket."""
+        return _file(self._results) == self._socket
 
     def restore(self) -> bool:
         """Put right what the job may have changed; False where that is not possible any more.
@@ -123,7 +119,7 @@ class ProcessState:
             if self._is_trusting:
                 self._restore_ours()
                 return True
-            if _file(self._output) != self._pipe or _file(self._results) != self._socket:
+            if _file(self._output) != self._pipe or not self.has_results():
                 return False
             changed = self._restore_all()
         except (OSError, ValueError):  # not permitted, or the descriptors are closed
@@ -134,6 +130,15 @@ class ProcessState:
             self._clean[handler] = -sys.maxsize if changed else self._clean.get(handler, 0) + 1
         self._since.clear()
         return os.geteuid() == self._user
+
+    def _is_pipe_there(self) -> bool:
+        # After a trusted handler it is enough that it is a pipe, which takes half the time.
+        if self._is_trusting:
+            try:
+                return fcntl.fcntl(self._output, fcntl.F_GETPIPE_SZ) > 0
+            except OSError:
+                return False
+        return _file(self._output) == self._pipe
 
     def _restore_ours(self) -> None:
         os.dup2(self._output, 1)

@@ -4,6 +4,8 @@ It stays single-threaded and runs no job, so a fork costs about a millisecond an
 that somebody holds.
 """
 
+import _socket
+import contextlib
 import gc
 import os
 import signal
@@ -182,17 +184,20 @@ def _fork(
     *,
     queue: str,
 ) -> None:
-    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    results, results_far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    output, output_far = os.pipe()
-    mark = Mark.create()
-    theirs = [near.fileno(), far.fileno(), results.fileno(), output, mark]
-    zygote = os.getpid()
-    try:
-        pid = os.fork()
-    except OSError as error:
-        send_control(control, ForkFailed(error=str(error)))
-    else:
+    with contextlib.ExitStack() as ours:
+        zygote = os.getpid()
+        try:
+            near, far = _pair(ours)
+            results, results_far = _pair(ours)
+            output, output_far = os.pipe()
+            for descriptor in (output, output_far):
+                ours.callback(os.close, descriptor)
+            mark = Mark.create()
+            ours.callback(os.close, mark)
+            pid = os.fork()
+        except OSError as error:  # too many open files or processes, or no memory: it may pass
+            send_control(control, ForkFailed(error=str(error)))
+            return
         if pid == 0:
             # Ends that stay open here would hide the parent's death and our siblings' from us.
             for end in (control, near, results):
@@ -206,10 +211,21 @@ def _fork(
                 queue=queue,
                 zygote=zygote,
             )
-        pidfd = os.pidfd_open(pid)
-        send_control(control, Forked(pid=pid), passed=[*theirs, pidfd])
-        os.close(pidfd)
-    for end in (near, far, results, results_far):
-        end.close()
-    for descriptor in (output, output_far, mark):
-        os.close(descriptor)
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError as error:
+            os.kill(pid, signal.SIGKILL)
+            _reap(pid)
+            send_control(control, ForkFailed(error=str(error)))
+            return
+        ours.callback(os.close, pidfd)
+        theirs = [near.fileno(), far.fileno(), results.fileno(), output, mark, pidfd]
+        send_control(control, Forked(pid=pid), passed=theirs)
+
+
+def _pair(ours: contextlib.ExitStack) -> tuple[_socket.socket, _socket.socket]:
+    """Two ends, closed with `ours`; not of a class that a module has put in `socket`'s place."""
+    pair = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    for end in pair:
+        ours.callback(end.close)
+    return pair

@@ -204,6 +204,7 @@ class Consumer:
             connection,
             channel,
             prefetch=prefetch,
+            is_quorum=self._is_quorum,
             parks=self._is_quorum and not connection.features.cancelled_are_freed,
             on_deliveries=self.on_deliveries,
             on_lost=lose,

@@ -149,7 +149,11 @@ class Dispatch:
             return None
         try:
             return decode(
-                delivery.properties, delivery.body, new_id=self._new_id, now=self._judge.now
+                delivery.properties,
+                delivery.body,
+                new_id=self._new_id,
+                now=self._judge.now,
+                is_counted=delivery.is_counted,
             )
         except Undecodable as error:
             self._bury_undecodable(delivery, str(error))

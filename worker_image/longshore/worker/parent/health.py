@@ -12,6 +12,10 @@ REQUEST_TIMEOUT = 5.0
 
 MAX_REQUEST = 8192
 
+MAX_CONNECTIONS = 32
+"""Connections at a time: anybody may connect, and each takes a descriptor of the worker. With one
+more, the oldest is hung up on, so that a probe among many silent ones is answered."""
+
 
 class Health:
     """Answering at all is the proof that the event loop lives."""
@@ -27,6 +31,8 @@ class Health:
         self._metrics = metrics
         self._trouble = trouble
         self._server: asyncio.Server | None = None
+        self._open: dict[asyncio.StreamWriter, None] = {}
+        """Connections, the oldest first."""
 
     async def start(self, port: int) -> int:
         """Listen on all addresses; the port, chosen by the kernel for 0."""
@@ -34,7 +40,10 @@ class Health:
         dual = socket.has_dualstack_ipv6()
         family = socket.AF_INET6 if dual else socket.AF_INET
         listener = socket.create_server(("", port), family=family, dualstack_ipv6=dual)
-        self._server = await asyncio.start_server(self._serve, sock=listener, limit=MAX_REQUEST)
+        # The backlog is also how many are accepted in one turn of the event loop.
+        self._server = await asyncio.start_server(
+            self._serve, sock=listener, limit=MAX_REQUEST, backlog=MAX_CONNECTIONS
+        )
         chosen: int = self._server.sockets[0].getsockname()[1]
         return chosen
 
@@ -44,6 +53,11 @@ class Health:
             self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open[writer] = None
+        if len(self._open) > MAX_CONNECTIONS:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            oldest.transport.abort()
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 request = await reader.readuntil(b"\r\n\r\n")
@@ -52,6 +66,7 @@ class Health:
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass
         finally:
+            self._open.pop(writer, None)
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()

@@ -28,8 +28,9 @@ PIKA_SERIES = "1.4."
 """Versions of pika whose inside is known here."""
 
 
-Arrival = tuple[int, bytes, bytes]
-"""One delivery as it came: its tag, its properties' bytes, its body."""
+Arrival = tuple[int, bytes, bytes, bool]
+"""One delivery as it came: its tag, its properties' bytes, its body, and whether the broker says
+that it had delivered it before."""
 
 Settled = Iterable[tuple[int, bool]]
 """Tags of deliveries, and whether all before them are meant too."""
@@ -176,6 +177,7 @@ class Assembly:
     def __init__(self, channel: int) -> None:
         self._channel = channel
         self._tag = 0
+        self._is_redelivered = False
         self._header = b""
         self._parts: list[bytes] = []
         self._missing = 0
@@ -204,9 +206,10 @@ class Assembly:
                     break
                 # A consumer tag, as short string, stands before the delivery tag.
                 at = position + 12 + buffer[position + 11]
-                if at + 8 >= end:
+                if at + 9 >= end:
                     raise Nonsense("a delivery without a tag")
                 (tag,) = _LONG(buffer, at)
+                self._is_redelivered = bool(buffer[at + 8])
                 is_open = True
             elif kind == _HEADER:
                 if length < _LEAST_HEADER or header:
@@ -223,7 +226,7 @@ class Assembly:
                 raise Nonsense("a body longer than announced, or without a header")
             if header and not missing:
                 body = parts[0] if len(parts) == 1 else b"".join(parts)
-                arrivals.append((tag, header, body))
+                arrivals.append((tag, header, body, self._is_redelivered))
                 parts.clear()
                 header, is_open = b"", False
         self._tag, self._header, self._missing, self._is_open = tag, header, missing, is_open

@@ -12,6 +12,10 @@ from longshore.worker.parent.slot import Kill, Slot
 SWEEP_INTERVAL = 0.01
 """Seconds between two looks at what is still alive."""
 
+SWEEP_SHARE = 0.2
+"""Part of a CPU that all sweeps may take together: where there are thousands of processes, they are
+looked at less often."""
+
 SWEEP_DEADLINE = 10.0
 """Seconds after which a process that survives SIGKILL (it hangs in the kernel) is left behind."""
 
@@ -36,6 +40,8 @@ class Killer:
         self._grace = grace
         self._on_kill = on_kill
         self._loop = asyncio.get_running_loop()
+        self._sweeps = 0
+        """How many are under way."""
 
     def kill(self, slot: Slot, cause: Kill, *, at_once: bool = False) -> None:
         """Begin the end of `slot`; its exit is seen elsewhere."""
@@ -65,26 +71,41 @@ class Killer:
         """By process: when it is struck. A kill that comes later grants it nothing."""
 
         began = self._loop.time()
-        while True:
-            seen = processes.snapshot()
-            own, anybodys = self._rest_of(slot, seen)
-            if not own and not anybodys:
-                return
-            latest = max(each.killed_until for each in (slot, *self._slots))
-            due.update((pid, slot.killed_until) for pid in own)
-            due.update((pid, min(due.get(pid, latest), latest)) for pid in anybodys)
-            rest = own | anybodys
-            now = self._loop.time()
-            if now >= max(began, *(due[pid] for pid in rest)) + SWEEP_DEADLINE:
-                log.error("unkillable", pids=sorted(rest))
-                return
-            if now >= slot.killed_until:
-                processes.signal_group(slot.pid, signal.SIGKILL)
-            processes.signal_each({pid for pid in rest if now >= due[pid]}, signal.SIGKILL, seen)
-            await asyncio.sleep(SWEEP_INTERVAL)
+        self._sweeps += 1
+        try:
+            while True:
+                looked_at = self._loop.time()
+                if self._sweep(slot, due, began=began):
+                    return
+                cost = self._loop.time() - looked_at
+                await asyncio.sleep(max(SWEEP_INTERVAL, cost * self._sweeps / SWEEP_SHARE))
+        finally:
+            self._sweeps -= 1
+
+    def _sweep(self, slot: Slot, due: dict[int, float], *, began: float) -> bool:
+        """Strike what is left and due; whether this is over."""
+        seen = _snapshot()
+        if seen is None:
+            return False
+        own, anybodys = self._rest_of(slot, seen)
+        if not own and not anybodys:
+            return True
+        latest = max(each.killed_until for each in (slot, *self._slots))
+        due.update((pid, slot.killed_until) for pid in own)
+        due.update((pid, min(due.get(pid, latest), latest)) for pid in anybodys)
+        rest = own | anybodys
+        now = self._loop.time()
+        if now >= max(began, *(due[pid] for pid in rest)) + SWEEP_DEADLINE:
+            log.error("unkillable", pids=sorted(rest))
+            return True
+        if now >= slot.killed_until:
+            processes.signal_group(slot.pid, signal.SIGKILL)
+        processes.signal_each({pid for pid in rest if now >= due[pid]}, signal.SIGKILL, seen)
+        return False
 
     def _strike(self, slot: Slot, number: signal.Signals) -> None:
-        seen = processes.snapshot()
+        # What has escaped the group is found by the sweep, where there is no looking now.
+        seen = _snapshot() or {}
         refused = processes.signal_group(slot.pid, number)
         escaped = processes.tree(slot.pid, seen) - processes.group(slot.pid, seen)
         refused += processes.signal_each(escaped, number, seen)
@@ -101,3 +122,11 @@ class Killer:
             if other is not slot:
                 anybodys -= processes.family(other.pid, seen)
         return own, anybodys
+
+
+def _snapshot() -> dict[int, processes.Process] | None:
+    """All processes; None while too many files are open to look."""
+    try:
+        return processes.snapshot()
+    except OSError:
+        return None

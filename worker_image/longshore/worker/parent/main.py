@@ -62,6 +62,7 @@ def run(config: WorkerConfig, *, url: str, control: socket.socket, zygote: int) 
     """Be the parent of `zygote` until drained; the exit code."""
     writer = LogWriter(os.dup(1))
     writer.start()
+    termination.hold_open()
     prctl.adopt_orphans()
     parameters = _parameters(url, config)
     if isinstance(parameters, str):

@@ -30,12 +30,19 @@ async def watch(slots: list[Slot], *, limit: int, kill: Callable[[Slot, Kill], N
         cost = 0.0
         if any(slot.busy for slot in slots):
             began = time.monotonic()
-            seen = processes.snapshot()
+            seen = _snapshot()
             cost = time.monotonic() - began
             for slot in list(slots):
                 if slot.busy and not slot.killed_for:
                     cost += await _look(slot, seen, limit=limit, kill=kill)
         await asyncio.sleep(max(INTERVAL, min(LONGEST, cost / SHARE)))
+
+
+def _snapshot() -> Mapping[int, processes.Process]:
+    try:
+        return processes.snapshot()
+    except OSError:  # too many open files; the next look may find one
+        return {}
 
 
 async def _look(
@@ -50,8 +57,11 @@ async def _look(
     if sum(seen[pid].resident for pid in tree) <= limit:
         return 0.0
     work, began = slot.running, time.monotonic()
-    # In a thread, as the kernel may take long over it.
-    used = await asyncio.to_thread(_used, tree, seen)
+    try:
+        # In a thread, as the kernel may take long over it.
+        used = await asyncio.to_thread(_used, tree, seen)
+    except RuntimeError:  # no thread can be started: jobs may have made too many processes
+        used = _used(tree, seen)
     if used > limit and slot.running is work and not slot.killed_for and not slot.is_dead:
         slot.memory_seen = used
         kill(slot, Kill.MEMORY_LIMIT)

@@ -222,6 +222,7 @@ class Judge:
         """
         now = self.now()
         since = now if message.deferred_since is None else message.deferred_since
+        since = min(since, now)  # written by a clock that is ahead, it would never be long ago
         delay = self.retry.deferral(since=since, now=now)
         if delay is None:
             waited = f" (deferred to other versions of the workers for {(now - since) / 1000:g} s)"

@@ -270,6 +270,8 @@ class Pool:
         if ended.status is Status.FAILED and ended.traceback is None:
             ended = ended._replace(traceback=tail or None)
         work = slot.end_first(at=at)
+        # No run is longer, whatever a child says: scaling goes by it.
+        ended = ended._replace(seconds=min(ended.seconds, work.hard_limit))
         self._barren = 0
         self._weigh(slot)
         if slot.output.is_broken:

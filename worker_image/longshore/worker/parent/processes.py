@@ -32,7 +32,7 @@ class Process:
 
 
 def snapshot() -> dict[int, Process]:
-    """All processes that /proc shows."""
+    """All processes that /proc shows. Raises OSError where too many files are open to look."""
     found = {}
     for name in os.listdir("/proc"):
         if name.isdigit() and (process := _read(int(name))):
@@ -157,11 +157,11 @@ def signal_each(
 ) -> list[int]:
     """Signal processes of a snapshot, unless an id has gone to somebody else since.
 
-    Those of other users, which cannot be signalled.
+    Those of other users, which cannot be signalled. While too many files are open nobody is.
     """
     refused = []
     for pid in pids:
-        with contextlib.suppress(ProcessLookupError), _pidfd(pid) as descriptor:
+        with contextlib.suppress(OSError), _pidfd(pid) as descriptor:
             now = _read(pid)
             try:
                 if now and now.started == processes[pid].started:

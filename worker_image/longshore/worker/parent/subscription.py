@@ -40,7 +40,10 @@ class Delivery:
     needed.
     """
 
-    __slots__ = ("_fault", "_properties", "body", "header", "subscription", "tag", "void")
+    __slots__ = (
+        *("_fault", "_properties", "body", "header", "is_redelivered"),
+        *("subscription", "tag", "void"),
+    )
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Delivery:
         tag: int,
         header: bytes,
         body: bytes,
+        is_redelivered: bool = False,
         properties: pika.BasicProperties | None = None,
     ) -> None:
         self.subscription = subscription
@@ -56,6 +60,7 @@ class Delivery:
         """The properties' bytes; empty where pika has decoded them."""
 
         self.body = body
+        self.is_redelivered = is_redelivered
         self.void: str | None = None
         """Why the broker has taken it back; None while it is ours."""
 
@@ -72,6 +77,15 @@ class Delivery:
         """What cannot be read of its properties."""
         self._decoded()
         return self._fault
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the broker has counted failed deliveries of it.
+
+        Quorum queues write their count over what the producer sent along, but only when they
+        deliver again; classic queues never do.
+        """
+        return self.is_redelivered and self.subscription.is_quorum
 
     @property
     def original(self) -> Mapping[str, Any]:
@@ -97,12 +111,14 @@ class Subscription:
         channel: Channel,
         *,
         prefetch: int,
+        is_quorum: bool = True,
         parks: bool = False,
         on_deliveries: Callable[[list[Delivery]], None],
         on_lost: Callable[[str], None],
     ) -> None:
         self._connection = connection
         self._channel = channel
+        self.is_quorum = is_quorum
         self._prefetch = prefetch
         self._parks = parks
         """Whether jobs that are here once it is retired need `_park`."""
@@ -274,7 +290,10 @@ class Subscription:
     def _on_message(
         self, _channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
     ) -> None:
-        self._take([Delivery(self, method.delivery_tag, b"", body, properties)])
+        delivery = Delivery(
+            self, method.delivery_tag, b"", body, method.redelivered, properties=properties
+        )
+        self._take([delivery])
 
     def _on_arrivals(self, arrivals: list[Arrival]) -> None:
         self._take([Delivery(self, *arrival) for arrival in arrivals])
