@@ -4,10 +4,16 @@ An address holds a password. No error of this module repeats any part of one, no
 `amqp://user:s3cret/x@host` what stands where the port belongs is the password.
 """
 
+import ast
+import re
+import socket
 import ssl
-from urllib.parse import parse_qsl, urlsplit
+from collections.abc import Callable
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 import pika
+from pika.spec import Connection
+from pika.tcp_socket_opts import set_sock_opts
 
 FORM = "amqp://user:password@host:5672/vhost"
 """What an address looks like, for errors."""
@@ -16,30 +22,74 @@ FORM = "amqp://user:password@host:5672/vhost"
 def parameters(url: str, *, authority: str | None) -> pika.URLParameters:
     """How to connect to `url`, `amqp://…` or `amqps://…`.
 
-    `authority` is the PEM text of the certificates to trust, else the system's are. Raises
-    ValueError for what cannot be read; the message never shows a password, nor does anything that
-    hangs on the error.
+    `authority` is the PEM text of the certificates to trust, else those that the address's own
+    `ssl_options` name, else the system's. Raises ValueError for what cannot be read, or not be said
+    to a broker; the message never shows a password, nor does anything that hangs on the error.
     """
     problem = _problem(url)
     found = None
     if problem is None:
         try:
-            found = pika.URLParameters(url)
+            found = _read(url, authority)
+        except _NoAuthority as error:
+            problem = str(error)
         except Exception:  # ValueError, but also SyntaxError and others out of its options
             problem = _unreadable(url)
-    if found is None:
-        del url  # error reporters read the variables of each frame
+        else:
+            problem = _unspeakable(found)
+    if found is None or problem is not None:
+        del url, authority, found  # error reporters read the variables of each frame
         raise ValueError(problem)
-    if authority and found.ssl_options is not None:
-        try:
-            found.ssl_options = pika.SSLOptions(ssl.create_default_context(cadata=authority))
-        except (ssl.SSLError, ValueError, TypeError) as error:
-            said = getattr(error, "reason", None) or str(error)
-            problem = f"its certificate authority is no certificate in PEM form: {said}"
-        if problem is not None:
-            del url, authority
-            raise ValueError(problem)
     return found
+
+
+def _read(url: str, authority: str | None) -> pika.URLParameters:
+    found = pika.URLParameters(_trusting(url, authority) if authority else url)
+    if authority and found.ssl_options and _TLS not in dict(_options(urlsplit(url))):
+        found.ssl_options = pika.SSLOptions(_context(authority))
+    if zone := re.fullmatch(r"([^%]*:[^%]*)%(?:25)?(.+)", found.host):  # RFC 6874
+        found.host = f"{zone[1]}%{zone[2]}"
+        if found.ssl_options and not found.ssl_options.server_hostname:
+            # No certificate names a zone.
+            found.ssl_options = pika.SSLOptions(found.ssl_options.context, zone[1])
+    return found
+
+
+def _trusting(url: str, authority: str) -> str:
+    """`url`, with `authority` in place of what its `ssl_options` trust; all else stays."""
+    parts = urlsplit(url)
+    options = _options(parts)
+    tls = ast.literal_eval(dict(options).get(_TLS, "None"))
+    if not isinstance(tls, dict):
+        return url
+    _context(authority)
+    kept = {name: value for name, value in tls.items() if name not in _TRUSTED}
+    trusting = repr({**kept, "cadata": authority})
+    options = [(name, trusting if name == _TLS else value) for name, value in options]
+    return parts._replace(query=urlencode(options)).geturl()
+
+
+_TLS = "ssl_options"
+_TRUSTED = frozenset({"ca_certs", "cafile", "ca_path", "capath", "ca_data", "cadata"})
+"""What pika calls the authorities among its `ssl_options`."""
+
+
+def _options(parts: SplitResult) -> list[tuple[str, str]]:
+    return parse_qsl(parts.query, keep_blank_values=True)
+
+
+class _NoAuthority(ValueError):
+    """What should be a certificate authority is none."""
+
+
+def _context(authority: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cadata=authority)
+    except (ssl.SSLError, ValueError, TypeError) as error:
+        said = getattr(error, "reason", None) or str(error)
+        raise _NoAuthority(
+            f"its certificate authority is no certificate in PEM form: {said}"
+        ) from None
 
 
 def _problem(url: object) -> str | None:
@@ -67,6 +117,26 @@ def _problem(url: object) -> str | None:
         return f"it has a user without a password; it must look like {FORM}"
     if port == 0:
         return "its port is 0; a port is a number from 1 to 65535"
+    if not parts.hostname:
+        return f"it has no host; it must look like {FORM}"
+    return _lost(url, parts)
+
+
+def _lost(url: str, parts: SplitResult) -> str | None:
+    """What of `url` would be left out or replaced without a word."""
+    if "#" in url:
+        return "a '#' stands in it; write it as %23"
+    if "/" in parts.path[1:]:
+        return "a '/' stands in its vhost; write it as %2F: the vhost '/' is /%2F, or left out"
+    if re.search(r"[\x00-\x1f\x7f]", url.rstrip("\r\n")):  # files end with a line break
+        return "a line break or another control character stands in it; write it as %0A or so"
+    try:
+        for part in (parts.netloc, parts.path):
+            unquote(part, errors="strict").encode()
+    except UnicodeError:
+        return "user, password, host or vhost are no UTF-8; each byte of UTF-8 is written as %XX"
+    if valueless := sorted({name for name, value in _options(parts) if not value} & _known()):
+        return f"one of its options has no value: {', '.join(valueless)}"
     return None
 
 
@@ -79,11 +149,48 @@ def _split(url: str) -> tuple[str, str, str]:
 
 
 def _unreadable(url: str) -> str:
-    known = {name.removeprefix(_OPTION) for name in dir(pika.URLParameters) if _OPTION in name}
-    names = {name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)}
-    if named := sorted(names & known):
+    names = {name for name, _ in _options(urlsplit(url))}
+    if named := sorted(names & _known()):
         return f"one of its options cannot be read: {', '.join(named)}"
-    return f"one of its options is unknown; there are {', '.join(sorted(known))}"
+    return f"one of its options is unknown; there are {', '.join(sorted(_known()))}"
+
+
+def _known() -> set[str]:
+    return {name.removeprefix(_OPTION) for name in dir(pika.URLParameters) if _OPTION in name}
 
 
 _OPTION = "_set_url_"
+
+
+def _unspeakable(found: pika.URLParameters) -> str | None:
+    """What of `found` AMQP or the system cannot take. Asked once, here, and not at each job."""
+    said: list[tuple[str, Callable[[], object]]] = [
+        ("its vhost has more than 255 bytes", Connection.Open(found.virtual_host).encode),
+        (
+            "its option heartbeat is no number of seconds from 0 to 65535",
+            Connection.TuneOk(heartbeat=found.heartbeat or 0).encode,
+        ),
+        (
+            "its option locale has more than 255 bytes",
+            Connection.StartOk({}, "", "", found.locale).encode,
+        ),
+        (
+            "its option client_properties holds what AMQP cannot carry",
+            Connection.StartOk(found.client_properties or {}, "", "", "").encode,
+        ),
+        (
+            "its option tcp_options has a value that the system refuses",
+            lambda: _set_on_a_socket(found.tcp_options),
+        ),
+    ]
+    for problem, say in said:
+        try:
+            say()
+        except Exception:  # of pika and struct, each of its own kind
+            return problem
+    return None
+
+
+def _set_on_a_socket(options: dict[str, int] | None) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tried:
+        set_sock_opts(options, tried)

@@ -49,7 +49,7 @@ def web_address(text: str) -> str:
         raise ValueError("is no address of the form http://HOST:PORT or https://HOST:PORT")
     if "@" in parts.netloc:
         raise ValueError("names a user; user and password stand in the Secret")
-    if parts.query or parts.fragment or re.search(r"[\s\\]|[\x00-\x1f\x7f]", text):
+    if re.search(r"[\s\\?#]|[\x00-\x1f\x7f]", text):
         raise ValueError("has more than scheme, host, port and path")
     if parts.netloc.count(":") > 1 and not parts.netloc.startswith("["):
         raise ValueError("has an IPv6 address without brackets; write http://[ADDRESS]:PORT")

@@ -5,14 +5,16 @@ from __future__ import annotations
 import ssl
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from longshore import Client, InvalidAddress
+from longshore import Client, InvalidAddress, InvalidJob
 from longshore.address import parameters
+from tests.integration import certificates
 
 SECRET = "s3cr3tW0rd"
 ESCAPED = "s3cr%33tW0rd"
@@ -106,6 +108,105 @@ def test_what_is_lawful_is_read(url: str, expected: tuple[Any, ...]) -> None:
 def test_the_error_says_what_would_be_right(url: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         parameters(url, authority=None)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("amqp://u:p@h/team/eu", "a '/' stands in its vhost; write it as %2F"),
+        ("amqp://u:p@h/v/", "a '/' stands in its vhost; write it as %2F"),
+        ("amqp://u:p@h/%2F/x", "a '/' stands in its vhost; write it as %2F"),
+        ("amqp://u:p@h//", "a '/' stands in its vhost; write it as %2F: the vhost '/' is /%2F"),
+        ("amqp://u:p@h/v#x", "a '#' stands in it; write it as %23"),
+        ("amqp://u:p@h/v?heartbeat=5#", "a '#' stands in it; write it as %23"),
+        ("amqp://u:p@/v", "it has no host"),
+        ("amqp://u:p@:5672/v", "it has no host"),
+        ("amqp:///v", "it has no host"),
+        ("amqp://u:p%ff@h/v", "are no UTF-8"),
+        ("amqp://u:p@h/v%e4", "are no UTF-8"),
+        ("amqp://u:p\udcff@h/v", "are no UTF-8"),
+        ("amqp://u:p\n@h/v", "a line break or another control character"),
+        ("amqp://u:p@h/v?heartbeat=", "one of its options has no value: heartbeat"),
+    ],
+)
+def test_no_part_of_an_address_is_dropped_or_replaced_without_a_word(url: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        parameters(url, authority=None)
+
+
+def test_the_line_break_at_the_end_of_a_file_is_no_part_of_an_address() -> None:
+    assert parameters("amqp://u:p@h/v\n", authority=None).virtual_host == "v"
+
+
+@pytest.mark.parametrize("zone", ["%25lo", "%lo"])
+def test_the_zone_of_an_address_is_read_as_the_system_knows_it(zone: str) -> None:
+    read = parameters(f"amqps://u:p@[fe80::1{zone}]/v", authority=None)
+
+    assert read.host == "fe80::1%lo"
+    assert read.ssl_options.server_hostname == "fe80::1"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("amqp://h/?heartbeat=100000", "heartbeat is no number of seconds from 0 to 65535"),
+        (f"amqp://h/{'v' * 256}", "its vhost has more than 255 bytes"),
+        (f"amqp://h/{'%C3%A4' * 128}", "its vhost has more than 255 bytes"),
+        (f"amqp://h/?locale={'x' * 256}", "its option locale"),
+        ("amqp://h/?client_properties={'a':1.5}", "its option client_properties"),
+        ("amqp://h/?tcp_options={'TCP_KEEPIDLE':'x'}", "its option tcp_options"),
+    ],
+)
+def test_what_no_broker_could_be_told_is_a_mistake_of_the_address(url: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        parameters(url, authority=None)
+
+    assert parameters(f"amqp://h/{'v' * 255}?heartbeat=65535", authority=None).heartbeat == 65535
+
+
+@pytest.mark.parametrize("trust", ["", "'cafile':'/no/such/file',"])
+def test_an_authority_replaces_that_of_the_address_and_nothing_else(
+    tmp_path: Path, trust: str
+) -> None:
+    folder = certificates.make(tmp_path / "tls", names="DNS:mq")
+    options = (
+        f"{{{trust}'server_hostname':'mq','certfile':'{folder}/server.pem',"
+        f"'keyfile':'{folder}/server.key','ciphers':'ECDHE-ECDSA-AES256-GCM-SHA384'}}"
+    )
+    ca = (folder / "ca.pem").read_text()
+
+    read = parameters(f"amqps://u:p@10.0.0.7/v?ssl_options={options}&heartbeat=7", authority=ca)
+
+    assert read.ssl_options.server_hostname == "mq"
+    context = read.ssl_options.context
+    assert context.cert_store_stats()["x509_ca"] == 1
+    names = [cipher["name"] for cipher in context.get_ciphers()]
+    assert "ECDHE-ECDSA-AES128-GCM-SHA256" not in names
+    assert read.heartbeat == 7
+
+
+def test_an_authority_that_is_none_is_named_as_such() -> None:
+    for url in ("amqps://h/", "amqps://h/?ssl_options={'server_hostname':'mq'}"):
+        with pytest.raises(ValueError, match="its certificate authority is no certificate in PEM"):
+            parameters(url, authority="nonsense")
+
+
+@pytest.mark.parametrize("timeout", ["soon", -1, None])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda url, timeout: Client(url, timeout=timeout),
+        lambda url, timeout: Client.from_env({"LONGSHORE_AMQP_URL": url}, timeout=timeout),
+    ],
+    ids=["url", "environment"],
+)
+def test_a_mistake_beside_the_address_does_not_show_it(
+    make: Callable[[str, object], Client], timeout: object
+) -> None:
+    with pytest.raises(InvalidJob) as caught:
+        make(f"amqp://user:{SECRET}@host/", timeout)
+
+    assert SECRET not in "\n".join(_everything_said(caught.value))
 
 
 @pytest.mark.parametrize("authority", [None, ""])

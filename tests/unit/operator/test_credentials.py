@@ -160,6 +160,8 @@ def test_a_host_that_is_none_is_refused_by_its_field(host: str) -> None:
         "http://u:p@h:15672",
         "http://h:15672?x=1",
         "http://h:15672#x",
+        "http://h:15672/#",
+        "http://h:15672/?",
         "http://a b",
         "http://[fd00::17",
         "http://:15672",
