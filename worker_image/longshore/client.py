@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -11,9 +12,11 @@ from typing import Any, Self
 from longshore import address, submission
 from longshore.contract.message import TRACEPARENT
 from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV
-from longshore.errors import InvalidAddress, InvalidJob, Span
+from longshore.errors import EnqueueError, InvalidAddress, InvalidJob, Span
 from longshore.publisher import Publisher
 from longshore.submission import Handler
+
+log = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT = 30.0
 
@@ -49,21 +52,25 @@ class Client:
 
         `trace_headers` is asked at each job for the headers that carry the current trace, such as
         `longshore.integrations.opentelemetry.trace_headers`; without it, jobs carry a trace only
-        where `headers` give a `traceparent`.
+        where `headers` give a `traceparent`. It never keeps a job from being enqueued: names that
+        are not free, such as those that begin with `x-`, are left out, and where it raises, the job
+        carries no trace and a warning is logged.
 
         Raises InvalidAddress, which shows no part of the address; InvalidJob for a `timeout` that
         is none.
         """
-        problem = ""
+        problem: EnqueueError | None = None
         try:
+            self._timeout = submission.seconds("timeout", timeout)
             self._publisher = Publisher(address.parameters(url, authority=authority))
+        except InvalidJob as error:
+            problem = InvalidJob(str(error))
         except ValueError as error:
-            problem = str(error)
+            problem = InvalidAddress(f"the address of RabbitMQ: {error}")
         # Error reporters read the variables of each frame that an error has passed.
         del url, authority
         if problem:
-            raise InvalidAddress(f"the address of RabbitMQ: {problem}")
-        self._timeout = submission.seconds("timeout", timeout)
+            raise problem
         self._trace_headers = trace_headers
         self._now = now
         self._entropy = entropy
@@ -91,10 +98,12 @@ class Client:
                 authority=environment.get(AMQP_CA_ENV),
                 trace_headers=trace_headers,
             )
+        except InvalidJob as error:
+            problem: EnqueueError = InvalidJob(str(error))
         except InvalidAddress as error:
-            problem = str(error)
+            problem = InvalidAddress(f"{AMQP_URL_ENV}: {error}")
         del environment  # for error reporters, as above
-        raise InvalidAddress(f"{AMQP_URL_ENV}: {problem}")
+        raise problem
 
     def enqueue(
         self,
@@ -163,9 +172,13 @@ class Client:
         if self._trace_headers is None or not isinstance(headers, Mapping):
             return headers
         try:
-            return headers if TRACEPARENT in headers else {**self._trace_headers(), **headers}
+            if TRACEPARENT in headers:
+                return headers
+            return {**submission.sendable(self._trace_headers()), **headers}
         except Exception as error:
-            raise InvalidJob(f"trace_headers failed: {submission.shown(error)}") from error
+            # A job without a trace is worth more than no job.
+            log.warning("no trace for a job: trace_headers failed: %s", submission.shown(error))
+            return headers
 
     def close(self) -> None:
         """Close the connection. The next job would open another."""

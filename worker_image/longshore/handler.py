@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar, overload
 
 from longshore.contract.durations import seconds_in
+from longshore.contract.names import plain
 from longshore.errors import (
     Discard,
     DuplicateHandler,
@@ -192,7 +193,7 @@ def handler(
     if max_attempts is not None and max_attempts < 1:
         raise ValueError(f"max_attempts is {max_attempts}; it must be 1 or more")
     if name is not None:
-        _check_name(name)
+        name = _check_name(name)
     options: dict[str, Any] = {
         "max_attempts": max_attempts,
         "max_age": _duration("max_age", max_age),
@@ -277,7 +278,7 @@ def _check_name(name: object) -> str:
         raise ValueError(f"name {name!r} must be text that UTF-8 can write") from None
     if not is_short:
         raise ValueError(f"name {name!r} must have 1 to {_MAX_NAME} bytes")
-    return name
+    return plain(name)
 
 
 def _check_function(function: object) -> None:

@@ -81,8 +81,8 @@ def _publication(
     now: int,
     entropy: bytes,
 ) -> Publication:
-    _check_queue(queue)
-    name = handler if isinstance(handler, str) else _spec(handler).name
+    queue = _queue(queue)
+    name = names.plain(handler) if isinstance(handler, str) else _spec(handler).name
     body = _encode(arguments)
     _check_arguments(handler, body)
     wait = seconds("delay", delay)
@@ -94,7 +94,7 @@ def _publication(
         body=body,
         enqueued_at=now,
         priority=_priority(priority),
-        expires_at=_expiry(expires_in, delay=wait, now=now),
+        expires_at=_expiry(expires_in, delay=delays.whole_seconds(wait), now=now),
         traceparent=traceparent,
         headers=others,
     )
@@ -124,6 +124,18 @@ def refuse_ambiguous(handler: Handler) -> None:
             f"handler {spec.name!r} has a parameter {name!r}, which is an option of "
             f"enqueue(); use send(queue, handler, {{{name!r}: …}}) instead"
         )
+
+
+def sendable(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `headers` that a job can carry; the others are left out."""
+    kept: dict[str, Any] = {}
+    for name in headers:
+        try:
+            _trace(_headers({name: headers[name]}))
+        except InvalidJob:
+            continue
+        kept[name] = headers[name]
+    return kept
 
 
 def seconds(what: str, span: Span) -> float:
@@ -163,12 +175,12 @@ def _in_words(error: Exception) -> str:
 _MAX_SAID = 1000
 
 
-def _check_queue(queue: str) -> None:
+def _queue(queue: str) -> str:
     if not isinstance(queue, str):
         raise InvalidJob(f"queue is {shown(queue)}; it must be NAMESPACE.NAME of a TaskQueue")
-    namespace, _, name = queue.partition(".")
+    namespace, _, name = names.plain(queue).partition(".")
     try:
-        names.queue_name(namespace=namespace, name=name)
+        return names.queue_name(namespace=namespace, name=name)
     except ValueError as error:
         raise InvalidJob(
             f"queue {shown(queue)} is not NAMESPACE.NAME of a TaskQueue: {error}"
@@ -225,22 +237,23 @@ def _priority(priority: int) -> int:
     return int(priority)
 
 
-def _expiry(expires_in: Span | None, *, delay: float, now: int) -> int | None:
+def _expiry(expires_in: Span | None, *, delay: int, now: int) -> int | None:
     if expires_in is None:
         return None
     life = seconds("expires_in", expires_in)
-    if life <= delay:
+    lifetime = int(life * 1000)
+    if lifetime <= delay * 1000:
         raise InvalidJob(
-            f"expires_in ({life:g} s) must be longer than delay ({delay:g} s): the job would never "
-            "start"
+            f"expires_in ({life:g} s) must be longer than delay ({delay} s), which is rounded "
+            "up to whole seconds: the job would never start"
         )
-    return now + int(life * 1000)
+    return now + lifetime
 
 
 def _headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(headers, Mapping):
         raise InvalidJob(f"headers is {shown(headers)}; it must be a mapping of names to values")
-    given = dict(headers)
+    given = {names.plain(n) if isinstance(n, str) else n: headers[n] for n in headers}
     for name, value in given.items():
         if not isinstance(name, str) or name.lower().startswith(_RESERVED_HEADERS):
             raise InvalidJob(
@@ -285,7 +298,8 @@ def _trace(headers: Mapping[str, Any]) -> tuple[str | None, Mapping[str, Any]]:
             f"header 'traceparent' is {shown(traceparent)}; W3C trace context wants "
             "VERSION-TRACE-SPAN-FLAGS, like 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
         )
-    return traceparent, {name: headers[name] for name in headers if name != TRACEPARENT}
+    others = {name: headers[name] for name in headers if name != TRACEPARENT}
+    return names.plain(traceparent), others
 
 
 def _encode(arguments: Mapping[str, Any]) -> bytes:
@@ -303,8 +317,42 @@ def _encode_one(name: str, value: Any) -> bytes:
     try:
         key = json.dumps(name, ensure_ascii=False)
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return f"{key}:{text}".encode()
+        written = f"{key}:{text}".encode()
+        alike = _alike(value)
     except Exception as error:  # a type of the user's own may raise anything
         raise InvalidJob(
             f"argument {shown(name)} cannot be written as JSON: {_in_words(error)}"
         ) from None
+    if alike:
+        raise InvalidJob(
+            f"argument {shown(name)} has the keys {shown(alike[0])} and {shown(alike[1])} in one "
+            "mapping, which are the same in JSON; keys are text there"
+        )
+    return written
+
+
+def _alike(value: Any) -> tuple[Any, Any] | None:
+    """Two keys of one mapping in `value` that are written as the same text, if there are any.
+
+    `value` is known to be no loop, since it could be written.
+    """
+    holders = [value]
+    while holders:
+        holder = holders.pop()
+        if isinstance(holder, dict):
+            if not all(type(key) is str for key in holder):
+                keys: dict[str, Any] = {}
+                for key in holder:
+                    other = keys.setdefault(_key(key), key)
+                    if other is not key:
+                        return other, key
+            holder = holder.values()
+        elif not isinstance(holder, list | tuple):
+            continue
+        holders += [each for each in holder if isinstance(each, dict | list | tuple)]
+    return None
+
+
+def _key(key: Any) -> str:
+    (text,) = json.loads(json.dumps({key: None}))
+    return str(text)

@@ -60,6 +60,11 @@ def test_a_word_that_is_no_argument_is_misuse(words: tuple[str, ...]) -> None:
         parse_arguments(words)
 
 
+def test_json_that_is_nested_too_deeply_is_misuse() -> None:
+    with pytest.raises(click.UsageError, match="nested too deeply"):
+        parse_arguments((f"x:={'[' * 100_000}",))
+
+
 def test_an_invalid_job_is_one_line_and_exit_1() -> None:
     done = run("enqueue", "nowhere", "render", environment={"LONGSHORE_AMQP_URL": "amqp://h/"})
 

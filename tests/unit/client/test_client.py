@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -58,6 +59,33 @@ def test_an_address_that_is_none_is_refused_without_showing_a_password(url: str)
 def test_an_environment_without_address_says_where_it_comes_from() -> None:
     with pytest.raises(InvalidAddress, match=r"LONGSHORE_AMQP_URL is not set.*NAME-producer"):
         Client.from_env({})
+
+
+@pytest.mark.parametrize(
+    ("trace", "expected"),
+    [
+        ({"X-Amzn-Trace-Id": "Root=1", "b3": "1", "tenant": 3j}, {"b3": "1"}),
+        ({"traceparent": "nonsense", "tracestate": "a=b", "CC": ["other"]}, {"tracestate": "a=b"}),
+        ({1: "x", "longshore-attempt": 7}, {}),
+        (None, {}),
+    ],
+    ids=["other-propagators", "nonsense", "reserved", "failing"],
+)
+def test_telemetry_never_keeps_a_job_from_being_enqueued(
+    monkeypatch: pytest.MonkeyPatch, trace: Any, expected: dict[str, str]
+) -> None:
+    client = Client("amqp://h", trace_headers=lambda: trace)
+    sent: list[Publication] = []
+    monkeypatch.setattr(
+        "longshore.publisher.Publisher.publish", lambda _, job, timeout: sent.append(job)
+    )
+
+    client.enqueue("media.transcode", "transcode", headers={"own": "x"})
+
+    headers = sent[0].properties["headers"]
+    found = {name: headers[name] for name in headers if not name.startswith("longshore-")}
+    assert found == expected | {"own": "x"}
+    assert headers["longshore-attempt"] == 1
 
 
 def test_a_timeout_must_be_a_length_of_time() -> None:

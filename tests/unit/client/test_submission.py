@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -78,6 +79,68 @@ def test_own_headers_travel_along() -> None:
     made = submit(headers={"tenant": "a"})
 
     assert made.properties["headers"]["tenant"] == "a"
+
+
+class Names(str, enum.Enum):  # noqa: UP042 - unlike a StrEnum, it is not formatted as its value
+    QUEUE = QUEUE
+    TRANSCODE = "transcode"
+    TENANT = "tenant"
+    TRACEPARENT = "traceparent"
+    TRACE = TRACE
+
+
+@pytest.mark.parametrize("delay", [0, 10])
+def test_text_that_is_a_member_of_an_enum_goes_where_its_value_says(delay: int) -> None:
+    given = submit(
+        Names.TRANSCODE,
+        queue=Names.QUEUE,
+        delay=delay,
+        headers={Names.TENANT: "a", Names.TRACEPARENT: Names.TRACE},
+    )
+    plain = submit(
+        "transcode", queue=QUEUE, delay=delay, headers={"tenant": "a", "traceparent": TRACE}
+    )
+
+    assert given == plain
+    texts = (given.queue, given.routing_key, given.properties["type"], *given.properties["headers"])
+    assert {type(text) for text in texts} == {str}
+    assert QUEUE in str(given)
+
+
+def test_a_handler_named_by_a_member_of_an_enum_is_called_by_its_value() -> None:
+    @handler(name=Names.TRANSCODE)
+    def function() -> None: ...
+
+    assert f"{submit(function).properties['type']}" == "transcode"
+
+
+@pytest.mark.parametrize(
+    ("delay", "expires_in"), [(0.5, 0.9), (10.2, 10.9), (1, 1.0004), (0, 0.0004), ("1ms", "1s")]
+)
+def test_a_job_that_would_expire_before_its_delay_is_over_is_refused(
+    delay: Any, expires_in: Any
+) -> None:
+    with pytest.raises(InvalidJob, match="rounded up to whole seconds: the job would never start"):
+        submit(delay=delay, expires_in=expires_in)
+
+
+@pytest.mark.parametrize(
+    ("value", "pair"),
+    [
+        ({1: "a", "1": "b"}, "1 and '1'"),
+        ([{"x": ({None: 1, "null": 2},)}], "None and 'null'"),
+        ({True: 1, "true": 2}, "True and 'true'"),
+    ],
+)
+def test_no_entry_of_a_mapping_is_lost_because_json_writes_two_keys_alike(
+    value: Any, pair: str
+) -> None:
+    with pytest.raises(InvalidJob, match=rf"'table' has the keys {pair} in one mapping"):
+        submit("transcode", {"table": value})
+
+    assert json.loads(submit("transcode", {"table": {1: "a", "2": "b"}}).body) == {
+        "table": {"1": "a", "2": "b"}
+    }
 
 
 def test_jobs_without_arguments_have_an_empty_object() -> None:

@@ -75,5 +75,12 @@ def parse_arguments(words: tuple[str, ...]) -> dict[str, Any]:
 def _json(word: str, text: str) -> Any:
     try:
         return json.loads(text)
+    except RecursionError:
+        raise click.UsageError(
+            f"{word[:_MAX_SHOWN]!r}…: what follows ':=' is nested too deeply"
+        ) from None
     except ValueError as error:
         raise click.UsageError(f"{word!r}: what follows ':=' is not JSON: {error}") from None
+
+
+_MAX_SHOWN = 60

@@ -47,9 +47,14 @@ def route(queue: str, *, delay: float) -> tuple[str, str]:
 
     Resolution is one second, rounded up: a job is never early. Raises ValueError past `MAX_DELAY`.
     """
-    seconds = math.ceil(delay)
+    seconds = whole_seconds(delay)
     if seconds <= 0:
         return JOBS_EXCHANGE, queue
     if seconds > MAX_DELAY:
         raise ValueError(f"a delay of {seconds} s is too long; {MAX_DELAY} s is the most")
-    return DELAY_EXCHANGE, ".".join(f"{seconds:0{LEVELS}b}") + f".{queue}"
+    return DELAY_EXCHANGE, ".".join((*f"{seconds:0{LEVELS}b}", queue))
+
+
+def whole_seconds(delay: float) -> int:
+    """How long the ladder holds a job that is to wait `delay` seconds."""
+    return math.ceil(delay)

@@ -73,6 +73,14 @@ def queue_name(*, namespace: str, name: str) -> str:
     return f"{namespace}.{name}"
 
 
+def plain(text: str) -> str:
+    """The characters of `text` as a str and no subclass of it.
+
+    A member of an `Enum` that is also a str is formatted by its own name, `Queue.MEDIA`.
+    """
+    return str.__str__(text)
+
+
 def dead_queue_name(queue: str) -> str:
     """The queue that keeps the dead letters of `queue`."""
     return f"{queue}.dead"

@@ -3,7 +3,12 @@
 A producer hands `trace_headers` to its client; a worker's middleware `opentelemetry` does the rest.
 """
 
-from opentelemetry import propagate
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+PROPAGATOR = CompositePropagator([TraceContextTextMapPropagator(), W3CBaggagePropagator()])
+"""The wire format has W3C's headers, whatever `OTEL_PROPAGATORS` chooses for other protocols."""
 
 
 def trace_headers() -> dict[str, str]:
@@ -12,5 +17,5 @@ def trace_headers() -> dict[str, str]:
     For `Client(..., trace_headers=trace_headers)`. Empty outside of a span.
     """
     carrier: dict[str, str] = {}
-    propagate.inject(carrier)
+    PROPAGATOR.inject(carrier)
     return carrier

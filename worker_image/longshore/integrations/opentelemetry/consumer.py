@@ -10,7 +10,7 @@ seconds (`OTEL_BSP_SCHEDULE_DELAY`, 5000 ms), and the one of the job it was kill
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from opentelemetry import context, propagate, trace
+from opentelemetry import context, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -19,6 +19,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from longshore.contract.message import TRACEPARENT
 from longshore.contract.names import JOBS_EXCHANGE
 from longshore.handler import Job
+from longshore.integrations.opentelemetry import PROPAGATOR
 
 _BESIDE = ("tracestate", "baggage")
 
@@ -40,7 +41,7 @@ class Tracing:
         if self._unsent:
             self._unsent.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
             self._unsent = None
-        token = context.attach(propagate.extract(_carrier(job)))
+        token = context.attach(PROPAGATOR.extract(_carrier(job)))
         try:
             with self._tracer.start_as_current_span(
                 f"process {_destination(job)}",
