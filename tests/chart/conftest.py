@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,17 +61,29 @@ def helm() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture
-def render(helm: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., Rendered]:
-    """Objects of a chart with `--set` values, in release `longshore` of `longshore-system`."""
+def render(
+    helm: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> Callable[..., Rendered]:
+    """Objects of a chart with `--set` values, and those of a file, in release `longshore` of
+    `longshore-system`."""
 
-    def run(*values: str, chart: str = "longshore", release: str = "longshore") -> Rendered:
+    def run(
+        *values: str,
+        file: Mapping[str, object] | None = None,
+        chart: str = "longshore",
+        release: str = "longshore",
+        namespace: str = "longshore-system",
+    ) -> Rendered:
         words = [word for value in values for word in ("--set", value)]
+        written = tmp_path / "values.json"
+        written.write_text(json.dumps(file or {}))
         done = helm(
             "template",
             release,
             CHARTS / chart,
-            "--namespace=longshore-system",
+            f"--namespace={namespace}",
             KUBE_VERSION,
+            f"--values={written}",
             *words,
         )
         assert done.returncode == 0, done.stderr

@@ -80,7 +80,7 @@ def test_pods_keep_to_the_restricted_standard(render: Render, kind: str) -> None
 
 
 def test_the_operator_has_the_rights_it_needs_and_no_more(render: Render) -> None:
-    rules = render(OWN).one("ClusterRole", name="longshore")["rules"]
+    rules = render(OWN).one("ClusterRole", name="longshore-system:longshore")["rules"]
     verbs = {
         (group, resource): rule["verbs"]
         for rule in rules
@@ -95,13 +95,14 @@ def test_the_operator_has_the_rights_it_needs_and_no_more(render: Render) -> Non
 
 def test_users_who_may_view_or_edit_may_do_so_with_task_queues(render: Render) -> None:
     rendered = render(OWN)
-    edit = rendered.one("ClusterRole", name="longshore-edit")
-    view = rendered.one("ClusterRole", name="longshore-view")
+    edit = rendered.one("ClusterRole", name="longshore-system:longshore:edit")
+    view = rendered.one("ClusterRole", name="longshore-system:longshore:view")
 
     assert edit["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
     assert view["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"] == "true"
     assert view["rules"][0]["verbs"] == ["get", "list", "watch"]
-    assert "longshore-edit" not in str(render(OWN, "rbac.aggregateToDefaultRoles=false"))
+    unshared = render(OWN, "rbac.aggregateToDefaultRoles=false")
+    assert "rbac.authorization.k8s.io/aggregate-to" not in str(unshared.objects)
 
 
 def test_a_trial_brings_rabbitmq_and_a_broker_that_leads_there(render: Render) -> None:
