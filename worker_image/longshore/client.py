@@ -27,9 +27,10 @@ TraceHeaders = Callable[[], Mapping[str, str]]
 class Client:
     """Enqueues jobs. Nothing connects before the first job does.
 
-    A call returns when RabbitMQ has stored the job safely, or raises an `EnqueueError` at the
-    latest `timeout` seconds after it began; it never hangs. Threads may share a Client: they take
-    turns. An idle connection that the broker has given up is replaced unseen.
+    A call returns when RabbitMQ has stored the job safely, or raises an `EnqueueError` about
+    `timeout` seconds after it began, 0.3 s later at the latest; it never hangs. Threads may share a
+    Client: they take turns, and one whose turn comes too late for a confirm is refused before its
+    job is sent. An idle connection that the broker has given up is replaced unseen.
 
     At least once: after `ConfirmTimeout`, or when the connection broke between a job and its
     confirm, a job may be stored twice, under one id.
@@ -181,7 +182,11 @@ class Client:
             return headers
 
     def close(self) -> None:
-        """Close the connection. The next job would open another."""
+        """Close the connection. The next job would open another.
+
+        Jobs of other threads are waited for, for 2.3 seconds at most; the connection is closed
+        behind the last of them if that takes longer.
+        """
         self._publisher.close()
 
     def __enter__(self) -> Self:

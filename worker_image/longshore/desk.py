@@ -24,6 +24,10 @@ T = TypeVar("T")
 GRACE = 0.3
 """Seconds that a caller waits past its deadline, for the error that knows how far things got."""
 
+TURN = 0.02
+"""Seconds after which a caller looks whether its errand waits for nobody, where no thread can be
+started."""
+
 LINGER = 0.1
 """Seconds without an errand after which the thread ends. To start one takes 0.2 ms, a third of what
 RabbitMQ takes for a confirm."""
@@ -43,6 +47,7 @@ class Errand:
     def __init__(self, work: Callable[["Errand"], None], *, deadline: float) -> None:
         self._work = work
         self.deadline = deadline
+        self._half = (deadline - time.monotonic()) / 2
         self.stage = "other threads kept the connection busy"
         self.is_abandoned = False
         self.has_begun = False
@@ -50,6 +55,15 @@ class Errand:
         self._ended = _thread.allocate_lock()
         self._ended.acquire()
         self._error: BaseException | None = None
+        self.see_to: Callable[[Errand], None] | None = None
+        """Asked every `TURN` seconds while it waits, where no thread does errands."""
+
+    def has_time_for(self, seconds: float) -> bool:
+        """Whether a step of `seconds` fits into the time that is left.
+
+        Half of all its time always counts as enough: a guess must not keep it from being tried.
+        """
+        return self.deadline - time.monotonic() >= min(seconds, self._half)
 
     def begin(self) -> None:
         """Announce the step that cannot be undone. Raises Abandoned if the caller was first."""
@@ -72,11 +86,19 @@ class Errand:
         finally:
             self._ended.release()
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether it is still to be done, and in time."""
+        return self._ended.locked() and time.monotonic() < self.deadline
+
     def wait(self) -> bool:
         """Whether it ended in time, `GRACE` included. Raises what its work raised."""
-        left = max(0.0, self.deadline - time.monotonic()) + GRACE
-        if not self._ended.acquire(timeout=left):
-            return False
+        until = max(time.monotonic(), self.deadline) + GRACE
+        while not self._ended.acquire(timeout=max(0.0, self._until_next_look(until))):
+            if time.monotonic() >= until:
+                return False
+            if self.see_to is not None:
+                self.see_to(self)
         error, self._error = self._error, None
         if error is not None:
             try:
@@ -84,6 +106,10 @@ class Errand:
             finally:
                 del error  # its traceback holds this frame
         return True
+
+    def _until_next_look(self, until: float) -> float:
+        left = until - time.monotonic()
+        return left if self.see_to is None else min(left, TURN)
 
 
 class Desk:
@@ -94,18 +120,28 @@ class Desk:
         self._is_served = _thread.allocate_lock()
         self._news = _thread.allocate_lock()
         self._news.acquire()
+        self._has_threads = True
 
     def submit(self, errand: Errand) -> None:
         """Have it done after those that came before."""
         self._errands.append(errand)
+        self._see_to(errand)
+
+    def _see_to(self, errand: Errand) -> None:
         if self._is_served.locked():
             with contextlib.suppress(RuntimeError):  # others had news as well
                 self._news.release()
+            if not self._has_threads:
+                # Who serves now does so for an errand of its own, and may leave before this one.
+                errand.see_to = self._see_to
             return
         try:
             _thread.start_new_thread(self._serve, ())
-        except RuntimeError:  # no more threads are allowed, or the interpreter ends
-            self._while_served(self._do_all)
+        except RuntimeError:  # no more threads are allowed
+            self._has_threads = False
+            self._serve_until_done(errand)
+        else:
+            self._has_threads = True
 
     def _serve(self) -> None:
         if sys.platform == "linux" and _thread.get_native_id() != os.getpid():
@@ -113,6 +149,29 @@ class Desk:
             # (gevent makes a greenlet of this thread, and runs it there.)
             signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._while_served(self._do_all_and_linger)
+
+    def _serve_until_done(self, errand: Errand) -> None:
+        """Do errands in the caller's thread, up to its own or to its deadline.
+
+        What strikes the caller at whatever line, the desk is free afterwards.
+        """
+        errand.see_to = self._see_to
+        is_mine = is_free = False
+        try:
+            try:
+                is_mine = self._is_served.acquire(blocking=False)
+                while is_mine and self._errands and errand.is_awaited:
+                    self._errands.popleft().do()
+            finally:
+                is_free = not is_mine or self._free()
+        finally:
+            if is_mine and not is_free:
+                self._free()
+
+    def _free(self) -> bool:
+        with contextlib.suppress(RuntimeError):  # it is free
+            self._is_served.release()
+        return True
 
     def _while_served(self, work: Callable[[], None]) -> None:
         # An errand that is submitted just before the release is seen right after it.

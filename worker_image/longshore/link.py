@@ -150,6 +150,21 @@ class Link:
             return False
         return not self._is_broken
 
+    def wait_for_room(self, errand: Errand) -> None:
+        """Wait while the broker takes no messages. Raises BrokerUnavailable at the deadline."""
+        errand.stage = f"waiting for RabbitMQ at {self._address} to take messages again"
+        self._run_until(
+            lambda: self._blocked is None or self._is_broken,
+            deadline=errand.deadline,
+            errand=errand,
+        )
+        if self._is_broken:
+            raise LinkLost(f"RabbitMQ at {self._address} closed the connection: {self._fault()}")
+        if self._blocked is not None:
+            raise BrokerUnavailable(
+                f"RabbitMQ at {self._address} takes no messages for now: {self._blocked}"
+            )
+
     def publish(self, publication: Publication, errand: Errand) -> None:
         """Publish and wait for the broker's confirm. Raises EnqueueError.
 
@@ -213,8 +228,6 @@ class Link:
         return self._lost
 
     def _send(self, publication: Publication, errand: Errand) -> None:
-        errand.stage = f"waiting for RabbitMQ at {self._address} to take messages again"
-        self._wait_while_blocked(errand)
         self._returned, self._confirmed = False, None
         errand.begin()
         errand.stage = f"waiting for the confirm of RabbitMQ at {self._address}"
@@ -232,20 +245,6 @@ class Link:
         )
         if self._confirmed is None:
             raise self._no_answer(publication)
-
-    def _wait_while_blocked(self, errand: Errand) -> None:
-        self._run_until(
-            lambda: self._blocked is None or self._is_broken,
-            deadline=errand.deadline,
-            errand=errand,
-        )
-        if self._is_broken:
-            raise LinkLost(f"RabbitMQ at {self._address} closed the connection: {self._fault()}")
-        if self._blocked is not None:
-            raise BrokerUnavailable(
-                f"RabbitMQ at {self._address} takes no messages for now: {self._blocked}; "
-                "nothing was stored"
-            )
 
     def _no_answer(self, publication: Publication) -> EnqueueError:
         if self._refused is not None:

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import _thread
+import itertools
 import signal
+import sys
 import threading
 import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -14,6 +19,10 @@ from longshore.desk import Abandoned, Desk, Errand, PerProcess
 def errand(work: object = lambda _: None, *, seconds: float = 10) -> Errand:
     # Any callable will do: nothing here asks for a connection.
     return Errand(work, deadline=time.monotonic() + seconds)  # type: ignore[arg-type]
+
+
+def refuse(*_: object) -> int:
+    raise RuntimeError("can't start new thread")
 
 
 def test_errands_are_done_one_after_another_in_the_order_they_came() -> None:
@@ -82,9 +91,6 @@ def test_the_thread_ends_soon_after_the_last_errand(monkeypatch: pytest.MonkeyPa
 def test_where_no_thread_can_be_started_the_caller_does_its_errand_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refuse(*_: object) -> int:
-        raise RuntimeError("can't start new thread")
-
     monkeypatch.setattr(_thread, "start_new_thread", refuse)
     desk, threads = Desk(), []
     for _ in range(2):
@@ -92,6 +98,91 @@ def test_where_no_thread_can_be_started_the_caller_does_its_errand_itself(
         desk.submit(one)
         assert one.wait()
     assert threads == [threading.main_thread()] * 2
+
+
+def test_where_no_thread_can_be_started_no_caller_serves_beyond_its_own_errand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk, go, endless = Desk(), threading.Event(), threading.Event()
+    errands = [
+        errand(lambda _: go.wait(10)),
+        errand(),
+        errand(lambda _: endless.wait(10)),
+        errand(),
+    ]
+    ended: list[int] = []
+
+    def call(number: int) -> None:
+        desk.submit(errands[number])
+        if errands[number].wait():
+            ended.append(number)
+
+    callers = [threading.Thread(target=call, args=(number,)) for number in range(4)]
+    real = _thread.start_new_thread
+    monkeypatch.setattr(
+        _thread,
+        "start_new_thread",
+        lambda function, arguments: refuse() if function == desk._serve else real(function, ()),
+    )
+    for number, caller in enumerate(callers):
+        caller.start()
+        # The first is done at once, by its caller; the others queue up behind it.
+        wait_until(lambda number=number: len(desk._errands) == number and desk._is_served.locked())
+    go.set()
+    for caller in callers[:2]:
+        caller.join(5)
+    assert sorted(ended) == [0, 1]
+    endless.set()
+    for caller in callers[2:]:
+        caller.join(5)
+    assert sorted(ended) == [0, 1, 2, 3]
+
+
+def test_where_no_thread_can_be_started_a_strike_at_any_line_leaves_the_desk_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+
+    class Struck(BaseException):
+        pass
+
+    def struck_at(line: int, desk: Desk) -> bool:
+        seen = 0
+
+        def trace(frame: FrameType, event: str, _: object) -> Any:
+            nonlocal seen
+            seen += event == "line" and frame.f_code.co_filename == desk_module.__file__
+            if seen == line:
+                raise Struck
+            return trace
+
+        one, before = errand(), sys.gettrace()
+        try:
+            sys.settrace(trace)
+            desk.submit(one)
+            one.wait()
+        except Struck:
+            return True
+        finally:
+            sys.settrace(before)
+        return False
+
+    for line in itertools.count(1):
+        desk = Desk()
+        struck = struck_at(line, desk)
+        following = errand(seconds=1)
+        desk.submit(following)
+        assert following.wait(), f"line {line}"
+        if not struck:
+            break
+    assert line > 15, "the tracer saw next to nothing"
+
+
+def wait_until(found: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def test_signals_stay_with_the_main_thread(monkeypatch: pytest.MonkeyPatch) -> None:
