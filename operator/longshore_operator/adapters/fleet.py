@@ -7,12 +7,14 @@ from typing import Any
 
 import msgspec
 import pika
+from msgspec.structs import replace
 
 from longshore.contract.foreign import read
 from longshore.contract.names import REPORTS_EXCHANGE
 from longshore.contract.orders import Order
 from longshore.contract.reports import STALE_AFTER, WorkerReport
 from longshore_operator.adapters.amqp import Channel, Connection
+from longshore_operator.api.v1alpha1 import MOST_WORKERS
 from longshore_operator.core.replies import is_reply_address
 
 logger = logging.getLogger(__name__)
@@ -20,8 +22,11 @@ logger = logging.getLogger(__name__)
 FORGET_AFTER = 10 * STALE_AFTER
 """Seconds after which a silent worker is forgotten."""
 
-MOST_WORKERS = 10_000
-"""Of one queue: who has a worker's credentials may invent names."""
+MOST_BYTES = 8192
+"""Of a report, which takes less than 1 KiB: who has a worker's credentials may send any size."""
+
+COMPLAIN_EVERY = 60.0
+"""Seconds between two lines of the log about unreadable reports for one queue."""
 
 _PROPERTIES = pika.BasicProperties(content_type="application/json")
 
@@ -42,6 +47,8 @@ class Fleet:
         self._clock = clock
         self._channels: tuple[Channel, ...] = ()
         self._heard: dict[str, dict[str, _Heard]] = {}
+        self._unreadable: dict[str, tuple[float, int]] = {}
+        """By queue: when the log last had a line about it, and the reports dropped since."""
 
     @property
     def is_cut_off(self) -> bool:
@@ -95,25 +102,47 @@ class Fleet:
                 del workers[worker]
             if not workers:
                 del self._heard[queue]
+        recently = self._clock() - 2 * COMPLAIN_EVERY
+        self._unreadable = {
+            queue: known for queue, known in self._unreadable.items() if known[0] >= recently
+        }
 
     def _take(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        try:
-            heard = _heard(body, address=properties.reply_to, at=self._clock())
-        except ValueError as error:
-            logger.warning(
-                "report_unreadable", extra={"key": method.routing_key, "why": str(error)}
-            )
-            return
         # The key is what RabbitMQ checked against the sender's rights; the body may say anything.
-        workers = self._heard.setdefault(method.routing_key, {})
-        worker = heard.report.worker
-        if worker in workers or len(workers) < MOST_WORKERS:
-            workers[worker] = heard
+        queue, now = method.routing_key, self._clock()
+        try:
+            heard = _heard(body, queue=queue, address=properties.reply_to, at=now)
+        except ValueError as error:
+            self._complain(queue, error)
+            return
+        workers = self._heard.setdefault(queue, {})
+        if workers.pop(heard.report.worker, None) is None and len(workers) >= MOST_WORKERS:
+            # Who has a worker's credentials may invent names. Those of workers that a rollout has
+            # replaced make room: the first is the one that has been silent for longest.
+            longest = next(iter(workers))
+            if workers[longest].at >= now - STALE_AFTER:
+                return
+            del workers[longest]
+        workers[heard.report.worker] = heard
+
+    def _complain(self, queue: str, error: ValueError) -> None:
+        """Log that a report was dropped; of many for one queue only some."""
+        now = self._clock()
+        since, dropped = self._unreadable.get(queue, (None, 0))
+        if since is not None and now - since < COMPLAIN_EVERY:
+            self._unreadable[queue] = (since, dropped + 1)
+            return
+        self._unreadable[queue] = (now, 0)
+        logger.warning(
+            "report_unreadable", extra={"key": queue, "why": str(error), "not_logged": dropped}
+        )
 
 
-def _heard(body: bytes, *, address: object, at: float) -> _Heard:
+def _heard(body: bytes, *, queue: str, address: object, at: float) -> _Heard:
     """Raises ValueError where the report is none, or nobody could be answered."""
+    if len(body) > MOST_BYTES:
+        raise ValueError(f"{len(body)} bytes are no report, which has {MOST_BYTES} at most")
     report = read(body, WorkerReport)
     if not is_reply_address(address):
         raise ValueError(f"reply_to {address!r} is no address of RabbitMQ's direct reply-to")
-    return _Heard(at=at, report=report, address=str(address))
+    return _Heard(at=at, report=replace(report, queue=queue), address=str(address))

@@ -1,9 +1,10 @@
-"""What goes wrong with one TaskQueue ends nothing else; the next tick is the retry."""
+"""What goes wrong with one TaskQueue or Broker ends nothing else; the next tick is the retry."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
+from longshore_operator.app.broker import Depth, Depths, Missing
 from longshore_operator.app.world import Key
 from longshore_operator.errors import OperatorError
 
@@ -26,3 +27,14 @@ def told(key: Key) -> Iterator[None]:
         yield
     except OperatorError as error:
         logger.warning("tick_failed", extra={"task_queue": f"{key[0]}/{key[1]}", "why": str(error)})
+
+
+async def read_depths(
+    depths: Depths, queues: Iterable[str], **how: int
+) -> Mapping[str, Depth | Missing]:
+    """How full `queues` are. After an answer that nobody foresaw nothing is known."""
+    try:
+        return await depths.read(queues, **how)
+    except Exception:
+        logger.exception("depths_crashed")
+        return {}

@@ -12,7 +12,7 @@ from longshore_operator.api.v1alpha1 import TaskQueueSpec
 from longshore_operator.app.broker import Depth, Missing, Session
 from longshore_operator.app.brokers import Brokers
 from longshore_operator.app.census import Census
-from longshore_operator.app.guards import apart, told
+from longshore_operator.app.guards import apart, read_depths, told
 from longshore_operator.app.limits import Limits, sharers
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.obstacles import Obstacles
@@ -177,7 +177,7 @@ class Scaler:
             session = self.brokers.session(name)
             if session and name not in self._reading:
                 session.link.fleet.forget_silent()
-                task = group.create_task(session.link.depths.read(queues))
+                task = group.create_task(read_depths(session.link.depths, queues))
                 self._reading[name] = _Reading(session=session, task=task, queues=frozenset(queues))
         if self._reading:
             await asyncio.wait([each.task for each in self._reading.values()], timeout=PATIENCE)
@@ -235,9 +235,10 @@ class Scaler:
         if self.obstacles.is_full(sight, record):  # a quota is a ceiling too
             ceiling = min(ceiling, self.workers.replicas(sight, record) or 0)
         sight = replace(sight, ceiling=ceiling)
-        record.tally = record.tally.counted(sight.reports.values())
+        most = spec.scaling.max
+        record.tally = record.tally.counted(sight.reports.values(), most=most)
         heard = record.recent.seen
-        record.recent = record.recent.learned(sight.reports, sight.pods, now=sight.now)
+        record.recent = record.recent.learned(sight.reports, sight.pods, now=sight.now, most=most)
         self._count(
             record,
             task_queue,

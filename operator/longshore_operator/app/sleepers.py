@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from longshore_operator.app.broker import Depth, Session
 from longshore_operator.app.brokers import Brokers
+from longshore_operator.app.guards import read_depths
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.record import Records
 from longshore_operator.app.world import Key, World
@@ -47,7 +48,7 @@ class Sleepers:
         self, name: str, session: Session, queues: Mapping[str, Key], wake: Wake
     ) -> None:
         # So few are read faster than more channels are opened.
-        depths = await session.link.depths.read(queues, channels=1)
+        depths = await read_depths(session.link.depths, queues, channels=1)
         if self.brokers.session(name) is not session:
             return  # it says nothing of the session after it
         for queue, depth in depths.items():

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from longshore.contract.reports import WorkerReport
+from longshore_operator.api.v1alpha1 import MOST_WORKERS
+from longshore_operator.core.forgetting import forget
 from longshore_operator.core.pods import Pod
 from longshore_operator.core.scaling import ServiceTimes
 
@@ -12,9 +14,6 @@ WINDOW = 600.0
 
 LEAST = 20
 """Jobs that count even if they are older: of a queue with little to do, old news are all."""
-
-REMEMBERED = 2_000
-"""Workers whose sums are kept; twice as many as a TaskQueue can have."""
 
 STARTS = 10
 """Starts of workers over which is averaged."""
@@ -66,9 +65,14 @@ class Recent:
         return min(self.starts, default=None)
 
     def learned(
-        self, reports: Mapping[str, WorkerReport], pods: Iterable[Pod], *, now: float
+        self,
+        reports: Mapping[str, WorkerReport],
+        pods: Iterable[Pod],
+        *,
+        now: float,
+        most: int = MOST_WORKERS,
     ) -> "Recent":
-        """With what `reports` add."""
+        """With what `reports` add; `most` is how many workers there can be."""
         news = {
             worker: (self._before(report), report)
             for worker, report in reports.items()
@@ -82,8 +86,8 @@ class Recent:
         )
         created = {pod.name: pod.created for pod in pods if not pod.restarts}
         seen = {worker: report for worker, report in self.seen.items() if worker not in news}
-        for forgotten in list(seen)[: max(0, len(seen) + len(news) - REMEMBERED)]:
-            del seen[forgotten]
+        seen |= {worker: report for worker, (_, report) in news.items()}
+        forget(seen, present=reports, most=most)
         count = sum(ran.values())
         return replace(
             self,
@@ -104,7 +108,7 @@ class Recent:
                     and (at := created.get(worker)) is not None
                 ),
             )[-QUICKEST_OF:],
-            seen={**seen, **{worker: report for worker, (_, report) in news.items()}},
+            seen=seen,
         )
 
     def _before(self, report: WorkerReport) -> WorkerReport | None:

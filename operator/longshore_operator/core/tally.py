@@ -4,9 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from longshore.contract.reports import WorkerReport
-
-REMEMBERED = 2_000
-"""Workers whose counters are kept, the last heard of; twice as many as a TaskQueue can have."""
+from longshore_operator.api.v1alpha1 import MOST_WORKERS
+from longshore_operator.core.forgetting import forget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +24,8 @@ class Tally:
     seen: Mapping[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     """Last counters of each worker, by name and start."""
 
-    def counted(self, reports: Collection[WorkerReport]) -> "Tally":
-        """With what `reports` add."""
+    def counted(self, reports: Collection[WorkerReport], *, most: int = MOST_WORKERS) -> "Tally":
+        """With what `reports` add; `most` is how many workers there can be."""
         if not reports:
             return self
         succeeded, failed, seen = self.succeeded, self.failed, dict(self.seen)
@@ -36,6 +35,5 @@ class Tally:
             succeeded += now[0] - before[0]
             failed += now[1] - before[1]
             seen[worker] = now
-        for forgotten in list(seen)[: max(0, len(seen) - REMEMBERED)]:
-            del seen[forgotten]
+        forget(seen, present={(each.worker, each.started_at) for each in reports}, most=most)
         return replace(self, succeeded=succeeded, failed=failed, seen=seen)

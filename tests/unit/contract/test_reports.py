@@ -25,6 +25,7 @@ def test_a_plain_report_is_read() -> None:
         {"wait": float("nan")},
         {"cordon": "x" * 65},
         {"worker": "w" * 300},
+        {"queue": "q" * 300},
     ],
     ids=lambda odd: next(iter(odd)),
 )

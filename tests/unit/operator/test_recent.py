@@ -4,6 +4,8 @@ import msgspec
 import pytest
 
 from longshore.contract.reports import WorkerReport
+from longshore_operator.api.v1alpha1 import MOST_WORKERS
+from longshore_operator.core.forgetting import LEAST as LEAST_KNOWN
 from longshore_operator.core.pods import Pod
 from longshore_operator.core.recent import LEAST, QUICKEST_OF, WINDOW, Recent
 from longshore_operator.core.scaling import ServiceTimes
@@ -122,3 +124,29 @@ def test_a_container_that_was_started_again_says_nothing_of_starting_pods() -> N
     telling = report(ran=0, took=0.0, consuming_at=900_000)
 
     assert Recent(since=0).learned({"a": telling}, [pod(restarts=1)], now=0).startup is None
+
+
+def test_of_as_many_workers_as_there_can_be_no_job_ends_twice() -> None:
+    """Counted anew each second, they would look like arrivals, and ask for more workers."""
+    reports = {
+        name: report(name, ran=100, took=1000.0, started_at=2000)
+        for name in (f"w{number}" for number in range(MOST_WORKERS))
+    }
+    recent = Recent(since=1000).learned(reports, (), now=0.0)
+
+    for number in range(3):
+        reports[f"w{number}"] = report(f"w{number}", ran=101, took=1010.0, started_at=2000)
+        recent = recent.learned(reports, (), now=1.0 + number)
+
+    assert recent.finished == 100 * MOST_WORKERS + 3
+
+
+def test_workers_that_are_gone_are_forgotten() -> None:
+    recent = Recent(since=0)
+    for number in range(100):
+        names = [f"w{number}-{each}" for each in range(100)]
+        reports = {name: report(name, ran=1, took=1.0) for name in names}
+        recent = recent.learned(reports, (), now=float(number), most=10)
+
+    assert recent.finished == 100 * 100
+    assert len(recent.seen) == LEAST_KNOWN

@@ -1,4 +1,6 @@
 from longshore.contract.reports import WorkerReport
+from longshore_operator.api.v1alpha1 import MOST_WORKERS
+from longshore_operator.core.forgetting import LEAST
 from longshore_operator.core.tally import Tally
 
 SINCE = 1000
@@ -50,3 +52,24 @@ def test_a_worker_that_was_silent_for_a_while_is_not_counted_again() -> None:
     tally = counted(counted(Tally(since=SINCE), report("a", 8)))
 
     assert counted(tally, report("a", 9)).succeeded == 9
+
+
+def test_of_as_many_workers_as_there_can_be_each_job_is_counted_once() -> None:
+    """Also if each second only one of them has news."""
+    workers = [report(f"w{number}", 100) for number in range(MOST_WORKERS)]
+    tally = counted(Tally(since=SINCE), *workers)
+
+    for number in range(3):
+        workers[number] = report(f"w{number}", 101)
+        tally = counted(tally, *workers)
+
+    assert tally.succeeded == 100 * MOST_WORKERS + 3
+
+
+def test_workers_that_are_gone_are_forgotten() -> None:
+    tally = Tally(since=SINCE)
+    for number in range(100):
+        tally = tally.counted([report(f"w{number}-{each}", 1) for each in range(100)], most=10)
+
+    assert tally.succeeded == 100 * 100
+    assert len(tally.seen) == LEAST

@@ -21,7 +21,7 @@ STALE_AFTER = 10.0
 class WorkerReport(msgspec.Struct, frozen=True, kw_only=True):
     """State of one worker. Counters start at 0 with the worker and only grow."""
 
-    queue: str
+    queue: Annotated[str, Meta(max_length=255)]
     worker: Annotated[str, Meta(max_length=253)]
     """The pod's name."""
 

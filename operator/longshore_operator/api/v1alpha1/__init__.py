@@ -14,7 +14,13 @@ from longshore_operator.api.v1alpha1.broker import (
 )
 from longshore_operator.api.v1alpha1.condition import Condition
 from longshore_operator.api.v1alpha1.queue import DeadLetter, Overflow, Queue
-from longshore_operator.api.v1alpha1.scaling import Budget, Scaling, ScalingStatus, Schedule
+from longshore_operator.api.v1alpha1.scaling import (
+    MOST_WORKERS,
+    Budget,
+    Scaling,
+    ScalingStatus,
+    Schedule,
+)
 from longshore_operator.api.v1alpha1.task_queue import (
     BrokerReference,
     DeletionPolicy,
@@ -34,6 +40,7 @@ API_VERSION = f"{GROUP}/{VERSION}"
 __all__ = [
     "API_VERSION",
     "GROUP",
+    "MOST_WORKERS",
     "VERSION",
     "Broker",
     "BrokerFeatures",

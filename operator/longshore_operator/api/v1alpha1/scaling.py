@@ -17,6 +17,9 @@ from longshore_operator.api.types import (
     rules,
 )
 
+MOST_WORKERS = 10_000
+"""Workers that one TaskQueue can have at most."""
+
 _ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 _FIVE_FIELDS = "^ *[^ @]+( +[^ ]+){4} *$"
@@ -61,8 +64,12 @@ class Schedule(Resource):
         description="Time zone of `cron`, e.g. Europe/Berlin. A time that daylight saving skips "
         "begins right after the gap; one that it repeats begins once.",
     )
-    min: int | None = Field(default=None, ge=0, le=10_000, description="Fewest workers meanwhile.")
-    max: int | None = Field(default=None, ge=0, le=10_000, description="Most workers meanwhile.")
+    min: int | None = Field(
+        default=None, ge=0, le=MOST_WORKERS, description="Fewest workers meanwhile."
+    )
+    max: int | None = Field(
+        default=None, ge=0, le=MOST_WORKERS, description="Most workers meanwhile."
+    )
 
     @field_validator("cron")
     @classmethod
@@ -115,8 +122,8 @@ class Scaling(Resource):
         )
     )
 
-    min: int = Field(default=0, ge=0, le=10_000, description="Fewest workers.")
-    max: int = Field(default=10, ge=1, le=10_000, description="Most workers.")
+    min: int = Field(default=0, ge=0, le=MOST_WORKERS, description="Fewest workers.")
+    max: int = Field(default=10, ge=1, le=MOST_WORKERS, description="Most workers.")
     policy: str = Field(
         default="queueWait",
         max_length=63,
@@ -154,12 +161,15 @@ class Scaling(Resource):
         default=10.0, description="A worker is not taken away before it is this old."
     )
     max_growth: int | None = Field(
-        default=None, ge=1, le=10_000, description="Most workers that are added in one minute."
+        default=None,
+        ge=1,
+        le=MOST_WORKERS,
+        description="Most workers that are added in one minute.",
     )
     max_shrinkage: int | None = Field(
         default=None,
         ge=1,
-        le=10_000,
+        le=MOST_WORKERS,
         description="Most workers that are taken away in one minute.",
     )
     schedules: list[Schedule] = Field(
