@@ -15,6 +15,7 @@ from yarl import URL
 
 from longshore.contract.timing import CONNECT_TIMEOUT
 from longshore_operator.adapters import tls
+from longshore_operator.adapters.answers import no_management, understood
 from longshore_operator.adapters.batches import Batches
 from longshore_operator.adapters.definitions import (
     Definitions,
@@ -85,9 +86,11 @@ class Management:
         """
         found = await self._get("overview", "?disable_stats=true")
         if not isinstance(found, Mapping) or "rabbitmq_version" not in found:
-            raise _no_management(self._url)
+            raise no_management(self._url)
         for _ in range(SILENT_FOR):
-            versions = versions_in(await self._get("nodes", "?columns=running,applications"))
+            nodes = await self._get("nodes", "?columns=running,applications")
+            with understood(self._url):
+                versions = versions_in(nodes)
             if versions.lowest is None or not versions.silent:
                 break
             await asyncio.sleep(1.0)
@@ -95,7 +98,9 @@ class Management:
 
     async def ensure_administrator(self) -> None:
         """Raises Invalid where our user may read but not make users, which takes this tag."""
-        tags = (await self._get("whoami"))["tags"]
+        found = await self._get("whoami")
+        with understood(self._url):
+            tags = [str(tag) for tag in found["tags"]]
         if "administrator" not in tags:
             raise Invalid(
                 f"user {self._me!r} is no administrator of RabbitMQ at {self._url} "
@@ -133,25 +138,27 @@ class Management:
         users = await self._get("users")
         permissions = await self._get("vhosts", vhost, "permissions")
         topics = await self._get("vhosts", vhost, "topic-permissions")
-        inventory = Inventory(
-            exchanges={item["name"]: exchange_in(item) for item in exchanges},
-            queues={item["name"]: queue_in(item) for item in queues},
-            bindings={binding_in(item) for item in bindings},
-            policies=policies,
-            states={item["name"]: state_in(item) for item in queues},
-            password_hashes={item["name"]: item.get("password_hash", "") for item in users},
-            tagged={item["name"] for item in users if item.get("tags")},
-            permissions={item["user"]: permissions_in(item) for item in permissions},
-        )
-        for item in topics:
-            keys = Keys(write=item["write"], read=item["read"])
-            inventory.topics.setdefault(item["user"], {})[item["exchange"]] = keys
+        with understood(self._url):
+            inventory = Inventory(
+                exchanges={item["name"]: exchange_in(item) for item in exchanges},
+                queues={item["name"]: queue_in(item) for item in queues},
+                bindings={binding_in(item) for item in bindings},
+                policies=policies,
+                states={item["name"]: state_in(item) for item in queues},
+                password_hashes={item["name"]: item.get("password_hash", "") for item in users},
+                tagged={item["name"] for item in users if item.get("tags")},
+                permissions={item["user"]: permissions_in(item) for item in permissions},
+            )
+            for item in topics:
+                keys = Keys(write=item["write"], read=item["read"])
+                inventory.topics.setdefault(item["user"], {})[item["exchange"]] = keys
         return inventory
 
     async def policies(self) -> dict[str, Policy]:
         """The vhost's policies by name, as they are now."""
         found = await self._get("policies", self._vhost)
-        return {item["name"]: policy_in(item) for item in found}
+        with understood(self._url):
+            return {item["name"]: policy_in(item) for item in found}
 
     async def create(self, topology: Topology) -> None:
         """Write what is wholly new, together with what others create at the same time."""
@@ -260,6 +267,8 @@ class Management:
         if response.status == HTTPStatus.NOT_FOUND:
             return None
         found = _checked(response).json() or {}  # RabbitMQ's way to write no columns is []
+        if not isinstance(found, Mapping):
+            raise no_management(self._url)
         # Both from one and the same look of the leader's; `messages` is from another. Every message
         # of a quorum queue is persistent: ready, unacked, on its way to the dead letters.
         consumers, jobs = found.get("consumers"), found.get("messages_persistent")
@@ -273,7 +282,9 @@ class Management:
     async def _delete_users(self, names: Sequence[str]) -> None:
         await self._write("POST", "users", "bulk-delete", body={"users": names})
         # It answers 204 whatever became of each: what it could not delete is asked for by itself.
-        there = {user["name"] for user in await self._get("users")}
+        users = await self._get("users")
+        with understood(self._url):
+            there = {user["name"] for user in users}
         for name in there.intersection(names):
             await self._remove("users", name)
 
@@ -344,15 +355,7 @@ class _Response:
         try:
             return from_json(self.body)  # twice as fast as json, on megabytes every few seconds
         except ValueError as error:
-            raise _no_management(self.what) from error
-
-
-def _no_management(where: str) -> Transient:
-    return Transient(
-        f"{where}: what answers there is not RabbitMQ's management API; is spec.managementURL "
-        "right, and is there a proxy between?",
-        reason="ManagementFailed",
-    )
+            raise no_management(self.what) from error
 
 
 def _checked(response: _Response) -> _Response:

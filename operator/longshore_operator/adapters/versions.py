@@ -19,7 +19,10 @@ class Versions:
 
 
 def versions_in(nodes: Sequence[Mapping[str, Any]]) -> Versions:
-    """Versions of the running nodes, as `/api/nodes` lists them."""
+    """Versions of the running nodes, as `/api/nodes` lists them. Raises TypeError, AttributeError
+    or KeyError for what is no such list."""
+    if not isinstance(nodes, list):
+        raise TypeError(f"a list of nodes was expected, not {type(nodes).__name__}")
     running = [node for node in nodes if node.get("running")]
     known = [version for node in running if (version := _version(node))]
     return Versions(lowest=min(known, key=_number, default=None), silent=len(running) - len(known))
@@ -27,8 +30,9 @@ def versions_in(nodes: Sequence[Mapping[str, Any]]) -> Versions:
 
 def _version(node: Mapping[str, Any]) -> str | None:
     applications = node.get("applications") or ()
-    return next((each["version"] for each in applications if each["name"] == "rabbit"), None)
+    found = (each["version"] for each in applications if each["name"] == "rabbit")
+    return next((str(version) for version in found), None)
 
 
 def _number(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+    return tuple(int(part) for part in re.findall(r"\d{1,9}", version)[:3])

@@ -88,7 +88,7 @@ class Brokers:
                     await asyncio.sleep(1.0)
         finally:
             for session in self._sessions.values():
-                await session.link.close()
+                await _close(session)
 
     def _start_keepers(self, group: asyncio.TaskGroup) -> None:
         for broker in self.world.brokers():
@@ -101,7 +101,8 @@ class Brokers:
         failures = 0
         while (broker := self.world.broker(name)) is not None:
             try:
-                session = await self._open(broker)
+                await self._hold(broker)
+                failures = 0
             except Exception as error:
                 # Whatever one Broker's fields or answers bring to light must not end the others.
                 failures += 1
@@ -113,25 +114,40 @@ class Brokers:
                 )
                 delay = min(SLOWEST_RETRY, 2.0 ** min(failures, 10) / 2)
                 await asyncio.sleep(delay * (0.5 + self.chance()))
-                continue
-            failures = 0
-            self._troubles.pop(name, None)
-            self._sessions[name] = session
-            logger.info("broker_connected", extra={"broker": name, "version": session.link.version})
-            await self._until_void(name, session)
-            del self._sessions[name]
-            logger.info("broker_disconnected", extra={"broker": name})
-            if self._has_left(name, session.spec):
-                await release(session)
-            await session.link.close()
         self._troubles.pop(name, None)
 
-    def _has_left(self, name: str, spec: BrokerSpec) -> bool:
-        """Whether there is no such Broker any more, or it is on another virtual host."""
+    async def _hold(self, broker: BrokerObject) -> None:
+        """One session, from its beginning to its end. Raises what keeps it from being opened, and
+        what nobody foresaw."""
+        name, failed = broker.name, None
+        session = await self._open(broker)
+        self._troubles.pop(name, None)
+        self._sessions[name] = session
+        logger.info("broker_connected", extra={"broker": name, "version": session.link.version})
+        try:
+            await self._until_void(name, session)
+        except Exception as error:
+            failed = error
+        del self._sessions[name]
+        logger.info("broker_disconnected", extra={"broker": name})
+        try:
+            if await self._has_left(name, session):
+                await release(session)
+        finally:
+            await _close(session)
+        if failed is not None:
+            raise failed
+
+    async def _has_left(self, name: str, session: Session) -> bool:
+        """Whether there is no such Broker any more, or it is on another virtual host or RabbitMQ,
+        by its spec or by its Secret."""
         if not self.world.is_complete:
             return False
-        broker = self.world.broker(name)
-        return broker is None or (broker.spec.host, broker.spec.vhost) != (spec.host, spec.vhost)
+        broker, before = self.world.broker(name), session.spec
+        if broker is None or (broker.spec.host, broker.spec.vhost) != (before.host, before.vhost):
+            return True
+        now = await self._address_now(session)
+        return (now.host, now.port) != (session.address.host, session.address.port)
 
     async def _until_void(self, name: str, session: Session) -> None:
         """Wait until the session is void, or the Broker changed or gone, or its Secret changed."""
@@ -142,7 +158,7 @@ class Brokers:
                 return
             if self.clock() - looked_at > SECRET_AGE:
                 looked_at = self.clock()
-                if await self._is_readdressed(session):
+                if await self._address_now(session) != session.address:
                     logger.info("broker_readdressed", extra={"broker": name})
                     return
                 if await _is_upgraded(session):
@@ -150,12 +166,12 @@ class Brokers:
                     return
             await asyncio.sleep(0.5)
 
-    async def _is_readdressed(self, session: Session) -> bool:
-        """Whether the Secrets say something else now. Where they say nothing, what works stays."""
+    async def _address_now(self, session: Session) -> Address:
+        """The address as the Secrets give it now. Where they say nothing, what works stays."""
         try:
-            return await self._address(session.spec) != session.address
+            return await self._address(session.spec)
         except OperatorError:
-            return False
+            return session.address
 
     async def _open(self, broker: BrokerObject) -> Session:
         where = await self._address(broker.spec)
@@ -209,16 +225,21 @@ class Brokers:
             trouble = self.trouble(broker.name)
             if trouble == CONNECTING:
                 continue
-            after = self._status(broker, trouble).model_dump(
-                mode="json", by_alias=True, exclude_none=True
-            )
-            if patch := merge_patch(broker.raw_status, after):
-                try:
-                    await self.cluster.patch_broker_status(name=broker.name, patch=patch)
-                except OperatorError as error:
-                    logger.warning(
-                        "status_not_written", extra={"broker": broker.name, "why": str(error)}
-                    )
+            try:
+                await self._write_status(broker, trouble)
+            except Exception as error:
+                logger.warning(
+                    "status_not_written",
+                    extra={"broker": broker.name, "why": str(error)},
+                    exc_info=not isinstance(error, OperatorError),
+                )
+
+    async def _write_status(self, broker: BrokerObject, trouble: Trouble | None) -> None:
+        after = self._status(broker, trouble).model_dump(
+            mode="json", by_alias=True, exclude_none=True
+        )
+        if patch := merge_patch(broker.raw_status, after):
+            await self.cluster.patch_broker_status(name=broker.name, patch=patch)
 
     def _status(self, broker: BrokerObject, trouble: Trouble | None) -> BrokerStatus:
         session = self._sessions.get(broker.name)
@@ -250,6 +271,14 @@ async def _is_upgraded(session: Session) -> bool:
         return await session.link.version_now() != session.link.version
     except OperatorError:
         return False
+
+
+async def _close(session: Session) -> None:
+    """Close its link, whatever comes of it."""
+    try:
+        await session.link.close()
+    except Exception:
+        logger.exception("broker_not_closed", extra={"address": str(session.address)})
 
 
 def _trouble(error: Exception) -> Trouble:

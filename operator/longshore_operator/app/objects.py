@@ -197,15 +197,20 @@ def _field(spec: Mapping[str, Any], part: str, name: str) -> str | None:
 
 
 def broker(body: Mapping[str, Any]) -> BrokerObject | None:
-    """The Broker in an object of the Kubernetes API; None when its spec cannot be read."""
+    """The Broker in an object of the Kubernetes API; None when its spec cannot be read. A status
+    that cannot be is as good as none: the operator writes it anew."""
     metadata, raw_status = body["metadata"], _plain(body.get("status") or {})
+    try:
+        status = BrokerStatus.model_validate(raw_status)
+    except ValidationError:
+        status = BrokerStatus()
     try:
         return BrokerObject(
             name=metadata["name"],
             uid=metadata.get("uid", ""),
             generation=metadata.get("generation", 0),
             spec=BrokerSpec.model_validate(_plain(body.get("spec", {}))),
-            status=BrokerStatus.model_validate(raw_status),
+            status=status,
             raw_status=raw_status,
             created=metadata.get("creationTimestamp") or "",
             takes_from=(metadata.get("annotations") or {}).get(TAKE_ANNOTATION, ""),

@@ -164,9 +164,12 @@ class _Keys:
         text = self.values.get("port")
         if text is None:
             return default
-        if not text.isdecimal() or not 1 <= int(text) <= _LAST_PORT:
+        # Python refuses to read a number of more than 4,300 digits.
+        is_short = text.isdecimal() and len(text) <= len(str(_LAST_PORT))
+        if not is_short or not 1 <= int(text) <= _LAST_PORT:
+            shown = repr(text[:_SHOWN]) + (", and more" if len(text) > _SHOWN else "")
             raise Invalid(
-                f"{self.named('port')} is {text!r}, not a port from 1 to {_LAST_PORT}",
+                f"{self.named('port')} is {shown}, not a port from 1 to {_LAST_PORT}",
                 reason="SecretInvalid",
             )
         return int(text)
@@ -184,6 +187,8 @@ class _Keys:
 
 
 _LAST_PORT = 65_535
+_SHOWN = 32
+"""Characters of a wrong value that a message shows."""
 
 
 def password_in(amqp_url: str) -> str | None:

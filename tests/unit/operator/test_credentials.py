@@ -175,6 +175,17 @@ def test_a_management_address_that_is_none_is_refused_by_its_field(url: str) -> 
 
 
 @pytest.mark.parametrize(
+    "port", ["0", "65536", "-1", "5672.0", "9" * 5000, "\u0665" * 4000, "\u00b2", ""]
+)
+def test_a_port_that_is_none_is_refused_by_its_key(port: str) -> None:
+    with pytest.raises(Invalid, match="key 'port'") as refused:
+        address(spec(), SECRET | {"port": port})
+
+    assert refused.value.reason == "SecretInvalid"
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize(
     "url", ["http://m:15672", "https://m", "http://[fd00::17]:15672", "http://proxy/rabbit/a"]
 )
 def test_a_management_address_is_taken_as_it_is(url: str) -> None:

@@ -1,0 +1,141 @@
+"""What goes wrong with one Broker, foreseen or not, ends no other."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from longshore.contract.features import features_of
+from longshore_operator.app import brokers as module
+from longshore_operator.app.broker import Session
+from longshore_operator.app.brokers import Brokers
+from longshore_operator.app.objects import BrokerObject
+from longshore_operator.app.world import World
+from tests.integration.operator.brokers import SECRET, registered
+from tests.integration.operator.fakes import Kubernetes
+from tests.integration.operator.task_queues import until
+
+KEYS = {"username": "u", "password": "p", "host": "h"}
+
+
+class Link:
+    """A link that works, but for what is put in the place of its parts."""
+
+    version = "4.3.6"
+    is_lost = False
+
+    def __init__(self) -> None:
+        self.management = SimpleNamespace(inventory=self.fine, delete_exchange=self.fine)
+        self.is_closed = False
+
+    async def fine(self, *_: Any) -> Any:
+        return SimpleNamespace(exchanges={})
+
+    async def version_now(self) -> str:
+        return self.version
+
+    async def alarms_now(self) -> tuple[()]:
+        return ()
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+async def broken(*_: Any) -> Any:
+    raise AttributeError("'str' object has no attribute 'get'")
+
+
+class Watched(Brokers):
+    """Brokers whose sessions are made without RabbitMQ."""
+
+    links: dict[str, list[Link]]
+
+    async def _open(self, broker: BrokerObject) -> Session:
+        link = Link()
+        self.links.setdefault(broker.name, []).append(link)
+        return Session(
+            spec=broker.spec,
+            address=await self._address(broker.spec),
+            features=features_of(link.version),
+            link=link,  # type: ignore[arg-type]
+            clock=self.clock,
+        )
+
+
+@asynccontextmanager
+async def keeping(*names: str, kubernetes: Kubernetes) -> AsyncIterator[Watched]:
+    brokers = Watched(
+        world=World(is_complete=True, registered={name: [registered(name)] for name in names}),
+        cluster=kubernetes,
+        connect=None,  # type: ignore[arg-type]
+        clock=time.monotonic,
+        now=lambda: "2026-01-01T00:00:00Z",
+        chance=lambda: 0.0,
+    )
+    brokers.links = {}
+    loop = asyncio.create_task(brokers.run())
+    try:
+        yield brokers
+        assert not loop.done(), loop.exception()
+    finally:
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+
+
+def odd_version(link: Link) -> None:
+    link.version_now = broken  # type: ignore[method-assign]
+
+
+def odd_close(link: Link) -> None:
+    link.is_lost, link.close = True, broken  # type: ignore[method-assign]
+
+
+def odd_release(link: Link) -> None:
+    link.management.inventory = broken
+    link.is_lost = True
+
+
+@pytest.mark.parametrize("spoil", [odd_version, odd_close, odd_release])
+async def test_what_nobody_foresaw_in_one_brokers_keeping_is_its_own_trouble(
+    spoil: Callable[[Link], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SECRET_AGE", 0.0)
+    kubernetes = Kubernetes(secrets={SECRET: KEYS})
+    async with keeping("one", "other", kubernetes=kubernetes) as brokers:
+
+        async def are_open() -> bool:
+            return len(brokers.sessions()) == 2
+
+        await until(are_open, within=10)
+        if spoil is odd_release:
+            brokers.world.registered = {
+                "one": [registered("one", vhost="another")],
+                "other": brokers.world.registered["other"],
+            }
+        spoil(brokers.links["one"][0])
+
+        async def is_opened_again() -> bool:
+            return len(brokers.links["one"]) > 1 and brokers.session("one") is not None
+
+        await until(is_opened_again, within=10)
+        assert len(brokers.links["other"]) == 1
+        assert spoil is odd_close or brokers.links["one"][0].is_closed
+
+
+async def test_a_brokers_status_tells_of_what_nobody_foresaw(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "SECRET_AGE", 0.0)
+    monkeypatch.setattr(Link, "version_now", broken)
+    kubernetes = Kubernetes(secrets={SECRET: KEYS})
+    async with keeping("one", kubernetes=kubernetes):
+
+        async def reasons() -> bool:
+            told = [status["conditions"][0]["reason"] for status in kubernetes.statuses]
+            return "InternalError" in told
+
+        await until(reasons, within=10)
