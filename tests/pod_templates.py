@@ -8,6 +8,8 @@ def worker(**fields: Any) -> dict[str, Any]:
     return {"spec": {"containers": [{"name": "worker", **fields}]}}
 
 
+SIDECAR = {"name": "proxy", "image": "proxy:1"}
+
 UNFIT: dict[str, tuple[dict[str, Any], str]] = {
     "short grace": (
         {"spec": {"terminationGracePeriodSeconds": 3}},
@@ -63,6 +65,26 @@ UNFIT: dict[str, tuple[dict[str, Any], str]] = {
         worker(env=[{"name": "LONGSHORE_AMQP_URL", "value": "amqp://elsewhere"}]),
         "LONGSHORE_AMQP_URL",
     ),
+    "last words elsewhere by a variable": (
+        worker(env=[{"name": "LONGSHORE_TERMINATION_LOG", "value": "/dev/null"}]),
+        "LONGSHORE_TERMINATION_LOG",
+    ),
+    "a port of the node": (
+        worker(ports=[{"containerPort": 9090, "hostPort": 9090}]),
+        "hostPort",
+    ),
+    "a port of the node for a sidecar": (
+        {"spec": {"containers": [SIDECAR | {"ports": [{"containerPort": 80, "hostPort": 80}]}]}},
+        "hostPort",
+    ),
+    "a port of the node for a sidecar that starts first": (
+        {
+            "spec": {
+                "initContainers": [SIDECAR | {"ports": [{"containerPort": 80, "hostPort": 80}]}]
+            }
+        },
+        "hostPort",
+    ),
     "another name": (worker(env=[{"name": "LONGSHORE_POD_NAME", "value": "x"}]), "POD_NAME"),
 }
 """For a hard limit of 60s: template, and what is said of it."""
@@ -110,6 +132,12 @@ FIT: dict[str, dict[str, Any]] = {
     "variables and their sources": worker(
         env=[{"name": "BUCKET", "value": "in"}, {"name": "LONGSHORE_PLAY", "value": "x"}],
         envFrom=[{"configMapRef": {"name": "settings"}}],
+    ),
+    "ports of its own": worker(
+        ports=[
+            {"name": "dns", "containerPort": 53, "protocol": "UDP"},
+            {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP", "hostPort": 0},
+        ]
     ),
     "shared processes, privileges, resources": {
         "spec": {

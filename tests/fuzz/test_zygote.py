@@ -12,8 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from longshore.contract.names import AMQP_URL_ENV, WORKER_CONFIG_ENV
-from longshore.worker.termination import PATH_ENV
+from longshore.contract.names import AMQP_URL_ENV, TERMINATION_LOG_ENV, WORKER_CONFIG_ENV
 from tests.fuzz.conftest import Seeds
 from tests.integration.worker.workers import Worker, wait_for
 
@@ -120,7 +119,7 @@ def run(directory: Path, *, end: str, line: int) -> tuple[Worker, str]:
                 "PYTHONPATH": ":".join((str(directory), *sys.path[1:])),
                 WORKER_CONFIG_ENV: json.dumps(settings),
                 AMQP_URL_ENV: "amqp://guest:guest@127.0.0.1:9/",
-                PATH_ENV: str(termination),
+                TERMINATION_LOG_ENV: str(termination),
                 "END": end,
                 "LINE": str(line),
                 "TOLD": str(told),

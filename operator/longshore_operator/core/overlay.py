@@ -1,17 +1,27 @@
-"""A user's pod template over ours, merged as Kubernetes merges patches."""
+"""A user's pod template over ours, merged as Kubernetes merges what several managers apply."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
-_KEYS = ("name", "mountPath", "containerPort", "topologyKey")
-"""Fields by which Kubernetes tells the items of a list apart; the first that all items have."""
+_KEYS: Mapping[str, tuple[str, ...]] = {
+    "hostAliases": ("ip",),
+    "ports": ("containerPort", "protocol"),
+    "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
+    "volumeDevices": ("devicePath",),
+    "volumeMounts": ("mountPath",),
+}
+"""Fields by which Kubernetes tells the items of a pod's lists apart (`x-kubernetes-list-map-keys`
+of its API); `name` in all other lists."""
+
+_DEFAULTS = {"protocol": "TCP"}
 
 
-def merged(base: Any, overlay: Any) -> Any:
-    """`base` changed as `overlay` says.
+def merged(base: Any, overlay: Any, *, field: str = "") -> Any:
+    """`base` changed as `overlay` says; both are what stands in `field` of something larger.
 
-    Mappings are merged, null removes; lists of named things are merged by name; all else is
-    replaced.
+    Mappings are merged, null removes; lists whose items have the keys by which Kubernetes tells
+    them apart are merged by these; all else is replaced. Of items that share a key none is dropped:
+    Kubernetes refuses them, and says which.
     """
     if isinstance(base, Mapping) and isinstance(overlay, Mapping):
         result = dict(base)
@@ -19,28 +29,33 @@ def merged(base: Any, overlay: Any) -> Any:
             if value is None:
                 result.pop(name, None)
             else:
-                result[name] = merged(base.get(name), value)
+                result[name] = merged(base.get(name), value, field=name)
         return result
     if isinstance(base, list) and isinstance(overlay, list):
-        key = _key(base, overlay)
-        return overlay if key is None else _merged_by(key, base, overlay)
+        ours = [_key(item, field) for item in base]
+        theirs = [_key(item, field) for item in overlay]
+        return overlay if None in (*ours, *theirs) else _merged_by(ours, base, theirs, overlay)
     return overlay
 
 
-def _key(base: list[Any], overlay: list[Any]) -> str | None:
-    items = base + overlay
-    for key in _KEYS:
-        if items and all(
-            isinstance(item, Mapping) and isinstance(item.get(key), str | int) for item in items
-        ):
-            return key
-    return None
+def _key(item: Any, field: str) -> Hashable:
+    """What tells an item of the list `field` apart; None where nothing does."""
+    if not isinstance(item, Mapping):
+        return None
+    names = _KEYS.get(field, ("name",))
+    key = tuple(item.get(name, _DEFAULTS.get(name)) for name in names)
+    return key if all(isinstance(part, str | int) for part in key) else None
 
 
-def _merged_by(key: str, base: list[Any], overlay: list[Any]) -> list[Any]:
-    theirs = {item[key]: item for item in overlay}
-    result = [merged(item, theirs.pop(item[key])) if item[key] in theirs else item for item in base]
-    return result + list(theirs.values())
+def _merged_by(
+    ours: list[Hashable], base: list[Any], theirs: list[Hashable], overlay: list[Any]
+) -> list[Any]:
+    left = list(zip(theirs, overlay, strict=True))
+    result = []
+    for key, item in zip(ours, base, strict=True):
+        at = next((at for at, (other, _) in enumerate(left) if other == key), None)
+        result.append(item if at is None else merged(item, left.pop(at)[1]))
+    return result + [item for _, item in left]
 
 
 def contains(live: Any, wanted: Any) -> bool:

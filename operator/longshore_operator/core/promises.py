@@ -5,10 +5,13 @@ from typing import Any
 
 from longshore_operator.api.v1alpha1.pod_template import (
     CONTAINER,
+    CONTAINER_LISTS,
+    HOST_PORT_WHY,
     LIVENESS_AT_LEAST,
     POD_FIELDS,
     RESERVED_ENV,
     RESERVED_WHY,
+    SET_ENV,
     WORKER_FIELDS,
 )
 
@@ -28,6 +31,12 @@ def _of_pod(ours: Mapping[str, Any], merged: Mapping[str, Any]) -> Iterator[str]
         value = _at(merged, f"spec.{field}")
         if (value or None) != _at(ours, f"spec.{field}"):
             yield f"spec.{field} is {value!r}: {why}"
+    for field in CONTAINER_LISTS:
+        for container in _mappings(_at(merged, f"spec.{field}")):
+            for port in _mappings(container.get("ports")):
+                if value := port.get("hostPort"):
+                    where = f"spec.{field}[{container.get('name')}].ports"
+                    yield f"{where} has hostPort {value!r}: {HOST_PORT_WHY}"
     grace = "spec.terminationGracePeriodSeconds"
     wanted, value = _at(ours, grace), _at(merged, grace)
     if not isinstance(value, int) or value < wanted:
@@ -49,30 +58,25 @@ def _of_worker(ours: Mapping[str, Any], merged: Mapping[str, Any]) -> Iterator[s
             yield f"{where}.{name} is {value!r}: it must not be below {least}"
     before, after = _variables(ours), _variables(merged)
     for name in RESERVED_ENV:
-        if before.get(name) != after.get(name) or (name in after and name not in _SET_BY_US):
+        if before.get(name) != after.get(name) or (name in after and name not in SET_ENV):
             yield f"{where}.env has {name}, or spec.worker.env: {RESERVED_WHY}"
-
-
-_SET_BY_US = RESERVED_ENV[:2]
-"""The others come from the Secret, which variables of the container would override."""
 
 
 def container_in(template: Mapping[str, Any]) -> Mapping[str, Any]:
     """The worker's container in a pod template; empty where there is none."""
-    containers = _at(template, "spec.containers")
-    for container in containers if isinstance(containers, list) else ():
-        if isinstance(container, Mapping) and container.get("name") == CONTAINER:
-            return container
-    return {}
+    containers = _mappings(_at(template, "spec.containers"))
+    return next((each for each in containers if each.get("name") == CONTAINER), {})
 
 
 def _variables(container: Mapping[str, Any]) -> dict[Any, Any]:
-    env = container.get("env")
-    return {
-        str(each.get("name")): each
-        for each in (env if isinstance(env, list) else ())
-        if isinstance(each, Mapping)
-    }
+    return {str(each.get("name")): each for each in _mappings(container.get("env"))}
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    """The mappings in a list; none where it is no list."""
+    return [
+        each for each in (value if isinstance(value, list) else ()) if isinstance(each, Mapping)
+    ]
 
 
 def _at(value: Any, path: str) -> Any:

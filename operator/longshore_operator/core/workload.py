@@ -10,7 +10,14 @@ from typing import Any
 
 from longshore.contract.config import OnTermination, WorkerConfig
 from longshore.contract.features import Features
-from longshore.contract.names import POD_NAME_ENV, WORKER_CONFIG_ENV, queue_name, worker_name
+from longshore.contract.names import (
+    POD_NAME_ENV,
+    TERMINATION_LOG,
+    TERMINATION_LOG_ENV,
+    WORKER_CONFIG_ENV,
+    queue_name,
+    worker_name,
+)
 from longshore.contract.retry import RetryPolicy
 from longshore.contract.timing import Timeouts, derive, whole_heartbeat
 from longshore_operator.api.v1alpha1 import API_VERSION, GROUP, TaskQueueSpec
@@ -283,8 +290,10 @@ def _container(owner: Owner, *, spec: TaskQueueSpec, config: WorkerConfig) -> di
         for variable in worker.env
     ]
     own_env: list[dict[str, Any]] = [
-        {"name": WORKER_CONFIG_ENV, "value": config.to_json()},
+        {"name": WORKER_CONFIG_ENV, "value": _literal(config.to_json())},
         {"name": POD_NAME_ENV, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        # Also where a ConfigMap of the user's in `envFrom` has it.
+        {"name": TERMINATION_LOG_ENV, "value": TERMINATION_LOG},
     ]
     taken = {variable["name"] for variable in own_env}
     container: dict[str, Any] = {
@@ -308,6 +317,12 @@ def _container(owner: Owner, *, spec: TaskQueueSpec, config: WorkerConfig) -> di
     if worker.image_pull_policy is not None:
         container["imagePullPolicy"] = worker.image_pull_policy
     return container
+
+
+def _literal(config: str) -> str:
+    """The same JSON without a `$`: the kubelet makes `$$` in a variable's value into `$`, and puts
+    the value of another variable in place of `$(NAME)`."""
+    return config.replace("$", "\\u0024")  # JSON has one in its strings only
 
 
 def _sources(template: Mapping[str, Any], owner: Owner) -> list[Any]:

@@ -19,8 +19,13 @@ from typing import Any, TypeVar
 
 import pika
 
-from longshore.contract.names import AMQP_URL_ENV, JOBS_EXCHANGE, WORKER_CONFIG_ENV, dead_queue_name
-from longshore.worker.termination import PATH_ENV
+from longshore.contract.names import (
+    AMQP_URL_ENV,
+    JOBS_EXCHANGE,
+    TERMINATION_LOG_ENV,
+    WORKER_CONFIG_ENV,
+    dead_queue_name,
+)
 from tests.integration import secret
 from tests.integration.conftest import Broker
 
@@ -194,7 +199,7 @@ class Bench:
                     AMQP_URL_ENV: secret.connecting_as(
                         self.broker.worker, self.amqp or self.broker.amqp
                     ),
-                    PATH_ENV: str(termination),
+                    TERMINATION_LOG_ENV: str(termination),
                     RUN_ENV: run,
                     **(env or {}),
                 },

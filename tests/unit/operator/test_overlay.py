@@ -19,6 +19,57 @@ MERGES: list[tuple[str, Any, Any, Any]] = [
         [{"name": "x", "w": 2}, {"name": "z"}],
         [{"name": "x", "v": 1, "w": 2}, {"name": "y"}, {"name": "z"}],
     ),
+    (
+        "ports are one by number and protocol",
+        {"ports": [{"name": "http", "containerPort": 9090, "protocol": "TCP"}]},
+        {
+            "ports": [
+                {"containerPort": 9090, "name": "web"},
+                {"containerPort": 53, "protocol": "TCP"},
+                {"containerPort": 53, "protocol": "UDP"},
+            ]
+        },
+        {
+            "ports": [
+                {"name": "web", "containerPort": 9090, "protocol": "TCP"},
+                {"containerPort": 53, "protocol": "TCP"},
+                {"containerPort": 53, "protocol": "UDP"},
+            ]
+        },
+    ),
+    (
+        "constraints on one topology key that differ in what they do both stay",
+        {"topologySpreadConstraints": [{"topologyKey": "zone", "whenUnsatisfiable": "B", "v": 1}]},
+        {
+            "topologySpreadConstraints": [
+                {"topologyKey": "zone", "whenUnsatisfiable": "A"},
+                {"topologyKey": "zone", "whenUnsatisfiable": "B", "w": 2},
+            ]
+        },
+        {
+            "topologySpreadConstraints": [
+                {"topologyKey": "zone", "whenUnsatisfiable": "B", "v": 1, "w": 2},
+                {"topologyKey": "zone", "whenUnsatisfiable": "A"},
+            ]
+        },
+    ),
+    (
+        "one volume may be mounted twice",
+        {"volumeMounts": [{"name": "data", "mountPath": "/in"}]},
+        {"volumeMounts": [{"name": "data", "mountPath": "/out"}]},
+        {
+            "volumeMounts": [
+                {"name": "data", "mountPath": "/in"},
+                {"name": "data", "mountPath": "/out"},
+            ]
+        },
+    ),
+    (
+        "of two that share a name none is dropped, so that Kubernetes can refuse them",
+        [{"name": "x", "v": 1}],
+        [{"name": "x", "v": 2}, {"name": "x", "v": 3}, {"name": "y"}],
+        [{"name": "x", "v": 2}, {"name": "x", "v": 3}, {"name": "y"}],
+    ),
     ("a list without names is replaced", [{"key": "a"}], [{"key": "b"}], [{"key": "b"}]),
 ]
 

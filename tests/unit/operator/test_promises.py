@@ -83,3 +83,12 @@ def test_interrupted_jobs_need_less_grace(requeue: bool) -> None:
     else:
         with pytest.raises(Invalid, match="at least 95"):
             made()
+
+
+def test_no_source_of_variables_moves_the_workers_last_words() -> None:
+    """Variables of the container win over those that a ConfigMap brings."""
+    (container,) = rendered({})["containers"]
+
+    assert {"name": "LONGSHORE_TERMINATION_LOG", "value": "/dev/termination-log"} in container[
+        "env"
+    ]

@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 from longshore.contract.config import WorkerConfig
@@ -77,6 +78,31 @@ def test_the_worker_reads_the_configuration_that_the_operator_renders() -> None:
 def config_of(task_queue: TaskQueueSpec) -> WorkerConfig:
     env = {variable["name"]: variable for variable in container(task_queue)["env"]}
     return WorkerConfig.from_json(env[WORKER_CONFIG_ENV]["value"])
+
+
+def expanded(value: str, variables: dict[str, str]) -> str:
+    """A variable's value as the kubelet hands it to a container."""
+    return re.sub(
+        r"\$(?:\$|\(([^)]*)\))",
+        lambda found: "$" if found[1] is None else variables.get(found[1], found[0]),
+        value,
+    )
+
+
+def test_dollars_reach_the_worker_as_they_stand_in_the_spec() -> None:
+    command = ["sh", "-c", "cat > /tmp/job.$$; echo $(LONGSHORE_QUEUE) $HOME ${PATH}"]
+    task_queue = spec(
+        worker={"image": "i", "isolation": "Exec", "command": command},
+        queue={"name": "orders$$v1"},
+    )
+    env = {variable["name"]: variable for variable in container(task_queue)["env"]}
+
+    config = WorkerConfig.from_json(
+        expanded(env[WORKER_CONFIG_ENV]["value"], {"LONGSHORE_QUEUE": "media.transcode"})
+    )
+
+    assert list(config.command) == command
+    assert config.source == "orders$$v1"
 
 
 def test_prefetch_is_the_workers_own_business_unless_it_is_given() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from longshore.contract.names import TERMINATION_LOG_ENV
 from longshore.worker import termination
 from longshore.worker.__main__ import read_config, read_url
 
@@ -65,7 +66,7 @@ def test_a_long_termination_message_keeps_its_first_line_and_its_end(
 ) -> None:
     path = tmp_path / "log"
     path.touch()
-    monkeypatch.setenv(termination.PATH_ENV, str(path))
+    monkeypatch.setenv(TERMINATION_LOG_ENV, str(path))
     termination.tell("what is wrong\n" + "frame\n" * 5000 + "the end")
     told = path.read_bytes()
     assert len(told) <= termination.MAX_BYTES
@@ -77,6 +78,6 @@ def test_without_a_termination_log_nothing_happens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "log"
-    monkeypatch.setenv(termination.PATH_ENV, str(path))
+    monkeypatch.setenv(TERMINATION_LOG_ENV, str(path))
     termination.tell("hello")
     assert not path.exists()

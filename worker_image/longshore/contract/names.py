@@ -52,6 +52,13 @@ QUEUE_ENV = "LONGSHORE_QUEUE"
 POD_NAME_ENV = "LONGSHORE_POD_NAME"
 """Environment variable with the pod's name, by which the operator knows a worker's reports."""
 
+TERMINATION_LOG_ENV = "LONGSHORE_TERMINATION_LOG"
+"""Environment variable with the path where a worker writes why it ended, for tests and other
+runtimes than Kubernetes."""
+
+TERMINATION_LOG = "/dev/termination-log"
+"""Where Kubernetes reads a container's last words."""
+
 MAX_TASK_QUEUE_NAME = 54
 """Longest name of a TaskQueue: with `-producer` behind it, it is still a DNS label (63)."""
 

@@ -4,10 +4,7 @@ import contextlib
 import os
 import traceback
 
-PATH_ENV = "LONGSHORE_TERMINATION_LOG"
-"""Overrides the path, for tests and other runtimes."""
-
-DEFAULT_PATH = "/dev/termination-log"
+from longshore.contract.names import TERMINATION_LOG, TERMINATION_LOG_ENV
 
 MAX_BYTES = 4096
 """What the kubelet keeps of it."""
@@ -52,4 +49,4 @@ def tell(message: str) -> None:
 
 def _open() -> int:
     # The kubelet makes the file; a worker never creates one.
-    return os.open(os.environ.get(PATH_ENV, DEFAULT_PATH), os.O_WRONLY)
+    return os.open(os.environ.get(TERMINATION_LOG_ENV, TERMINATION_LOG), os.O_WRONLY)

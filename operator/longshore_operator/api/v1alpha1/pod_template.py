@@ -15,6 +15,7 @@ from longshore.contract.names import (
     AMQP_URL_ENV,
     POD_NAME_ENV,
     QUEUE_ENV,
+    TERMINATION_LOG_ENV,
     WORKER_CONFIG_ENV,
 )
 from longshore_operator.api.types import Object, Quantity, Resource
@@ -76,6 +77,11 @@ LIVENESS_AT_LEAST: Mapping[str, int] = {
 }
 """What a liveness probe may be slower than, but not quicker."""
 
+HOST_PORT_WHY = "of each port a node has one, so that no second worker would run there"
+"""Why no container of a worker's pod may have `hostPort`."""
+
+CONTAINER_LISTS = ("containers", "initContainers")
+
 POD_FIELDS: Mapping[str, str] = {
     "activeDeadlineSeconds": "it ends a worker with its jobs",
     "hostNetwork": "every worker listens on one port, of which a node has one",
@@ -83,10 +89,17 @@ POD_FIELDS: Mapping[str, str] = {
 }
 """Fields of the pod that stay as Longshore sets them, and why."""
 
-RESERVED_ENV = (WORKER_CONFIG_ENV, POD_NAME_ENV, AMQP_URL_ENV, AMQP_CA_ENV, QUEUE_ENV)
-"""Variables by which a worker learns what to do and where to connect."""
+SET_ENV = (WORKER_CONFIG_ENV, POD_NAME_ENV, TERMINATION_LOG_ENV)
+"""Variables of the container `worker` that Longshore sets."""
 
-RESERVED_WHY = "Longshore sets it; workers would not follow the spec and new passwords"
+RESERVED_ENV = (*SET_ENV, AMQP_URL_ENV, AMQP_CA_ENV, QUEUE_ENV)
+"""Variables by which a worker learns what to do and where to connect. The others come from a
+Secret, which variables of the container would override."""
+
+RESERVED_WHY = (
+    "Longshore sets it; workers would not follow the spec and new passwords, or not say why they "
+    "ended"
+)
 
 
 def reserved_env_rule(env: str) -> dict[str, str]:
@@ -127,6 +140,12 @@ def _rules() -> Iterator[dict[str, str]]:
         "rule": _in_worker(f"!has(c.env) || {_none_reserved('c.env')}"),
         "message": where.format(f"any of {', '.join(RESERVED_ENV)}") + RESERVED_WHY,
     }
+    for field in CONTAINER_LISTS:
+        yield {
+            "rule": f"!has(self.spec) || !has(self.spec.{field}) || self.spec.{field}.all(c, "
+            "!has(c.ports) || c.ports.all(p, !has(p.hostPort) || p.hostPort == 0))",
+            "message": f"worker.podTemplate must not set hostPort in spec.{field}: {HOST_PORT_WHY}",
+        }
     for field, why in POD_FIELDS.items():
         yield {
             "rule": f"!has(self.spec) || !has(self.spec.{field})"
@@ -175,6 +194,7 @@ _PROBE_SCHEMA = _partly(
     fixed=[*_HANDLERS, "terminationGracePeriodSeconds"],
 )
 _VARIABLE = _partly({"name": {"type": "string", "maxLength": 253}}, required=["name"])
+_PORTS = _list(_partly({"hostPort": _NUMBER}), most=64)
 _CONTAINER = _partly(
     {
         "name": {"type": "string", "maxLength": 63},
@@ -183,6 +203,7 @@ _CONTAINER = _partly(
         "env": _list(_VARIABLE, most=128),
         "lifecycle": _ANY,
         "livenessProbe": _PROBE_SCHEMA,
+        "ports": _PORTS,
         "readinessProbe": _PROBE_SCHEMA,
         "startupProbe": _ANY,
         "restartPolicy": _TEXT,
@@ -199,6 +220,7 @@ _SCHEMA = _partly(
                 "activeDeadlineSeconds": _NUMBER,
                 "containers": _list(_CONTAINER, most=32),
                 "hostNetwork": {"type": "boolean"},
+                "initContainers": _list(_partly({"ports": _PORTS}), most=32),
                 "restartPolicy": _TEXT,
                 "terminationGracePeriodSeconds": _NUMBER,
             },
