@@ -37,6 +37,10 @@ class Abandoned(Exception):
     """Nobody waits for the errand any more."""
 
 
+class Unfinished(Exception):
+    """The caller that did the errand for another one was struck meanwhile."""
+
+
 class Errand:
     """Something to do until `deadline`, a moment of `time.monotonic`, and who waits for it.
 
@@ -77,12 +81,19 @@ class Errand:
         return self._claim.acquire(blocking=False)
 
     def do(self) -> None:
-        """Do it; called by the desk. Nothing is raised: what goes wrong is the caller's."""
+        """Do it; called by the desk. What goes wrong is raised where it is waited for.
+
+        Except what strikes the thread that does it, which may be another caller's: that is raised
+        here, and Unfinished there.
+        """
         try:
             if not self.is_abandoned:
                 self._work(self)
-        except BaseException as error:
+        except Exception as error:
             self._error = error
+        except BaseException:
+            self._error = Unfinished("the thread that sent it was interrupted")
+            raise
         finally:
             self._ended.release()
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pika
 
-from longshore.desk import Abandoned, Desk, Errand, PerProcess
+from longshore.desk import Abandoned, Desk, Errand, PerProcess, Unfinished
 from longshore.dialer import Dialer
 from longshore.errors import BrokerUnavailable, ConfirmTimeout, EnqueueError
 from longshore.link import CLOSE_TIMEOUT, Link, LinkLost, Publication
@@ -41,8 +41,13 @@ class Publisher:
         errand = Errand(
             lambda errand: outlet.publish(publication, errand), deadline=time.monotonic() + timeout
         )
-        if _has_ended(errand, outlet.desk):
-            return
+        try:
+            if _has_ended(errand, outlet.desk):
+                return
+        except Unfinished as error:
+            raise BrokerUnavailable(
+                f"{publication}: {errand.stage}: {error}; {_fate(errand)}"
+            ) from None
         if errand.abandon():
             raise BrokerUnavailable(
                 f"{publication}: no answer in {timeout:g} s: {errand.stage}; nothing was stored"
@@ -56,7 +61,8 @@ class Publisher:
         """
         if not sys.is_finalizing() and (outlet := self._outlets.existing()):
             deadline = time.monotonic() + CLOSE_TIMEOUT
-            _has_ended(Errand(lambda _: outlet.close(), deadline=deadline), outlet.desk)
+            with suppress(Unfinished):
+                _has_ended(Errand(lambda _: outlet.close(), deadline=deadline), outlet.desk)
 
 
 def _has_ended(errand: Errand, desk: Desk) -> bool:

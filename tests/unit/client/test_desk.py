@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from longshore import desk as desk_module
-from longshore.desk import Abandoned, Desk, Errand, PerProcess
+from longshore.desk import Abandoned, Desk, Errand, PerProcess, Unfinished
 
 
 def errand(work: object = lambda _: None, *, seconds: float = 10) -> Errand:
@@ -118,12 +118,8 @@ def test_where_no_thread_can_be_started_no_caller_serves_beyond_its_own_errand(
             ended.append(number)
 
     callers = [threading.Thread(target=call, args=(number,)) for number in range(4)]
-    real = _thread.start_new_thread
-    monkeypatch.setattr(
-        _thread,
-        "start_new_thread",
-        lambda function, arguments: refuse() if function == desk._serve else real(function, ()),
-    )
+    # Threads of `threading` keep to the name that it has imported.
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
     for number, caller in enumerate(callers):
         caller.start()
         # The first is done at once, by its caller; the others queue up behind it.
@@ -176,6 +172,25 @@ def test_where_no_thread_can_be_started_a_strike_at_any_line_leaves_the_desk_fre
         if not struck:
             break
     assert line > 15, "the tracer saw next to nothing"
+
+
+def test_what_strikes_a_caller_that_does_anothers_errand_is_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+
+    def interrupt(_: Errand) -> None:
+        raise KeyboardInterrupt
+
+    desk, anothers, own = Desk(), errand(interrupt), errand()
+    desk._errands.append(anothers)
+    with pytest.raises(KeyboardInterrupt):
+        desk.submit(own)
+
+    with pytest.raises(Unfinished, match="the thread that sent it was interrupted"):
+        anothers.wait()
+    desk.submit(following := errand())
+    assert following.wait()
 
 
 def wait_until(found: Callable[[], bool]) -> None:
