@@ -171,8 +171,8 @@ class Management:
     async def apply(self, topology: Topology) -> None:
         """Write every object of `topology`, in the order in which they need each other."""
         vhost = self._vhost
-        for name in topology.absent_policies:
-            await self._remove("policies", vhost, name)
+        for absent in topology.absent_policies:
+            await self._remove("policies", vhost, absent.name)
         for policy in topology.policies:
             await self._write("PUT", "policies", vhost, policy.name, body=_policy_body(policy))
         for exchange in topology.exchanges:

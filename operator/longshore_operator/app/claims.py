@@ -1,7 +1,7 @@
 """What a TaskQueue may have: its Broker's leave, and a queue that is nobody else's."""
 
 from longshore.contract.delays import shared_queues
-from longshore.contract.names import RABBITMQ_PREFIX, dead_queue_name
+from longshore.contract.names import JOBS_EXCHANGE, RABBITMQ_PREFIX, dead_queue_name
 from longshore_operator.api.v1alpha1 import BrokerSpec
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.world import World
@@ -42,6 +42,34 @@ def refuse_taken(
             "TaskQueue, or delete one of the two",
             reason="QueueTaken",
         )
+    if _has(task_queue, inventory=inventory):
+        return
+    for name in sorted(_claims(task_queue)):
+        if keys := _strangers(name, task_queue=task_queue, world=world, inventory=inventory):
+            raise Invalid(
+                f"queue {name!r} gets the jobs of {' and '.join(keys)} by exchange "
+                f"{JOBS_EXCHANGE}, so it is another TaskQueue's, though none on this Broker; name "
+                "another in spec.queue.name of a new TaskQueue, or delete that one; if it is long "
+                "gone, delete the queue's bindings under its name",
+                reason="QueueTaken",
+            )
+
+
+def others(
+    task_queue: TaskQueueObject, *, broker: BrokerSpec, world: World, inventory: Inventory
+) -> dict[str, str]:
+    """Queues of this TaskQueue that another one has, with words that name the other."""
+    found = {
+        name: f"queue {name} gets the jobs of {' and '.join(keys)} as well and stays"
+        for name in _claims(task_queue)
+        if (keys := _strangers(name, task_queue=task_queue, world=world, inventory=inventory))
+    }
+    other = rival(task_queue, broker=broker, world=world, inventory=inventory)
+    if other is not None:
+        owner = other.owner
+        for name in _claims(task_queue) & _claims(other):
+            found[name] = f"queue {name} is TaskQueue {owner.namespace}/{owner.name}'s"
+    return found
 
 
 def rival(
@@ -49,17 +77,16 @@ def rival(
 ) -> TaskQueueObject | None:
     """The TaskQueue that has a queue of this one, or is older and may have it.
 
-    A wish that is refused blocks nobody: anyone may write any name into a spec.
+    A wish that is refused blocks nobody: anyone may write any name into a spec. One whose spec
+    cannot be read any more keeps what it has.
     """
-    if task_queue.spec is None:
-        return None
     mine, rank = _claims(task_queue), _rank(task_queue, inventory=inventory)
-    adopts = task_queue.spec.queue.name is not None
+    adopts = task_queue.ending.queue_name is not None
     for _, other in world.task_queues():
-        if other.spec is None or not (adopts or other.spec.queue.name):
+        if not (adopts or other.ending.queue_name):
             continue  # two queues of their own never have one name
         if (
-            other.spec.broker.name == task_queue.spec.broker.name
+            other.ending.broker == task_queue.ending.broker
             and other.owner.uid != task_queue.owner.uid
             and mine & _claims(other)
             and _rank(other, inventory=inventory) < rank
@@ -96,9 +123,29 @@ def _has(task_queue: TaskQueueObject, *, inventory: Inventory) -> bool:
     return not inventory.bindings.isdisjoint(ways)
 
 
+def _strangers(
+    name: str, *, task_queue: TaskQueueObject, world: World, inventory: Inventory
+) -> list[str]:
+    """Other TaskQueues whose jobs queue `name` gets, on whatever Broker and in whatever cluster.
+
+    A queue that a TaskQueue has left behind still gets its own jobs, and is nobody's. Raises
+    Transient while it is unknown whether it was left.
+    """
+    keys = inventory.keys(name) - {task_queue.owner.queue}
+    if name in keys:
+        if not world.is_complete:
+            raise Transient("not all TaskQueues are known yet", reason="Connecting")
+        namespace, _, own = name.partition(".")
+        if world.task_queue((namespace, own)) is None:
+            keys.discard(name)
+    return sorted(keys)
+
+
 def _may_have(
     task_queue: TaskQueueObject, *, broker: BrokerSpec, world: World, inventory: Inventory
 ) -> bool:
+    if task_queue.spec is None:
+        return False
     try:
         refuse_unallowed(task_queue, broker=broker, world=world)
         refuse_unfit(task_queue, inventory=inventory)

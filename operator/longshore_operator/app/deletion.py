@@ -15,17 +15,18 @@ from longshore.contract.names import LOST, dead_queue_name, worker_name
 from longshore_operator.api.v1alpha1 import DeletionPolicy
 from longshore_operator.app.broker import Depth, Scrutiny, Session
 from longshore_operator.app.brokers import CONNECTING, Brokers
-from longshore_operator.app.claims import rival
+from longshore_operator.app.claims import others
 from longshore_operator.app.cluster import Cluster
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.record import Record, Records
 from longshore_operator.app.world import Key, World
+from longshore_operator.core.estate import Estate, estate_of
 from longshore_operator.core.inventory import Inventory
 from longshore_operator.core.permissions import ROLES, user_name
 from longshore_operator.core.policies import own_policy_name
 from longshore_operator.core.rollout import rollout
 from longshore_operator.core.rosters import DEAD, JOBS, Listed
-from longshore_operator.core.topology import Queue, Topology, dead_binding, entry_bindings
+from longshore_operator.core.topology import Topology, entry_bindings
 from longshore_operator.core.workload import timeouts
 from longshore_operator.errors import UNREACHABLE, OperatorError, Transient
 
@@ -60,6 +61,16 @@ _PASSING = frozenset({CONNECTING.reason, "Busy", UNREACHABLE})
 
 class _Gone(Exception):
     """The TaskQueue is not there any more: somebody has removed its finalizer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Leaving:
+    """A TaskQueue that goes, with what stood in RabbitMQ when this was looked at last."""
+
+    task_queue: TaskQueueObject
+    session: Session
+    inventory: Inventory
+    estate: Estate
 
 
 @dataclass(slots=True, kw_only=True)
@@ -172,131 +183,147 @@ class Deletion:
 
     async def _leave_queues(self, task_queue: TaskQueueObject, *, session: Session) -> None:
         inventory = await session.inventory(max_age=FRESH)
-        policy, adopts = task_queue.ending.policy, task_queue.ending.queue_name is not None
-        if why := self._is_not_ours(task_queue, session=session, inventory=inventory):
-            await self._tell(task_queue, reason="QueueRetained", message=why)
-        elif policy is DeletionPolicy.DELETE:
-            # The job queue is last: with it end its bindings, which prove that it was taken over.
-            await self._remove_dead(task_queue, session=session)
-            await self._remove(task_queue, session=session)
-        elif adopts:
-            await self._give_back(task_queue, session=session, inventory=inventory)
-        elif policy is DeletionPolicy.RETAIN:
-            await self._retain(task_queue, session=session, why="stays")
-        else:
-            await self._remove_if_empty(task_queue, session=session, inventory=inventory)
-
-    def _is_not_ours(
-        self, task_queue: TaskQueueObject, *, session: Session, inventory: Inventory
-    ) -> str | None:
-        """Why nothing of the queues may be touched; None where they are this TaskQueue's."""
-        other = rival(task_queue, broker=session.spec, world=self.world, inventory=inventory)
-        if other is not None:
-            owner = other.owner
-            return f"queue {task_queue.source} is TaskQueue {owner.namespace}/{owner.name}'s"
-        name, found = task_queue.source, inventory.queues.get(task_queue.source)
         own = task_queue.owner.queue
-        if shared := {name, own, dead_queue_name(own)} & shared_queues():
-            return f"queue {shared.pop()} is shared by all TaskQueues of its Broker and stays"
-        if task_queue.ending.queue_name is None:
-            if found not in (None, Queue(name=name)):
-                return f"queue {name} was made by somebody else and stays"
-        elif found is not None and not _was_taken_over(task_queue, inventory=inventory):
-            return f"queue {name} was not taken over and stays"
-        return None
+        if shared := {task_queue.source, own, dead_queue_name(own)} & shared_queues():
+            message = f"queue {shared.pop()} is shared by all TaskQueues of its Broker and stays"
+            await self._tell(task_queue, reason="QueueRetained", message=message)
+            return
+        estate = self._estate(task_queue, session=session, inventory=inventory)
+        leaving = _Leaving(
+            task_queue=task_queue, session=session, inventory=inventory, estate=estate
+        )
+        policy, adopts = task_queue.ending.policy, task_queue.ending.queue_name is not None
+        if policy is DeletionPolicy.DELETE and estate.jobs.is_ours:
+            # The job queue is last: with it end its bindings, which prove that it was taken over.
+            await self._remove_dead(leaving)
+            await self._remove(leaving)
+        elif adopts or not estate.jobs.is_ours:
+            await self._give_back(leaving)
+        elif policy is DeletionPolicy.RETAIN:
+            await self._retain(leaving, why="stays")
+        else:
+            await self._remove_if_empty(leaving)
 
-    async def _remove(self, task_queue: TaskQueueObject, *, session: Session) -> None:
-        queue, source = task_queue.owner.queue, task_queue.source
-        await session.management.delete_policy(own_policy_name(queue))
-        await session.management.delete_queue(source)  # its bindings go with it
+    def _estate(
+        self, task_queue: TaskQueueObject, *, session: Session, inventory: Inventory
+    ) -> Estate:
+        """What is this TaskQueue's: nothing else is touched."""
+        states = {each.type: each.status for each in task_queue.status.conditions}
+        return estate_of(
+            task_queue.owner.queue,
+            inventory=inventory,
+            adopted=task_queue.ending.queue_name,
+            was_declared=states.get("QueueDeclared") == "True" or "Guaranteed" in states,
+            others=others(task_queue, broker=session.spec, world=self.world, inventory=inventory),
+        )
+
+    async def _remove(self, leaving: _Leaving) -> None:
+        queue, source = leaving.task_queue.owner.queue, leaving.task_queue.source
+        await self._remove_policy(leaving, of=queue)
+        await leaving.session.management.delete_queue(source)  # its bindings go with it
         if source == queue:
-            await session.rosters.strike(Listed(roster=JOBS, queue=queue))
+            await leaving.session.rosters.strike(Listed(roster=JOBS, queue=queue))
 
-    async def _remove_dead(self, task_queue: TaskQueueObject, *, session: Session) -> None:
-        queue = task_queue.owner.queue
+    async def _remove_dead(self, leaving: _Leaving) -> None:
+        queue, part = leaving.task_queue.owner.queue, leaving.estate.dead
         dead = dead_queue_name(queue)
-        await session.management.delete_queue(dead)
-        await session.management.delete_policy(own_policy_name(dead))
-        await session.rosters.strike(Listed(roster=DEAD, queue=queue))
+        if part.is_ours:
+            await leaving.session.management.delete_queue(dead)
+        elif part.why_not:
+            await self._tell(leaving.task_queue, reason="QueueRetained", message=part.why_not)
+        await self._remove_policy(leaving, of=dead)
+        if part.is_ours or queue in leaving.inventory.listed(DEAD):
+            await leaving.session.rosters.strike(Listed(roster=DEAD, queue=queue))
 
-    async def _retain(self, task_queue: TaskQueueObject, *, session: Session, why: str) -> None:
+    async def _remove_policy(self, leaving: _Leaving, *, of: str) -> None:
+        name = own_policy_name(of)
+        if any(policy.name == name for policy in leaving.estate.policies):
+            await leaving.session.management.delete_policy(name)
+
+    async def _retain(self, leaving: _Leaving, *, why: str) -> None:
         """Leave the queue, open: an attempt that was cut short may have closed it."""
-        await self._open(task_queue, session=session)
-        message = f"queue {task_queue.source} {why}"
-        await self._tell(task_queue, reason="QueueRetained", message=message)
+        await self._open(leaving)
+        message = f"queue {leaving.task_queue.source} {why}"
+        await self._tell(leaving.task_queue, reason="QueueRetained", message=message)
 
-    async def _open(self, task_queue: TaskQueueObject, *, session: Session) -> None:
-        if await session.management.has_queue(task_queue.source):
-            ways = entry_bindings(task_queue.owner.queue, source=task_queue.source)
-            await session.management.apply(Topology(bindings=ways))
+    async def _open(self, leaving: _Leaving) -> None:
+        source, management = leaving.task_queue.source, leaving.session.management
+        if await management.has_queue(source):
+            ways = entry_bindings(leaving.task_queue.owner.queue, source=source)
+            await management.apply(Topology(bindings=ways))
 
-    async def _give_back(
-        self, task_queue: TaskQueueObject, *, session: Session, inventory: Inventory
-    ) -> None:
-        """Leave a queue that was taken over as it was found, with the jobs that are in it now."""
-        queue, source = task_queue.owner.queue, task_queue.source
+    async def _give_back(self, leaving: _Leaving) -> None:
+        """Leave a queue that was taken over, or is another's, with the jobs that are in it now."""
+        task_queue, session, estate = leaving.task_queue, leaving.session, leaving.estate
+        queue, source, policy = task_queue.owner.queue, task_queue.source, task_queue.ending.policy
         for binding in entry_bindings(queue, source=source):
-            await session.management.unbind(binding)
-        await session.management.delete_policy(own_policy_name(queue))
-        if task_queue.ending.policy is DeletionPolicy.RETAIN_IF_NOT_EMPTY:
-            async with session.link.scrutiny() as look:
-                await self._remove_dead_if_empty(
-                    task_queue, session=session, look=look, inventory=inventory
-                )
-        message = f"queue {source} had been taken over and stays, without Longshore's policy"
-        await self._tell(task_queue, reason="QueueRetained", message=message)
+            if binding in leaving.inventory.bindings:
+                await session.management.unbind(binding)
+        await self._remove_policy(leaving, of=queue)
+        if queue in leaving.inventory.listed(JOBS):
+            await session.rosters.strike(Listed(roster=JOBS, queue=queue))
+        if policy is DeletionPolicy.DELETE:
+            await self._remove_dead(leaving)
+        elif policy is DeletionPolicy.RETAIN_IF_NOT_EMPTY:
+            if estate.dead.is_ours:
+                async with session.link.scrutiny() as look:
+                    await self._remove_dead_if_empty(leaving, look=look)
+            else:
+                await self._remove_dead(leaving)  # what belongs to it
+        message = estate.jobs.why_not
+        is_there = source in leaving.inventory.queues
+        if is_there and estate.has_taken_over and not estate.is_anothers:
+            message = f"queue {source} had been taken over and stays, without Longshore's policy"
+        if message:
+            await self._tell(task_queue, reason="QueueRetained", message=message)
 
-    async def _remove_if_empty(
-        self, task_queue: TaskQueueObject, *, session: Session, inventory: Inventory
-    ) -> None:
+    async def _remove_if_empty(self, leaving: _Leaving) -> None:
+        task_queue, session = leaving.task_queue, leaving.session
         async with session.link.scrutiny() as look:
             if await session.management.has_queue(task_queue.source):
-                _refuse_silent(task_queue.source, inventory=inventory)
+                _refuse_silent(task_queue.source, inventory=leaving.inventory)
                 if await look.has_ready(task_queue.source):
-                    await self._retain(task_queue, session=session, why=_HOLDS)
+                    await self._retain(leaving, why=_HOLDS)
                     return
-                now = await self._close(task_queue, session=session, look=look, inventory=inventory)
+                now = await self._close(leaving, look=look)
                 if now is None:
-                    await self._retain(task_queue, session=session, why=_HOLDS)
+                    await self._retain(leaving, why=_HOLDS)
                     return
                 if now.ending.policy is not task_queue.ending.policy:
-                    await self._open(task_queue, session=session)
+                    await self._open(leaving)
                     raise Transient("its deletion policy has changed", reason="Busy")
-            await self._remove(task_queue, session=session)
+            await self._remove(leaving)
             await self._tell_of_delayed(task_queue, session=session)
-            await self._remove_dead_if_empty(
-                task_queue, session=session, look=look, inventory=inventory
-            )
+            await self._remove_dead_if_empty(leaving, look=look)
 
-    async def _close(
-        self, task_queue: TaskQueueObject, *, session: Session, look: Scrutiny, inventory: Inventory
-    ) -> TaskQueueObject | None:
+    async def _close(self, leaving: _Leaving, *, look: Scrutiny) -> TaskQueueObject | None:
         """Close the queue to new jobs and see whether it is empty.
 
         The TaskQueue as it is then; None, if the queue holds jobs. Closed in either case.
         """
-        source = task_queue.source
+        source = leaving.task_queue.source
         try:
             for binding in entry_bindings(source):
-                await session.management.unbind(binding)
+                await leaving.session.management.unbind(binding)
             closed_at = self.clock()
-            dead_letters = inventory.has_dead_lettering(source)
+            dead_letters = leaving.inventory.has_dead_lettering(source)
             if not await look.is_empty(source, dead_letters=dead_letters):
                 return None
             await self.sleep(max(0.0, CLOSED_FOR - (self.clock() - closed_at)))
-            now = await self._as_it_is(task_queue)
+            now = await self._as_it_is(leaving.task_queue)
             return now if await look.stays_empty(source) else None
         except (OperatorError, _Gone, asyncio.CancelledError):
-            await self._open(task_queue, session=session)
+            await self._open(leaving)
             raise
 
-    async def _remove_dead_if_empty(
-        self, task_queue: TaskQueueObject, *, session: Session, look: Scrutiny, inventory: Inventory
-    ) -> None:
+    async def _remove_dead_if_empty(self, leaving: _Leaving, *, look: Scrutiny) -> None:
         # Called when no dead letter is on its way any more.
-        dead = dead_queue_name(task_queue.owner.queue)
-        _refuse_silent(dead, inventory=inventory)
-        dead_letters = inventory.has_dead_lettering(dead)
+        if not leaving.estate.dead.is_ours:
+            await self._remove_dead(leaving)  # what belongs to it
+            return
+        dead = dead_queue_name(leaving.task_queue.owner.queue)
+        _refuse_silent(dead, inventory=leaving.inventory)
+        dead_letters = leaving.inventory.has_dead_lettering(dead)
         is_empty = not await look.has_ready(dead) and await look.is_empty(
             dead, dead_letters=dead_letters
         )
@@ -305,9 +332,9 @@ class Deletion:
             is_empty = await look.stays_empty(dead)
         if not is_empty:
             message = f"queue {dead} holds dead letters and stays until they expire"
-            await self._tell(task_queue, reason="QueueRetained", message=message)
+            await self._tell(leaving.task_queue, reason="QueueRetained", message=message)
         else:
-            await self._remove_dead(task_queue, session=session)
+            await self._remove_dead(leaving)
 
     async def _tell_of_delayed(self, task_queue: TaskQueueObject, *, session: Session) -> None:
         levels = await session.link.depths.read(level_name(level) for level in range(LEVELS))
@@ -357,21 +384,3 @@ def _grace(task_queue: TaskQueueObject, *, session: Session) -> float:
         return timeouts(task_queue.spec, features=session.features).termination_grace
     known = task_queue.status.timeouts
     return known.termination_grace if known else GRACE
-
-
-def _was_taken_over(task_queue: TaskQueueObject, *, inventory: Inventory) -> bool:
-    """Whether a queue was in fact taken over: the wish alone may have been refused.
-
-    After `_give_back` has removed its bindings, what else is left of it tells, and the status,
-    which says what cannot be guaranteed on it. To delete the queue itself none of that is enough:
-    its bindings are, which it keeps to the end.
-    """
-    own = task_queue.owner.queue
-    if not inventory.bindings.isdisjoint(entry_bindings(own, source=task_queue.source)):
-        return True
-    if task_queue.ending.policy is DeletionPolicy.DELETE:
-        return False
-    is_left = dead_binding(own) in inventory.bindings or own_policy_name(own) in inventory.policies
-    return is_left or any(
-        condition.type == "Guaranteed" for condition in task_queue.status.conditions
-    )

@@ -44,6 +44,10 @@ class Rosters:
     _stale: frozenset[Listed] = frozenset()
     """What the last look found listed for nobody."""
 
+    _seen: set[str] = field(default_factory=set)
+    """Policies of the rosters' names that were ours when they were last looked at, or changed by
+    hand since."""
+
     _rested_at: float = 0.0
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -87,7 +91,8 @@ class Rosters:
         stale = frozenset() if claimed is None else _stale(inventory, claimed=claimed)
         dropped, self._stale = stale & self._stale, stale
         repaired: tuple[Policy, ...] = ()
-        if missing or any(_changes(inventory.policies)):
+        self._see(inventory.policies)
+        if missing or any(_changes(inventory.policies, seen=self._seen)):
             async with self._lock:
                 repaired = await self._write(add=missing)
         if dropped:
@@ -102,7 +107,8 @@ class Rosters:
         written: list[Policy] = []
         # Not by what is remembered: what somebody wrote since must not be undone.
         policies = await self.management.policies()
-        for change in _changes(policies, add=add, drop=drop):
+        self._see(policies)
+        for change in _changes(policies, add=add, drop=drop, seen=self._seen):
             topology = Topology(policies=change.policies, absent_policies=change.absent)
             if change.policies:
                 await self.management.apply(Topology(policies=change.policies))
@@ -110,21 +116,34 @@ class Rosters:
                 await self.management.apply(Topology(absent_policies=change.absent))
             self.note(partial(Inventory.add, written=topology))
             written += change.policies
+            self._seen |= {policy.name for policy in change.policies}
         if drop:
             self.note(lambda inventory: inventory.forget(map(_queue_of, drop)))
         now = self.clock()
         self._rested_at = now + min(LONGEST_REST, REST * (now - began))
         return tuple(written)
 
+    def _see(self, policies: Mapping[str, Policy]) -> None:
+        # One that is gone is ours no more: its name is free for others.
+        self._seen &= policies.keys()
+        for roster in ROSTERS.values():
+            self._seen |= roster.written(policies)
+
 
 def _changes(
     policies: Mapping[str, Policy],
     *,
+    seen: Set[str],
     add: Set[Listed] = frozenset(),
     drop: Set[Listed] = frozenset(),
 ) -> list[Change]:
     changes = (
-        roster.changed(policies, add=_queues(add, roster=name), drop=_queues(drop, roster=name))
+        roster.changed(
+            policies,
+            add=_queues(add, roster=name),
+            drop=_queues(drop, roster=name),
+            seen=seen,
+        )
         for name, roster in ROSTERS.items()
     )
     return [change for change in changes if change != Change()]

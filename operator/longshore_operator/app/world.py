@@ -97,8 +97,8 @@ class World:
         return {
             listed
             for _, each in self.task_queues()
-            if each.spec is not None and each.spec.broker.name == broker
-            for listed in listed_for(each.owner.queue, spec=each.spec)
+            if each.ending.broker == broker
+            for listed in listed_for(each.owner.queue, adopts=each.ending.queue_name is not None)
         }
 
     def brokers(self) -> Iterator[BrokerObject]:

@@ -4,12 +4,19 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE, dead_queue_name
+from longshore.contract.names import (
+    DEAD_EXCHANGE,
+    DUE_EXCHANGE,
+    JOBS_EXCHANGE,
+    dead_queue_name,
+)
 from longshore_operator.core.credentials import is_password
 from longshore_operator.core.permissions import Keys, Permissions, User
 from longshore_operator.core.policies import EARLIER_PATTERNS, Policy
 from longshore_operator.core.rosters import DEAD, ROSTERS, can_be_listed, roster_of
 from longshore_operator.core.topology import Binding, Exchange, Queue, Topology, dead_binding
+
+_ENTRIES = frozenset({JOBS_EXCHANGE, DUE_EXCHANGE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +66,7 @@ class Inventory:
             queues=tuple(q for q in wanted.queues if self.queues.get(q.name) != q),
             bindings=tuple(b for b in wanted.bindings if b not in self.bindings),
             policies=tuple(p for p in wanted.policies if self.policies.get(p.name) != p),
-            absent_policies=tuple(p for p in wanted.absent_policies if p in self.policies),
+            absent_policies=tuple(p for p in wanted.absent_policies if p.is_in(self.policies)),
             listed=tuple(p for p in wanted.listed if p.queue not in self.listed(p.roster)),
         )
 
@@ -82,6 +89,13 @@ class Inventory:
             ways = self._from(JOBS_EXCHANGE)
             bound = {each.key: each.key for each in ways if each.destination == each.key}
         return {key for key, queue in bound.items() if self._is_plain(queue) and can_be_listed(key)}
+
+    def keys(self, queue: str) -> set[str]:
+        """Names of the TaskQueues whose jobs are routed to a queue."""
+        ways = (each for each in self.bindings if each.destination == queue and each.to == "queue")
+        # Of the two ways that there are for each of them, one may be gone.
+        keys = (each.key.removeprefix("#.") for each in ways if each.source in _ENTRIES)
+        return {key for key in keys if can_be_listed(key)}
 
     def _from(self, exchange: str) -> Iterator[Binding]:
         return (each for each in self.bindings if each.source == exchange and each.to == "queue")
@@ -165,8 +179,8 @@ class Inventory:
         self.queues |= {queue.name: queue for queue in written.queues}
         self.bindings |= set(written.bindings)
         self.policies |= {policy.name: policy for policy in written.policies}
-        for name in written.absent_policies:
-            self.policies.pop(name, None)
+        for absent in written.absent_policies:
+            self.policies.pop(absent.name, None)
         if written.policies or written.absent_policies:
             self.knows_policies = False
             self._listed.clear()

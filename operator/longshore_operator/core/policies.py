@@ -34,6 +34,19 @@ class Policy:
     apply_to: str = "quorum_queues"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absent:
+    """A policy of ours that must not be there. One of this name for other queues is not ours."""
+
+    name: str
+    pattern: str
+
+    def is_in(self, policies: Mapping[str, Policy]) -> bool:
+        """Whether it is there after all."""
+        found = policies.get(self.name)
+        return found is not None and found.pattern == self.pattern
+
+
 def shared_policies() -> tuple[Policy, ...]:
     """Those of a whole vhost."""
     return (
@@ -68,8 +81,8 @@ EARLIER_PATTERNS: Mapping[str, str] = {DELAY_POLICY: r"^longshore\.delay\."}
 
 def own_policies(
     queue: str, spec: TaskQueueSpec, *, timeouts: Timeouts, features: Features
-) -> tuple[tuple[Policy, ...], tuple[str, ...]]:
-    """Policies for the queues of one TaskQueue alone; and names of those that it does not need."""
+) -> tuple[tuple[Policy, ...], tuple[Absent, ...]]:
+    """Policies for the queues of one TaskQueue alone; and those that it does not need."""
     dead, source = dead_queue_name(queue), spec.queue.name or queue
     jobs = _jobs_definition(queue, spec, timeouts=timeouts, features=features)
     own = (
@@ -83,13 +96,23 @@ def own_policies(
     )
     return (
         tuple(policy for policy in own if isinstance(policy, Policy)),
-        tuple(policy for policy in own if isinstance(policy, str)),
+        tuple(policy for policy in own if isinstance(policy, Absent)),
     )
 
 
 def own_policy_name(queue: str) -> str:
     """The policy of a queue that deviates from the default."""
     return f"longshore.own.{queue}"
+
+
+def own_absent(queue: str, *, source: str) -> tuple[Absent, Absent]:
+    """What must be absent once a TaskQueue is gone: for its job queue `source`, for its dead
+    letters."""
+    dead = dead_queue_name(queue)
+    return (
+        Absent(name=own_policy_name(queue), pattern=_exactly(source)),
+        Absent(name=own_policy_name(dead), pattern=_exactly(dead)),
+    )
 
 
 DEFAULT_PRIORITY = 1000
@@ -143,10 +166,10 @@ def _own_policy(
     key: str,
     default: Mapping[str, Any],
     spec: TaskQueueSpec | None = None,
-) -> Policy | str:
-    """A policy for this queue alone, or only its name where the default does."""
+) -> Policy | Absent:
+    """A policy for this queue alone; none where the default does."""
     if definition == default:
-        return own_policy_name(key)
+        return Absent(name=own_policy_name(key), pattern=_exactly(queue))
     is_classic = spec is not None and spec.queue.type is QueueType.CLASSIC
     return Policy(
         name=own_policy_name(key),

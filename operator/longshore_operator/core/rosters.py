@@ -17,6 +17,7 @@ from longshore_operator.core.policies import (
     DEAD_DEFAULTS,
     DEFAULT_PRIORITY,
     JOB_DEFAULTS,
+    Absent,
     Policy,
     own_policy_name,
 )
@@ -46,7 +47,7 @@ class Change:
     is without its policy in between."""
 
     policies: tuple[Policy, ...] = ()
-    absent: tuple[str, ...] = ()
+    absent: tuple[Absent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,30 +73,54 @@ class Roster:
         return [
             name
             for name, policy in policies.items()
-            if self._is_part(name)
-            and queues_in(policy.pattern, suffix=self.suffix) is None
-            and policy.pattern != _OF_EARLIER_RELEASES[self.name]
+            if self._is_part(name) and not self._is_written(policy)
         ]
 
+    def written(self, policies: Mapping[str, Policy]) -> set[str]:
+        """Policies of the roster's names that look as Longshore writes them."""
+        return {
+            name
+            for name, policy in policies.items()
+            if self._is_part(name) and self._is_written(policy)
+        }
+
     def changed(
-        self, policies: Mapping[str, Policy], *, add: Set[str], drop: Set[str] = frozenset()
+        self,
+        policies: Mapping[str, Policy],
+        *,
+        add: Set[str],
+        drop: Set[str] = frozenset(),
+        seen: Set[str] = frozenset(),
     ) -> Change:
-        """What makes the roster, part of `policies` now, list `add` and not `drop`."""
-        before = self.listed(policies)
+        """What makes the roster, part of `policies` now, list `add` and not `drop`.
+
+        A policy that cannot be read is somebody else's and left alone, unless its name is among
+        those that were `seen` as ours before: then it was changed by hand.
+        """
+        foreign = set(self.unreadable(policies)) - seen
+        parts = self.listed(policies)
+        before = {name: queues for name, queues in parts.items() if name not in foreign}
         after = {name: set(queues) - drop for name, queues in before.items()}
-        self._fill(after, sorted(add - set().union(*after.values())))
+        self._fill(after, sorted(add - set().union(*after.values())), taken=foreign)
         wanted = {name: self._policy(name, queues) for name, queues in after.items() if queues}
         changed = [each for name, each in wanted.items() if policies.get(name) != each]
         # Only then may a pattern lose a queue, which another one may have taken up.
         changed.sort(key=lambda each: each.name in before and not _only_grows(each, before, after))
-        return Change(policies=tuple(changed), absent=tuple(sorted(before.keys() - wanted.keys())))
+        absent = sorted(before.keys() - wanted.keys())
+        return Change(
+            policies=tuple(changed),
+            absent=tuple(Absent(name=name, pattern=policies[name].pattern) for name in absent),
+        )
 
-    def _fill(self, parts: dict[str, set[str]], queues: list[str]) -> None:
-        """Put `queues` where there is room; the first parts first."""
+    def _fill(self, parts: dict[str, set[str]], queues: list[str], *, taken: Set[str]) -> None:
+        """Put `queues` where there is room; the first parts first, none of them `taken`."""
         numbers = count(1)
         while queues:
             number = next(numbers)
-            part = parts.setdefault(self.name if number == 1 else f"{self.name}.{number}", set())
+            name = self.name if number == 1 else f"{self.name}.{number}"
+            if name in taken:
+                continue
+            part = parts.setdefault(name, set())
             fits, too_many = 0, len(queues) + 1
             while too_many - fits > 1:
                 middle = (fits + too_many) // 2
@@ -118,6 +143,12 @@ class Roster:
     def _is_part(self, name: str) -> bool:
         return roster_of(name) == self.name
 
+    def _is_written(self, policy: Policy) -> bool:
+        return (
+            queues_in(policy.pattern, suffix=self.suffix) is not None
+            or policy.pattern == _OF_EARLIER_RELEASES[self.name]
+        )
+
 
 ROSTERS = {
     JOBS: Roster(name=JOBS, suffix="", definition=JOB_DEFAULTS),
@@ -126,6 +157,7 @@ ROSTERS = {
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _QUEUE = re.compile(rf"{_LABEL}\.{_LABEL}")
+_NUMBER = re.compile(r"[2-9]|[1-9][0-9]+")
 _OF_EARLIER_RELEASES = {
     JOBS: rf"^{_LABEL}\.{_LABEL}$",
     DEAD: rf"^{_LABEL}\.{_LABEL}\.dead$",
@@ -136,7 +168,7 @@ _OF_EARLIER_RELEASES = {
 def roster_of(policy: str) -> str:
     """The roster that a policy is part of; the policy's own name where it is part of none."""
     name, _, number = policy.rpartition(".")
-    return name if name in ROSTERS and number.isdecimal() else policy
+    return name if name in ROSTERS and _NUMBER.fullmatch(number) else policy
 
 
 def policies_in_force(policies: Iterable[Policy], *, queue: str, source: str) -> dict[str, str]:

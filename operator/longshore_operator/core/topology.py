@@ -20,7 +20,7 @@ from longshore.contract.names import (
 )
 from longshore.contract.timing import Timeouts
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
-from longshore_operator.core.policies import Policy, own_policies, shared_policies
+from longshore_operator.core.policies import Absent, Policy, own_policies, shared_policies
 from longshore_operator.core.rosters import DEAD, JOBS, ROSTERS, Listed
 
 
@@ -60,8 +60,8 @@ class Topology:
     queues: tuple[Queue, ...] = ()
     bindings: tuple[Binding, ...] = ()
     policies: tuple[Policy, ...] = ()
-    absent_policies: tuple[str, ...] = ()
-    """Names of policies that must not be there any more."""
+    absent_policies: tuple[Absent, ...] = ()
+    """Policies that must not be there any more."""
 
     listed: tuple[Listed, ...] = ()
     """Queues that a roster must name before they are declared."""
@@ -107,14 +107,14 @@ def task_queue_topology(
         bindings=(*entry_bindings(queue, source=source), dead_binding(queue)),
         policies=policies,
         absent_policies=absent,
-        listed=listed_for(queue, spec=spec),
+        listed=listed_for(queue, adopts=spec.queue.name is not None),
     )
 
 
-def listed_for(queue: str, *, spec: TaskQueueSpec) -> tuple[Listed, ...]:
+def listed_for(queue: str, *, adopts: bool) -> tuple[Listed, ...]:
     """What a TaskQueue needs in the rosters, also while policies of its own win over them."""
     dead = Listed(roster=DEAD, queue=queue)
-    return (dead,) if spec.queue.name else (Listed(roster=JOBS, queue=queue), dead)
+    return (dead,) if adopts else (Listed(roster=JOBS, queue=queue), dead)
 
 
 def in_words(topology: Topology) -> tuple[str, ...]:
@@ -124,7 +124,7 @@ def in_words(topology: Topology) -> tuple[str, ...]:
         *(f"queue {queue.name}" for queue in topology.queues),
         *(f"binding {each.source} to {each.destination}" for each in topology.bindings),
         *(f"policy {policy.name}" for policy in topology.policies),
-        *(f"policy {name}, which should not be" for name in topology.absent_policies),
+        *(f"policy {each.name}, which should not be" for each in topology.absent_policies),
         *map(str, topology.listed),
     )
 

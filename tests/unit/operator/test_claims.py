@@ -6,7 +6,7 @@ import pytest
 
 from longshore.contract.delays import shared_queues
 from longshore_operator.api.v1alpha1 import BrokerSpec
-from longshore_operator.app.claims import refuse_unallowed, rival
+from longshore_operator.app.claims import refuse_taken, refuse_unallowed, rival
 from longshore_operator.app.objects import NamespaceObject, TaskQueueObject, task_queue
 from longshore_operator.app.world import World
 from longshore_operator.core.inventory import Inventory, QueueState
@@ -90,6 +90,63 @@ def test_a_spec_that_cannot_be_read_is_no_claim() -> None:
 
     assert broken.spec is None
     assert rival_of(mine, broken) is None
+
+
+def test_who_has_a_queue_keeps_it_when_its_spec_cannot_be_read_any_more() -> None:
+    holder = made("a", "first", day=1, name="celery", type="Classic", maxLength=-1)
+    mine = made("b", "second", day=2, name="celery", type="Classic")
+    held = Inventory(
+        states={"celery": CLASSIC}, bindings=set(entry_bindings("a.first", source="celery"))
+    )
+
+    assert holder.spec is None
+    assert rival_of(mine, holder, inventory=held) is holder
+
+
+def test_a_queue_of_ones_own_that_another_has_taken_over_is_its_also_for_an_unreadable_spec() -> (
+    None
+):
+    holder = made("media", "new", day=1, name="media.x")
+    mine = made("media", "x", day=2, maxLength=-1)
+    held = Inventory(bindings=set(entry_bindings("media.new", source="media.x")))
+
+    assert mine.spec is None
+    assert rival_of(mine, holder, inventory=held) is holder
+
+
+def taken(mine: TaskQueueObject, *present: TaskQueueObject, key: str, source: str) -> str | None:
+    """Why `mine` may not have its queue `source`, which gets the jobs of `key`."""
+    held = Inventory(states={source: CLASSIC}, bindings={entry_bindings(key, source=source)[1]})
+    try:
+        refuse_taken(
+            mine,
+            broker=BrokerSpec.model_validate(BROKER),
+            world=world(mine, *present),
+            inventory=held,
+        )
+    except Invalid as error:
+        return f"{error.reason}: {error}"
+    return None
+
+
+def test_a_queue_that_gets_the_jobs_of_a_task_queue_nobody_knows_is_taken() -> None:
+    """It may be of another Broker, or of another cluster."""
+    mine = made("b", "second", day=2, name="celery", type="Classic")
+
+    why = taken(mine, key="a.first", source="celery")
+
+    assert why is not None
+    assert why.startswith("QueueTaken: ")
+    assert "a.first" in why
+    assert taken(mine, key="b.second", source="celery") is None
+
+
+def test_a_queue_that_a_task_queue_left_behind_may_be_taken_over() -> None:
+    mine = made("media", "new", day=2, name="media.old")
+
+    assert taken(mine, key="media.old", source="media.old") is None
+    there = made("media", "old", day=3)
+    assert taken(mine, there, key="media.old", source="media.old") is not None
 
 
 def test_of_two_that_may_have_a_queue_the_older_gets_it() -> None:

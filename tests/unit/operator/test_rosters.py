@@ -32,7 +32,8 @@ def names(count: int, *, seed: int = 1, alphabet: str = "abc-09") -> list[str]:
 
 def applied(policies: dict[str, Policy], change: Change) -> dict[str, Policy]:
     after = policies | {policy.name: policy for policy in change.policies}
-    return {name: policy for name, policy in after.items() if name not in change.absent}
+    absent = {each.name for each in change.absent}
+    return {name: policy for name, policy in after.items() if name not in absent}
 
 
 def matching(policies: dict[str, Policy], queue: str) -> list[str]:
@@ -103,7 +104,7 @@ def test_a_roster_of_nobody_is_no_policy() -> None:
     change = roster.changed(policies, add=set(), drop=listed)
 
     assert applied(policies, change) == {}
-    assert set(change.absent) == set(policies)
+    assert {each.name for each in change.absent} == set(policies)
 
 
 def test_no_queue_is_without_a_policy_while_the_pattern_of_an_earlier_release_gives_way() -> None:
@@ -135,3 +136,33 @@ def test_a_policy_of_somebody_elses_under_a_rosters_name_is_seen(name: str) -> N
 
     assert ROSTERS[JOBS].unreadable({name: theirs}) == [name]
     assert ROSTERS[DEAD].unreadable({name: theirs}) == []
+
+
+THEIRS = Policy(name=f"{JOBS}.2", pattern="^theirs", priority=1, definition={"max-length": 7})
+
+
+def test_a_policy_of_somebody_elses_under_a_rosters_name_is_neither_removed_nor_written() -> None:
+    roster, listed = ROSTERS[JOBS], set(names(500))
+
+    assert roster.changed({THEIRS.name: THEIRS}, add=set()) == Change()
+    after = applied({THEIRS.name: THEIRS}, roster.changed({THEIRS.name: THEIRS}, add=listed))
+
+    assert after[THEIRS.name] == THEIRS
+    assert all(matching(after, name) for name in listed)
+
+
+def test_a_policy_that_was_seen_as_ours_is_put_right_when_its_pattern_was_changed() -> None:
+    roster = ROSTERS[JOBS]
+    (ours,) = roster.changed({}, add={"media.transcode"}).policies
+    changed = Policy(name=JOBS, pattern="^changed", priority=1, definition={})
+
+    found = roster.changed({JOBS: changed}, add={"media.transcode"}, seen={JOBS})
+
+    assert found.policies == (ours,)
+
+
+@pytest.mark.parametrize("number", ["07", "0", "1", "\uff12", "x"])
+def test_a_name_that_longshore_would_not_give_is_no_part_of_a_roster(number: str) -> None:
+    name = f"{JOBS}.{number}"
+
+    assert roster_of(name) == name

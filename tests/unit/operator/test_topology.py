@@ -76,10 +76,10 @@ def test_a_queue_with_default_settings_rides_on_the_default_policies() -> None:
     found = topology()
 
     assert found.policies == ()
-    assert found.absent_policies == (
-        "longshore.own.media.transcode",
-        "longshore.own.media.transcode.dead",
-    )
+    assert [(each.name, each.pattern) for each in found.absent_policies] == [
+        ("longshore.own.media.transcode", r"^media\.transcode$"),
+        ("longshore.own.media.transcode.dead", r"^media\.transcode\.dead$"),
+    ]
 
 
 def test_a_deviating_queue_gets_a_whole_policy_of_its_own_that_wins() -> None:
