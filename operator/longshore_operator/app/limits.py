@@ -30,16 +30,18 @@ class Sharer:
 def sharers(
     present: Mapping[Key, TaskQueueObject], *, world: World, records: Records, now: float
 ) -> Iterator[tuple[Key, Sharer]]:
-    """Those of the TaskQueues that draw on a budget."""
+    """Those of the TaskQueues that draw on a budget. One whose spec cannot be read any more keeps
+    its workers, so it goes on drawing for these."""
     for key, task_queue in present.items():
-        if task_queue.spec is not None and task_queue.spec.scaling.budget is not None:
-            record = records.of(key, task_queue)
+        if task_queue.budget is not None:
+            spec, record = task_queue.spec, records.of(key, task_queue)
+            is_settled = spec is None or task_queue.is_deleting
             yield (
                 key,
                 Sharer(
-                    scaling=task_queue.spec.scaling,
+                    scaling=spec.scaling if spec else Scaling(budget=task_queue.budget),
                     current=_current(world.deployment(key), record, now=now),
-                    decision=None if task_queue.is_deleting else record.decision,
+                    decision=None if is_settled else record.decision,
                 ),
             )
 

@@ -11,6 +11,7 @@ from longshore_operator.api.v1alpha1 import (
     BrokerReference,
     BrokerSpec,
     BrokerStatus,
+    Budget,
     DeletionPolicy,
     TaskQueueSpec,
     TaskQueueStatus,
@@ -54,6 +55,9 @@ class TaskQueueObject:
     """Why the spec cannot be read; empty when it can."""
 
     ending: Ending
+    budget: Budget | None
+    """The budget that its workers draw on; read by itself, like `ending`."""
+
     status: TaskQueueStatus
     raw_status: Mapping[str, Any] = field(repr=False)
     created: str = ""
@@ -170,6 +174,7 @@ def task_queue(body: Mapping[str, Any]) -> TaskQueueObject:
         spec=spec,
         invalid=invalid,
         ending=_ending(raw_spec, status=status, owner=owner),
+        budget=spec.scaling.budget if spec else _budget(raw_spec),
         status=status,
         raw_status=raw_status,
         created=metadata.get("creationTimestamp") or "",
@@ -188,6 +193,16 @@ def _ending(spec: Mapping[str, Any], *, status: TaskQueueStatus, owner: Owner) -
         else DeletionPolicy.RETAIN_IF_NOT_EMPTY,
         queue_name=_field(spec, "queue", "name") or known,
     )
+
+
+def _budget(spec: Mapping[str, Any]) -> Budget | None:
+    """What can be read of it: the group, by which its workers count, and no weight."""
+    scaling = spec.get("scaling")
+    group = _field(scaling, "budget", "group") if isinstance(scaling, Mapping) else None
+    try:
+        return None if group is None else Budget(group=group)
+    except ValidationError:
+        return None
 
 
 def _field(spec: Mapping[str, Any], part: str, name: str) -> str | None:

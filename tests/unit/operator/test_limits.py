@@ -138,3 +138,31 @@ def test_a_budget_counts_workers_that_are_on_their_way() -> None:
     record = Record(uid="u", tally=Tally(since=0), missing=Missing(count=9, pods=1, since=0))
 
     assert sharer(record, asked=10, now=APPEAR_WITHIN / 2).current == 10
+
+
+def test_a_budget_counts_the_workers_of_a_task_queue_whose_spec_cannot_be_read_any_more() -> None:
+    unreadable = task_queue(
+        {
+            "metadata": {"namespace": "shop", "name": "a", "uid": "u"},
+            "spec": {
+                "timeLimit": {"hard": "60s"},
+                "worker": {"image": "i", "handlers": ["m"]},
+                "scaling": {
+                    "max": 20,
+                    "budget": {"group": "gpu", "weight": "much"},
+                    "schedules": [{"cron": "0 25 * * *", "duration": "1h", "max": 1}],
+                },
+            },
+        }
+    )
+    assert unreadable.spec is None
+    world = World(deployments={A: [DeploymentObject(replicas=5, uid="d")]})
+    records = Records(now=lambda: 0)
+    # What was wanted before it became unreadable counts no more.
+    records.of(A, unreadable).decision = Decision(replicas=9, why=("",), claim=9)
+
+    seen = dict(sharers({A: unreadable}, world=world, records=records, now=0))
+    found = limits(gpu=8)
+    found.divide([*seen.items(), (B, wanting(20))])
+
+    assert found.of(B, scaling(), current=0)[0].ceiling == 3
