@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from longshore_operator.core.permissions import User
-from longshore_operator.core.topology import Topology
+from longshore_operator.core.policies import Policy
+from longshore_operator.core.topology import Exchange, Topology
 
 Definitions = Mapping[str, Sequence[Mapping[str, Any]]]
 """Lists of objects by kind, as RabbitMQ exports them."""
@@ -19,26 +20,11 @@ def topology_definitions(topology: Topology, *, vhost: str) -> Definitions:
     """All of `topology` but what is to be absent."""
     return {
         "policies": [
-            {
-                "vhost": vhost,
-                "name": policy.name,
-                "pattern": policy.pattern,
-                "apply-to": policy.apply_to,
-                "priority": policy.priority,
-                "definition": dict(policy.definition),
-            }
+            {"vhost": vhost, "name": policy.name, **policy_body(policy)}
             for policy in topology.policies
         ],
         "exchanges": [
-            {
-                "vhost": vhost,
-                "name": exchange.name,
-                "type": exchange.type,
-                "durable": True,
-                "auto_delete": False,
-                "internal": False,
-                "arguments": dict(exchange.arguments),
-            }
+            {"vhost": vhost, "name": exchange.name, **exchange_body(exchange)}
             for exchange in topology.exchanges
         ],
         "queues": [
@@ -62,6 +48,27 @@ def topology_definitions(topology: Topology, *, vhost: str) -> Definitions:
             }
             for binding in topology.bindings
         ],
+    }
+
+
+def policy_body(policy: Policy) -> dict[str, Any]:
+    """All of a policy but its name."""
+    return {
+        "pattern": policy.pattern,
+        "apply-to": policy.apply_to,
+        "priority": policy.priority,
+        "definition": dict(policy.definition),
+    }
+
+
+def exchange_body(exchange: Exchange) -> dict[str, Any]:
+    """All of an exchange but its name."""
+    return {
+        "type": exchange.type,
+        "durable": exchange.durable,
+        "auto_delete": exchange.auto_delete,
+        "internal": exchange.internal,
+        "arguments": dict(exchange.arguments),
     }
 
 

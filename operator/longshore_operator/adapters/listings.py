@@ -1,6 +1,6 @@
 """Objects as RabbitMQ's management API lists them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from longshore_operator.core.inventory import QueueState
@@ -11,7 +11,14 @@ from longshore_operator.core.topology import Binding, Exchange, Queue
 
 def exchange_in(item: Mapping[str, Any]) -> Exchange:
     """An exchange."""
-    return Exchange(name=item["name"], type=item["type"], arguments=item.get("arguments", {}))
+    return Exchange(
+        name=item["name"],
+        type=item["type"],
+        arguments=item.get("arguments", {}),
+        durable=bool(item.get("durable", True)),
+        auto_delete=bool(item.get("auto_delete")),
+        internal=bool(item.get("internal")),
+    )
 
 
 def queue_in(item: Mapping[str, Any]) -> Queue:
@@ -66,6 +73,12 @@ def policy_in(item: Mapping[str, Any]) -> Policy:
     )
 
 
-def permissions_in(item: Mapping[str, Any]) -> Permissions:
-    """A user's rights."""
-    return Permissions(configure=item["configure"], write=item["write"], read=item["read"])
+def permissions_in(items: Iterable[Mapping[str, Any]], *, vhost: str) -> dict[str, Permissions]:
+    """The rights in one vhost, by user."""
+    return {
+        item["user"]: Permissions(
+            configure=item["configure"], write=item["write"], read=item["read"]
+        )
+        for item in items
+        if item["vhost"] == vhost
+    }

@@ -19,7 +19,9 @@ from longshore_operator.adapters.answers import no_management, understood
 from longshore_operator.adapters.batches import Batches
 from longshore_operator.adapters.definitions import (
     Definitions,
+    exchange_body,
     merged,
+    policy_body,
     topology_definitions,
     user_definitions,
 )
@@ -136,7 +138,7 @@ class Management:
         bindings = await self._get("bindings", vhost)
         policies = await self.policies()
         users = await self._get("users")
-        permissions = await self._get("vhosts", vhost, "permissions")
+        permissions = await self._get("permissions")  # of all vhosts: users belong to none
         topics = await self._get("vhosts", vhost, "topic-permissions")
         with understood(self._url):
             inventory = Inventory(
@@ -147,7 +149,11 @@ class Management:
                 states={item["name"]: state_in(item) for item in queues},
                 password_hashes={item["name"]: item.get("password_hash", "") for item in users},
                 tagged={item["name"] for item in users if item.get("tags")},
-                permissions={item["user"]: permissions_in(item) for item in permissions},
+                permissions=permissions_in(permissions, vhost=vhost),
+                strayed={item["user"] for item in permissions if item["vhost"] != vhost},
+                exchange_policies={
+                    item["name"]: item["policy"] for item in exchanges if item.get("policy")
+                },
             )
             for item in topics:
                 keys = Keys(write=item["write"], read=item["read"])
@@ -174,9 +180,9 @@ class Management:
         for absent in topology.absent_policies:
             await self._remove("policies", vhost, absent.name)
         for policy in topology.policies:
-            await self._write("PUT", "policies", vhost, policy.name, body=_policy_body(policy))
+            await self._write("PUT", "policies", vhost, policy.name, body=policy_body(policy))
         for exchange in topology.exchanges:
-            body = {"type": exchange.type, "durable": True, "arguments": dict(exchange.arguments)}
+            body = exchange_body(exchange)
             await self._write("PUT", "exchanges", vhost, exchange.name, body=body)
         for queue in topology.queues:
             arguments = {"x-queue-type": "quorum", **queue.arguments}
@@ -214,6 +220,7 @@ class Management:
         await self._put_rights(user)
 
     async def _put_rights(self, user: User) -> None:
+        await self._withdraw(user)
         # Topics first: without a topic permission RabbitMQ lets a user publish any key.
         for exchange, keys in user.topics:
             await self._write(
@@ -231,6 +238,23 @@ class Management:
             user.name,
             body={"configure": rights.configure, "write": rights.write, "read": rights.read},
         )
+
+    async def _withdraw(self, user: User) -> None:
+        """Take away what rights the user has beyond its own."""
+        rights = await self._get("users", user.name, "permissions")
+        topics = await self._get("users", user.name, "topic-permissions")
+        with understood(self._url):
+            elsewhere = {item["vhost"] for item in rights} - {self._vhost}
+            known = {item["exchange"] for item in topics if item["vhost"] == self._vhost}
+        for vhost in elsewhere:
+            await self._remove("permissions", vhost, user.name)
+        if known <= dict(user.topics).keys():
+            return
+        # RabbitMQ removes all topic permissions of a user or none, and who has none may publish any
+        # key: until they are back, nothing.
+        nothing = {"configure": "^$", "write": "^$", "read": user.permissions.read}
+        await self._write("PUT", "permissions", self._vhost, user.name, body=nothing)
+        await self._remove("topic-permissions", self._vhost, user.name)
 
     async def delete_user(self, name: str) -> None:
         """Remove a user, if it is there, together with what others remove at the same time.
@@ -372,12 +396,3 @@ def _checked(response: _Response) -> _Response:
 
 def _binding_path(vhost: str, binding: Binding) -> tuple[str, ...]:
     return ("bindings", vhost, "e", binding.source, binding.to[0], binding.destination)
-
-
-def _policy_body(policy: Policy) -> dict[str, Any]:
-    return {
-        "pattern": policy.pattern,
-        "apply-to": policy.apply_to,
-        "priority": policy.priority,
-        "definition": dict(policy.definition),
-    }

@@ -18,6 +18,7 @@ from longshore_operator.core.rollout import rollout, rollout_in
 from longshore_operator.core.topology import Topology
 from longshore_operator.core.workload import (
     FIELD_MANAGER,
+    UNSAID,
     Owner,
     deployment,
     disruption_budget,
@@ -62,6 +63,13 @@ async def declare(topology: Topology, *, session: Session) -> Topology:
             f"{'; '.join(foreign)} was made by somebody else and is left alone; delete or rename "
             "it, or take it over by spec.queue.name of a new TaskQueue",
             reason="QueueDiffers",
+        )
+    if exchanges := inventory.foreign_exchanges(missing):
+        ours = [each for each in missing.exchanges if each.name in inventory.exchanges]
+        raise Invalid(
+            f"{'; '.join(map(str, exchanges))} was made by somebody else, and is left alone; "
+            f"Longshore needs {'; '.join(map(str, ours))}: delete what is there",
+            reason="ExchangeDiffers",
         )
     rest = replace(missing, listed=())
     try:
@@ -140,7 +148,8 @@ async def deploy(
     fields = live["metadata"].get("managedFields") or ()
     if others := reclaimed(fields, ours=FIELD_MANAGER, allowed=[SCALER]):
         await cluster.reclaim_deployment(live, managed_fields=others)
-    is_as_wanted = contains(live, wanted) and not others
+    said = {**live, "spec": {**UNSAID, **live["spec"]}}
+    is_as_wanted = contains(said, wanted) and not others
     replicas = live["spec"].get("replicas", 1)
     within, so_far = rollout(replicas, ceiling=ceiling), rollout_in(live["spec"])
     # The number becomes the scaler's before anything is applied without it: it would fall back to

@@ -18,6 +18,7 @@ from longshore_operator.app.record import Record, Records
 from longshore_operator.app.users import admit, are_users_intact
 from longshore_operator.app.world import Key, World
 from longshore_operator.core.adoption import shortcomings
+from longshore_operator.core.exchanges import foreign_exchange_policy
 from longshore_operator.core.inventory import Inventory
 from longshore_operator.core.pods import Trouble
 from longshore_operator.core.policies import shared_policies_in_force
@@ -293,7 +294,9 @@ class Reconciler:
         await self._tend_vhost(name, session, inventory=inventory)
         if inventory.knows_policies:
             winning = inventory.winning_policies(shared_policies_in_force())
-            session.policy = foreign_shared_policy(winning)
+            session.policy = foreign_shared_policy(winning) or foreign_exchange_policy(
+                inventory.exchange_policies, vhost_topology().exchanges
+            )
         for key, task_queue in self.world.task_queues():
             record = self.records.of(key, task_queue)
             if record.session is not session or record.wanted is None or record.is_busy:
@@ -324,6 +327,7 @@ class Reconciler:
         self, name: str, session: Session, *, inventory: Inventory | None = None
     ) -> None:
         async with session.tending:
+            await self._clear(session)
             repaired = await declare(vhost_topology(), session=session)
             if inventory is not None and self.world.is_complete:
                 claimed = self.world.listed(broker=name)
@@ -342,6 +346,15 @@ class Reconciler:
                 reason="DriftRepaired",
                 message=f"deleted or changed by hand, and restored: {words}",
             )
+
+    async def _clear(self, session: Session) -> None:
+        """Remove exchanges that were remade with other flags since the session was opened.
+
+        What was bound to them is gone already, or is bound again.
+        """
+        for exchange in (await session.inventory()).foreign_exchanges(vhost_topology()):
+            await session.management.delete_exchange(exchange.name)
+            session.doubt()
 
 
 def _is_intact(

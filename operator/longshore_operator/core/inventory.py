@@ -50,6 +50,12 @@ class Inventory:
     topics: dict[str, dict[str, Keys]] = field(default_factory=dict)
     """User → exchange → keys that it may use."""
 
+    strayed: set[str] = field(default_factory=set)
+    """Users with rights in other vhosts. Ours have none."""
+
+    exchange_policies: dict[str, str] = field(default_factory=dict)
+    """Names of the policies that are in force for exchanges. Ours are for queues only."""
+
     states: dict[str, QueueState] = field(default_factory=dict)
     """By queue. Only what was read, nothing that was written since."""
 
@@ -109,6 +115,15 @@ class Inventory:
             f"queue {queue.name} ({self._in_words(queue.name)})"
             for queue in wanted.queues
             if queue.name in self.queues and self.queues[queue.name] != queue
+        ]
+
+    def foreign_exchanges(self, wanted: Topology) -> list[Exchange]:
+        """Wanted exchanges as they are there: made by somebody with another type, flags or
+        arguments."""
+        return [
+            found
+            for exchange in wanted.exchanges
+            if (found := self.exchanges.get(exchange.name)) and found != exchange
         ]
 
     def foreign_policies(self, wanted: Topology) -> list[str]:
@@ -194,6 +209,7 @@ class Inventory:
         """Note a user that was made."""
         self.password_hashes[user.name] = password_hash
         self.tagged.discard(user.name)
+        self.strayed.discard(user.name)
         self.permissions[user.name] = user.permissions
         self.topics[user.name] = dict(user.topics)
 
@@ -208,6 +224,7 @@ class Inventory:
         return (
             user.name in self.password_hashes
             and user.name not in self.tagged
+            and user.name not in self.strayed
             and self.permissions.get(user.name) == user.permissions
             and self.topics.get(user.name) == dict(user.topics)
         )

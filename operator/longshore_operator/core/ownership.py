@@ -4,15 +4,16 @@ from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
-_PODS = ("f:spec", "f:template", "f:spec")
-"""The part of a Deployment that says what its pods are. Annotations of pods are outside of it:
-`kubectl rollout restart` sets one."""
+_SPEC = "f:spec"
+_SCALERS = ("f:replicas", "f:strategy")
+"""Fields that the scaler sees to itself. Left to others is also the pods' metadata:
+`kubectl rollout restart` sets an annotation there."""
 
 
 def reclaimed(
     entries: Sequence[Mapping[str, Any]], *, ours: str, allowed: Collection[str]
 ) -> list[dict[str, Any]] | None:
-    """`entries` in which what others have set of a Deployment's pods is set by the manager `ours`.
+    """`entries` in which what others have set of a Deployment's spec is set by the manager `ours`.
 
     An apply takes away only what an earlier one has set. So this is how it also takes away what
     somebody added by hand. Managers of `allowed` are left alone. None where there is nothing.
@@ -23,7 +24,7 @@ def reclaimed(
         fields = entry.get("fieldsV1")
         if entry.get("manager") in (ours, *allowed) or "subresource" in entry or not fields:
             continue
-        if claim := _take(fields, _PODS):
+        if claim := _claim(fields):
             _join(claims, claim)
     if not claims:
         return None
@@ -38,10 +39,7 @@ def reclaimed(
             "fieldsV1": {},
         }
         result.append(own)
-    here = own["fieldsV1"]
-    for step in _PODS:
-        here = here.setdefault(step, {})
-    _join(here, claims)
+    _join(own["fieldsV1"].setdefault(_SPEC, {}), claims)
     return result
 
 
@@ -49,18 +47,18 @@ def _is_apply(entry: Mapping[str, Any], manager: str) -> bool:
     return entry.get("manager") == manager and entry.get("operation") == "Apply"
 
 
-def _take(fields: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
-    """What stands at `path`, taken out together with what is empty then."""
-    step, *rest = path
-    if step not in fields:
-        return {}
-    if not rest:
-        taken: dict[str, Any] = fields.pop(step)
-        return taken
-    found = _take(fields[step], rest)
-    if not fields[step]:
-        del fields[step]
-    return found
+def _claim(fields: dict[str, Any]) -> dict[str, Any]:
+    """All of the spec but what is left to others, taken out."""
+    spec: dict[str, Any] = fields.pop(_SPEC, {})
+    left = {name: spec.pop(name) for name in _SCALERS if name in spec}
+    template = spec.get("f:template", {})
+    if "f:metadata" in template:
+        left["f:template"] = {"f:metadata": template.pop("f:metadata")}
+    if not template:
+        spec.pop("f:template", None)
+    if left:
+        fields[_SPEC] = left
+    return spec
 
 
 def _join(fields: dict[str, Any], more: Mapping[str, Any]) -> None:

@@ -26,11 +26,23 @@ from longshore_operator.core.rosters import DEAD, JOBS, ROSTERS, Listed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """A durable exchange."""
+    """An exchange. Ours all have the flags that are the defaults here."""
 
     name: str
-    type: Literal["topic", "fanout"] = "topic"
+    type: str = "topic"
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    durable: bool = True
+    auto_delete: bool = False
+    internal: bool = False
+
+    def __str__(self) -> str:
+        flags = [
+            *(["internal"] if self.internal else []),
+            *(["auto-delete"] if self.auto_delete else []),
+            "durable" if self.durable else "transient",
+        ]
+        arguments = dict(self.arguments) or "none"
+        return f"exchange {self.name} ({' '.join(flags)} {self.type}, arguments {arguments})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -212,12 +212,20 @@ def deployment(
     body = {
         "selector": {"matchLabels": {TASK_QUEUE_LABEL: owner.name}},
         "revisionHistoryLimit": 3,
+        # Said although they are Kubernetes' own defaults: a paused or slow rollout leaves old
+        # workers, and a deadline that never comes hides one that is stuck.
+        "progressDeadlineSeconds": 600,
+        **UNSAID,
         "template": template,
     }
     # What is taken out of a spec leaves no trace in what is wanted, but in its hash it does.
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     metadata = owner.metadata(worker_name(owner.name)) | {"annotations": {HASH_ANNOTATION: digest}}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": body}
+
+
+UNSAID: Mapping[str, Any] = MappingProxyType({"minReadySeconds": 0, "paused": False})
+"""Fields of a Deployment's spec that Kubernetes leaves out where they say this."""
 
 
 def standing(spec: Mapping[str, Any]) -> str:

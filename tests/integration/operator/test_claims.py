@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from longshore.contract.names import JOBS_EXCHANGE
 from longshore_operator.app.broker import Session
 from longshore_operator.app.reconcile import declare, refuse_foreign_policies
 from longshore_operator.core.topology import vhost_topology
@@ -105,6 +106,48 @@ async def test_a_foreign_policy_over_the_delays_is_the_brokers_trouble(
     assert operating.session.policy
     assert operating.session.policy.reason == "ForeignPolicy"
     assert "'theirs'" in operating.session.policy.message
+
+
+@pytest.mark.parametrize("kind", ["exchanges", "all"])
+async def test_a_foreign_policy_over_the_exchanges_is_the_brokers_trouble(
+    operating: Operating, kind: str
+) -> None:
+    """With it what no queue takes would be confirmed, and end elsewhere."""
+    vhost = operating.session.address.vhost
+    foreign = {"pattern": ".*", "priority": 0, "apply-to": kind}
+    elsewhere = {"alternate-exchange": "amq.fanout"}
+    await operating.put("policies", vhost, "theirs", **foreign, definition=elsewhere)
+
+    async def seen() -> bool:
+        return operating.session.policy is not None
+
+    await until(seen, within=30)
+    assert operating.session.policy
+    assert operating.session.policy.reason == "ForeignPolicy"
+    assert "'theirs'" in operating.session.policy.message
+    assert "exchange longshore." in operating.session.policy.message
+
+    await operating.session.management.delete_policy("theirs")
+
+    async def gone() -> bool:
+        return operating.session.policy is None
+
+    await until(gone, within=30)
+
+
+async def test_an_exchange_of_somebody_elses_under_our_name_is_named_and_left_alone(
+    session: Session,
+) -> None:
+    vhost = session.address.vhost
+    await session.management.delete_exchange(JOBS_EXCHANGE)
+    theirs = {"type": "topic", "durable": True, "internal": True}
+    await Operating(session).put("exchanges", vhost, JOBS_EXCHANGE, **theirs)
+
+    with pytest.raises(Invalid, match=r"longshore\.jobs \(internal durable topic") as refused:
+        await declare(vhost_topology(), session=session)
+
+    assert refused.value.reason == "ExchangeDiffers"
+    assert (await session.management.inventory()).exchanges[JOBS_EXCHANGE].internal
 
 
 async def test_a_policy_for_everything_does_not_touch_the_delays(operating: Operating) -> None:

@@ -119,6 +119,86 @@ async def test_a_user_that_was_changed_is_as_before_within_ten_seconds(
     await until(told, within=30)
 
 
+MORE_RIGHTS: dict[str, Harm] = {
+    "topic permission": lambda m, vhost: m._write(
+        "PUT", "topic-permissions", vhost, f"{vhost}.{QUEUE}.worker",
+        body={"exchange": "amq.topic", "write": ".*", "read": ".*"},
+    ),
+    "another vhost": lambda m, vhost: m._write(
+        "PUT", "permissions", "/", f"{vhost}.{QUEUE}.worker",
+        body={"configure": "", "write": ".*", "read": ".*"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", MORE_RIGHTS)
+async def test_a_user_that_was_given_more_rights_has_its_own_again_and_no_more_is_written(
+    operating: Operating, what: str
+) -> None:
+    await operating.ready(made())
+    management, vhost = operating.session.management, operating.session.address.vhost
+    who = user(vhost=vhost, queue=QUEUE, role="worker")
+    await MORE_RIGHTS[what](management, vhost)
+    harmed_at = time.monotonic()
+    operating.session.doubt()
+
+    async def is_back() -> bool:
+        return (await management.inventory()).has_rights(who)
+
+    assert not await is_back()
+    await until(is_back, within=30)
+    assert time.monotonic() - harmed_at <= WITHIN
+
+
+EXCHANGES: dict[str, dict[str, object]] = {
+    "transient": {"type": "topic", "durable": False},
+    "internal": {"type": "topic", "durable": True, "internal": True},
+    "auto-delete": {"type": "topic", "durable": True, "auto_delete": True},
+    "of another type": {"type": "direct", "durable": True},
+}
+
+
+@pytest.mark.parametrize("what", EXCHANGES)
+async def test_an_exchange_that_was_remade_otherwise_is_as_before_within_ten_seconds(
+    operating: Operating, what: str
+) -> None:
+    await operating.ready(made())
+    management, vhost = operating.session.management, operating.session.address.vhost
+    before = await management.inventory()
+    await management.delete_exchange(JOBS_EXCHANGE)
+    await operating.put("exchanges", vhost, JOBS_EXCHANGE, **EXCHANGES[what])
+    harmed_at = time.monotonic()
+
+    async def is_back() -> bool:
+        now = await management.inventory()
+        return (now.exchanges, now.bindings) == (before.exchanges, before.bindings)
+
+    await until(is_back, within=30)
+    assert time.monotonic() - harmed_at <= WITHIN
+
+
+async def test_every_setting_of_a_rollout_that_was_changed_is_back_within_ten_seconds(
+    operating: Operating,
+) -> None:
+    await operating.ready(made())
+    deployments, key = operating.kubernetes.deployments, ("media", "transcode-worker")
+    before = deepcopy(deployments[key]["spec"])
+    changed = {
+        "minReadySeconds": 300,
+        "progressDeadlineSeconds": 5,
+        "paused": True,
+        "revisionHistoryLimit": 0,
+    }
+    deployments[key]["spec"] |= changed
+    harmed_at = time.monotonic()
+
+    async def is_back() -> bool:
+        return bool(deployments[key]["spec"] == before)
+
+    await until(is_back, within=30)
+    assert time.monotonic() - harmed_at <= WITHIN
+
+
 async def test_a_deployment_that_was_changed_or_deleted_is_back_within_ten_seconds(
     operating: Operating,
 ) -> None:

@@ -54,3 +54,22 @@ def test_a_manager_with_nothing_left_is_no_manager() -> None:
     (only,) = found
     assert (only["manager"], only["operation"]) == (OURS, "Apply")
     assert only["fieldsV1"] == of_pods(DEBUG)
+
+
+def test_what_was_added_beside_the_pods_becomes_ours_too() -> None:
+    theirs = {
+        "f:spec": {
+            "f:minReadySeconds": {},
+            "f:paused": {},
+            "f:replicas": {},
+            "f:strategy": {"f:type": {}},
+            "f:template": {"f:metadata": {"f:annotations": {}}},
+        }
+    }
+
+    found = reclaimed([OWN, entry("kubectl-patch", theirs)], ours=OURS, allowed=[SCALER])
+
+    assert found is not None
+    own, left = found
+    assert own["fieldsV1"]["f:spec"].keys() == {"f:template", "f:minReadySeconds", "f:paused"}
+    assert left["fieldsV1"]["f:spec"].keys() == {"f:replicas", "f:strategy", "f:template"}
