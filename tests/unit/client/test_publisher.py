@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pika import spec
+from pika import frame, spec
 
-from longshore import Client, EnqueueError
+from longshore import BrokerUnavailable, Client, EnqueueError
 from tests.fuzz.broker import FakeBroker
 
 CONFIRM = 0.05
@@ -28,15 +28,25 @@ class Slow(FakeBroker):
     def __init__(self) -> None:
         super().__init__(delivers=False)
         self.connections = 0
+        self.is_blocked = False
+        self._transport: Any = None
+
+    def unblock(self) -> None:
+        self.is_blocked = False
+        unblocked = frame.Method(0, spec.Connection.Unblocked()).marshal()
+        self._loop.call_soon_threadsafe(self._transport.write, unblocked)
 
     async def _accept(self, reader: Any, writer: Any) -> None:
         self.connections += 1
+        self._transport, self._loop = writer.transport, asyncio.get_running_loop()
         await super()._accept(reader, writer)
 
     def _answers(self, heard: Any, tags: Any) -> Iterator[Any]:
         if isinstance(getattr(heard, "method", None), spec.Basic.Publish):
             time.sleep(CONFIRM)
         yield from super()._answers(heard, tags)
+        if self.is_blocked and isinstance(getattr(heard, "method", None), spec.Channel.Open):
+            yield frame.Method(0, spec.Connection.Blocked("low on memory"))
 
 
 @pytest.fixture
@@ -88,6 +98,18 @@ def test_threads_that_share_a_client_beyond_what_it_can_serve_are_refused_before
     assert ends["ConfirmTimeout"] < slow.connections, ends
     assert "nothing was stored" in texts
     assert ends["stored"] > 10
+
+
+def test_a_broker_that_takes_no_messages_costs_no_connection(slow: Slow) -> None:
+    slow.is_blocked = True
+    with Client(f"amqp://u:p@127.0.0.1:{slow.port}/v", timeout=1) as client:
+        for _ in range(2):
+            with pytest.raises(BrokerUnavailable, match="low on memory; nothing was stored"):
+                client.enqueue("a.b", "h")
+        slow.unblock()
+        client.enqueue("a.b", "h")
+
+    assert slow.connections == 1
 
 
 def test_at_the_end_of_the_interpreter_a_job_is_refused_at_once() -> None:
