@@ -155,11 +155,13 @@ class _Child:
         state = self._state
         if state.has_output and ended.status is Status.SUCCEEDED and self._is_heard():
             _write(self._output, self._boundary + END.pack(ended.ticket, ended.seconds))
-        elif state.has_output and state.has_results():
-            _write(self._output, self._boundary + TOLD_IN_A_RECORD)
-            self._results.send(encode_record(ended))
-        else:  # by those numbers the job may have files of its own now: nothing is written there
+            return
+        # Where ours were closed, files of the job's own may be by those numbers now.
+        if not state.has_results():
             raise _Untold("the job has closed the descriptors over which its end is told")
+        if state.has_output:
+            _write(self._output, self._boundary + TOLD_IN_A_RECORD)
+        self._results.send(encode_record(ended))
 
     def _is_heard(self) -> bool:
         """Whether the parent has read all that was told over the results' socket.
