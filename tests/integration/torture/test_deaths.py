@@ -124,11 +124,11 @@ def test_a_process_that_keeps_the_output_open_does_not_outlive_a_death(bench: Be
 
 def test_a_gibibyte_of_output_costs_neither_memory_nor_log(bench: Bench) -> None:
     """The job ends well; a bounded part of what it writes is logged and the rest is counted."""
-    worker = bench.started()
+    worker = bench.started(hard_limit="2m")
     _works(bench, worker)
     before = worker.memory("VmHWM")
     job = bench.enqueue("flood", megabytes=1024)
-    worker.wait("job", job=job, outcome="succeeded", deadline=60)
+    worker.wait("job", job=job, outcome="succeeded", deadline=120)
     dropped = worker.wait("output-dropped", job=job)["bytes"]
     assert worker.memory("VmHWM") - before < 16 * MEGABYTE
     assert 1024 * MEGABYTE - 2 * MAX_PER_JOB < dropped < 1024 * MEGABYTE
