@@ -35,6 +35,7 @@ from longshore_operator.adapters.listings import (
 )
 from longshore_operator.adapters.versions import versions_in
 from longshore_operator.app.broker import Count
+from longshore_operator.core.blockage import Alarm
 from longshore_operator.core.credentials import Address, hash_password
 from longshore_operator.core.inventory import Inventory
 from longshore_operator.core.permissions import Keys, User
@@ -97,6 +98,18 @@ class Management:
                 break
             await asyncio.sleep(1.0)
         return versions.lowest or str(found["rabbitmq_version"])
+
+    async def alarms(self) -> tuple[Alarm, ...]:
+        """Alarms that are in effect on any node, at this moment."""
+        response = await self._send("GET", "health", "checks", "alarms")
+        if response.status != HTTPStatus.SERVICE_UNAVAILABLE:
+            _checked(response)
+            return ()
+        with understood(self._url):
+            return tuple(
+                Alarm(resource=str(each["resource"]), node=str(each["node"]))
+                for each in response.json()["alarms"]
+            )
 
     async def ensure_administrator(self) -> None:
         """Raises Invalid where our user may read but not make users, which takes this tag."""

@@ -13,6 +13,7 @@ from longshore_operator.adapters.dial import connect as connect_amqp
 from longshore_operator.adapters.fleet import Fleet
 from longshore_operator.adapters.management import Management
 from longshore_operator.adapters.scrutiny import Scrutiny, scrutiny
+from longshore_operator.core.blockage import Alarm
 from longshore_operator.core.credentials import Address
 from longshore_operator.errors import Invalid, Transient
 
@@ -57,6 +58,10 @@ class RabbitMQ:
     async def version_now(self) -> str:
         """RabbitMQ's version, the lowest of its nodes'."""
         return await self.management.version()
+
+    async def alarms_now(self) -> tuple[Alarm, ...]:
+        """Alarms that are in effect on any of its nodes."""
+        return await self.management.alarms()
 
     @asynccontextmanager
     async def scrutiny(self) -> AsyncIterator[Scrutiny]:

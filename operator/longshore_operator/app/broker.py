@@ -11,6 +11,7 @@ from longshore.contract.orders import Order
 from longshore.contract.reports import WorkerReport
 from longshore_operator.api.v1alpha1 import BrokerSpec
 from longshore_operator.app.rosters import Rosters
+from longshore_operator.core.blockage import Alarm
 from longshore_operator.core.credentials import Address
 from longshore_operator.core.inventory import Inventory
 from longshore_operator.core.permissions import User
@@ -117,6 +118,10 @@ class Link(Protocol):
         """The same, asked for now. Raises Transient."""
         ...
 
+    async def alarms_now(self) -> tuple[Alarm, ...]:
+        """Alarms that are in effect on any node now. Raises Transient."""
+        ...
+
     @property
     def is_lost(self) -> bool: ...
     async def listen(self) -> None: ...
@@ -138,6 +143,9 @@ class Session:
 
     policy: Trouble | None = None
     """A policy of somebody else's that is in force for the queues that all TaskQueues share."""
+
+    alarm: Trouble | None = None
+    """An alarm of RabbitMQ's that keeps everybody from publishing."""
 
     _is_given_up: bool = False
     _failed_patrols: int = 0

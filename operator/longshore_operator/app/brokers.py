@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Protocol
 
 from longshore.contract.features import features_of
@@ -14,6 +15,7 @@ from longshore_operator.app.installations import claim, release
 from longshore_operator.app.objects import BrokerObject
 from longshore_operator.app.reconcile import declare, refuse_foreign_policies
 from longshore_operator.app.world import World
+from longshore_operator.core.blockage import alarm_trouble
 from longshore_operator.core.credentials import Address, address
 from longshore_operator.core.installation import owner_name
 from longshore_operator.core.pods import Trouble
@@ -34,6 +36,9 @@ SLOWEST_RETRY = 2.0
 
 SECRET_AGE = 10.0
 """Seconds after which a Broker's Secrets are looked at again, and RabbitMQ's version."""
+
+ALARM_AGE = 5.0
+"""Seconds after which a Broker's alarms are looked at again."""
 
 CONNECTING = Trouble(reason="Connecting", message="the operator is connecting to the Broker")
 
@@ -151,11 +156,14 @@ class Brokers:
 
     async def _until_void(self, name: str, session: Session) -> None:
         """Wait until the session is void, or the Broker changed or gone, or its Secret changed."""
-        looked_at = self.clock()
+        looked_at, alarms_at = self.clock(), -inf
         while True:
             broker = self.world.broker(name)
             if session.is_void or broker is None or broker.spec != session.spec:
                 return
+            if self.clock() - alarms_at > ALARM_AGE:
+                alarms_at = self.clock()
+                session.alarm = await _alarm(session)
             if self.clock() - looked_at > SECRET_AGE:
                 looked_at = self.clock()
                 if await self._address_now(session) != session.address:
@@ -249,7 +257,9 @@ class Brokers:
             observed_generation=broker.generation,
             conditions=stamped(
                 [
-                    broker_condition(trouble, version=version),
+                    broker_condition(
+                        trouble or (session.alarm if session else None), version=version
+                    ),
                     *([policy_condition(session.policy)] if session else []),
                 ],
                 generation=broker.generation,
@@ -271,6 +281,14 @@ async def _is_upgraded(session: Session) -> bool:
         return await session.link.version_now() != session.link.version
     except OperatorError:
         return False
+
+
+async def _alarm(session: Session) -> Trouble | None:
+    """The alarm that is in effect now. What is not known changes nothing."""
+    try:
+        return alarm_trouble(await session.link.alarms_now())
+    except OperatorError:
+        return session.alarm
 
 
 async def _close(session: Session) -> None:

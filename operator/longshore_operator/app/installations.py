@@ -86,7 +86,9 @@ def _refusal(found: str, *, session: Session, world: World) -> str:
     if (name := broker_of(found, cluster=world.cluster)) is not None:
         return (
             f"virtual host {vhost!r} is Broker {name!r}'s; name another one in spec.vhost, or "
-            "delete that Broker"
+            f"delete that Broker; if Broker {name!r} is on another RabbitMQ by now, and could not "
+            "take its mark away from this one, annotate this Broker with "
+            f"{TAKE_ANNOTATION}={found}"
         )
     return (
         f"virtual host {vhost!r} belongs to another installation of Longshore, {found}; name "

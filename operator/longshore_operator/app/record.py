@@ -10,6 +10,7 @@ from longshore_operator.app.broker import Session
 from longshore_operator.app.objects import TaskQueueObject
 from longshore_operator.app.users import Remembered
 from longshore_operator.app.world import Key
+from longshore_operator.core.blockage import queue_trouble
 from longshore_operator.core.cordons import Cordons
 from longshore_operator.core.history import History
 from longshore_operator.core.missing import Missing
@@ -96,6 +97,12 @@ class Record:
     stuck_at: float = -inf
     """When it met it last."""
 
+    unanswered_since: float | None = None
+    """Since when its queue has not answered."""
+
+    blockage: Trouble | None = None
+    """Why its queue takes no jobs although it is declared."""
+
     is_acting: bool = False
     """What was decided is being carried out; until that has ended nothing new is."""
 
@@ -152,6 +159,17 @@ class Record:
     def is_declared(self) -> bool:
         """Whether its queues stand, for this generation of the spec or the one before."""
         return self.wanted is not None
+
+    def note_answer(self, queue: str, *, is_silent: bool, has_quorum: bool, now: float) -> None:
+        """Whether its queue has told how many jobs wait; if not, for how long it has not, and
+        what that means."""
+        if not is_silent:
+            self.unanswered_since = self.blockage = None
+            return
+        if self.unanswered_since is None:
+            self.unanswered_since = now
+        silent_for = now - self.unanswered_since
+        self.blockage = queue_trouble(queue, has_quorum=has_quorum, silent_for=silent_for)
 
 
 @dataclass(slots=True)

@@ -226,6 +226,7 @@ class Scaler:
         if spec is None or session is None or fleet is None:
             # Nothing can be known of jobs, so nothing is decided.
             record.decision = record.memory = record.ready = None
+            record.unanswered_since = record.blockage = None
             self._note(sight, record)
             return sight
         limits = self.limits.of(
@@ -239,12 +240,14 @@ class Scaler:
         record.tally = record.tally.counted(sight.reports.values(), most=most)
         heard = record.recent.seen
         record.recent = record.recent.learned(sight.reports, sight.pods, now=sight.now, most=most)
+        is_declared = self._is_declared(key, task_queue)
         self._count(
             record,
             task_queue,
             reports=sight.reports,
             depths=depths.get(spec.broker.name, {}),
             session=session,
+            is_declared=is_declared,
         )
         record.history = record.history.noted(
             epoch=self.records.now() / 1000,
@@ -252,7 +255,7 @@ class Scaler:
             workers=self.workers.replicas(sight, record),
             wait=longest_wait(sight.reports, before=heard),
         )
-        if self._is_declared(key, task_queue):
+        if is_declared:
             self._decide(spec, record=record, sight=sight, limits=limits)
             self.workers.order(sight, record, fleet=fleet, queue=queue)
         self._note(sight, record)
@@ -327,6 +330,7 @@ class Scaler:
         reports: Mapping[str, WorkerReport],
         depths: Depths,
         session: Session,
+        is_declared: bool,
     ) -> None:
         # A queue that has lost its quorum counts 0 jobs: how many it holds is unknown.
         jobs, dead = (
@@ -335,6 +339,8 @@ class Scaler:
         )
         if isinstance(jobs, Missing) or isinstance(dead, Missing):
             self._doubt(record)
+        silent, quorum = is_declared and jobs is None, session.answers(task_queue.source)
+        record.note_answer(task_queue.source, is_silent=silent, has_quorum=quorum, now=self.clock())
         record.ready = waiting(jobs, reports=reports, cordoned=record.cordons.ordered)
         if isinstance(dead, Depth):
             record.dead = dead.ready

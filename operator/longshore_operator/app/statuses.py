@@ -165,6 +165,8 @@ class Statuses:
         invalid = Trouble(reason=INVALID_SPEC, message=task_queue.invalid)
         return Facts(
             broker=self.brokers.trouble(task_queue.ending.broker),
+            alarm=session.alarm if session else None,
+            blockage=record.blockage,
             broker_version=session.link.version if session else None,
             topology=record.topology if spec else invalid,
             workload=record.workload,

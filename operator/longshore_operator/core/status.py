@@ -46,6 +46,12 @@ class Facts:
     is_halted: bool = False
     """Jobs wait, and for longer than a moment no worker has been there or asked for."""
 
+    alarm: Trouble | None = None
+    """Why the Broker lets nobody publish although it answers."""
+
+    blockage: Trouble | None = None
+    """Why the queue takes no jobs although it is declared."""
+
     broker_version: str | None = None
     policy: Trouble | None = None
     shortcomings: tuple[str, ...] | None = None
@@ -196,16 +202,20 @@ def _broker(facts: Facts) -> _State:
         return _State(
             type=kind, status=status, reason=facts.broker.reason, message=facts.broker.message
         )
+    if facts.alarm:
+        return _failed(kind, facts.alarm)
     message = f"RabbitMQ {facts.broker_version} answers"
     return _State(type=kind, status="True", reason="Connected", message=message)
 
 
+def _failed(kind: str, trouble: Trouble) -> _State:
+    return _State(type=kind, status="False", reason=trouble.reason, message=trouble.message)
+
+
 def _queue(facts: Facts) -> _State:
     kind = "QueueDeclared"
-    if facts.topology:
-        return _State(
-            type=kind, status="False", reason=facts.topology.reason, message=facts.topology.message
-        )
+    if trouble := facts.topology or facts.blockage:
+        return _failed(kind, trouble)
     if facts.is_declared:
         message = "queues, bindings, policies and users are in place"
         return _State(type=kind, status="True", reason="Declared", message=message)

@@ -37,8 +37,8 @@ class OneBroker:
     def sessions(self) -> dict[str, Session]:
         return {"default": self.one} if self.one else {}
 
-    def trouble(self, name: str) -> Trouble:
-        return Trouble(reason=self.why, message="")
+    def trouble(self, name: str) -> Trouble | None:
+        return None if self.one else Trouble(reason=self.why, message="")
 
 
 @dataclass

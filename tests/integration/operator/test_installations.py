@@ -95,6 +95,7 @@ async def test_the_later_of_two_brokers_on_one_vhost_is_not_ready(
     found = await taken(brokers, "second")
 
     assert "Broker 'first'" in found.message
+    assert "longshore.dev/take-vhost-from=kubernetes/a/first" in found.message
     assert brokers.session("first") is not None
     world.registered = {"second": [second]}
     await ready(brokers, "second")

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
@@ -16,6 +16,7 @@ from longshore_operator.core.topology import Topology, dead_binding, vhost_topol
 from longshore_operator.errors import OperatorError, Transient
 from tests.integration.operator.operating import Operating
 from tests.integration.operator.task_queues import Tenants, made, until
+from tests.integration.operator.test_sleepers import scaling
 from tests.integration.operator.three_nodes import Nodes, counted, delete
 
 pytestmark = pytest.mark.slow
@@ -179,6 +180,38 @@ async def test_without_a_quorum_nothing_is_known_written_or_deleted(nodes: Nodes
     await asyncio.gather(*(delete(again, queue) for queue in queues))
     left = [await nodes.jobs(0, queue.source) for queue in queues]
     assert left == [None, 5, 5]
+
+
+async def test_a_queue_without_a_quorum_is_not_ready_within_fifteen_seconds_and_again_with_it(
+    nodes: Nodes,
+) -> None:
+    """Also one without workers and jobs, of which nothing else would tell."""
+    operating = Operating(session := await nodes.session(0))
+    queue = made()
+    async with operating.running():
+        await operating.ready(queue)
+        await asyncio.to_thread(nodes.move, queue.source, to=0)
+        async with asyncio.TaskGroup() as group:
+            loop = group.create_task(scaling(operating, session, interval=1.0).run())
+
+            def ready(reason: str) -> Callable[[], Awaitable[bool]]:
+                async def is_said() -> bool:
+                    told = [status["conditions"][0] for status in operating.kubernetes.statuses]
+                    return bool(told) and (told[-1]["type"], told[-1]["reason"]) == (
+                        "Ready",
+                        reason,
+                    )
+
+                return is_said
+
+            await until(ready("Ready"), within=30)
+            await asyncio.gather(*(asyncio.to_thread(nodes[number].kill) for number in (1, 2)))
+            await until(ready("QuorumLost"), within=15)
+            assert "QuorumLost" in operating.kubernetes.events
+
+            await nodes.restore()
+            await until(ready("Ready"), within=60)
+            loop.cancel()
 
 
 async def test_a_queue_that_another_node_leads_is_taken_over_and_given_back(nodes: Nodes) -> None:

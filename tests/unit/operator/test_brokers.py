@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from longshore.contract.features import features_of
+from longshore.contract.names import INSTALLATION_EXCHANGE
 from longshore_operator.app import brokers as module
 from longshore_operator.app.broker import Session
 from longshore_operator.app.brokers import Brokers
 from longshore_operator.app.objects import BrokerObject
 from longshore_operator.app.world import World
+from longshore_operator.core.installation import mark_of
+from longshore_operator.core.inventory import Inventory
 from tests.integration.operator.brokers import SECRET, registered
 from tests.integration.operator.fakes import Kubernetes
 from tests.integration.operator.task_queues import until
@@ -29,11 +32,16 @@ class Link:
     is_lost = False
 
     def __init__(self) -> None:
-        self.management = SimpleNamespace(inventory=self.fine, delete_exchange=self.fine)
+        self.management = SimpleNamespace(inventory=self.marked, delete_exchange=self.delete)
         self.is_closed = False
+        self.deleted: list[str] = []
 
-    async def fine(self, *_: Any) -> Any:
-        return SimpleNamespace(exchanges={})
+    async def marked(self) -> Inventory:
+        return Inventory(exchanges={INSTALLATION_EXCHANGE: mark_of("us")})
+
+    async def delete(self, name: str) -> None:
+        assert not self.is_closed
+        self.deleted.append(name)
 
     async def version_now(self) -> str:
         return self.version
@@ -63,6 +71,7 @@ class Watched(Brokers):
             features=features_of(link.version),
             link=link,  # type: ignore[arg-type]
             clock=self.clock,
+            owner="us",
         )
 
 
@@ -139,3 +148,30 @@ async def test_a_brokers_status_tells_of_what_nobody_foresaw(
             return "InternalError" in told
 
         await until(reasons, within=10)
+
+
+@pytest.mark.parametrize(
+    ("change", "leaves"),
+    [({"host": "elsewhere"}, True), ({"port": "5673"}, True), ({"password": "new"}, False)],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+async def test_a_broker_whose_secret_names_another_rabbitmq_takes_its_mark_away_from_the_old_one(
+    change: dict[str, str], *, leaves: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left there, it would keep every other Broker from that virtual host."""
+    monkeypatch.setattr(module, "SECRET_AGE", 0.0)
+    kubernetes = Kubernetes(secrets={SECRET: KEYS})
+    async with keeping("one", kubernetes=kubernetes) as brokers:
+
+        async def has_moved() -> bool:
+            return len(brokers.links.get("one", [])) == 2
+
+        await until(lambda: _is_open(brokers), within=10)
+        kubernetes.secrets[SECRET] = KEYS | change
+        await until(has_moved, within=10)
+
+        assert brokers.links["one"][0].deleted == ([INSTALLATION_EXCHANGE] if leaves else [])
+
+
+async def _is_open(brokers: Brokers) -> bool:
+    return brokers.session("one") is not None

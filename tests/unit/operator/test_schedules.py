@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -6,6 +6,7 @@ import pytest
 from cronsim import CronSim
 
 from longshore_operator.api.v1alpha1 import Schedule
+from longshore_operator.core.scaling import schedules
 from longshore_operator.core.scaling.schedules import last_begin, limits_at
 
 
@@ -72,6 +73,51 @@ def test_the_last_begin_is_the_latest_of_all(cron: str, zone: str) -> None:
                 now = at(f"{day}T{hour:02}:{minute:02}")
                 if expected := [begin for begin in begins if begin <= now]:
                     assert last_begin(cron, zone, now) == max(expected), now
+
+
+@pytest.mark.parametrize("duration", ["1m", "45m", "3h", "49h"])
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Lord_Howe"])
+@pytest.mark.parametrize("cron", ["* * * * *", "30 2 * * *", "15 1,2,3 * * SUN", "0 0 29 2 MON"])
+def test_a_schedule_holds_minute_by_minute_as_if_it_were_looked_at_once(
+    cron: str, zone: str, duration: str
+) -> None:
+    """What is remembered of the minutes before changes nothing, also while clocks change."""
+    each = schedule(cron=cron, timeZone=zone, duration=duration)
+    for day in ("2026-03-29", "2026-10-25", "2026-04-04", "2026-10-03"):
+        for minutes in range(0, 26 * 60, 3):
+            now = at(f"{day}T00:00:07") + timedelta(minutes=minutes)
+            begin = last_begin(cron, zone, now.replace(second=0))
+            holds = begin is not None and now - begin < timedelta(seconds=each.duration)
+            assert bool(limits_at([each], now)) == holds, now
+
+
+def test_a_schedule_is_reckoned_when_it_may_change_and_not_each_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of 5,000 different ones too, among them such that come due every 28 years."""
+    reckoned = list[str]()
+
+    def counting(cron: str, *rest: Any, **more: Any) -> CronSim:
+        reckoned.append(cron)
+        return CronSim(cron, *rest, **more)
+
+    monkeypatch.setattr(schedules, "CronSim", counting)
+    rare = [schedule(cron=f"{each} 8 * 2 TUE#5") for each in range(60)]
+    usual = [
+        schedule(cron=f"{each % 60} {each // 60 % 24} */{each // 1440 + 1} * *")
+        for each in range(5000)
+    ]
+    now = at("2027-02-26T12:00:05")
+    limits_at([*rare, *usual], now)
+    assert len(reckoned) >= 5000
+
+    reckoned.clear()
+    limits_at([*rare, *usual], now + timedelta(seconds=1))
+    assert reckoned == []
+
+    for minutes in range(1, 10):
+        limits_at([*rare, *usual], now + timedelta(minutes=minutes))
+    assert len(reckoned) < 500
 
 
 @pytest.mark.parametrize("cron", ["0 0 8 * * *", "@daily", "@every_minute x y z v", "8 * * *"])

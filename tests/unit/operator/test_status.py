@@ -59,6 +59,18 @@ def pod(**parts: Any) -> Pod:
             "False",
         ),
         (
+            replace(WELL, alarm=Trouble(reason="MemoryAlarm", message="on rabbit@a")),
+            "BrokerReachable",
+            "MemoryAlarm",
+            "False",
+        ),
+        (
+            replace(WELL, blockage=Trouble(reason="QuorumLost", message="most are down")),
+            "QueueDeclared",
+            "QuorumLost",
+            "False",
+        ),
+        (
             replace(WELL, workload=Trouble(reason="RefusedByKubernetes", message="422")),
             "WorkersReady",
             "RefusedByKubernetes",
@@ -227,3 +239,9 @@ def test_a_spec_that_cannot_be_read_is_no_fault_of_its_broker() -> None:
     assert {found[kind].reason for kind in ("Ready", "QueueDeclared", "ScalingActive")} == {
         "InvalidSpec"
     }
+
+
+def test_an_alarm_leaves_the_number_of_workers_to_the_scaler() -> None:
+    found = made(replace(WELL, alarm=Trouble(reason="DiskAlarm", message="on rabbit@a")))
+
+    assert found["ScalingActive"].status == "True"

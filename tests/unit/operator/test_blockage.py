@@ -1,0 +1,58 @@
+"""When a RabbitMQ that answers takes no jobs, and when that is worth a condition."""
+
+import pytest
+
+from longshore_operator.app.record import Record
+from longshore_operator.core.blockage import (
+    QUORUM_LOST_AFTER,
+    UNAVAILABLE_AFTER,
+    Alarm,
+    alarm_trouble,
+)
+from longshore_operator.core.tally import Tally
+
+
+@pytest.mark.parametrize(
+    ("resources", "reason"),
+    [
+        (["memory"], "MemoryAlarm"),
+        (["disk"], "DiskAlarm"),
+        (["disk", "memory"], "MemoryAlarm"),
+        (["file_descriptor_limit"], None),
+        ([], None),
+    ],
+    ids=str,
+)
+def test_alarms_that_block_publishers_are_told_with_their_node(
+    resources: list[str], reason: str | None
+) -> None:
+    trouble = alarm_trouble([Alarm(resource=each, node="rabbit@b") for each in resources])
+
+    assert (trouble and trouble.reason) == reason
+    assert trouble is None or "rabbit@b" in trouble.message
+
+
+def reasons(*looks: tuple[float, bool, bool]) -> list[str | None]:
+    """Of looks at a queue: when, whether it was silent, whether it had its quorum."""
+    record, found = Record(uid="u", tally=Tally(since=0)), list[str | None]()
+    for now, is_silent, has_quorum in looks:
+        record.note_answer("media.work", is_silent=is_silent, has_quorum=has_quorum, now=now)
+        found.append(record.blockage.reason if record.blockage else None)
+    return found
+
+
+def test_a_queue_without_a_quorum_is_told_after_a_moment_and_no_more_once_it_answers() -> None:
+    lost = QUORUM_LOST_AFTER
+    looks = [(0.0, True, False), (lost, True, False), (lost + 1, False, True), (99, True, False)]
+
+    assert reasons(*looks) == [None, "QuorumLost", None, None]
+
+
+def test_the_election_of_a_leader_is_no_trouble_but_a_silence_that_lasts_is() -> None:
+    looks = [
+        (0.0, True, True),
+        (UNAVAILABLE_AFTER - 1, True, True),
+        (UNAVAILABLE_AFTER, True, True),
+    ]
+
+    assert reasons(*looks) == [None, None, "QueueUnavailable"]
