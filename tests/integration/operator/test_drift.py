@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from copy import deepcopy
 
+import httpx
 import pytest
 
 from longshore.contract.names import AMQP_URL_ENV, JOBS_EXCHANGE, REPORTS_EXCHANGE
@@ -14,7 +15,7 @@ from longshore_operator.core.credentials import password_in
 from longshore_operator.core.permissions import ROLES, Role, user
 from longshore_operator.core.topology import entry_bindings
 from tests.integration.operator.operating import Operating
-from tests.integration.operator.task_queues import made, until
+from tests.integration.operator.task_queues import Tenants, made, until
 
 WITHIN = 10.0
 QUEUE = "media.transcode"
@@ -164,14 +165,25 @@ async def test_an_exchange_that_was_remade_otherwise_is_as_before_within_ten_sec
 ) -> None:
     await operating.ready(made())
     management, vhost = operating.session.management, operating.session.address.vhost
-    before = await management.inventory()
+    before = (await management.inventory()).bindings
+    flags = ("type", "durable", "auto_delete", "internal", "arguments")
+
+    async def said() -> list[object]:
+        found = await Tenants(operating.session).get("exchanges", vhost, JOBS_EXCHANGE)
+        return [found[flag] for flag in flags]
+
+    wanted = await said()
     await management.delete_exchange(JOBS_EXCHANGE)
     await operating.put("exchanges", vhost, JOBS_EXCHANGE, **EXCHANGES[what])
     harmed_at = time.monotonic()
 
+    assert await said() != wanted
+
     async def is_back() -> bool:
-        now = await management.inventory()
-        return (now.exchanges, now.bindings) == (before.exchanges, before.bindings)
+        try:
+            return await said() == wanted and (await management.inventory()).bindings == before
+        except httpx.HTTPStatusError:
+            return False  # it is being made anew
 
     await until(is_back, within=30)
     assert time.monotonic() - harmed_at <= WITHIN
