@@ -1,8 +1,9 @@
 """The verdict on a history: pure, and itself tested with histories that must fail.
 
 A repeat is explained only by a fault that hit the worker, the connection or the queue that held the
-job between the start and its repeat; or, once, by one that cost its producer the confirm, as the
-client promises at least once. What is a fault says the nemesis, never Longshore.
+job between the start and its repeat; or by one that had cut off the worker of the repeat, which
+then begins what it had been given before; or, once, by one that cost its producer the confirm, as
+the client promises at least once. What is a fault says the nemesis, never Longshore.
 """
 
 from __future__ import annotations
@@ -165,7 +166,7 @@ class _Job:
         for before, run in pairwise(self.runs):
             if followed := self._followed(last, by=run):
                 last.remove(followed)
-            elif not any(self._explained(each, until=run.at) for each in last):
+            elif not any(self._is_repeat_explained(each, run) for each in last):
                 yield before, run
             last.append(run)
 
@@ -193,7 +194,7 @@ class _Job:
         return sum(
             1
             for one, two in pairwise(self.runs)
-            if self._natural_step(one) is None and self._explained(one, until=two.at)
+            if self._natural_step(one) is None and self._is_repeat_explained(one, two)
         )
 
     def _natural_step(self, run: Started) -> int | None:
@@ -204,6 +205,17 @@ class _Job:
         if end.way == Way.FAILED and self.kind.failures:
             return 1
         return 0 if end.way == Way.SNOOZED and self.kind.snoozes else None
+
+    def _is_repeat_explained(self, one: Started, two: Started) -> bool:
+        # A worker that is stopped or cut off holds jobs, in its socket at the least, which RabbitMQ
+        # gives to others meanwhile. When it goes on, it comes to know of that only after them.
+        was_cut_off = two.attempt <= one.attempt and any(
+            fault.began <= one.at <= fault.healed
+            and two.at <= fault.ended
+            and _hits(fault.pods, two.pod)
+            for fault in self._history.faults
+        )
+        return was_cut_off or self._explained(one, until=two.at)
 
     def _explained(self, run: Started, *, until: float) -> bool:
         return any(

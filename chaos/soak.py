@@ -30,8 +30,9 @@ EVERY = 15.0
 WARM_UP = 0.25
 """Share of the time that does not count: caches fill, RabbitMQ writes its first segments."""
 
-MOST_GROWTH = {"bytes": 0.05, "descriptors": 0.0, "threads": 0.0, "disk": 0.10}
-"""By how much the last third may exceed the first one after the warm-up, in medians."""
+MOST_GROWTH = {"bytes": 0.05, "descriptors": 0.05, "threads": 0.0, "disk": 0.10}
+"""By how much the last third may exceed the first one after the warm-up, in medians. Of descriptors
+one in twenty: the operator's HTTP connections come and go, so it has 25 to 32 at any time."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,6 +118,15 @@ def firewall(process: Process, *words: str) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=20)
 
 
+def open_firewall(process: Process) -> None:
+    """Drop nothing any more; where the process has ended, its rules are gone with the namespace."""
+    try:
+        firewall(process, "--flush")
+    except subprocess.CalledProcessError:
+        if Path(f"/proc/{process.pid}").exists():
+            raise
+
+
 def pod_names(stage: Stage, *queues: Queue) -> tuple[str, ...]:
     return tuple(each.pod for each in workers(stage, *queues))
 

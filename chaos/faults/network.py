@@ -36,7 +36,7 @@ def _dropping(*rule: str, seconds: tuple[float, float]) -> Act:
                 targets.firewall(worker.parent, "--append", *words, *rule, "--jump", "DROP")
             time.sleep(dice.uniform(*seconds))
         finally:
-            targets.firewall(worker.parent, "--flush")
+            targets.open_firewall(worker.parent)
         return Hit(pods=(worker.pod,), tail=4.0 * HEARTBEAT)
 
     return act

@@ -55,7 +55,7 @@ def _partition(stage: Stage, dice: random.Random) -> Hit | None:
             targets.firewall(process, "--append", chain, way, address, "--jump", "DROP")
         time.sleep(dice.uniform(10.0, 30.0))
     finally:
-        targets.firewall(process, "--flush")
+        targets.open_firewall(process)
     _wait_until_up(stage)
     return Hit(pods=None, queues=None, tail=3.0 * HEARTBEAT, restarts_rabbitmq=True)
 

@@ -159,6 +159,26 @@ def test_a_fault_at_another_time_explains_no_repeat(began: float, ended: float) 
     assert len(findings(*events).unexplained) == 1
 
 
+def test_a_worker_that_was_cut_off_may_begin_what_it_had_been_given_before() -> None:
+    events = [enqueued(), fault(10.5, 12.9, pods=("b",)), *ran(11.0), *ran(12.8, pod="b")]
+    assert findings(*events).unexplained == []
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [fault(11.05, 12.9, pods=("b",)), *ran(11.0), *ran(12.8, pod="b")],
+        [fault(10.5, 12.5, pods=("b",)), *ran(11.0), *ran(12.8, pod="b")],
+        [fault(10.5, 12.9, pods=("c",)), *ran(11.0), *ran(12.8, pod="b")],
+        [fault(10.5, 12.9, pods=("b",)), *ran(11.0), *ran(12.8, pod="b", attempt=2)],
+    ],
+    ids=["too late", "over", "another worker", "another attempt"],
+)
+def test_only_what_cut_it_off_in_time_explains_that(events: list[Event]) -> None:
+    found = findings(enqueued(), *events)
+    assert found.unexplained or found.illegal
+
+
 def test_a_job_that_runs_again_after_its_end_is_unexplained() -> None:
     assert len(findings(*GOOD, *ran(13.0)).unexplained) == 1
 
