@@ -171,7 +171,8 @@ def finished(kube: Kube, job: str) -> str:
         return "yes" if status.get("succeeded") else None
 
     wait_for(f"job {job} complete", ended, seconds=120)
-    return kube.kubectl("logs", f"job/{job}", IN_NAMESPACE)
+    # The kubelet of a busy machine may give them a moment later.
+    return wait_for(f"logs of job {job}", lambda: kube.kubectl("logs", f"job/{job}", IN_NAMESPACE))
 
 
 if __name__ == "__main__":
