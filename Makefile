@@ -89,6 +89,10 @@ bench-operator: venv cluster-up brokers-up ## the operator with a thousand TaskQ
 chaos: venv cluster-up images ## 20 minutes of faults on the real cluster; ARGS="--seed 1 2 3 --rabbitmq 4.0 4.3"
 	$(BIN)/python -m chaos --output benchmarks/results/chaos.json $(ARGS)
 
+.PHONY: chaos-again
+chaos-again: venv ## recorded rounds judged once more; ARGS="RESULTS HISTORY..." as chaos printed them
+	$(BIN)/python -m chaos.again --output benchmarks/results/chaos.json $(ARGS)
+
 .PHONY: chaos-short
 chaos-short: venv cluster-up images ## 3 minutes of it, also part of make test
 	$(PYTEST) tests/e2e/test_chaos.py $(ARGS)

@@ -53,7 +53,10 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=30.0, help="jobs a second")
     parser.add_argument("--rabbitmq", default="4.3", choices=["4.0", "4.3"])
     parser.add_argument("--output", type=Path, help="JSON file for the results")
+    parser.add_argument("--again", type=Path, help="judge the samples of these results once more")
     chosen = parser.parse_args()
+    if chosen.again:
+        return _again(chosen.again, output=chosen.output)
     with stage(series=chosen.rabbitmq, nodes=1) as playing:
         path = playing.folder / "producer.jsonl"
         producer = Producer(stage=playing, seed=1, rate=chosen.rate, path=path)
@@ -64,8 +67,7 @@ def main() -> int:
         finally:
             producer.stop()
     checks = [*judge(samples, disk), whole(samples, parts)]
-    for check in checks:
-        print(f"{check['name']}: {check['measured']:.1%}, at most {check['target']:.0%}")
+    _tell(checks)
     if chosen.output:
         results = {
             "commit": commit(paths.REPO),
@@ -78,6 +80,23 @@ def main() -> int:
         }
         chosen.output.write_text(json.dumps(results, indent=1) + "\n")
     return 0 if all(check["ok"] for check in checks) else 1
+
+
+def _again(recorded: Path, *, output: Path | None) -> int:
+    results = json.loads(recorded.read_text())
+    samples = [Sample(**each) for each in results["samples"]]
+    disk = [(at, size) for at, size in results["disk"]]
+    checks = [*judge(samples, disk), whole(samples, {sample.part for sample in samples})]
+    _tell(checks)
+    if output:
+        again = {**results, "judged_at": commit(paths.REPO), "checks": checks}
+        output.write_text(json.dumps(again, indent=1) + "\n")
+    return 0 if all(check["ok"] for check in checks) else 1
+
+
+def _tell(checks: list[dict[str, Any]]) -> None:
+    for check in checks:
+        print(f"{check['name']}: {check['measured']:.1%}, at most {check['target']:.0%}")
 
 
 def judge(samples: list[Sample], disk: list[tuple[float, int]]) -> Iterator[dict[str, Any]]:
