@@ -54,7 +54,7 @@ def test_whatever_a_broker_sends_is_a_delivery_or_ends_the_connection(seeds: See
             raise
         except Exception:
             continue  # to pika and to the guard, that is the end of this connection
-        for _, header, body in wire.arrivals:
+        for _, header, body, _ in wire.arrivals:
             properties, fault = inbound.properties_in(header)
             assert fault is None or properties.headers
             assert len(body) <= 10_000
