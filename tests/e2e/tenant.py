@@ -36,7 +36,7 @@ class Tenant:
         self.configmap("handlers", {"jobs.py": HANDLERS})
 
     def delete(self, *, wait: bool = True) -> None:
-        words = ("--ignore-not-found", f"--wait={str(wait).lower()}", "--timeout=90s")
+        words = ("--ignore-not-found", f"--wait={str(wait).lower()}", "--timeout=150s")
         self.kube.kubectl("delete", "namespace", self.namespace, *words)
 
     def configmap(self, name: str, files: dict[str, str]) -> None:
@@ -140,7 +140,7 @@ class Tenant:
 
     def remove(self, *names: str) -> None:
         """Delete TaskQueues and wait until they are gone."""
-        self.kube.kubectl("delete", "tq", *names, f"--namespace={self.namespace}", "--timeout=90s")
+        self.kube.kubectl("delete", "tq", *names, f"--namespace={self.namespace}", "--timeout=150s")
 
     def replicas(self, name: str = "work") -> int:
         deployment = self.kube.get("deployment", f"{name}-worker", f"--namespace={self.namespace}")

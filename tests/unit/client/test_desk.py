@@ -85,7 +85,7 @@ def test_the_thread_ends_soon_after_the_last_errand(monkeypatch: pytest.MonkeyPa
     deadline = time.monotonic() + 10
     while _thread._count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert _thread._count() == before
+    assert _thread._count() <= before  # an earlier desk may have ended meanwhile
 
 
 def test_where_no_thread_can_be_started_the_caller_does_its_errand_itself(
