@@ -1,12 +1,12 @@
 """All that the parent and the zygote say to each other: small messages with file descriptors."""
 
-import json
 import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from longshore.worker import descriptors
+from longshore.worker.kept import from_json, to_json
 from longshore.worker.limits import HandlerLimits
 
 
@@ -91,10 +91,6 @@ _CONTROLS: dict[str, type[Control]] = {
 }
 
 
-# Made before the handlers' modules can put another library's functions into `json`.
-_to_json = json.JSONEncoder().encode
-_from_json = json.JSONDecoder().decode
-
 _MAX_CONTROL = 200_000
 _MAX_APART = 1 << 26
 _APART = b"apart"
@@ -105,7 +101,7 @@ def send_control(
     end: socket.socket, message: Control, *, passed: Sequence[int] = (), flags: int = 0
 ) -> None:
     """Send one message between parent and zygote."""
-    encoded = _to_json([type(message).__name__, asdict(message)]).encode("ascii")
+    encoded = to_json([type(message).__name__, asdict(message)]).encode("ascii")
     if len(encoded) <= _MAX_CONTROL:
         descriptors.send(end, encoded, passed=passed, flags=flags)
         return
@@ -149,7 +145,7 @@ def _taken(passed: list[int]) -> bytes:
 
 
 def _decode(encoded: bytes) -> Control:
-    kind, fields = _from_json(encoded.decode("ascii"))
+    kind, fields = from_json(encoded.decode("ascii"))
     if kind == Ready.__name__:
         fields["handlers"] = {
             name: HandlerLimits(**limits) for name, limits in fields["handlers"].items()

@@ -23,6 +23,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from longshore.worker import descriptors
+from longshore.worker.kept import from_json, to_strict_json
 
 INLINE_LIMIT = 100_000
 """Bytes of a job that travel in the message. One SEQPACKET message takes 212,960 at most; what is
@@ -223,19 +224,14 @@ def encode_record(record: Ended | Progress) -> bytes:
         raise ValueError(
             f"a progress value of {len(encoded)} bytes is too large; {MAX_PROGRESS} is the most"
         )
-    if _is_deep(_from_json(encoded.decode("ascii"))["value"]):
+    if _is_deep(from_json(encoded.decode("ascii"))["value"]):
         raise ValueError(_TOO_DEEP)
     return encoded
 
 
 def _encode(kind: str, fields: Mapping[str, Any]) -> bytes:
     # ASCII on purpose: a lone surrogate in an error message must not stop its report.
-    return _to_json({"kind": kind, **fields}).encode("ascii")
-
-
-# Made before the handlers' modules can put another library's functions into `json`.
-_to_json = json.JSONEncoder(allow_nan=False).encode
-_from_json = json.JSONDecoder().decode
+    return to_strict_json({"kind": kind, **fields}).encode("ascii")
 
 
 _KEPT_OF_ERROR = 2048

@@ -21,7 +21,6 @@ from longshore.handler import Job
 from longshore.worker import prctl
 from longshore.worker.child import capture, failures
 from longshore.worker.child.chain import Chain
-from longshore.worker.child.clock import monotonic
 from longshore.worker.child.failures import Ending, Failure
 from longshore.worker.child.interrupt import Interrupts
 from longshore.worker.child.orphans import Orphans
@@ -37,6 +36,7 @@ from longshore.worker.frames import (
     encode_record,
     receive_job,
 )
+from longshore.worker.kept import monotonic
 
 PROGRESS_INTERVAL = 0.5
 """Seconds between two progress records of a job; values in between are dropped."""

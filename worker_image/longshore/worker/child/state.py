@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from longshore.worker.child import capture, signals
-from longshore.worker.child.clock import monotonic
+from longshore.worker.kept import monotonic
 
 _NUMBERS = tuple(
     int(getattr(signal, name))
