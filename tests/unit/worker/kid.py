@@ -12,7 +12,10 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 from longshore.worker.child import run
@@ -145,6 +148,22 @@ def in_turn(jobs: list[str]) -> list[str | None]:
             kid = Kid()
     kid.end()
     return ends
+
+
+def found_by_kids(cases: Mapping[str, Any], *, answer: Path) -> dict[str, Any]:
+    """What a process of its own finds in `cases`; `answer` is a file for what probes give."""
+    done = subprocess.run(
+        [sys.executable, "-m", __name__, str(answer)],
+        input=json.dumps(cases),
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def main() -> None:

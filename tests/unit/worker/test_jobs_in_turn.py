@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.unit.worker.kid import found_by_kids
 
 _NOTHING = "await await asyncio.sleep(0)"
 _IN_A_THREAD = "await await asyncio.to_thread(int)"
@@ -81,18 +78,7 @@ def ends(victim: Path) -> dict[str, Any]:
         name: [statements.replace("VICTIM", str(victim)) for statements, _ in case]
         for name, case in CASES.items()
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.unit.worker.kid", str(victim.with_name("answer"))],
-        input=json.dumps(jobs),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return found_by_kids(jobs, answer=victim.with_name("answer"))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.unit.worker.kid import found_by_kids
 
 DOCUMENT = Path(__file__).parents[3] / "docs/worker.md"
 TITLE = "## What one job may change for the next"
@@ -158,19 +157,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         for row, examples in CASES.items()
         for number, (spoil, probe) in enumerate(examples)
     }
-    answer = tmp_path_factory.mktemp("kid") / "answer"
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.unit.worker.kid", str(answer)],
-        input=json.dumps(cases),
-        cwd=DOCUMENT.parents[1],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    answers: dict[str, Any] = json.loads(done.stdout)
-    return answers
+    return found_by_kids(cases, answer=tmp_path_factory.mktemp("kid") / "answer")
 
 
 def test_every_row_has_an_example_and_every_example_a_row() -> None:
