@@ -16,6 +16,10 @@ MAX_CONNECTIONS = 32
 """Connections at a time: anybody may connect, and each takes a descriptor of the worker. With one
 more, the oldest is hung up on, so that a probe among many silent ones is answered."""
 
+ACCEPTED_AT_ONCE = 4
+WAITING = 128
+"""Connections that the kernel keeps until they are accepted."""
+
 
 class Health:
     """Answering at all is the proof that the event loop lives."""
@@ -40,10 +44,12 @@ class Health:
         dual = socket.has_dualstack_ipv6()
         family = socket.AF_INET6 if dual else socket.AF_INET
         listener = socket.create_server(("", port), family=family, dualstack_ipv6=dual)
-        # The backlog is also how many are accepted in one turn of the event loop.
+        # asyncio accepts as many as its backlog in each turn of the loop, and it takes some turns
+        # until one is served or hung up on. What waits, the kernel keeps.
         self._server = await asyncio.start_server(
-            self._serve, sock=listener, limit=MAX_REQUEST, backlog=MAX_CONNECTIONS
+            self._serve, sock=listener, limit=MAX_REQUEST, backlog=ACCEPTED_AT_ONCE
         )
+        listener.listen(WAITING)
         chosen: int = self._server.sockets[0].getsockname()[1]
         return chosen
 
