@@ -36,7 +36,7 @@ class Kube:
         record = json.loads(paths.CLUSTER_RECORD.read_text())
         return cls(record["kubeconfig"], record["kubectl"], record["helm"])
 
-    def kubectl(self, *words: str, given: str | None = None, timeout: float = 120) -> str:
+    def kubectl(self, *words: str, given: str | None = None, timeout: float = 180) -> str:
         """What kubectl prints; `given` is its standard input. Raises CommandFailed."""
         return self._run([self.kubectl_program, *words], given=given, timeout=timeout)
 

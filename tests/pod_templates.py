@@ -93,6 +93,7 @@ REMOVED: dict[str, tuple[dict[str, Any], str]] = {
     "grace": ({"spec": {"terminationGracePeriodSeconds": None}}, "terminationGracePeriodSeconds"),
     "liveness probe": (worker(livenessProbe=None), "livenessProbe"),
     "readiness probe": (worker(readinessProbe=None), "readinessProbe"),
+    "room to start": (worker(lifecycle=None), "lifecycle"),
     "environment": (worker(env=None), "LONGSHORE_WORKER_CONFIG"),
 }
 """The same for null, which takes away what Longshore sets."""

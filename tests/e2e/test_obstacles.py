@@ -9,11 +9,7 @@ from dev.errors import NotReady
 from dev.kube import Kube, wait_for
 from tests.e2e.obstacles import CAUSES, Stage, standing
 from tests.e2e.scaling.workers import events_of
-from tests.e2e.telling import limit, told, took
-
-CROWDED = 4
-"""By how much longer it may take where the cluster starts forty pods beside other tests. `make
-bench-obstacles` has them to itself."""
+from tests.e2e.telling import told
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +25,12 @@ def test_what_keeps_workers_from_running_is_in_the_status_and_in_the_table(
     cause, tenant = CAUSES[name], stage.tenant(name)
 
     try:
-        ready = wait_for(f"{name}: {cause.reason}", lambda: told(stage, name), seconds=120)
+        wait_for(f"{name}: {cause.reason}", lambda: told(stage, name), seconds=120)
     except NotReady:
         pytest.fail(f"{name}: {json.dumps(tenant.status(name).get('conditions'), indent=1)}")
 
     table = tenant.kube.kubectl("get", "tq", name, f"--namespace={tenant.namespace}")
     assert cause.reason in table.splitlines()[1].split()
-    assert took(stage, name, ready) <= CROWDED * limit(name)
 
 
 def test_no_cause_is_an_event_more_than_a_few_times(stage: Stage) -> None:

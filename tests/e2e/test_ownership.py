@@ -74,8 +74,7 @@ def test_what_a_task_queue_has_left_behind_is_its_successors(tenant: Tenant) -> 
         ("deployment", "work-worker"),
         ("poddisruptionbudget", "work-worker"),
     )
-    # A worker whose interpreter has not begun when its pod goes does not hear SIGTERM: 95 s.
-    tenant.kube.kubectl("delete", "taskqueue", "work", where, "--cascade=orphan", "--timeout=150s")
+    tenant.kube.kubectl("delete", "taskqueue", "work", where, "--cascade=orphan", "--timeout=90s")
 
     tenant.apply(scaling={**QUICK, "min": 1})
     uid = tenant.kube.get("taskqueue", "work", where)["metadata"]["uid"]

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from dev.kube import wait_for
-from tests.e2e.scaling.workers import log_of, staying, worker_of
-from tests.e2e.tenant import Tenant
+from tests.e2e.scaling.workers import log_of, staying, wait_for_workers, worker_of
+from tests.e2e.tenant import HANDLERS, Tenant
 
 
 def held(tenant: Tenant) -> str:
@@ -51,6 +51,27 @@ def test_a_namespace_goes_after_the_job_has_ended(tenant: Tenant) -> None:
     wait_for("it is gone", lambda: not exists(tenant, *namespace), seconds=150)
     # A job that had been cut short would be there still, and its queue with it.
     assert tenant.depth() is None
+
+
+SLOW_TO_START = """
+import time
+print("the interpreter starts", flush=True)
+time.sleep(1.3)
+"""
+
+
+def test_a_worker_that_is_deleted_as_it_starts_hears_of_it(tenant: Tenant) -> None:
+    """Process 1 ignores SIGTERM until it has a handler for it, which takes Python a moment."""
+    tenant.configmap("handlers", {"jobs.py": HANDLERS, "sitecustomize.py": SLOW_TO_START})
+    tenant.apply(scaling={"min": 1, "max": 1})
+    (pod,) = wait_for_workers(tenant, 1)
+    wait_for("it starts", lambda: "interpreter" in log_of(tenant, pod), seconds=60, every=0.1)
+
+    where = f"--namespace={tenant.namespace}"
+    tenant.kube.kubectl("delete", "tq", "work", where, "--wait=false")
+
+    # Its grace is 95 s.
+    wait_for("it is gone", lambda: not exists(tenant, "pod", pod, where), seconds=60)
 
 
 def test_a_broker_that_is_deleted_and_made_again_costs_no_job(lone: Tenant) -> None:

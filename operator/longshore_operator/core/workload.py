@@ -49,6 +49,11 @@ replacement is ready, not until its last job has ended."""
 
 HTTP_PORT = 9090
 
+START_ROOM = 1
+"""Seconds of a pod's termination grace that pass before SIGTERM is sent. Process 1 ignores a signal
+that it has no handler for, and Python takes some 20 ms to set one: a worker whose pod is deleted as
+it starts would take jobs until its grace ends, and be killed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
@@ -312,6 +317,7 @@ def _container(owner: Owner, *, spec: TaskQueueSpec, config: WorkerConfig) -> di
         "livenessProbe": _probe("/healthz", period=10, failures=3),
         # Asked at once, no worker is ready yet, and each start would leave a warning.
         "readinessProbe": _probe("/readyz", period=2, failures=2) | {"initialDelaySeconds": 1},
+        "lifecycle": {"preStop": {"sleep": {"seconds": START_ROOM}}},
         # The worker writes why it ended to the termination log; failing that, its last output says.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {

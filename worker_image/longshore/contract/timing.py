@@ -27,7 +27,7 @@ ACK_MARGIN = 120.0
 """Seconds between the last moment a job can live and the broker taking it back."""
 
 DRAIN_MARGIN = 30.0
-"""Seconds a pod gets beyond its last job to publish, ack and close."""
+"""Seconds a pod gets beyond its last job to hear SIGTERM, publish, ack and close."""
 
 REQUEUE_GRACE = 30.0
 """Soft interruption's share of a pod's termination grace under `onTermination: Requeue`."""
