@@ -15,7 +15,7 @@ from chaos.kinds import Queue
 from chaos.stage import NAMESPACE, RABBITMQ, Stage
 from dev import release
 from dev.errors import CommandFailed
-from longshore_operator.core.workload import TASK_QUEUE_LABEL
+from longshore_operator.core.kubernetes.owner import TASK_QUEUE_LABEL
 
 PROC = Path("/proc")
 

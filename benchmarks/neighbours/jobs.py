@@ -7,7 +7,7 @@ import time
 from benchmarks.worker import diary
 from benchmarks.worker.jobs import STARTED
 from longshore import Job, Snooze, handler
-from longshore.worker.frames import Progress, encode_record
+from longshore.worker.wire.frames import Progress, encode_record
 
 LIMIT = 0.5
 """Seconds, the watched jobs' own hard limit."""

@@ -19,7 +19,7 @@ from benchmarks.worker.broker import Broker, Vhost
 from dev.kube import Kube, wait_for
 from longshore.contract.names import JOBS_EXCHANGE, REPORTS_EXCHANGE, queue_name
 from longshore.contract.reports import WorkerReport
-from longshore_operator.core.workload import TASK_QUEUE_LABEL
+from longshore_operator.core.kubernetes.owner import TASK_QUEUE_LABEL
 
 JOBS = 200
 """That wait in each queue, more than `scaling.max` workers begin at once."""

@@ -8,11 +8,11 @@ import kopf
 
 from longshore.contract.names import worker_name
 from longshore_operator.api.v1alpha1 import GROUP, VERSION
-from longshore_operator.app import objects
-from longshore_operator.app.deletion import Deletion
-from longshore_operator.app.world import Key, World
-from longshore_operator.core.pods import Pod, pod
-from longshore_operator.core.workload import TASK_QUEUE_LABEL, owner_in, worker_of
+from longshore_operator.app.reconciling.deletion import Deletion
+from longshore_operator.app.watched import objects
+from longshore_operator.app.watched.world import Key, World
+from longshore_operator.core.kubernetes.owner import TASK_QUEUE_LABEL, owner_in, worker_of
+from longshore_operator.core.kubernetes.pods import Pod, pod
 from longshore_operator.errors import OperatorError
 
 OURS = {TASK_QUEUE_LABEL: kopf.PRESENT}

@@ -11,33 +11,33 @@ from datetime import UTC, datetime
 import kopf
 
 from longshore_operator import handlers
-from longshore_operator.adapters.cluster import Cluster
 from longshore_operator.adapters.http import serve
+from longshore_operator.adapters.kubernetes.cluster import Cluster
+from longshore_operator.adapters.kubernetes.probe import ask
+from longshore_operator.adapters.kubernetes.stateless import Stateless
 from longshore_operator.adapters.metrics import Metrics, Shown
-from longshore_operator.adapters.probe import ask
-from longshore_operator.adapters.rabbitmq import connect
-from longshore_operator.adapters.stateless import Stateless
+from longshore_operator.adapters.rabbitmq.link import connect
 from longshore_operator.api.v1alpha1 import GROUP
 from longshore_operator.app.audit import Audit
-from longshore_operator.app.autoscalers import Autoscalers
-from longshore_operator.app.brokers import Brokers
-from longshore_operator.app.census import Census
-from longshore_operator.app.deletion import Deletion
-from longshore_operator.app.limits import Limits
-from longshore_operator.app.objects import FINALIZER
-from longshore_operator.app.obstacles import Obstacles
-from longshore_operator.app.protection import Protection
-from longshore_operator.app.reconciler import Reconciler
+from longshore_operator.app.reconciling.deletion import Deletion
+from longshore_operator.app.reconciling.loop import Reconciler
+from longshore_operator.app.reconciling.rounds import Rounds
 from longshore_operator.app.record import Records
-from longshore_operator.app.rounds import Rounds
-from longshore_operator.app.scaler import Scaler
-from longshore_operator.app.sleepers import Sleepers
-from longshore_operator.app.statuses import Statuses
-from longshore_operator.app.warnings import Warnings
-from longshore_operator.app.workers import Workers
-from longshore_operator.app.world import Key, World
-from longshore_operator.core.history import Hour
-from longshore_operator.core.workload import TASK_QUEUE_LABEL
+from longshore_operator.app.reporting.task_queues import Statuses
+from longshore_operator.app.scaling.autoscalers import Autoscalers
+from longshore_operator.app.scaling.census import Census
+from longshore_operator.app.scaling.execution import Workers
+from longshore_operator.app.scaling.limits import Limits
+from longshore_operator.app.scaling.loop import Scaler
+from longshore_operator.app.scaling.obstacles import Obstacles
+from longshore_operator.app.scaling.protection import Protection
+from longshore_operator.app.scaling.sleepers import Sleepers
+from longshore_operator.app.scaling.warnings import Warnings
+from longshore_operator.app.sessions.keeper import Brokers
+from longshore_operator.app.watched.objects import FINALIZER
+from longshore_operator.app.watched.world import Key, World
+from longshore_operator.core.kubernetes.owner import TASK_QUEUE_LABEL
+from longshore_operator.core.workers.history import Hour
 from longshore_operator.plugins import scaling_policies
 from longshore_operator.settings import Settings
 

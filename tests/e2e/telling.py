@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from longshore_operator.core.workload import TASK_QUEUE_LABEL
+from longshore_operator.core.kubernetes.owner import TASK_QUEUE_LABEL
 from tests.e2e.obstacles import CAUSES, Stage
 
 SOON = 15.0

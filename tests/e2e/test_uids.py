@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from dev.kube import Kube
-from longshore_operator.adapters.cluster import Cluster
-from longshore_operator.core.rollout import rollout
+from longshore_operator.adapters.kubernetes.cluster import Cluster
+from longshore_operator.core.kubernetes.rollout import rollout
 from longshore_operator.errors import OperatorError, Transient
 from tests.e2e.objects import deployment, task_queue
 from tests.e2e.tenant import Tenant

@@ -17,9 +17,9 @@ import pytest
 from dev.errors import CommandFailed
 from dev.kube import Kube
 from longshore_operator import handlers, run
-from longshore_operator.adapters.cluster import Cluster
+from longshore_operator.adapters.kubernetes.cluster import Cluster
 from longshore_operator.app.audit import Audit
-from longshore_operator.app.world import Kind, World
+from longshore_operator.app.watched.world import Kind, World
 from longshore_operator.settings import Settings
 from tests.e2e.gap import Gap, free_port, relayed
 from tests.e2e.objects import deployment, task_queue

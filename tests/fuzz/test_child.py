@@ -7,9 +7,9 @@ import json
 import random
 from typing import Any
 
-from longshore.worker.frames import Ended, Progress, Status, encode_record
-from longshore.worker.parent.intake import Intake
-from longshore.worker.parent.slot import Slot
+from longshore.worker.parent.children.child import Slot
+from longshore.worker.parent.children.records import Intake
+from longshore.worker.wire.frames import Ended, Progress, Status, encode_record
 from tests.fuzz.conftest import Seeds
 from tests.unit.worker.test_slot import Child, work
 

@@ -16,19 +16,20 @@ import pika
 import pika.exceptions
 import pytest
 
+from longshore.amqp.publication import Publication
 from longshore.contract.names import JOBS_EXCHANGE
 from longshore.contract.retry import RetryPolicy
-from longshore.worker import frames
-from longshore.worker.frames import Ended, Status
 from longshore.worker.limits import HandlerLimits
-from longshore.worker.parent import lane
+from longshore.worker.parent.broker import lane
+from longshore.worker.parent.broker.lane import Unsendable
+from longshore.worker.parent.broker.subscription import Delivery
 from longshore.worker.parent.dispatch import Dispatch
-from longshore.worker.parent.joblog import JobLog
-from longshore.worker.parent.lane import Unsendable
-from longshore.worker.parent.losses import Losses
-from longshore.worker.parent.metrics import Metrics
-from longshore.worker.parent.outcome import Judge, Publication
-from longshore.worker.parent.subscription import Delivery
+from longshore.worker.parent.jobs.losses import Losses
+from longshore.worker.parent.jobs.outcome import Judge
+from longshore.worker.parent.telemetry.joblog import JobLog
+from longshore.worker.parent.telemetry.metrics import Metrics
+from longshore.worker.wire import frames
+from longshore.worker.wire.frames import Ended, Status
 from tests.fuzz import amqp
 from tests.fuzz.conftest import Seeds
 from tests.integration import topology

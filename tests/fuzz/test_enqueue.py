@@ -16,8 +16,8 @@ import pytest
 
 from longshore import Client, EnqueueError, Job, handler
 from longshore.contract import message
-from longshore.link import Publication
-from longshore.publisher import Publisher
+from longshore.producing.link import Publication
+from longshore.producing.publisher import Publisher
 from tests.fuzz.conftest import Seeds
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from pika.spec import FRAME_MAX_SIZE
 
-from longshore.worker.parent import inbound
-from longshore.worker.parent.inbound import Arrival, DirectConnection
+from longshore.amqp import inbound
+from longshore.amqp.inbound import Arrival, DirectConnection
 from tests.fuzz import amqp
 from tests.fuzz.conftest import Seeds
 

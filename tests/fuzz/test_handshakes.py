@@ -15,14 +15,16 @@ from typing import Any
 import pika
 import pytest
 
-from longshore.worker.parent import connection, consumer, dial, lane, line, publisher, subscription
-from longshore.worker.parent.channel import Lost
-from longshore.worker.parent.consumer import Consumer
-from longshore.worker.parent.dial import Dial
-from longshore.worker.parent.line import Line
-from longshore.worker.parent.outcome import Publication
-from longshore.worker.parent.publisher import Publisher
-from longshore.worker.parent.subscription import Delivery
+from longshore.amqp import connection, dial
+from longshore.amqp.channel import Lost
+from longshore.amqp.dial import Dial
+from longshore.amqp.publication import Publication
+from longshore.worker.parent.broker import consumer, lane, publisher, subscription
+from longshore.worker.parent.broker import operator_line as line
+from longshore.worker.parent.broker.consumer import Consumer
+from longshore.worker.parent.broker.operator_line import Line
+from longshore.worker.parent.broker.publisher import Publisher
+from longshore.worker.parent.broker.subscription import Delivery
 from tests.fuzz.broker import Ending, FakeBroker, Fault
 from tests.fuzz.conftest import Seeds
 from tests.integration import certificates

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from longshore.worker.parent.inbound import properties_in
+from longshore.amqp.inbound import properties_in
 from tests.fuzz import amqp
 from tests.fuzz.conftest import Seeds
 

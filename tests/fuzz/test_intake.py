@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from longshore.worker.frames import Ended, Progress, Status, encode_record, receive_job
-from longshore.worker.parent.kill import Killer
+from longshore.worker.parent.children.kill import Killer
+from longshore.worker.wire.frames import Ended, Progress, Status, encode_record, receive_job
 from tests.fuzz.conftest import Seeds
 from tests.unit.worker.test_pool import pool_of
 from tests.unit.worker.test_slot import Child, work

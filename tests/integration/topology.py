@@ -5,8 +5,8 @@ from __future__ import annotations
 from pika.adapters.blocking_connection import BlockingChannel
 
 from longshore.contract.names import dead_queue_name
-from longshore_operator.core.topology import Queue as QueueObject
-from longshore_operator.core.topology import (
+from longshore_operator.core.rabbitmq.topology import Queue as QueueObject
+from longshore_operator.core.rabbitmq.topology import (
     Topology,
     dead_binding,
     entry_bindings,

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from longshore import address, submission
+from longshore.amqp import address
 from longshore.contract.message import TRACEPARENT
 from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV
 from longshore.errors import EnqueueError, InvalidAddress, InvalidJob, Span
-from longshore.publisher import Publisher
-from longshore.submission import Handler
+from longshore.producing import submission
+from longshore.producing.publisher import Publisher
+from longshore.producing.submission import Handler
 
 log = logging.getLogger(__name__)
 

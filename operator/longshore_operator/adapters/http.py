@@ -9,7 +9,7 @@ from collections.abc import Callable
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from longshore_operator.core.history import Hour
+from longshore_operator.core.workers.history import Hour
 
 History = Callable[[str, str], Hour | None]
 """The last hour of a TaskQueue by its namespace and name; None when there is no such one."""

@@ -10,8 +10,8 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from longshore_operator.app.cluster import Cluster
-from longshore_operator.app.world import Kind, World
+from longshore_operator.app.ports.kubernetes import Cluster
+from longshore_operator.app.watched.world import Kind, World
 from longshore_operator.errors import OperatorError
 
 logger = logging.getLogger(__name__)

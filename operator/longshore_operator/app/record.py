@@ -6,22 +6,22 @@ from math import inf
 
 from longshore.contract.timing import Timeouts
 from longshore_operator.api.v1alpha1 import Condition
-from longshore_operator.app.broker import Session
-from longshore_operator.app.objects import TaskQueueObject
-from longshore_operator.app.users import Remembered
-from longshore_operator.app.world import Key
-from longshore_operator.core.blockage import queue_trouble
-from longshore_operator.core.cordons import Cordons
-from longshore_operator.core.history import History
-from longshore_operator.core.missing import Missing
-from longshore_operator.core.obstacles import Since
-from longshore_operator.core.pods import Trouble
-from longshore_operator.core.recent import Recent
-from longshore_operator.core.refusals import Refusals
-from longshore_operator.core.rollout import Rollout
+from longshore_operator.app.reconciling.users import Remembered
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.watched.objects import TaskQueueObject
+from longshore_operator.app.watched.world import Key
+from longshore_operator.core.kubernetes.obstacles import Since
+from longshore_operator.core.kubernetes.refusals import Refusals
+from longshore_operator.core.kubernetes.rollout import Rollout
+from longshore_operator.core.rabbitmq.blockage import queue_trouble
+from longshore_operator.core.rabbitmq.topology import Topology
 from longshore_operator.core.scaling import Decision, Memory
-from longshore_operator.core.tally import Tally
-from longshore_operator.core.topology import Topology
+from longshore_operator.core.trouble import Trouble
+from longshore_operator.core.workers.cordons import Cordons
+from longshore_operator.core.workers.history import History
+from longshore_operator.core.workers.missing import Missing
+from longshore_operator.core.workers.recent import Recent
+from longshore_operator.core.workers.tally import Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,9 @@ from typing import Any, Literal
 from longshore.contract.features import Features
 from longshore.contract.timing import Timeouts
 from longshore_operator.api.v1alpha1 import BrokerFeatures, Condition, DerivedTimeouts, Priorities
-from longshore_operator.core.pods import Pod, Trouble
+from longshore_operator.core.kubernetes.pods import Pod
 from longshore_operator.core.scaling import Decision
+from longshore_operator.core.trouble import Trouble
 
 Verdict = Literal["True", "False", "Unknown"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dev.kube import wait_for
-from longshore_operator.core.workload import RETRIED_ANNOTATION
+from longshore_operator.core.kubernetes.workload import RETRIED_ANNOTATION
 from tests.e2e.obstacles import rule
 from tests.e2e.scaling.workers import QUICK, deployment, events_of, staying, wait_for_workers
 from tests.e2e.tenant import Tenant

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from longshore import Client
-from longshore.desk import Desk
+from longshore.producing.desk import Desk
 from tests.integration.client.conftest import QUEUE, Vhost
 
 pytestmark = [

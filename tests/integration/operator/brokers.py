@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from longshore_operator.adapters.rabbitmq import connect
-from longshore_operator.app.broker import Session
-from longshore_operator.app.brokers import CONNECTING, Brokers
-from longshore_operator.app.objects import BrokerObject, broker
-from longshore_operator.app.world import World
-from longshore_operator.core.pods import Trouble
+from longshore_operator.adapters.rabbitmq.link import connect
+from longshore_operator.app.sessions.keeper import CONNECTING, Brokers
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.watched.objects import BrokerObject, broker
+from longshore_operator.app.watched.world import World
+from longshore_operator.core.trouble import Trouble
 from tests.integration.operator.fakes import Kubernetes
 from tests.integration.operator.task_queues import until
 

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from longshore.contract.features import features_of
-from longshore_operator.adapters.rabbitmq import RabbitMQ, connect
+from longshore_operator.adapters.rabbitmq.link import RabbitMQ, connect
 from longshore_operator.api.v1alpha1 import BrokerSpec
-from longshore_operator.app.broker import Session
-from longshore_operator.app.reconcile import declare
-from longshore_operator.core.credentials import Address, address
-from longshore_operator.core.topology import vhost_topology
+from longshore_operator.app.sessions.declaring import declare
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.core.access.credentials import Address, address
+from longshore_operator.core.rabbitmq.topology import vhost_topology
 from tests.integration.operator.cleaning import remove_vhost
 
 

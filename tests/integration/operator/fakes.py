@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from longshore.contract.names import worker_name
-from longshore_operator.app.cluster import Secret
-from longshore_operator.app.objects import TaskQueueObject
-from longshore_operator.core.rollout import Rollout
+from longshore_operator.app.ports.kubernetes import Secret
+from longshore_operator.app.watched.objects import TaskQueueObject
+from longshore_operator.core.kubernetes.rollout import Rollout
 from longshore_operator.errors import Invalid
 
 Key = tuple[str, str]

@@ -11,7 +11,7 @@ import pika
 from longshore.contract.names import REPLY_TO, REPORTS_EXCHANGE
 from longshore.contract.orders import Order
 from longshore.contract.reports import WorkerReport
-from longshore_operator.app.objects import TaskQueueObject
+from longshore_operator.app.watched.objects import TaskQueueObject
 from tests.integration.operator.task_queues import Tenants
 
 POD = "pod"

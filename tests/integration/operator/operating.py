@@ -11,14 +11,14 @@ from typing import Any
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
-from longshore_operator.app import objects
-from longshore_operator.app.broker import Session
-from longshore_operator.app.objects import TaskQueueObject
-from longshore_operator.app.reconciler import Reconciler
+from longshore_operator.app.reconciling.loop import Reconciler
+from longshore_operator.app.reconciling.rounds import Rounds
 from longshore_operator.app.record import Record, Records
-from longshore_operator.app.rounds import Rounds
-from longshore_operator.app.world import World
-from longshore_operator.core.pods import Trouble
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.watched import objects
+from longshore_operator.app.watched.objects import TaskQueueObject
+from longshore_operator.app.watched.world import World
+from longshore_operator.core.trouble import Trouble
 from tests.integration.operator.brokers import registered
 from tests.integration.operator.fakes import Kubernetes, Watched
 from tests.integration.operator.task_queues import until

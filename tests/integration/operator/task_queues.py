@@ -12,12 +12,13 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from longshore.contract.names import AMQP_URL_ENV
 from longshore_operator.api.v1alpha1 import TaskQueueStatus
-from longshore_operator.app.broker import Session
-from longshore_operator.app.objects import NamespaceObject, TaskQueueObject, task_queue
-from longshore_operator.app.reconcile import declare, deploy
-from longshore_operator.app.users import Remembered, admit
-from longshore_operator.core.topology import task_queue_topology
-from longshore_operator.core.workload import timeouts
+from longshore_operator.app.reconciling.users import Remembered, admit
+from longshore_operator.app.reconciling.workload import deploy
+from longshore_operator.app.sessions.declaring import declare
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.watched.objects import NamespaceObject, TaskQueueObject, task_queue
+from longshore_operator.core.kubernetes.workload import timeouts
+from longshore_operator.core.rabbitmq.topology import task_queue_topology
 from tests.integration.operator.fakes import Kubernetes
 
 JSON_JOB = pika.BasicProperties(type="work", content_type="application/json", delivery_mode=2)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from dev.private import Private
-from longshore_operator.app.broker import Session
-from longshore_operator.app.brokers import Brokers
+from longshore_operator.app.sessions.keeper import Brokers
+from longshore_operator.app.sessions.session import Session
 from tests.integration.operator.brokers import SECRET, keeping, outcome, registered
 from tests.integration.operator.conftest import secret
 from tests.integration.operator.fakes import Kubernetes

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from longshore.contract.names import JOBS_EXCHANGE
-from longshore_operator.app.broker import Session
-from longshore_operator.app.reconcile import declare, refuse_foreign_policies
-from longshore_operator.core.topology import vhost_topology
+from longshore_operator.app.sessions.declaring import declare, refuse_foreign_policies
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.core.rabbitmq.topology import vhost_topology
 from longshore_operator.errors import Invalid
 from tests.integration.operator.brokers import registered
 from tests.integration.operator.operating import Operating

@@ -7,9 +7,9 @@ import pytest
 from dev.private import Private
 from longshore.contract.delays import route
 from longshore.contract.names import JOBS_EXCHANGE
-from longshore_operator.adapters.rabbitmq import connect
-from longshore_operator.app.deletion import Deletion
-from longshore_operator.core.credentials import address
+from longshore_operator.adapters.rabbitmq.link import connect
+from longshore_operator.app.reconciling.deletion import Deletion
+from longshore_operator.core.access.credentials import address
 from tests.integration.operator.conftest import broker_spec, ready_session, secret
 from tests.integration.operator.operating import OneBroker, Operating
 from tests.integration.operator.task_queues import Tenants, made, until

@@ -1,9 +1,10 @@
 """Depths of many queues at once, some of them missing."""
 
 from longshore.contract.names import JOBS_EXCHANGE
-from longshore_operator.adapters.depths import AT_ONCE, CHANNELS
-from longshore_operator.app.broker import Depth, Missing, Session
-from longshore_operator.core.topology import Binding, Queue, Topology
+from longshore_operator.adapters.rabbitmq.depths import AT_ONCE, CHANNELS
+from longshore_operator.app.ports.rabbitmq import Depth, Missing
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.core.rabbitmq.topology import Binding, Queue, Topology
 from tests.integration.operator.task_queues import until
 
 COUNT = AT_ONCE * CHANNELS + 30

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from longshore_operator.adapters import dial
-from longshore_operator.adapters.amqp import OPEN_TIMEOUT
-from longshore_operator.app.broker import Session
-from longshore_operator.core.credentials import Address
+from longshore_operator.adapters.rabbitmq.amqp import OPEN_TIMEOUT
+from longshore_operator.adapters.rabbitmq.link import dial
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.core.access.credentials import Address
 from longshore_operator.errors import Transient
 
 PID = os.getpid()

@@ -8,12 +8,12 @@ import httpx
 import pytest
 
 from longshore.contract.names import AMQP_URL_ENV, JOBS_EXCHANGE, REPORTS_EXCHANGE
-from longshore_operator.adapters.management import Management
-from longshore_operator.app.broker import Session
-from longshore_operator.app.reconciler import PATIENCE
-from longshore_operator.core.credentials import password_in
-from longshore_operator.core.permissions import ROLES, Role, user
-from longshore_operator.core.topology import entry_bindings
+from longshore_operator.adapters.management.api import Management
+from longshore_operator.app.reconciling.loop import PATIENCE
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.core.access.credentials import password_in
+from longshore_operator.core.access.permissions import ROLES, Role, user
+from longshore_operator.core.rabbitmq.topology import entry_bindings
 from tests.integration.operator.operating import Operating
 from tests.integration.operator.task_queues import Tenants, made, until
 
@@ -240,7 +240,7 @@ async def test_a_deployment_that_was_changed_or_deleted_is_back_within_ten_secon
 async def test_a_controller_that_never_rests_does_not_have_pods_replaced_for_ever(
     operating: Operating, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("longshore_operator.app.reconciler.INVENTORY_AGE", 0.1)
+    monkeypatch.setattr("longshore_operator.app.reconciling.loop.INVENTORY_AGE", 0.1)
     await operating.ready(made())
     deployments, key = operating.kubernetes.deployments, ("media", "transcode-worker")
     before = deepcopy(deployments[key]["spec"]["template"])
@@ -288,7 +288,7 @@ async def test_a_disruption_budget_that_was_deleted_is_back_within_ten_seconds(
 async def test_secrets_are_looked_at_in_turn_and_restored_with_their_password(
     operating: Operating, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("longshore_operator.app.rounds.SECRETS_AGE", 1.0)
+    monkeypatch.setattr("longshore_operator.app.reconciling.rounds.SECRETS_AGE", 1.0)
     await operating.ready(made())
     secrets = operating.kubernetes.secrets
     before = {key: dict(data) for key, data in secrets.items()}
@@ -325,7 +325,7 @@ async def test_reports_are_heard_again_by_a_new_session(operating: Operating) ->
 async def test_a_shared_exchange_that_a_task_queue_needs_now_does_not_wait_for_the_patrol(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("longshore_operator.app.reconciler.INVENTORY_AGE", float("inf"))
+    monkeypatch.setattr("longshore_operator.app.reconciling.loop.INVENTORY_AGE", float("inf"))
     async with Operating(session).running() as operating:
         await operating.ready(made())
         management, vhost = session.management, session.address.vhost

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from longshore.contract.names import INSTALLATION_EXCHANGE
-from longshore_operator.adapters.rabbitmq import RabbitMQ, connect
+from longshore_operator.adapters.rabbitmq.link import RabbitMQ, connect
 from longshore_operator.api.v1alpha1 import BrokerSpec
-from longshore_operator.app.broker import Session
-from longshore_operator.app.brokers import Brokers
-from longshore_operator.app.installations import claim, keep
-from longshore_operator.app.objects import BrokerObject, NamespaceObject, broker
-from longshore_operator.app.world import World
-from longshore_operator.core.credentials import Address
-from longshore_operator.core.pods import Trouble
-from longshore_operator.core.topology import Exchange, Topology
+from longshore_operator.app.sessions.installations import claim, keep
+from longshore_operator.app.sessions.keeper import Brokers
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.watched.objects import BrokerObject, NamespaceObject, broker
+from longshore_operator.app.watched.world import World
+from longshore_operator.core.access.credentials import Address
+from longshore_operator.core.rabbitmq.topology import Exchange, Topology
+from longshore_operator.core.trouble import Trouble
 from longshore_operator.errors import Invalid
 from tests.integration.operator.brokers import SECRET, keeping, outcome
 from tests.integration.operator.fakes import Kubernetes

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from longshore.worker.parent.health import Health
-from longshore_operator.adapters.probe import MOST, ask
-from longshore_operator.app.warnings import Answer
+from longshore.worker.parent.telemetry.health import Health
+from longshore_operator.adapters.kubernetes.probe import MOST, ask
+from longshore_operator.app.scaling.warnings import Answer
 
 
 @asynccontextmanager

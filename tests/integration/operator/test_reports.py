@@ -6,8 +6,8 @@ import pytest
 
 from longshore.contract.names import REPLY_TO
 from longshore.contract.reports import STALE_AFTER
-from longshore_operator.adapters.fleet import Fleet
-from longshore_operator.app.broker import Session
+from longshore_operator.adapters.rabbitmq.fleet import Fleet
+from longshore_operator.app.sessions.session import Session
 from tests.integration.operator.lines import Line, report_of
 from tests.integration.operator.task_queues import Tenants, made, until
 

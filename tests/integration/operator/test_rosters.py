@@ -7,11 +7,11 @@ from dataclasses import replace
 import pika
 import pytest
 
-from longshore_operator.adapters.rabbitmq import RabbitMQ
-from longshore_operator.app.broker import Session
-from longshore_operator.core.policies import Policy
-from longshore_operator.core.rosters import DEAD, JOBS, ROSTERS
-from longshore_operator.core.topology import Topology
+from longshore_operator.adapters.rabbitmq.link import RabbitMQ
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.core.rabbitmq.policies import Policy
+from longshore_operator.core.rabbitmq.rosters import DEAD, JOBS, ROSTERS
+from longshore_operator.core.rabbitmq.topology import Topology
 from tests.integration.operator.operating import Operating
 from tests.integration.operator.task_queues import Tenants, made, until
 

@@ -11,8 +11,8 @@ import pytest
 
 from longshore import Client
 from longshore.contract.names import AMQP_URL_ENV
-from longshore_operator.app.broker import Session
-from longshore_operator.core.credentials import password_in
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.core.access.credentials import password_in
 from tests.integration.operator.operating import Operating
 from tests.integration.operator.task_queues import made, until
 from tests.integration.worker.workers import Bench

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from longshore_operator.adapters.management import Management
-from longshore_operator.app.broker import MAX_FAILED_PATROLS, Session
-from longshore_operator.app.brokers import Brokers
-from longshore_operator.core import credentials
-from longshore_operator.core.credentials import Address
-from longshore_operator.core.permissions import user
+from longshore_operator.adapters.management.api import Management
+from longshore_operator.app.sessions.keeper import Brokers
+from longshore_operator.app.sessions.session import MAX_FAILED_PATROLS, Session
+from longshore_operator.core.access import credentials
+from longshore_operator.core.access.credentials import Address
+from longshore_operator.core.access.permissions import user
 from longshore_operator.errors import Invalid, Transient
 from tests.integration.operator.brokers import SECRET, keeping, outcome, registered
 from tests.integration.operator.fakes import Kubernetes
@@ -88,7 +88,7 @@ async def test_a_password_rotated_in_the_secret_is_taken_up(
 async def test_a_secret_that_becomes_useless_leaves_a_session_that_works(
     session: Session, administrator: Administrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("longshore_operator.app.brokers.SECRET_AGE", 0.1)
+    monkeypatch.setattr("longshore_operator.app.sessions.keeper.SECRET_AGE", 0.1)
     kubernetes = Kubernetes(secrets={SECRET: await administrator.set_password("old")})
     reads = []
 
@@ -183,7 +183,7 @@ async def test_one_brokers_bug_does_not_end_the_others(
             raise RuntimeError("a bug")
         return whole(spec, *arguments, **named)
 
-    monkeypatch.setattr("longshore_operator.app.brokers.address", address)
+    monkeypatch.setattr("longshore_operator.app.sessions.keeper.address", address)
     data = {"username": where.username, "password": where.password}
     brokers = (reaching(where), registered("bad", host="bug"))
     async with keeping(*brokers, kubernetes=Kubernetes(secrets={SECRET: data})) as kept:

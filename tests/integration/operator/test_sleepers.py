@@ -9,21 +9,22 @@ from datetime import UTC, datetime
 import pytest
 
 from longshore.contract.names import JOBS_EXCHANGE
-from longshore_operator.adapters.probe import ask
-from longshore_operator.app import sleepers
-from longshore_operator.app.broker import Depth, Session
-from longshore_operator.app.census import Census
-from longshore_operator.app.limits import Limits
-from longshore_operator.app.objects import DeploymentObject
-from longshore_operator.app.obstacles import Obstacles
-from longshore_operator.app.protection import Protection
-from longshore_operator.app.scaler import Scaler
-from longshore_operator.app.sleepers import MOST, Sleepers
-from longshore_operator.app.statuses import Statuses
-from longshore_operator.app.warnings import Warnings
-from longshore_operator.app.workers import Workers
-from longshore_operator.app.world import Key
-from longshore_operator.core.pods import Pod
+from longshore_operator.adapters.kubernetes.probe import ask
+from longshore_operator.app.ports.rabbitmq import Depth
+from longshore_operator.app.reporting.task_queues import Statuses
+from longshore_operator.app.scaling import sleepers
+from longshore_operator.app.scaling.census import Census
+from longshore_operator.app.scaling.execution import Workers
+from longshore_operator.app.scaling.limits import Limits
+from longshore_operator.app.scaling.loop import Scaler
+from longshore_operator.app.scaling.obstacles import Obstacles
+from longshore_operator.app.scaling.protection import Protection
+from longshore_operator.app.scaling.sleepers import MOST, Sleepers
+from longshore_operator.app.scaling.warnings import Warnings
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.watched.objects import DeploymentObject
+from longshore_operator.app.watched.world import Key
+from longshore_operator.core.kubernetes.pods import Pod
 from longshore_operator.plugins import scaling_policies
 from tests.integration.operator.operating import OneBroker, Operating
 from tests.integration.operator.task_queues import made, until

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from longshore_operator.app.broker import Session
-from longshore_operator.app.deletion import Deletion
-from longshore_operator.app.objects import TaskQueueObject
+from longshore_operator.app.reconciling.deletion import Deletion
 from longshore_operator.app.record import Records
-from longshore_operator.core.rosters import JOBS
-from longshore_operator.core.topology import entry_bindings
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.watched.objects import TaskQueueObject
+from longshore_operator.core.rabbitmq.rosters import JOBS
+from longshore_operator.core.rabbitmq.topology import entry_bindings
 from tests.integration.operator.brokers import registered
 from tests.integration.operator.operating import OneBroker, Operating
 from tests.integration.operator.task_queues import JSON_JOB, labelled, made, until

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from dev.trio import Trio
-from longshore_operator.adapters import scrutiny
-from longshore_operator.app.broker import Count, Depth
-from longshore_operator.app.reconcile import declare
-from longshore_operator.core.inventory import Inventory
-from longshore_operator.core.topology import Topology, dead_binding, vhost_topology
+from longshore_operator.adapters.rabbitmq.link import scrutiny
+from longshore_operator.app.ports.rabbitmq import Count, Depth
+from longshore_operator.app.sessions.declaring import declare
+from longshore_operator.core.rabbitmq.inventory import Inventory
+from longshore_operator.core.rabbitmq.topology import Topology, dead_binding, vhost_topology
 from longshore_operator.errors import OperatorError, Transient
 from tests.integration.operator.operating import Operating
 from tests.integration.operator.task_queues import Tenants, made, until

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from longshore.contract.features import features_of
-from longshore_operator.adapters.management import Management
-from longshore_operator.app import brokers as keepers
-from longshore_operator.app.broker import Session
-from longshore_operator.core.workload import deployment, timeouts
+from longshore_operator.adapters.management.api import Management
+from longshore_operator.app.sessions import keeper as keepers
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.core.kubernetes.workload import deployment, timeouts
 from tests.integration.operator.brokers import SECRET, keeping, outcome
 from tests.integration.operator.fakes import Kubernetes
 from tests.integration.operator.task_queues import made

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV
-from longshore_operator.app.broker import Session
-from longshore_operator.app.users import Remembered, admit
-from longshore_operator.core.credentials import Tls, password_in
-from longshore_operator.core.passwords import ROTATION_ANNOTATION
-from longshore_operator.core.permissions import ROLES, Role, user
-from longshore_operator.core.workload import Owner
+from longshore_operator.app.reconciling.users import Remembered, admit
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.core.access.credentials import Tls, password_in
+from longshore_operator.core.access.passwords import ROTATION_ANNOTATION
+from longshore_operator.core.access.permissions import ROLES, Role, user
+from longshore_operator.core.kubernetes.owner import Owner
 from longshore_operator.errors import Invalid, OperatorError, Transient
 from tests.integration.operator.fakes import Kubernetes
 

@@ -13,15 +13,16 @@ from pika.adapters.blocking_connection import BlockingChannel
 from dev.trio import Node, Trio
 from longshore.contract.features import features_of
 from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE
-from longshore_operator.adapters.rabbitmq import RabbitMQ, connect
-from longshore_operator.app.broker import Depth, Session
-from longshore_operator.app.deletion import Deletion
-from longshore_operator.app.objects import TaskQueueObject
-from longshore_operator.app.reconcile import declare
+from longshore_operator.adapters.rabbitmq.link import RabbitMQ, connect
+from longshore_operator.app.ports.rabbitmq import Depth
+from longshore_operator.app.reconciling.deletion import Deletion
 from longshore_operator.app.record import Records
-from longshore_operator.app.world import World
-from longshore_operator.core.credentials import Address, address
-from longshore_operator.core.topology import vhost_topology
+from longshore_operator.app.sessions.declaring import declare
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.watched.objects import TaskQueueObject
+from longshore_operator.app.watched.world import World
+from longshore_operator.core.access.credentials import Address, address
+from longshore_operator.core.rabbitmq.topology import vhost_topology
 from tests.integration.operator.cleaning import remove_vhost
 from tests.integration.operator.conftest import broker_spec, secret
 from tests.integration.operator.operating import OneBroker

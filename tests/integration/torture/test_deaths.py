@@ -8,7 +8,7 @@ import time
 import pytest
 
 from longshore.contract.message import ATTEMPT, DEAD_REASON, ERROR, TRACEBACK
-from longshore.worker.parent.output import MAX_PER_JOB
+from longshore.worker.parent.children.output import MAX_PER_JOB
 from tests.integration.worker.workers import Bench, Worker, is_alive, wait_for
 
 pytestmark = pytest.mark.integration

@@ -15,10 +15,10 @@ from longshore.contract.names import REPORTS_EXCHANGE
 from longshore.contract.reports import WorkerReport
 from longshore_operator.api.v1alpha1 import Scaling
 from longshore_operator.app.record import Record
-from longshore_operator.app.workers import Sight, Workers
-from longshore_operator.core.pods import Pod
+from longshore_operator.app.scaling.execution import Sight, Workers
+from longshore_operator.core.kubernetes.pods import Pod
 from longshore_operator.core.scaling import Decision, Memory, Observation, Worker, decide
-from longshore_operator.core.tally import Tally
+from longshore_operator.core.workers.tally import Tally
 from tests.integration.operator.fakes import Kubernetes
 from tests.integration.worker.workers import Bench, wait_for
 

@@ -10,7 +10,7 @@ import pytest
 
 from longshore.contract.delays import route
 from longshore.contract.message import DEAD_REASON, ERROR
-from longshore.worker.parent.outcome import Outcome
+from longshore.worker.parent.jobs.outcome import Outcome
 from tests.integration.worker.workers import Bench, is_alive, wait_for
 
 pytestmark = pytest.mark.integration

@@ -10,12 +10,12 @@ from typing import Any
 import pika
 import pytest
 
+from longshore.amqp.publication import Publication
 from longshore.contract.names import JOBS_EXCHANGE
-from longshore.worker.parent.consumer import Consumer
-from longshore.worker.parent.lane import Unsendable
-from longshore.worker.parent.outcome import Publication
-from longshore.worker.parent.publisher import Publisher
-from longshore.worker.parent.subscription import Delivery
+from longshore.worker.parent.broker.consumer import Consumer
+from longshore.worker.parent.broker.lane import Unsendable
+from longshore.worker.parent.broker.publisher import Publisher
+from longshore.worker.parent.broker.subscription import Delivery
 from tests.integration import topology
 from tests.integration.conftest import Broker
 from tests.integration.relay import Relay

@@ -6,8 +6,8 @@ from typing import Any
 
 from rich.console import Console
 
-from longshore_operator.cli_explain import COLUMNS, explanation, picture
-from longshore_operator.core.history import Hour, Moment
+from longshore_operator.cli.explain import COLUMNS, explanation, picture
+from longshore_operator.core.workers.history import Hour, Moment
 
 NOW = 36_000.0
 

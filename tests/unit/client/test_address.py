@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from longshore import Client, InvalidAddress, InvalidJob
-from longshore.address import parameters
+from longshore.amqp.address import parameters
 from tests.integration import certificates
 
 SECRET = "s3cr3tW0rd"

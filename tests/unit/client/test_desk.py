@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from longshore import desk as desk_module
-from longshore.desk import Abandoned, Desk, Errand, PerProcess, Unfinished
+from longshore.producing import desk as desk_module
+from longshore.producing.desk import Abandoned, Desk, Errand, PerProcess, Unfinished
 
 
 def errand(work: object = lambda _: None, *, seconds: float = 10) -> Errand:

@@ -12,8 +12,8 @@ import pytest
 
 from longshore import InvalidJob, Job, handler
 from longshore.contract import delays
-from longshore.link import Publication
-from longshore.submission import publication, refuse_ambiguous
+from longshore.producing.link import Publication
+from longshore.producing.submission import publication, refuse_ambiguous
 
 QUEUE = "media.transcode"
 NOW = 1_700_000_000_000

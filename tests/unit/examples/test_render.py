@@ -17,7 +17,7 @@ from demo.verdict import DESIGNED_END
 from longshore import Job
 from longshore.binding import Binding, InvalidArguments
 from longshore.handler import discover, spec_of
-from longshore.submission import Handler, publication
+from longshore.producing.submission import Handler, publication
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "render"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from longshore_operator.api.v1alpha1 import Scaling
-from longshore_operator.contracts import check_scaling_policy
 from longshore_operator.core.scaling import Observation, Wanted, decide
+from longshore_operator.plugin_checks import check_scaling_policy
 from longshore_operator.plugins import GROUP, scaling_policies
 
 EXAMPLE = Path(__file__).parents[3] / "examples/plugins/steps"

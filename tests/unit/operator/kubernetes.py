@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from longshore_operator.app.world import Kind
-from longshore_operator.core.containers import Warned
-from longshore_operator.core.rollout import Rollout
+from longshore_operator.app.watched.world import Kind
+from longshore_operator.core.kubernetes.containers import Warned
+from longshore_operator.core.kubernetes.rollout import Rollout
 from longshore_operator.errors import Invalid, Transient
 
 

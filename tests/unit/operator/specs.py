@@ -4,7 +4,7 @@ from typing import Any
 
 from longshore.contract.features import features_of
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
-from longshore_operator.core.workload import Owner
+from longshore_operator.core.kubernetes.owner import Owner
 
 OWNER = Owner(namespace="media", name="transcode", uid="7e6c")
 V4_0 = features_of("4.0.5")

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from longshore_operator.api.v1alpha1 import QueueType
-from longshore_operator.core.adoption import reserved, shortcomings, unfit
-from longshore_operator.core.inventory import QueueState
+from longshore_operator.core.rabbitmq.adoption import reserved, shortcomings, unfit
+from longshore_operator.core.rabbitmq.inventory import QueueState
 from tests.unit.operator.specs import V4_0, V4_3
 
 

@@ -6,8 +6,8 @@ from typing import cast
 import pytest
 
 from longshore_operator.app.audit import Audit
-from longshore_operator.app.cluster import Cluster
-from longshore_operator.app.world import World
+from longshore_operator.app.ports.kubernetes import Cluster
+from longshore_operator.app.watched.world import World
 
 
 async def test_it_ends_though_it_is_woken_in_the_same_moment() -> None:

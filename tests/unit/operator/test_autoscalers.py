@@ -1,8 +1,8 @@
 from typing import Any
 
-from longshore_operator.app.autoscalers import Autoscalers
-from longshore_operator.app.objects import task_queue
-from longshore_operator.app.world import World
+from longshore_operator.app.scaling.autoscalers import Autoscalers
+from longshore_operator.app.watched.objects import task_queue
+from longshore_operator.app.watched.world import World
 from tests.unit.operator.kubernetes import Kubernetes
 
 

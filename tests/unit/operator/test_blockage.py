@@ -3,13 +3,13 @@
 import pytest
 
 from longshore_operator.app.record import Record
-from longshore_operator.core.blockage import (
+from longshore_operator.core.rabbitmq.blockage import (
     QUORUM_LOST_AFTER,
     UNAVAILABLE_AFTER,
     Alarm,
     alarm_trouble,
 )
-from longshore_operator.core.tally import Tally
+from longshore_operator.core.workers.tally import Tally
 
 
 @pytest.mark.parametrize(

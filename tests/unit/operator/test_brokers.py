@@ -11,13 +11,13 @@ import pytest
 
 from longshore.contract.features import features_of
 from longshore.contract.names import INSTALLATION_EXCHANGE
-from longshore_operator.app import brokers as module
-from longshore_operator.app.broker import Session
-from longshore_operator.app.brokers import Brokers
-from longshore_operator.app.objects import BrokerObject
-from longshore_operator.app.world import World
-from longshore_operator.core.installation import mark_of
-from longshore_operator.core.inventory import Inventory
+from longshore_operator.app.sessions import keeper as module
+from longshore_operator.app.sessions.keeper import Brokers
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.watched.objects import BrokerObject
+from longshore_operator.app.watched.world import World
+from longshore_operator.core.rabbitmq.installation import mark_of
+from longshore_operator.core.rabbitmq.inventory import Inventory
 from tests.integration.operator.brokers import SECRET, registered
 from tests.integration.operator.fakes import Kubernetes
 from tests.integration.operator.task_queues import until

@@ -6,11 +6,11 @@ import pytest
 
 from longshore.contract.delays import shared_queues
 from longshore_operator.api.v1alpha1 import BrokerSpec
-from longshore_operator.app.claims import refuse_taken, refuse_unallowed, rival
-from longshore_operator.app.objects import NamespaceObject, TaskQueueObject, task_queue
-from longshore_operator.app.world import World
-from longshore_operator.core.inventory import Inventory, QueueState
-from longshore_operator.core.topology import entry_bindings
+from longshore_operator.app.reconciling.claims import refuse_taken, refuse_unallowed, rival
+from longshore_operator.app.watched.objects import NamespaceObject, TaskQueueObject, task_queue
+from longshore_operator.app.watched.world import World
+from longshore_operator.core.rabbitmq.inventory import Inventory, QueueState
+from longshore_operator.core.rabbitmq.topology import entry_bindings
 from longshore_operator.errors import Invalid
 
 BROKER = {"secretRef": {"name": "rabbit", "namespace": "mq"}}

@@ -6,8 +6,8 @@ import msgspec
 
 from longshore.contract.orders import CORDON_LEASE, OrderKind
 from longshore.contract.reports import WorkerReport
-from longshore_operator.core.cordons import RENEW_AFTER, REPEAT_AFTER, Cordons, followed
 from longshore_operator.core.scaling import Decision
+from longshore_operator.core.workers.cordons import RENEW_AFTER, REPEAT_AFTER, Cordons, followed
 
 CORDON, UNCORDON = OrderKind.CORDON, OrderKind.UNCORDON
 

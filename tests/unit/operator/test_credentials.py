@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from longshore_operator.api.v1alpha1 import BrokerSpec
-from longshore_operator.core.credentials import address, is_password, password_in
+from longshore_operator.core.access.credentials import address, is_password, password_in
 from longshore_operator.errors import Invalid
 
 CA = {"namespace": "mq", "name": "ca", "key": "root.pem"}

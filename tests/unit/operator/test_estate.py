@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from longshore_operator.core.estate import Estate, estate_of
-from longshore_operator.core.inventory import Inventory
-from longshore_operator.core.policies import Policy
-from longshore_operator.core.rosters import DEAD, JOBS, ROSTERS
-from longshore_operator.core.topology import Queue, dead_binding, entry_bindings
+from longshore_operator.core.rabbitmq.estate import Estate, estate_of
+from longshore_operator.core.rabbitmq.inventory import Inventory
+from longshore_operator.core.rabbitmq.policies import Policy
+from longshore_operator.core.rabbitmq.rosters import DEAD, JOBS, ROSTERS
+from longshore_operator.core.rabbitmq.topology import Queue, dead_binding, entry_bindings
 
 OWN, LETTERS = "media.x", "media.x.dead"
 QUEUES = {name: Queue(name=name) for name in (OWN, LETTERS)}

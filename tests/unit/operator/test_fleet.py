@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from longshore.contract.reports import STALE_AFTER
-from longshore_operator.adapters.fleet import COMPLAIN_EVERY, MOST_BYTES, Fleet
+from longshore_operator.adapters.rabbitmq.fleet import COMPLAIN_EVERY, MOST_BYTES, Fleet
 from longshore_operator.api.v1alpha1 import MOST_WORKERS
 from tests.integration.operator.lines import report_of
 

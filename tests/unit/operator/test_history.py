@@ -2,7 +2,7 @@ import httpx
 import pytest
 
 from longshore_operator.adapters.http import serve
-from longshore_operator.core.history import LENGTH, STEP, History, Hour, Moment
+from longshore_operator.core.workers.history import LENGTH, STEP, History, Hour, Moment
 
 
 def noted(history: History, *, at: float, backlog: int | None = None) -> History:

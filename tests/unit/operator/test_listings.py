@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from longshore_operator.adapters.listings import state_in
-from longshore_operator.core.inventory import Inventory
+from longshore_operator.adapters.management.listings import state_in
+from longshore_operator.core.rabbitmq.inventory import Inventory
 
 NODES = ["a", "b", "c"]
 

@@ -6,19 +6,19 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from longshore_operator.app.objects import DeploymentObject, TaskQueueObject, task_queue
-from longshore_operator.app.obstacles import RETRY_PODS_EVERY, Obstacles
 from longshore_operator.app.record import Record
-from longshore_operator.app.statuses import TELL_AGAIN_AFTER, Statuses
-from longshore_operator.app.warnings import Answer, Warnings
-from longshore_operator.app.workers import Sight
-from longshore_operator.app.world import World
-from longshore_operator.core.missing import Missing
-from longshore_operator.core.obstacles import REFUSED_AFTER, Since
-from longshore_operator.core.pods import Trouble
+from longshore_operator.app.reporting.task_queues import TELL_AGAIN_AFTER, Statuses
+from longshore_operator.app.scaling.execution import Sight
+from longshore_operator.app.scaling.obstacles import RETRY_PODS_EVERY, Obstacles
+from longshore_operator.app.scaling.warnings import Answer, Warnings
+from longshore_operator.app.watched.objects import DeploymentObject, TaskQueueObject, task_queue
+from longshore_operator.app.watched.world import World
+from longshore_operator.core.kubernetes.obstacles import REFUSED_AFTER, Since
 from longshore_operator.core.scaling import Decision
 from longshore_operator.core.status import merge_patch
-from longshore_operator.core.tally import Tally
+from longshore_operator.core.trouble import Trouble
+from longshore_operator.core.workers.missing import Missing
+from longshore_operator.core.workers.tally import Tally
 from tests.integration.operator.fakes import Kubernetes as Posting
 from tests.unit.operator.kubernetes import Kubernetes
 from tests.unit.operator.test_workers import pod as made

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from longshore_operator.app.objects import broker
+from longshore_operator.app.watched.objects import broker
 
 
 @pytest.mark.parametrize(

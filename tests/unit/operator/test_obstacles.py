@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from longshore_operator.app.objects import DeploymentObject, deployment
-from longshore_operator.app.warnings import ASK_AFTER, Answer, Warnings
-from longshore_operator.app.workers import Sight
-from longshore_operator.core.containers import warned
-from longshore_operator.core.obstacles import (
+from longshore_operator.app.scaling.execution import Sight
+from longshore_operator.app.scaling.warnings import ASK_AFTER, Answer, Warnings
+from longshore_operator.app.watched.objects import DeploymentObject, deployment
+from longshore_operator.core.kubernetes.containers import warned
+from longshore_operator.core.kubernetes.obstacles import (
     HALTED_AFTER,
     PATIENCE,
     PROBES_AFTER,
@@ -27,7 +27,8 @@ from longshore_operator.core.obstacles import (
     obstacle,
     overdue_after,
 )
-from longshore_operator.core.pods import Pod, Trouble, pod
+from longshore_operator.core.kubernetes.pods import Pod, pod
+from longshore_operator.core.trouble import Trouble
 from tests.unit.operator.kubernetes import Kubernetes
 from tests.unit.operator.test_workers import pod as made
 

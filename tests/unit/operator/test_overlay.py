@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from longshore_operator.core.overlay import contains, merged
+from longshore_operator.core.kubernetes.overlay import contains, merged
 
 MERGES: list[tuple[str, Any, Any, Any]] = [
     (

@@ -1,6 +1,6 @@
 from typing import Any
 
-from longshore_operator.core.ownership import reclaimed
+from longshore_operator.core.kubernetes.ownership import reclaimed
 
 OURS, SCALER = "longshore", "longshore-scaler"
 

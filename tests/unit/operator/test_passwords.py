@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from longshore.contract.names import AMQP_URL_ENV
-from longshore_operator.core.passwords import Credentials, Step, credentials_in, plan
+from longshore_operator.core.access.passwords import Credentials, Step, credentials_in, plan
 
 FIRST = Credentials(password="first")
 MONDAY = Credentials(password="first", rotation="monday")

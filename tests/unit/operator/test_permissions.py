@@ -4,7 +4,7 @@ import pytest
 
 from longshore.contract.delays import DELAY_EXCHANGE, route
 from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE, REPORTS_EXCHANGE
-from longshore_operator.core.permissions import ROLES, Role, user
+from longshore_operator.core.access.permissions import ROLES, Role, user
 
 
 def may_publish(role: Role, exchange: str, key: str) -> bool:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from longshore_operator.core.missing import APPEAR_WITHIN, Missing, missing
-from longshore_operator.core.rollout import rollout
+from longshore_operator.core.kubernetes.rollout import rollout
 from longshore_operator.core.scaling import Decision
+from longshore_operator.core.workers.missing import APPEAR_WITHIN, Missing, missing
 from longshore_operator.errors import Transient
 from tests.unit.operator.test_workers import MOST, Stage, pod, report
 

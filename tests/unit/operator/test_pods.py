@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from longshore_operator.app.world import World
-from longshore_operator.core.pods import STEADY_AFTER, crash, pod
+from longshore_operator.app.watched.world import World
+from longshore_operator.core.kubernetes.pods import STEADY_AFTER, crash, pod
 
 
 def body(state: dict[str, Any], *, last: dict[str, Any] | None = None, ready: bool = False) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from longshore_operator.core.workload import deployment, timeouts
+from longshore_operator.core.kubernetes.workload import deployment, timeouts
 from longshore_operator.errors import Invalid
 from tests.pod_templates import FIT, MISSHAPEN, REMOVED, UNFIT
 from tests.unit.operator.specs import OWNER, V4_3, spec, worker

@@ -5,10 +5,10 @@ import pytest
 
 from longshore.contract.reports import WorkerReport
 from longshore_operator.api.v1alpha1 import MOST_WORKERS
-from longshore_operator.core.forgetting import LEAST as LEAST_KNOWN
-from longshore_operator.core.pods import Pod
-from longshore_operator.core.recent import LEAST, QUICKEST_OF, WINDOW, Recent
+from longshore_operator.core.kubernetes.pods import Pod
 from longshore_operator.core.scaling import ServiceTimes
+from longshore_operator.core.workers.forgetting import LEAST as LEAST_KNOWN
+from longshore_operator.core.workers.recent import LEAST, QUICKEST_OF, WINDOW, Recent
 
 
 def report(worker: str = "a", *, ran: int, took: float, **parts: object) -> WorkerReport:

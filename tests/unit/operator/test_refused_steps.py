@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from longshore_operator.core.refusals import RETRY_AFTER, TOLD_AFTER, Refusals
-from longshore_operator.core.rollout import rollout
+from longshore_operator.core.kubernetes.refusals import RETRY_AFTER, TOLD_AFTER, Refusals
+from longshore_operator.core.kubernetes.rollout import rollout
 from longshore_operator.errors import UNREACHABLE, Invalid, Transient
 from tests.unit.operator.test_workers import MOST, Stage
 

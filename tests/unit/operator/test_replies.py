@@ -2,7 +2,7 @@ import base64
 
 import pytest
 
-from longshore_operator.core.replies import is_reply_address
+from longshore_operator.core.access.replies import is_reply_address
 
 PREFIX = "amq.rabbitmq.reply-to"
 KEY = "b4Ff5VFaIyo6lexV5Dn2+g=="

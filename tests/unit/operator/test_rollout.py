@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longshore_operator.app.objects import deployment
-from longshore_operator.core.rollout import Rollout, rollout, rollout_in
+from longshore_operator.app.watched.objects import deployment
+from longshore_operator.core.kubernetes.rollout import Rollout, rollout, rollout_in
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from longshore_operator.core.policies import Policy
-from longshore_operator.core.rosters import (
+from longshore_operator.core.rabbitmq.policies import Policy
+from longshore_operator.core.rabbitmq.rosters import (
     DEAD,
     JOBS,
     LONGEST_PATTERN,

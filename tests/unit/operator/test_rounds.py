@@ -4,14 +4,15 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from longshore_operator.app.cluster import Secret
-from longshore_operator.app.objects import task_queue
+from longshore_operator.app.ports.kubernetes import Secret
+from longshore_operator.app.reconciling.rounds import SECRETS_AGE, UNFIT_AGE, Rounds
 from longshore_operator.app.record import Records
-from longshore_operator.app.rounds import SECRETS_AGE, UNFIT_AGE, Rounds
-from longshore_operator.app.world import World
-from longshore_operator.core.credentials import Address
-from longshore_operator.core.passwords import Credentials
-from longshore_operator.core.pods import Pod, Trouble
+from longshore_operator.app.watched.objects import task_queue
+from longshore_operator.app.watched.world import World
+from longshore_operator.core.access.credentials import Address
+from longshore_operator.core.access.passwords import Credentials
+from longshore_operator.core.kubernetes.pods import Pod
+from longshore_operator.core.trouble import Trouble
 from longshore_operator.errors import Transient
 
 SPEC = {"timeLimit": {"hard": "2h"}, "worker": {"image": "media:1", "handlers": ["media.jobs"]}}

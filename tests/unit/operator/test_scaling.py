@@ -4,8 +4,6 @@ from typing import Any
 import pytest
 
 from longshore_operator.api.v1alpha1 import Scaling
-from longshore_operator.contracts import check_scaling_policy
-from longshore_operator.core.pods import Trouble
 from longshore_operator.core.scaling import (
     BUILT_IN,
     Decision,
@@ -18,6 +16,8 @@ from longshore_operator.core.scaling import (
     Worker,
     decide,
 )
+from longshore_operator.core.trouble import Trouble
+from longshore_operator.plugin_checks import check_scaling_policy
 
 GRACE = 30.0
 NOW = 1000.0

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from longshore_operator.api.v1alpha1 import LabelSelector
-from longshore_operator.core.selector import matches
+from longshore_operator.core.kubernetes.selector import matches
 
 LABELS = {"team": "media", "kubernetes.io/metadata.name": "prod"}
 

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 from longshore.contract.features import features_of
 from longshore_operator.api.v1alpha1 import BrokerSpec
-from longshore_operator.app.broker import INVENTORY_AGE, Session
-from longshore_operator.core.inventory import Inventory
-from longshore_operator.core.topology import Queue, Topology
+from longshore_operator.app.sessions.session import INVENTORY_AGE, Session
+from longshore_operator.core.rabbitmq.inventory import Inventory
+from longshore_operator.core.rabbitmq.topology import Queue, Topology
 
 
 class RabbitMQ:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from longshore.contract.features import features_of
 from longshore_operator.api.v1alpha1 import Condition
-from longshore_operator.core.pods import Pod, Trouble
+from longshore_operator.core.kubernetes.pods import Pod
 from longshore_operator.core.scaling import Decision
 from longshore_operator.core.status import (
     Facts,
@@ -16,6 +16,7 @@ from longshore_operator.core.status import (
     merge_patch,
     priorities,
 )
+from longshore_operator.core.trouble import Trouble
 from tests.unit.operator.specs import V4_0, V4_3
 
 WELL = Facts(

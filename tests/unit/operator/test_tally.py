@@ -1,7 +1,7 @@
 from longshore.contract.reports import WorkerReport
 from longshore_operator.api.v1alpha1 import MOST_WORKERS
-from longshore_operator.core.forgetting import LEAST
-from longshore_operator.core.tally import Tally
+from longshore_operator.core.workers.forgetting import LEAST
+from longshore_operator.core.workers.tally import Tally
 
 SINCE = 1000
 

@@ -5,15 +5,15 @@ import pytest
 
 from longshore.contract.features import Features
 from longshore.contract.names import DUE_EXCHANGE, JOBS_EXCHANGE, LOST
-from longshore_operator.core.policies import Policy
-from longshore_operator.core.rosters import JOBS, ROSTERS, policies_in_force
-from longshore_operator.core.topology import (
+from longshore_operator.core.kubernetes.workload import timeouts
+from longshore_operator.core.rabbitmq.policies import Policy
+from longshore_operator.core.rabbitmq.rosters import JOBS, ROSTERS, policies_in_force
+from longshore_operator.core.rabbitmq.topology import (
     Topology,
     entry_bindings,
     task_queue_topology,
     vhost_topology,
 )
-from longshore_operator.core.workload import timeouts
 from tests.unit.operator.specs import OWNER, V4_0, V4_3, spec
 
 

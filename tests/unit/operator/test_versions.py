@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from longshore_operator.adapters.answers import understood
-from longshore_operator.adapters.versions import versions_in
+from longshore_operator.adapters.management.answers import understood
+from longshore_operator.adapters.management.versions import versions_in
 from longshore_operator.errors import Transient
 
 

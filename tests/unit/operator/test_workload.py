@@ -4,8 +4,8 @@ from typing import Any
 from longshore.contract.config import WorkerConfig
 from longshore.contract.names import POD_NAME_ENV, WORKER_CONFIG_ENV
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
-from longshore_operator.core.overlay import contains
-from longshore_operator.core.workload import (
+from longshore_operator.core.kubernetes.overlay import contains
+from longshore_operator.core.kubernetes.workload import (
     NODE,
     ZONE,
     deployment,

@@ -7,10 +7,10 @@ import kopf
 import pytest
 
 from longshore_operator import handlers
-from longshore_operator.app import objects
 from longshore_operator.app.audit import Audit
-from longshore_operator.app.world import Kind, World
-from longshore_operator.core.workload import Owner
+from longshore_operator.app.watched import objects
+from longshore_operator.app.watched.world import Kind, World
+from longshore_operator.core.kubernetes.owner import Owner
 from tests.unit.operator.kubernetes import Kubernetes
 
 KEY = ("media", "work")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pika.exceptions
 
-from longshore.worker.parent.channel import Channel, Lost
+from longshore.amqp.channel import Channel, Lost
 
 
 class FakeChannel:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from longshore.worker.child import run
-from longshore.worker.frames import (
+from longshore.worker.wire.frames import (
     END,
     MAX_RECORD,
     Ended,

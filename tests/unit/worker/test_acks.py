@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from longshore.worker.parent.acks import Ledger
+from longshore.worker.parent.broker.settlements import Ledger
 
 
 class Channel:

@@ -9,10 +9,10 @@ from typing import Any
 import pika
 import pytest
 
-from longshore.worker.parent import consumer as module
-from longshore.worker.parent.consumer import Consumer
-from longshore.worker.parent.inbound import Arrival
-from longshore.worker.parent.subscription import Delivery
+from longshore.amqp.inbound import Arrival
+from longshore.worker.parent.broker import consumer as module
+from longshore.worker.parent.broker.consumer import Consumer
+from longshore.worker.parent.broker.subscription import Delivery
 from tests.unit.worker.channels import FakeChannel, FakeConnection
 
 

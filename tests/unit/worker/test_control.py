@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from longshore.worker.control import (
+from longshore.worker.limits import HandlerLimits
+from longshore.worker.wire.control import (
     Fork,
     Forked,
     ImportFailed,
@@ -14,7 +15,6 @@ from longshore.worker.control import (
     receive_control,
     send_control,
 )
-from longshore.worker.limits import HandlerLimits
 
 Pair = tuple[socket.socket, socket.socket]
 

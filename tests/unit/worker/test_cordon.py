@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from longshore.contract.orders import Order, OrderKind
-from longshore.worker.parent.cordon import Cordon
+from longshore.worker.parent.intake.cordon import Cordon
 
 
 class Source:

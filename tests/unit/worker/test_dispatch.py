@@ -10,14 +10,15 @@ from typing import Any
 import pika
 import pytest
 
+from longshore.amqp.publication import Publication
 from longshore.contract.message import UNDECODABLE_HEADERS, DeadReason
 from longshore.contract.retry import RetryPolicy
 from longshore.worker.limits import HandlerLimits
 from longshore.worker.parent import dispatch as module
+from longshore.worker.parent.broker.subscription import Delivery
 from longshore.worker.parent.dispatch import Dispatch
-from longshore.worker.parent.losses import Losses
-from longshore.worker.parent.outcome import Judge, Outcome, Publication, Verdict
-from longshore.worker.parent.subscription import Delivery
+from longshore.worker.parent.jobs.losses import Losses
+from longshore.worker.parent.jobs.outcome import Judge, Outcome, Verdict
 
 
 class Away:

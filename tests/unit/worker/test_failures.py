@@ -8,7 +8,7 @@ import pytest
 
 from longshore.errors import Discard, Retry, Snooze
 from longshore.worker.child.failures import Ending, Failure, ending_of, judged, leaf
-from longshore.worker.frames import Status
+from longshore.worker.wire.frames import Status
 
 
 class Busy(Retry):

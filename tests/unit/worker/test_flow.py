@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from longshore.worker.parent.flow import (
+from longshore.worker.parent.intake.flow import (
     MAX_PREFETCH,
     Bounds,
     Flow,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from longshore.worker.frames import (
+from longshore.worker.wire.frames import (
     INLINE_LIMIT,
     Cause,
     JobFrame,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from longshore.worker.parent.guard import Guard
+from longshore.amqp.guard import Guard
 
 
 class Holder:

@@ -13,8 +13,8 @@ from pika import frame, spec
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils.io_services_utils import _AsyncPlaintextTransport
 
-from longshore.worker.parent import inbound
-from longshore.worker.parent.inbound import Arrival, Assembly, DirectConnection, properties_in
+from longshore.amqp import inbound
+from longshore.amqp.inbound import Arrival, Assembly, DirectConnection, properties_in
 
 CHANNEL = 1
 

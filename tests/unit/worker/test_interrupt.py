@@ -10,7 +10,7 @@ import pytest
 
 from longshore.errors import DeliveryLost, Draining, SoftTimeLimit
 from longshore.worker.child.interrupt import Interrupts
-from longshore.worker.frames import Cause, Mark
+from longshore.worker.wire.frames import Cause, Mark
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from longshore.contract.message import Message
-from longshore.worker.parent.joblog import JobLog
-from longshore.worker.parent.work import Work
+from longshore.worker.parent.jobs.work import Work
+from longshore.worker.parent.telemetry.joblog import JobLog
 
 
 def work(**message: Any) -> Work:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from longshore.worker.parent.logs import LogWriter
+from longshore.logs import LogWriter
 
 
 class Unspeakable:

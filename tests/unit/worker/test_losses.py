@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from longshore.contract.message import Message
-from longshore.worker.parent.losses import REMEMBERED, Losses
+from longshore.worker.parent.jobs.losses import REMEMBERED, Losses
 
 KEY = ("j-1", "1")
 

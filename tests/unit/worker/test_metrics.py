@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from longshore.worker.parent.metrics import Metrics
-from longshore.worker.parent.outcome import Outcome
-from longshore.worker.parent.slot import Kill
+from longshore.worker.parent.children.child import Kill
+from longshore.worker.parent.jobs.outcome import Outcome
+from longshore.worker.parent.telemetry.metrics import Metrics
 
 
 def test_the_reference_client_reads_what_is_exposed() -> None:

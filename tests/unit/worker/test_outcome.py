@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from longshore.amqp.publication import Publication
 from longshore.contract.delays import DELAY_EXCHANGE, MAX_DELAY, route
 from longshore.contract.message import (
     ATTEMPT,
@@ -22,9 +23,9 @@ from longshore.contract.message import (
 )
 from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE
 from longshore.contract.retry import RetryPolicy
-from longshore.worker.frames import Ended, Status
 from longshore.worker.limits import HandlerLimits
-from longshore.worker.parent.outcome import Death, Judge, Outcome, Publication, Verdict
+from longshore.worker.parent.jobs.outcome import Death, Judge, Outcome, Verdict
+from longshore.worker.wire.frames import Ended, Status
 
 NOW = 1_700_000_000_000
 QUEUE = "media.render"

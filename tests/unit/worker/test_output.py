@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from longshore.contract.message import Message
-from longshore.worker.frames import END, TOLD_IN_A_RECORD, Ended, Status
-from longshore.worker.parent.output import MAX_LINES, MAX_PER_JOB, TAIL, Output, Turn
-from longshore.worker.parent.work import Work
+from longshore.worker.parent.children.output import MAX_LINES, MAX_PER_JOB, TAIL, Output, Turn
+from longshore.worker.parent.jobs.work import Work
+from longshore.worker.wire.frames import END, TOLD_IN_A_RECORD, Ended, Status
 
 MARK = b"\0boundary"
 BOUNDARY = MARK + TOLD_IN_A_RECORD

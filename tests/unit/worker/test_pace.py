@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from longshore.worker.parent.pace import HAND_AHEAD, Pace
+from longshore.worker.parent.children.pace import HAND_AHEAD, Pace
 
 
 def test_nothing_is_handed_ahead_before_a_job_has_ended() -> None:

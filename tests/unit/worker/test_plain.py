@@ -8,9 +8,9 @@ from typing import Any
 import pika
 import pytest
 
+from longshore.amqp.inbound import properties_in
 from longshore.contract.message import MAX_TIME, Message, Undecodable, decode
-from longshore.worker.parent import plain
-from longshore.worker.parent.inbound import properties_in
+from longshore.worker.parent.jobs import plain
 
 ID = "01a1fe7e-8b40-7c95-a0e3-a5d8a92713a9"
 

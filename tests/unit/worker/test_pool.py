@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from longshore.worker.frames import Cause, receive_job
-from longshore.worker.parent import crash, processes
-from longshore.worker.parent import pool as module
-from longshore.worker.parent.kill import Killer
-from longshore.worker.parent.pool import Limits, Pool
-from longshore.worker.parent.slot import Kill, Slot
+from longshore.worker.parent import crash
+from longshore.worker.parent.children import pool as module
+from longshore.worker.parent.children import processes
+from longshore.worker.parent.children.child import Kill, Slot
+from longshore.worker.parent.children.kill import Killer
+from longshore.worker.parent.children.pool import Limits, Pool
+from longshore.worker.wire.frames import Cause, receive_job
 from tests.unit.worker.test_slot import Child, work
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from longshore.worker.exits import describe_exit
-from longshore.worker.parent import processes
-from longshore.worker.parent.processes import Process, debris, family, group, tree
+from longshore.worker.linux.exits import describe_exit
+from longshore.worker.parent.children import processes
+from longshore.worker.parent.children.processes import Process, debris, family, group, tree
 
 V2, V1 = [each[1:] for each in processes._THROTTLED]
 
@@ -73,7 +73,7 @@ def test_a_process_began_before_now_and_after_its_parent() -> None:
     now = time.time_ns() // 1_000_000
     began = processes.began(now=now)
     program = (
-        "import time; from longshore.worker.parent.processes import began; "
+        "import time; from longshore.worker.parent.children.processes import began; "
         "print(began(now=time.time_ns() // 1_000_000))"
     )
     child = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)

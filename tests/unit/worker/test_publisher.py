@@ -6,10 +6,10 @@ from typing import Any
 import pika
 import pytest
 
-from longshore.worker.parent import publisher as module
-from longshore.worker.parent.lane import Unsendable
-from longshore.worker.parent.outcome import Publication
-from longshore.worker.parent.publisher import Publisher
+from longshore.amqp.publication import Publication
+from longshore.worker.parent.broker import publisher as module
+from longshore.worker.parent.broker.lane import Unsendable
+from longshore.worker.parent.broker.publisher import Publisher
 from tests.fuzz.broker import FakeBroker
 from tests.unit.worker.channels import FakeChannel, FakeConnection
 

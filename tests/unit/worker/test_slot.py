@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 from longshore.contract.message import Message
-from longshore.worker.frames import (
+from longshore.worker.parent.children.child import Slot
+from longshore.worker.parent.children.zygote import Birth
+from longshore.worker.parent.jobs.work import Work
+from longshore.worker.wire.frames import (
     END,
     TOLD_IN_A_RECORD,
     Cause,
@@ -22,9 +25,6 @@ from longshore.worker.frames import (
     encode_record,
     receive_job,
 )
-from longshore.worker.parent.slot import Slot
-from longshore.worker.parent.work import Work
-from longshore.worker.parent.zygote import Birth
 
 
 def work(ticket: int, body: bytes = b"{}") -> Work:

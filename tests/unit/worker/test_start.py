@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from longshore.contract.names import TERMINATION_LOG_ENV
-from longshore.worker import termination
 from longshore.worker.__main__ import read_config, read_url
+from longshore.worker.linux import termination
 
 MINIMAL = '{"queue": "a.b", "handlers": ["jobs"], "hard_limit": "2h", "ack_timeout": "2h3m"}'
 

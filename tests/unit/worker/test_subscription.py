@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from longshore.worker.parent import subscription as module
-from longshore.worker.parent.channel import Channel
-from longshore.worker.parent.connection import Connection
-from longshore.worker.parent.subscription import Delivery, Subscription
+from longshore.amqp.channel import Channel
+from longshore.amqp.connection import Connection
+from longshore.worker.parent.broker import subscription as module
+from longshore.worker.parent.broker.subscription import Delivery, Subscription
 
 ACK_DELAY = 0.1
 """Long enough that a busy machine does not pass it between two lines."""

@@ -23,16 +23,16 @@ import traceback
 
 from longshore.contract.config import WorkerConfig
 from longshore.contract.names import AMQP_URL_ENV, WORKER_CONFIG_ENV
-from longshore.worker import termination
-from longshore.worker.exits import BAD_CONFIG, CRASHED, UNSUITABLE
-from longshore.worker.openfiles import OpenFiles
+from longshore.worker.linux import termination
+from longshore.worker.linux.exits import BAD_CONFIG, CRASHED, UNSUITABLE
+from longshore.worker.linux.openfiles import OpenFiles
 
 SHARED = (
     "asyncio",
-    "longshore.worker.control",
-    "longshore.worker.frames",
+    "longshore.worker.wire.control",
+    "longshore.worker.wire.frames",
     "longshore.worker.limits",
-    "longshore.worker.prctl",
+    "longshore.worker.linux.prctl",
 )
 """What the zygote and the parent both need, imported once, before the fork between them: a sixth of
 the CPU of a start, and workers that start together on a node share its cores."""

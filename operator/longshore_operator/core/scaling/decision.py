@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from longshore_operator.api.v1alpha1 import Scaling
-from longshore_operator.core.pods import Trouble
 from longshore_operator.core.scaling.limits import Limit, Lines, bounded, slowed, steadied
 from longshore_operator.core.scaling.memory import Memory, lately, recalled, with_peak
 from longshore_operator.core.scaling.observation import Observation
@@ -16,6 +15,7 @@ from longshore_operator.core.scaling.policies import (
     startup_of,
 )
 from longshore_operator.core.scaling.victims import Choice, all_or_none, chosen
+from longshore_operator.core.trouble import Trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

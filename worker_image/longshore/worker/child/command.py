@@ -23,7 +23,7 @@ from longshore.contract.foreign import read
 from longshore.contract.names import QUEUE_ENV
 from longshore.errors import HandlerError, Retry, SoftTimeLimit
 from longshore.handler import Job
-from longshore.worker.exits import describe_exit
+from longshore.worker.linux.exits import describe_exit
 
 RETRY_EXIT_CODE = os.EX_TEMPFAIL
 """75: the user is invited to try again later, say the BSDs."""

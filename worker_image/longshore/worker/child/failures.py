@@ -20,7 +20,7 @@ from longshore.errors import (
     seconds_of,
 )
 from longshore.worker.child.command import CommandFailed
-from longshore.worker.frames import Status
+from longshore.worker.wire.frames import Status
 
 
 class Options(Protocol):

@@ -7,7 +7,7 @@ from types import FrameType
 from typing import Any
 
 from longshore.errors import DeliveryLost, Draining, Interrupted, SoftTimeLimit
-from longshore.worker.frames import Cause, Mark
+from longshore.worker.wire.frames import Cause, Mark
 
 _EXCEPTIONS: dict[Cause, type[Interrupted]] = {
     Cause.SOFT_LIMIT: SoftTimeLimit,

@@ -18,14 +18,15 @@ from typing import Any, NoReturn, Protocol
 from longshore.binding import InvalidArguments, NotAnObject
 from longshore.errors import SoftTimeLimit
 from longshore.handler import Job
-from longshore.worker import prctl
 from longshore.worker.child import capture, failures
 from longshore.worker.child.chain import Chain
 from longshore.worker.child.failures import Ending, Failure
 from longshore.worker.child.interrupt import Interrupts
 from longshore.worker.child.orphans import Orphans
 from longshore.worker.child.state import ProcessState
-from longshore.worker.frames import (
+from longshore.worker.kept import monotonic
+from longshore.worker.linux import prctl
+from longshore.worker.wire.frames import (
     END,
     TOLD_IN_A_RECORD,
     Ended,
@@ -36,7 +37,6 @@ from longshore.worker.frames import (
     encode_record,
     receive_job,
 )
-from longshore.worker.kept import monotonic
 
 PROGRESS_INTERVAL = 0.5
 """Seconds between two progress records of a job; values in between are dropped."""

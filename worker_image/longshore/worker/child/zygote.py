@@ -22,11 +22,13 @@ from longshore.errors import HandlerError
 from longshore.handler import discover
 from longshore.middleware import Named, load
 from longshore.middleware import discover as discover_middleware
-from longshore.worker import prctl
 from longshore.worker.child import capture, run, signals
 from longshore.worker.child.chain import Chain
 from longshore.worker.child.command import Commands
-from longshore.worker.control import (
+from longshore.worker.limits import HandlerLimits, limits_of
+from longshore.worker.linux import prctl
+from longshore.worker.linux.openfiles import OpenFiles
+from longshore.worker.wire.control import (
     CommandUnusable,
     Fork,
     Forked,
@@ -38,9 +40,7 @@ from longshore.worker.control import (
     receive_control,
     send_control,
 )
-from longshore.worker.frames import Mark
-from longshore.worker.limits import HandlerLimits, limits_of
-from longshore.worker.openfiles import OpenFiles
+from longshore.worker.wire.frames import Mark
 
 
 def main(

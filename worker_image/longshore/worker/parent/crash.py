@@ -7,9 +7,9 @@ import os
 import sys
 from typing import Any
 
-from longshore.worker import termination
-from longshore.worker.exits import CRASHED
-from longshore.worker.parent.logs import Log, LogWriter
+from longshore.logs import Log, LogWriter
+from longshore.worker.linux import termination
+from longshore.worker.linux.exits import CRASHED
 
 log = Log("longshore.worker")
 

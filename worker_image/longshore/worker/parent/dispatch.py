@@ -8,23 +8,23 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from longshore.amqp.channel import words
 from longshore.contract.message import ATTEMPT, Message, Undecodable, decode
 from longshore.contract.timing import REQUEUE_GRACE
-from longshore.worker.frames import Cause, Ended, Status
-from longshore.worker.parent import outgoing, plain
-from longshore.worker.parent.channel import words
-from longshore.worker.parent.consumer import Consumer
-from longshore.worker.parent.flow import View
-from longshore.worker.parent.joblog import JobLog
-from longshore.worker.parent.logs import Log
-from longshore.worker.parent.losses import Key, Losses
-from longshore.worker.parent.metrics import Metrics
-from longshore.worker.parent.outcome import Death, Judge, Outcome, Verdict
-from longshore.worker.parent.pool import Pool
-from longshore.worker.parent.publisher import Publisher
-from longshore.worker.parent.slot import Kill
-from longshore.worker.parent.subscription import Delivery
-from longshore.worker.parent.work import Work
+from longshore.logs import Log
+from longshore.worker.parent.broker.consumer import Consumer
+from longshore.worker.parent.broker.publisher import Publisher
+from longshore.worker.parent.broker.subscription import Delivery
+from longshore.worker.parent.children.child import Kill
+from longshore.worker.parent.children.pool import Pool
+from longshore.worker.parent.intake.flow import View
+from longshore.worker.parent.jobs import outgoing, plain
+from longshore.worker.parent.jobs.losses import Key, Losses
+from longshore.worker.parent.jobs.outcome import Death, Judge, Outcome, Verdict
+from longshore.worker.parent.jobs.work import Work
+from longshore.worker.parent.telemetry.joblog import JobLog
+from longshore.worker.parent.telemetry.metrics import Metrics
+from longshore.worker.wire.frames import Cause, Ended, Status
 
 log = Log("longshore.jobs")
 

@@ -15,16 +15,17 @@ from typing import Any
 
 import pika
 
-from longshore.address import parameters as read_parameters
+from longshore.amqp.address import parameters as read_parameters
 from longshore.contract.config import OnTermination, WorkerConfig
 from longshore.contract.message import job_id
 from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV, POD_NAME_ENV
 from longshore.contract.orders import Order, OrderKind
 from longshore.contract.reports import WorkerReport
 from longshore.contract.timing import most_held
-from longshore.worker import prctl, termination
-from longshore.worker.control import CommandUnusable, ImportFailed, Ready
-from longshore.worker.exits import (
+from longshore.logs import Log, LogWriter
+from longshore.worker.limits import limits_of_queue
+from longshore.worker.linux import prctl, termination
+from longshore.worker.linux.exits import (
     BAD_CONFIG,
     DRAINED,
     IMPORT_FAILED,
@@ -32,24 +33,23 @@ from longshore.worker.exits import (
     UNSUITABLE,
     ZYGOTE_GONE,
 )
-from longshore.worker.limits import limits_of_queue
-from longshore.worker.parent import memory, processes
-from longshore.worker.parent.consumer import Consumer
-from longshore.worker.parent.cordon import Cordon
+from longshore.worker.parent.broker.consumer import Consumer
+from longshore.worker.parent.broker.operator_line import Line
+from longshore.worker.parent.broker.publisher import Publisher
+from longshore.worker.parent.children import memory, processes
+from longshore.worker.parent.children.pool import Limits, Pool
+from longshore.worker.parent.children.zygote import Zygote
 from longshore.worker.parent.crash import crash, fail_loudly, watch_callbacks
 from longshore.worker.parent.dispatch import Dispatch
-from longshore.worker.parent.flow import Bounds, Flow, Steady, first
-from longshore.worker.parent.health import Health
-from longshore.worker.parent.joblog import JobLog
-from longshore.worker.parent.line import Line
-from longshore.worker.parent.logs import Log, LogWriter
-from longshore.worker.parent.losses import Losses
-from longshore.worker.parent.metrics import Metrics
-from longshore.worker.parent.outcome import Judge, Outcome
-from longshore.worker.parent.pool import Limits, Pool
-from longshore.worker.parent.publisher import Publisher
-from longshore.worker.parent.reporter import Reporter
-from longshore.worker.parent.zygote import Zygote
+from longshore.worker.parent.intake.cordon import Cordon
+from longshore.worker.parent.intake.flow import Bounds, Flow, Steady, first
+from longshore.worker.parent.jobs.losses import Losses
+from longshore.worker.parent.jobs.outcome import Judge, Outcome
+from longshore.worker.parent.telemetry.health import Health
+from longshore.worker.parent.telemetry.joblog import JobLog
+from longshore.worker.parent.telemetry.metrics import Metrics
+from longshore.worker.parent.telemetry.reporter import Reporter
+from longshore.worker.wire.control import CommandUnusable, ImportFailed, Ready
 
 RETURN_TIMEOUT = 3.0
 """Seconds that the second SIGTERM leaves for giving back the jobs that it has ended; a consumer's

@@ -1,0 +1,115 @@
+"""RabbitMQ's import of definitions: many new objects by one request.
+
+One object at a time, a TaskQueue is sixteen requests; a thousand of them kept the operator busy for
+minutes. An import costs RabbitMQ 65 ms of CPU whatever is in it, and 14 ms a TaskQueue, most of it
+for the two quorum queues (4.3.6).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from longshore_operator.core.access.permissions import User
+from longshore_operator.core.rabbitmq.policies import Policy
+from longshore_operator.core.rabbitmq.topology import Exchange, Topology
+
+Definitions = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Lists of objects by kind, as RabbitMQ exports them."""
+
+
+def topology_definitions(topology: Topology, *, vhost: str) -> Definitions:
+    """All of `topology` but what is to be absent."""
+    return {
+        "policies": [
+            {"vhost": vhost, "name": policy.name, **policy_body(policy)}
+            for policy in topology.policies
+        ],
+        "exchanges": [
+            {"vhost": vhost, "name": exchange.name, **exchange_body(exchange)}
+            for exchange in topology.exchanges
+        ],
+        "queues": [
+            {
+                "vhost": vhost,
+                "name": queue.name,
+                "durable": True,
+                "auto_delete": False,
+                "arguments": {"x-queue-type": "quorum", **queue.arguments},
+            }
+            for queue in topology.queues
+        ],
+        "bindings": [
+            {
+                "vhost": vhost,
+                "source": binding.source,
+                "destination": binding.destination,
+                "destination_type": binding.to,
+                "routing_key": binding.key,
+                "arguments": {},
+            }
+            for binding in topology.bindings
+        ],
+    }
+
+
+def policy_body(policy: Policy) -> dict[str, Any]:
+    """All of a policy but its name."""
+    return {
+        "pattern": policy.pattern,
+        "apply-to": policy.apply_to,
+        "priority": policy.priority,
+        "definition": dict(policy.definition),
+    }
+
+
+def exchange_body(exchange: Exchange) -> dict[str, Any]:
+    """All of an exchange but its name."""
+    return {
+        "type": exchange.type,
+        "durable": exchange.durable,
+        "auto_delete": exchange.auto_delete,
+        "internal": exchange.internal,
+        "arguments": dict(exchange.arguments),
+    }
+
+
+def user_definitions(user: User, *, password_hash: str, vhost: str) -> Definitions:
+    """A user with all its rights. Nobody knows its password yet, so their order does not matter."""
+    rights = user.permissions
+    return {
+        "users": [
+            {
+                "name": user.name,
+                "password_hash": password_hash,
+                "hashing_algorithm": "rabbit_password_hashing_sha256",
+                "tags": "",
+            }
+        ],
+        "permissions": [
+            {
+                "user": user.name,
+                "vhost": vhost,
+                "configure": rights.configure,
+                "write": rights.write,
+                "read": rights.read,
+            }
+        ],
+        "topic_permissions": [
+            {
+                "user": user.name,
+                "vhost": vhost,
+                "exchange": exchange,
+                "write": keys.write,
+                "read": keys.read,
+            }
+            for exchange, keys in user.topics
+        ],
+    }
+
+
+def merged(parts: Iterable[Definitions]) -> Definitions:
+    """All objects of all parts, by kind."""
+    whole: dict[str, list[Mapping[str, Any]]] = {}
+    for part in parts:
+        for kind, objects in part.items():
+            whole.setdefault(kind, []).extend(objects)
+    return whole

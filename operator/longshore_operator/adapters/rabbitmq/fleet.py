@@ -1,0 +1,148 @@
+"""What workers report and what they are told, over RabbitMQ."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pika
+from msgspec.structs import replace
+
+from longshore.contract.foreign import read
+from longshore.contract.names import REPORTS_EXCHANGE
+from longshore.contract.orders import Order
+from longshore.contract.reports import STALE_AFTER, WorkerReport
+from longshore_operator.adapters.rabbitmq.amqp import Channel, Connection
+from longshore_operator.api.v1alpha1 import MOST_WORKERS
+from longshore_operator.core.access.replies import is_reply_address
+
+logger = logging.getLogger(__name__)
+
+FORGET_AFTER = 10 * STALE_AFTER
+"""Seconds after which a silent worker is forgotten."""
+
+MOST_BYTES = 8192
+"""Of a report, which takes less than 1 KiB: who has a worker's credentials may send any size."""
+
+COMPLAIN_EVERY = 60.0
+"""Seconds between two lines of the log about unreadable reports for one queue."""
+
+_PROPERTIES = pika.BasicProperties(content_type="application/json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Heard:
+    """The last report of a worker, when it came, and where its sender takes orders."""
+
+    at: float
+    report: WorkerReport
+    address: str
+
+
+class Fleet:
+    """The last report of every worker, with its age."""
+
+    def __init__(self, *, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._channels: tuple[Channel, ...] = ()
+        self._heard: dict[str, dict[str, _Heard]] = {}
+        self._unreadable: dict[str, tuple[float, int]] = {}
+        """By queue: when the log last had a line about it, and the reports dropped since."""
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether reports or orders get lost: the queue of reports was deleted, say."""
+        return any(not channel.is_open for channel in self._channels)
+
+    async def listen(self, connection: Connection, *, orders: Connection) -> None:
+        """Take reports from now on, and give orders over a connection of their own.
+
+        A broker that is short of memory stops reading from connections that publish; depths are
+        asked for over the other one.
+        """
+        channel, self._orders = await connection.channel(), await orders.channel()
+        # Exclusive, so classic and gone with the connection: reports are worth nothing later.
+        declared = await channel.call(channel.raw.queue_declare, queue="", exclusive=True)
+        queue = declared.method.queue
+        await channel.call(
+            channel.raw.queue_bind, queue=queue, exchange=REPORTS_EXCHANGE, routing_key="#"
+        )
+        channel.raw.add_on_cancel_callback(lambda _: channel.close())
+        channel.raw.basic_consume(queue=queue, on_message_callback=self._take, auto_ack=True)
+        self._channels = (channel, self._orders)
+
+    def reports(self, queue: str) -> dict[str, WorkerReport]:
+        """Reports of the workers of `queue`, by worker, that are not too old to be true."""
+        oldest = self._clock() - STALE_AFTER
+        return {
+            worker: heard.report
+            for worker, heard in self._heard.get(queue, {}).items()
+            if heard.at >= oldest
+        }
+
+    def order(self, order: Order, *, queue: str, worker: str) -> None:
+        """Tell one worker, where its last report came from.
+
+        Nobody hears whether it arrives but by that worker's reports.
+        """
+        heard = self._heard.get(queue, {}).get(worker)
+        if heard is None or not self._channels or self.is_cut_off:
+            return
+        # Not mandatory, which tells nothing here: 4.0.5 returns each such message, delivered or
+        # not, and 4.3.6 none.
+        body = msgspec.json.encode(order)
+        self._orders.raw.basic_publish("", heard.address, body, _PROPERTIES)
+
+    def forget_silent(self) -> None:
+        """Drop workers that have not been heard of for long."""
+        oldest = self._clock() - FORGET_AFTER
+        for queue, workers in list(self._heard.items()):
+            for worker in [name for name, heard in workers.items() if heard.at < oldest]:
+                del workers[worker]
+            if not workers:
+                del self._heard[queue]
+        recently = self._clock() - 2 * COMPLAIN_EVERY
+        self._unreadable = {
+            queue: known for queue, known in self._unreadable.items() if known[0] >= recently
+        }
+
+    def _take(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
+        # The key is what RabbitMQ checked against the sender's rights; the body may say anything.
+        queue, now = method.routing_key, self._clock()
+        try:
+            heard = _heard(body, queue=queue, address=properties.reply_to, at=now)
+        except ValueError as error:
+            self._complain(queue, error)
+            return
+        workers = self._heard.setdefault(queue, {})
+        if workers.pop(heard.report.worker, None) is None and len(workers) >= MOST_WORKERS:
+            # Who has a worker's credentials may invent names. Those of workers that a rollout has
+            # replaced make room: the first is the one that has been silent for longest.
+            longest = next(iter(workers))
+            if workers[longest].at >= now - STALE_AFTER:
+                return
+            del workers[longest]
+        workers[heard.report.worker] = heard
+
+    def _complain(self, queue: str, error: ValueError) -> None:
+        """Log that a report was dropped; of many for one queue only some."""
+        now = self._clock()
+        since, dropped = self._unreadable.get(queue, (None, 0))
+        if since is not None and now - since < COMPLAIN_EVERY:
+            self._unreadable[queue] = (since, dropped + 1)
+            return
+        self._unreadable[queue] = (now, 0)
+        logger.warning(
+            "report_unreadable", extra={"key": queue, "why": str(error), "not_logged": dropped}
+        )
+
+
+def _heard(body: bytes, *, queue: str, address: object, at: float) -> _Heard:
+    """Raises ValueError where the report is none, or nobody could be answered."""
+    if len(body) > MOST_BYTES:
+        raise ValueError(f"{len(body)} bytes are no report, which has {MOST_BYTES} at most")
+    report = read(body, WorkerReport)
+    if not is_reply_address(address):
+        raise ValueError(f"reply_to {address!r} is no address of RabbitMQ's direct reply-to")
+    return _Heard(at=at, report=replace(report, queue=queue), address=str(address))

@@ -1,0 +1,138 @@
+"""One open RabbitMQ: management, depths, worker reports."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from longshore.contract.features import features_of
+from longshore.contract.timing import CONNECT_TIMEOUT
+from longshore_operator.adapters.management.api import Management
+from longshore_operator.adapters.rabbitmq.amqp import Connection
+from longshore_operator.adapters.rabbitmq.depths import Depths
+from longshore_operator.adapters.rabbitmq.dial import connect as connect_amqp
+from longshore_operator.adapters.rabbitmq.fleet import Fleet
+from longshore_operator.adapters.rabbitmq.scrutiny import Scrutiny, scrutiny
+from longshore_operator.core.access.credentials import Address
+from longshore_operator.core.rabbitmq.blockage import Alarm
+from longshore_operator.errors import Invalid, Transient
+
+NAME = "longshore-operator"
+"""What RabbitMQ lists our connection as."""
+
+SCRUTINIES = 256
+"""Connections to look at queues that are open at the same time. Each look takes some seconds."""
+
+
+class RabbitMQ:
+    """A link as `app.broker` wants it."""
+
+    def __init__(
+        self,
+        *,
+        management: Management,
+        connection: Connection,
+        orders: Connection,
+        version: str,
+        address: Address,
+        heartbeat: float,
+    ) -> None:
+        self.management = management
+        self.version = version
+        self.depths = Depths(connection)
+        self.fleet = Fleet(clock=time.monotonic)
+        self._connection = connection
+        self._orders = orders
+        self._address, self._heartbeat = address, heartbeat
+        self._scrutinies = asyncio.Semaphore(SCRUTINIES)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it must be opened anew."""
+        return self._connection.is_lost or self._orders.is_lost or self.fleet.is_cut_off
+
+    async def listen(self) -> None:
+        """Take worker reports and give orders; their exchanges must be there."""
+        await self.fleet.listen(self._connection, orders=self._orders)
+
+    async def version_now(self) -> str:
+        """RabbitMQ's version, the lowest of its nodes'."""
+        return await self.management.version()
+
+    async def alarms_now(self) -> tuple[Alarm, ...]:
+        """Alarms that are in effect on any of its nodes."""
+        return await self.management.alarms()
+
+    @asynccontextmanager
+    async def scrutiny(self) -> AsyncIterator[Scrutiny]:
+        """Find out whether queues hold jobs, over a connection for that alone: RabbitMQ closes it
+        over a queue that has lost its quorum."""
+        async with self._scrutinies:
+            connection = await connect_amqp(
+                self._address, name=f"{NAME} scrutiny", heartbeat=self._heartbeat
+            )
+            async with scrutiny(connection, count=self.management.count) as look:
+                yield look
+
+    async def close(self) -> None:
+        """Close everything."""
+        await self._connection.close()
+        await self._orders.close()
+        await self.management.close()
+
+
+async def connect(address: Address, /, *, heartbeat: float) -> RabbitMQ:
+    """Open a link and make the vhost if it is missing. Raises Transient or Invalid.
+
+    Nothing is written before everything that can be wrong with the address was looked at.
+    """
+    management = Management(address)
+    try:
+        version = await _version(management, address)
+        await management.ensure_administrator()
+        await management.ensure_vhost()
+        connection = await connect_amqp(address, name=NAME, heartbeat=heartbeat)
+        try:
+            orders = await connect_amqp(address, name=f"{NAME} orders", heartbeat=heartbeat)
+        except BaseException:
+            await connection.close()
+            raise
+    except BaseException:
+        await management.close()
+        raise
+    return RabbitMQ(
+        management=management,
+        connection=connection,
+        orders=orders,
+        version=version,
+        address=address,
+        heartbeat=heartbeat,
+    )
+
+
+async def _version(management: Management, address: Address) -> str:
+    try:
+        version = await management.version()
+    except Transient as error:
+        if error.reason == "Unreachable" and await _listens(address):
+            raise Transient(
+                f"{error}; but AMQP at {address.host}:{address.port} answers: is the plugin "
+                "rabbitmq_management enabled, and spec.managementURL right?",
+                reason="ManagementUnreachable",
+            ) from error
+        raise
+    try:
+        features_of(version)
+    except ValueError as error:
+        raise Invalid(str(error), reason="VersionUnsupported") from error
+    return version
+
+
+async def _listens(address: Address) -> bool:
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            _, writer = await asyncio.open_connection(address.host, address.port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True

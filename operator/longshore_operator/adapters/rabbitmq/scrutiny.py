@@ -1,0 +1,220 @@
+"""Finds out for certain whether a quorum queue holds jobs, as no single answer of RabbitMQ's does.
+
+- A passive declare counts ready jobs exactly, but says 0 as well when the leader does not answer.
+- What the management API counts is as old as the leader's last look, by default up to 5 s, and how
+  often leaders look is the administrator's choice.
+- RabbitMQ deletes no quorum queue "if empty" (540 NOT_IMPLEMENTED; 4.0.5, 4.3.6).
+
+So the queue is consumed from, by a number of consumers that it does not have by chance. That they
+are there takes a quorum, and every answer that counts them was given after they came. Nothing else
+can hold a job where there are no other consumers, and a job that becomes ready is delivered here.
+Jobs that RabbitMQ moves to the dead letters have no consumer: they are in the leader's own count
+alone, which is waited for until it shows these consumers.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import chain, repeat
+from typing import Any
+
+from pika.exceptions import AMQPError
+
+from longshore_operator.adapters.rabbitmq.amqp import (
+    NOT_FOUND,
+    OPEN_TIMEOUT,
+    Channel,
+    Closed,
+    Connection,
+)
+from longshore_operator.app.ports.rabbitmq import Count
+from longshore_operator.errors import Transient
+
+CONSUMERS = range(2, 9)
+"""How many are registered on a queue, by chance."""
+
+LEAVE_WITHIN = 5.0
+"""Seconds for consumers whose connections RabbitMQ has just closed to be gone."""
+
+COUNT_WITHIN = 150.0
+"""Seconds for the leader's count to become young enough; allows for a look each 60 s."""
+
+MOVE_WITHIN = 20.0
+"""Seconds for jobs on their way to the dead letters to arrive, or twice the time that the first
+young count took, if that is longer."""
+
+PAUSES = (0.2, 0.5, 1.0)
+"""Seconds between looks; the last one again and again."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Watched:
+    """A queue that is consumed from."""
+
+    channel: Channel
+    consumers: int
+    deliveries: list[int] = field(default_factory=list)
+    """Tags of jobs that came."""
+
+
+class Scrutiny:
+    """Looks at queues over a connection of its own, which RabbitMQ closes over a queue without a
+    quorum. `count` asks for the leader's count."""
+
+    def __init__(
+        self, connection: Connection, *, count: Callable[[str], Awaitable[Count | None]]
+    ) -> None:
+        self._connection = connection
+        self._count = count
+        self._watched: dict[str, _Watched] = {}
+
+    async def has_ready(self, queue: str) -> bool:
+        """Whether jobs wait in it. They do if the answer is yes; no may mean unknown."""
+        found = await self._declare(queue)
+        return found is not None and found.message_count > 0
+
+    async def is_empty(self, queue: str, *, dead_letters: bool) -> bool:
+        """Whether there is no job in it, ready or unacked or, with `dead_letters`, on its way to
+        the dead letters. There is none in a queue that does not exist.
+
+        Raises Transient where it cannot be found out.
+        """
+        watched = await self._watch(queue)
+        if watched is None:
+            return True
+        if not await self._is_ours_alone(queue, watched):
+            return False
+        return not dead_letters or await self._counts_none(queue, watched)
+
+    async def stays_empty(self, queue: str) -> bool:
+        """Whether no job has come since `is_empty` found it so.
+
+        Raises Transient where it cannot be found out.
+        """
+        watched = self._watched.get(queue)
+        return watched is None or await self._has_none(watched)
+
+    async def give_back(self) -> None:
+        """Return jobs that were delivered. As nack, which is free from 4.3 on."""
+        for watched in self._watched.values():
+            if not (watched.channel.is_open and watched.deliveries):
+                continue
+            raw = watched.channel.raw
+            for tag in list(raw.consumer_tags):  # else they would be delivered here again
+                await watched.channel.call(raw.basic_cancel, consumer_tag=tag)
+            for delivery in watched.deliveries:
+                raw.basic_nack(delivery, requeue=True)
+
+    async def _watch(self, queue: str) -> _Watched | None:
+        """Consume from the queue; None where there is none."""
+        channel = await self._connection.channel()
+        # No secret: only unlikely to be the number that is there by chance.
+        watched = _Watched(channel=channel, consumers=random.choice(CONSUMERS))  # noqa: S311
+
+        def take(_channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
+            watched.deliveries.append(method.delivery_tag)
+
+        try:
+            await channel.call(channel.raw.basic_qos, prefetch_count=1)
+            for _ in range(watched.consumers):
+                await channel.call(channel.raw.basic_consume, queue=queue, on_message_callback=take)
+        except Closed as error:
+            if error.code == NOT_FOUND:
+                return None
+            raise
+        self._watched[queue] = watched
+        return watched
+
+    async def _is_ours_alone(self, queue: str, watched: _Watched) -> bool:
+        """Whether nobody else consumes and nothing is ready. Then nothing is unacked either."""
+        until = time.monotonic() + LEAVE_WITHIN
+        for pause in _pauses():
+            found = await self._declare(queue)
+            if watched.deliveries or (found is not None and found.message_count):
+                return False
+            consumers = found.consumer_count if found else 0
+            if consumers == watched.consumers:
+                return await self._has_none(watched)
+            if time.monotonic() > until:
+                break
+            await asyncio.sleep(pause)
+        if consumers > watched.consumers:
+            return False  # somebody consumes, and may hold a job
+        raise Transient(f"the leader of queue {queue} does not answer", reason="DepthUnknown")
+
+    async def _has_none(self, watched: _Watched) -> bool:
+        """Whether nothing was delivered, also of what was on its way over this channel.
+
+        A member of the queue on another node may deliver a moment later than its leader counts.
+
+        Raises Transient where the channel has closed.
+        """
+        if watched.deliveries:
+            return False
+        if not watched.channel.is_open:
+            raise Transient("the connection was lost meanwhile", reason="Unreachable")
+        # Changes nothing for consumers that are there, and its answer comes behind deliveries.
+        await watched.channel.call(watched.channel.raw.basic_qos, prefetch_count=1)
+        return not watched.deliveries
+
+    async def _counts_none(self, queue: str, watched: _Watched) -> bool:
+        """Whether a count that is young enough says 0."""
+        began = time.monotonic()
+        is_young, until = False, began + COUNT_WITHIN
+        for pause in _pauses():
+            if watched.deliveries:
+                return False
+            count = await self._count(queue)
+            if count is not None and count.consumers == watched.consumers:
+                if not count.jobs:
+                    return not watched.deliveries
+                if not is_young:
+                    is_young, now = True, time.monotonic()
+                    until = now + max(MOVE_WITHIN, 2 * (now - began))
+            if time.monotonic() > until:
+                break
+            await asyncio.sleep(pause)
+        if is_young:
+            return False
+        raise Transient(
+            f"RabbitMQ has not counted the jobs of queue {queue} anew in {COUNT_WITHIN:g} s: are "
+            "its management statistics switched off?",
+            reason="DepthUnknown",
+        )
+
+    async def _declare(self, queue: str) -> Any:
+        """Answer of a passive declare; None where there is no such queue."""
+        channel, answers = await self._connection.channel(), list[Any]()
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT):
+                error = await channel.declare_passively([queue], answers)
+        except (AMQPError, TimeoutError) as failure:
+            text = f"cannot look at queue {queue}: {failure!r}"
+            raise Transient(text, reason="Unreachable") from failure
+        finally:
+            channel.close()
+        if error is None:
+            return answers[0]
+        if error.reply_code == NOT_FOUND:
+            return None
+        raise Transient(f"cannot look at queue {queue}: {error}", reason="Unreachable")
+
+
+@asynccontextmanager
+async def scrutiny(
+    connection: Connection, *, count: Callable[[str], Awaitable[Count | None]]
+) -> AsyncIterator[Scrutiny]:
+    """Look at queues while the block lasts; what came in of jobs is given back at its end."""
+    try:
+        look = Scrutiny(connection, count=count)
+        yield look
+        await look.give_back()
+    finally:
+        await connection.close()  # gives the rest back, too
+
+
+def _pauses() -> Iterator[float]:
+    return chain(PAUSES, repeat(PAUSES[-1]))

@@ -1,0 +1,58 @@
+"""TLS to RabbitMQ: whom to trust, and what exactly went wrong."""
+
+import ssl
+
+from longshore_operator.core.access.credentials import Address, Tls
+from longshore_operator.errors import Invalid, OperatorError, Transient
+
+_MISMATCHES = frozenset({62, 63, 64})
+"""OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and its kin for e-mail and IP addresses."""
+
+_EXPIRED = frozenset({9, 10})
+
+
+def context(tls: Tls | None) -> ssl.SSLContext:
+    """What verifies RabbitMQ's certificate. Raises Invalid for certificates that cannot be read."""
+    try:
+        return ssl.create_default_context(cadata=tls.authority if tls else None)
+    except ssl.SSLError as error:
+        source = tls.source if tls else "TLS"
+        text = f"{source} holds no certificate in PEM form: {error.reason or error}"
+        raise Invalid(text, reason="SecretInvalid") from error
+
+
+def trouble(error: BaseException, *, address: Address, where: str) -> OperatorError | None:
+    """What a failed connection to `where` means, if TLS is the cause."""
+    # The deepest: aiohttp's own errors are SSLErrors too, without OpenSSL's words.
+    cause = next((each for each in causes(error)[::-1] if isinstance(each, ssl.SSLError)), None)
+    if cause is None:
+        return None
+    if not isinstance(cause, ssl.SSLCertVerificationError):
+        said = cause.reason or str(cause)
+        return Transient(f"{where} does not speak TLS as expected: {said}", reason="TlsFailed")
+    said = cause.verify_message.rstrip(".")
+    if cause.verify_code in _MISMATCHES:
+        text = (
+            f"{where}: its certificate is for another name: {said}; set spec.host to a name in it"
+        )
+        return Transient(text, reason="TlsNameMismatch")
+    if cause.verify_code in _EXPIRED:
+        return Transient(f"{where}: {said}", reason="TlsCertificateExpired")
+    source = (address.tls or Tls()).source
+    text = f"{where}: its certificate is not signed by {source}: {said}"
+    return Transient(text, reason="TlsUnknownAuthority")
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """An error and all under it. pika keeps causes in attributes instead of chaining them."""
+    found: list[BaseException] = []
+    waiting = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if any(one is each for each in found):
+            continue
+        found.append(one)
+        inner = [one.__cause__, one.__context__, getattr(one, "exception", None)]
+        inner += [*one.args, *getattr(one, "exceptions", ())]
+        waiting += [each for each in inner if isinstance(each, BaseException)]
+    return found

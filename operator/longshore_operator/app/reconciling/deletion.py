@@ -1,0 +1,387 @@
+"""Takes a deleted TaskQueue out of RabbitMQ, by its deletion policy.
+
+The operator may end after any line of this and begin again with nothing but the TaskQueue and what
+RabbitMQ holds. So each step looks at both anew and may be done twice, and nothing that a later step
+needs as evidence is removed by an earlier one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from longshore.contract.delays import LEVELS, level_name, shared_queues
+from longshore.contract.names import LOST, dead_queue_name, worker_name
+from longshore_operator.api.v1alpha1 import DeletionPolicy
+from longshore_operator.app.ports.kubernetes import Cluster
+from longshore_operator.app.ports.rabbitmq import Depth, Scrutiny
+from longshore_operator.app.reconciling.claims import others
+from longshore_operator.app.record import Record, Records
+from longshore_operator.app.sessions.keeper import CONNECTING, Brokers
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.watched.objects import TaskQueueObject
+from longshore_operator.app.watched.world import Key, World
+from longshore_operator.core.access.permissions import ROLES, user_name
+from longshore_operator.core.kubernetes.rollout import rollout
+from longshore_operator.core.kubernetes.workload import timeouts
+from longshore_operator.core.rabbitmq.estate import Estate, estate_of
+from longshore_operator.core.rabbitmq.inventory import Inventory
+from longshore_operator.core.rabbitmq.policies import own_policy_name
+from longshore_operator.core.rabbitmq.rosters import DEAD, JOBS, Listed
+from longshore_operator.core.rabbitmq.topology import Topology, entry_bindings
+from longshore_operator.errors import UNREACHABLE, OperatorError, Transient
+
+logger = logging.getLogger(__name__)
+
+CLOSED_FOR = 2.0
+"""Seconds for jobs that RabbitMQ had routed to a queue when it was closed to arrive there."""
+
+DELIVERED_WITHIN = 0.5
+"""Seconds for a message that a queue has assigned to a consumer of ours to reach it."""
+
+FRESH = 1.0
+"""Seconds that a reading of the vhost may be old by which is decided what is ours to delete: a
+thousand that go together share one."""
+
+LOOK_AGAIN = 5
+"""Seconds of draining after which the TaskQueue is read again: its policy may have changed."""
+
+GIVE_UP_AFTER = 300.0
+"""Seconds for which trouble may hold up a deletion, counted by the operator that has it."""
+
+GRACE = 30.0
+"""Seconds that Kubernetes gives a pod whose spec does not say how long."""
+
+SHOWN_WITHIN = 30.0
+"""Seconds within which Kubernetes shows that a worker runs: on a busy node it may have begun a
+job by then."""
+
+_PASSING = frozenset({CONNECTING.reason, "Busy", UNREACHABLE})
+"""Reasons that say nothing about the Broker, or nothing yet."""
+
+
+class _Gone(Exception):
+    """The TaskQueue is not there any more: somebody has removed its finalizer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Leaving:
+    """A TaskQueue that goes, with what stood in RabbitMQ when this was looked at last."""
+
+    task_queue: TaskQueueObject
+    session: Session
+    inventory: Inventory
+    estate: Estate
+
+
+@dataclass(slots=True, kw_only=True)
+class Deletion:
+    """Deletes TaskQueues. `clock` is monotonic; `sleep` waits so many seconds."""
+
+    world: World
+    brokers: Brokers
+    cluster: Cluster
+    records: Records
+    clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    async def delete(self, task_queue: TaskQueueObject) -> None:
+        """Do all that must be done before the TaskQueue may go.
+
+        Raises Transient to be called again. Trouble without a break holds a deletion up for
+        `GIVE_UP_AFTER` at the most; then the TaskQueue goes, and an Event names what stays behind.
+        """
+        record = self.records.of(_key(task_queue), task_queue)
+        try:
+            await self._delete(task_queue, record=record)
+        except _Gone:
+            return
+        except OperatorError as error:
+            if error.reason in _PASSING:
+                raise
+            if error.reason != "BrokerNotFound" and not self._is_over(record):
+                raise
+            await self._tell(
+                task_queue,
+                reason="QueueAbandoned",
+                message=f"deleted without having been removed from its Broker ({error}): queue "
+                f"{task_queue.source} and its users may still be in RabbitMQ",
+            )
+
+    def _is_over(self, record: Record) -> bool:
+        """Whether trouble, which there is now, has lasted for too long."""
+        now = self.clock()
+        if record.stuck_since is None or now - record.stuck_at > GIVE_UP_AFTER:
+            record.stuck_since = now  # what there was before, if anything, had passed
+        record.stuck_at = now
+        return now - record.stuck_since >= GIVE_UP_AFTER
+
+    async def _delete(self, task_queue: TaskQueueObject, *, record: Record) -> None:
+        broker = task_queue.ending.broker
+        session = self.brokers.session(broker)
+        if session is None:
+            if record.session is None and task_queue.status.timeouts is None:
+                return  # its Broker was never reached, so there is nothing of it in RabbitMQ
+            trouble = self.brokers.trouble(broker) or CONNECTING
+            raise Transient(trouble.message, reason=trouble.reason)
+        if record.is_busy:
+            raise Transient("it is being reconciled", reason="Busy")
+        if task_queue.ending.policy is not DeletionPolicy.DELETE:
+            # Workers end their jobs first: without their user they could not ack them.
+            task_queue = await self._drain(task_queue, session=session, record=record)
+        await self._delete_users(task_queue, session)
+        await self._leave_queues(task_queue, session=session)
+        session.doubt()
+
+    async def _drain(
+        self, task_queue: TaskQueueObject, *, session: Session, record: Record
+    ) -> TaskQueueObject:
+        """Have the workers end their jobs; the TaskQueue as it is then."""
+        key = _key(task_queue)
+        deployment = self.world.deployment(key)
+        if deployment is not None and deployment.replicas:
+            spec = task_queue.spec
+            ceiling = spec.scaling.max if spec else deployment.replicas
+            await self.cluster.scale(
+                namespace=key[0],
+                name=worker_name(key[1]),
+                uid=deployment.uid,
+                replicas=0,
+                rollout=rollout(0, ceiling=ceiling),
+            )
+        left, waited = _grace(task_queue, session=session), 0
+        while waited < left and self._may_work(key, waited=waited):
+            await self.sleep(1.0)
+            waited += 1
+            record.stuck_since = None  # no trouble holds it up, but work
+            if waited % LOOK_AGAIN == 0:
+                task_queue = await self._as_it_is(task_queue)
+                if task_queue.ending.policy is DeletionPolicy.DELETE:
+                    return task_queue
+        return await self._as_it_is(task_queue) if waited else task_queue
+
+    def _may_work(self, key: Key, *, waited: float) -> bool:
+        """Whether a worker may hold jobs, `waited` seconds after all were asked to end."""
+        pods = self.world.pods(key)
+        return any(pod.running for pod in pods) or (bool(pods) and waited < SHOWN_WITHIN)
+
+    async def _as_it_is(self, task_queue: TaskQueueObject) -> TaskQueueObject:
+        """The TaskQueue as Kubernetes has it now: kopf shows a handler no change until it ends.
+
+        Raises _Gone where it is not there any more.
+        """
+        owner = task_queue.owner
+        now = await self.cluster.task_queue(namespace=owner.namespace, name=owner.name)
+        if now is None or now.owner.uid != owner.uid:
+            raise _Gone
+        return now
+
+    async def _delete_users(self, task_queue: TaskQueueObject, session: Session) -> None:
+        vhost, queue = session.address.vhost, task_queue.owner.queue
+        for role in ROLES:
+            name = user_name(vhost=vhost, queue=queue, role=role)
+            await session.management.delete_user(name)
+
+    async def _leave_queues(self, task_queue: TaskQueueObject, *, session: Session) -> None:
+        inventory = await session.inventory(max_age=FRESH)
+        own = task_queue.owner.queue
+        if shared := {task_queue.source, own, dead_queue_name(own)} & shared_queues():
+            message = f"queue {shared.pop()} is shared by all TaskQueues of its Broker and stays"
+            await self._tell(task_queue, reason="QueueRetained", message=message)
+            return
+        estate = self._estate(task_queue, session=session, inventory=inventory)
+        leaving = _Leaving(
+            task_queue=task_queue, session=session, inventory=inventory, estate=estate
+        )
+        policy, adopts = task_queue.ending.policy, task_queue.ending.queue_name is not None
+        if policy is DeletionPolicy.DELETE and estate.jobs.is_ours:
+            # The job queue is last: with it end its bindings, which prove that it was taken over.
+            await self._remove_dead(leaving)
+            await self._remove(leaving)
+        elif adopts or not estate.jobs.is_ours:
+            await self._give_back(leaving)
+        elif policy is DeletionPolicy.RETAIN:
+            await self._retain(leaving, why="stays")
+        else:
+            await self._remove_if_empty(leaving)
+
+    def _estate(
+        self, task_queue: TaskQueueObject, *, session: Session, inventory: Inventory
+    ) -> Estate:
+        """What is this TaskQueue's: nothing else is touched."""
+        states = {each.type: each.status for each in task_queue.status.conditions}
+        return estate_of(
+            task_queue.owner.queue,
+            inventory=inventory,
+            adopted=task_queue.ending.queue_name,
+            was_declared=states.get("QueueDeclared") == "True" or "Guaranteed" in states,
+            others=others(task_queue, broker=session.spec, world=self.world, inventory=inventory),
+        )
+
+    async def _remove(self, leaving: _Leaving) -> None:
+        queue, source = leaving.task_queue.owner.queue, leaving.task_queue.source
+        await self._remove_policy(leaving, of=queue)
+        await leaving.session.management.delete_queue(source)  # its bindings go with it
+        if source == queue:
+            await leaving.session.rosters.strike(Listed(roster=JOBS, queue=queue))
+
+    async def _remove_dead(self, leaving: _Leaving) -> None:
+        queue, part = leaving.task_queue.owner.queue, leaving.estate.dead
+        dead = dead_queue_name(queue)
+        if part.is_ours:
+            await leaving.session.management.delete_queue(dead)
+        elif part.why_not:
+            await self._tell(leaving.task_queue, reason="QueueRetained", message=part.why_not)
+        await self._remove_policy(leaving, of=dead)
+        if part.is_ours or queue in leaving.inventory.listed(DEAD):
+            await leaving.session.rosters.strike(Listed(roster=DEAD, queue=queue))
+
+    async def _remove_policy(self, leaving: _Leaving, *, of: str) -> None:
+        name = own_policy_name(of)
+        if any(policy.name == name for policy in leaving.estate.policies):
+            await leaving.session.management.delete_policy(name)
+
+    async def _retain(self, leaving: _Leaving, *, why: str) -> None:
+        """Leave the queue, open: an attempt that was cut short may have closed it."""
+        await self._open(leaving)
+        message = f"queue {leaving.task_queue.source} {why}"
+        await self._tell(leaving.task_queue, reason="QueueRetained", message=message)
+
+    async def _open(self, leaving: _Leaving) -> None:
+        source, management = leaving.task_queue.source, leaving.session.management
+        if await management.has_queue(source):
+            ways = entry_bindings(leaving.task_queue.owner.queue, source=source)
+            await management.apply(Topology(bindings=ways))
+
+    async def _give_back(self, leaving: _Leaving) -> None:
+        """Leave a queue that was taken over, or is another's, with the jobs that are in it now."""
+        task_queue, session, estate = leaving.task_queue, leaving.session, leaving.estate
+        queue, source, policy = task_queue.owner.queue, task_queue.source, task_queue.ending.policy
+        for binding in entry_bindings(queue, source=source):
+            if binding in leaving.inventory.bindings:
+                await session.management.unbind(binding)
+        await self._remove_policy(leaving, of=queue)
+        if queue in leaving.inventory.listed(JOBS):
+            await session.rosters.strike(Listed(roster=JOBS, queue=queue))
+        if policy is DeletionPolicy.DELETE:
+            await self._remove_dead(leaving)
+        elif policy is DeletionPolicy.RETAIN_IF_NOT_EMPTY:
+            if estate.dead.is_ours:
+                async with session.link.scrutiny() as look:
+                    await self._remove_dead_if_empty(leaving, look=look)
+            else:
+                await self._remove_dead(leaving)  # what belongs to it
+        message = estate.jobs.why_not
+        is_there = source in leaving.inventory.queues
+        if is_there and estate.has_taken_over and not estate.is_anothers:
+            message = f"queue {source} had been taken over and stays, without Longshore's policy"
+        if message:
+            await self._tell(task_queue, reason="QueueRetained", message=message)
+
+    async def _remove_if_empty(self, leaving: _Leaving) -> None:
+        task_queue, session = leaving.task_queue, leaving.session
+        async with session.link.scrutiny() as look:
+            if await session.management.has_queue(task_queue.source):
+                _refuse_silent(task_queue.source, inventory=leaving.inventory)
+                if await look.has_ready(task_queue.source):
+                    await self._retain(leaving, why=_HOLDS)
+                    return
+                now = await self._close(leaving, look=look)
+                if now is None:
+                    await self._retain(leaving, why=_HOLDS)
+                    return
+                if now.ending.policy is not task_queue.ending.policy:
+                    await self._open(leaving)
+                    raise Transient("its deletion policy has changed", reason="Busy")
+            await self._remove(leaving)
+            await self._tell_of_delayed(task_queue, session=session)
+            await self._remove_dead_if_empty(leaving, look=look)
+
+    async def _close(self, leaving: _Leaving, *, look: Scrutiny) -> TaskQueueObject | None:
+        """Close the queue to new jobs and see whether it is empty.
+
+        The TaskQueue as it is then; None, if the queue holds jobs. Closed in either case.
+        """
+        source = leaving.task_queue.source
+        try:
+            for binding in entry_bindings(source):
+                await leaving.session.management.unbind(binding)
+            closed_at = self.clock()
+            dead_letters = leaving.inventory.has_dead_lettering(source)
+            if not await look.is_empty(source, dead_letters=dead_letters):
+                return None
+            await self.sleep(max(0.0, CLOSED_FOR - (self.clock() - closed_at)))
+            now = await self._as_it_is(leaving.task_queue)
+            return now if await look.stays_empty(source) else None
+        except (OperatorError, _Gone, asyncio.CancelledError):
+            await self._open(leaving)
+            raise
+
+    async def _remove_dead_if_empty(self, leaving: _Leaving, *, look: Scrutiny) -> None:
+        # Called when no dead letter is on its way any more.
+        if not leaving.estate.dead.is_ours:
+            await self._remove_dead(leaving)  # what belongs to it
+            return
+        dead = dead_queue_name(leaving.task_queue.owner.queue)
+        _refuse_silent(dead, inventory=leaving.inventory)
+        dead_letters = leaving.inventory.has_dead_lettering(dead)
+        is_empty = not await look.has_ready(dead) and await look.is_empty(
+            dead, dead_letters=dead_letters
+        )
+        if is_empty:
+            await self.sleep(DELIVERED_WITHIN)
+            is_empty = await look.stays_empty(dead)
+        if not is_empty:
+            message = f"queue {dead} holds dead letters and stays until they expire"
+            await self._tell(leaving.task_queue, reason="QueueRetained", message=message)
+        else:
+            await self._remove_dead(leaving)
+
+    async def _tell_of_delayed(self, task_queue: TaskQueueObject, *, session: Session) -> None:
+        levels = await session.link.depths.read(level_name(level) for level in range(LEVELS))
+        if delayed := sum(level.ready for level in levels.values() if isinstance(level, Depth)):
+            await self._tell(
+                task_queue,
+                reason="DelayedJobsUnknown",
+                message=f"{delayed} delayed jobs of all queues together are under way; RabbitMQ "
+                f"does not tell whose: those for {task_queue.source} will end in queue {LOST}",
+            )
+
+    async def _tell(self, task_queue: TaskQueueObject, *, reason: str, message: str) -> None:
+        owner = task_queue.owner
+        logger.info(
+            "deletion",
+            extra={"task_queue": f"{owner.namespace}/{owner.name}", "why": message},
+        )
+        await self.cluster.event(
+            namespace=owner.namespace,
+            name=owner.name,
+            uid=owner.uid,
+            type="Normal",
+            reason=reason,
+            message=message,
+        )
+
+
+_HOLDS = "holds jobs and stays, with its dead letters; a TaskQueue of this name takes it up again"
+
+
+def _key(task_queue: TaskQueueObject) -> Key:
+    return task_queue.owner.namespace, task_queue.owner.name
+
+
+def _refuse_silent(queue: str, *, inventory: Inventory) -> None:
+    """Raises Transient where a queue cannot say what it holds."""
+    if not inventory.answers(queue):
+        raise Transient(
+            f"queue {queue} has lost most of its members, so nobody knows whether it holds jobs",
+            reason="QuorumLost",
+        )
+
+
+def _grace(task_queue: TaskQueueObject, *, session: Session) -> float:
+    """Seconds that a worker may take to end its jobs."""
+    if task_queue.spec:
+        return timeouts(task_queue.spec, features=session.features).termination_grace
+    known = task_queue.status.timeouts
+    return known.termination_grace if known else GRACE

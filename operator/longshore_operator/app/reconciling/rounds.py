@@ -1,0 +1,91 @@
+"""Looks at the Secrets of all TaskQueues in turn, since nothing reports that one was deleted.
+
+The operator may neither list nor watch Secrets: see ADR 9.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from longshore_operator.app.ports.kubernetes import Cluster
+from longshore_operator.app.reconciling.users import are_secrets_intact
+from longshore_operator.app.record import Record, Records
+from longshore_operator.app.watched.objects import TaskQueueObject
+from longshore_operator.app.watched.world import Key, World
+from longshore_operator.errors import OperatorError
+
+logger = logging.getLogger(__name__)
+
+SECRETS_AGE = 45.0
+"""Seconds between two looks at a TaskQueue's Secrets: what is missing is back within 60 s."""
+
+UNFIT_AGE = 5.0
+"""The same while one of its pods cannot start for want of a Secret."""
+
+_WANTING = "CreateContainerConfigError"
+"""What a pod says that has a Secret to read which is not there."""
+
+AT_ONCE = 8
+"""Secrets read at the same time."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Rounds:
+    """`clock` is monotonic, `chance` uniform in [0, 1); `wake` has doubts looked into."""
+
+    world: World
+    cluster: Cluster
+    records: Records
+    clock: Callable[[], float]
+    chance: Callable[[], float]
+    wake: Callable[[], None]
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(1.0)
+
+    async def look(self) -> None:
+        """Look at all Secrets whose turn it is."""
+        async with asyncio.TaskGroup() as group:
+            for key, task_queue in self.world.task_queues():
+                record = self.records.of(key, task_queue)
+                if self._is_due(key, record):
+                    group.create_task(self._look(task_queue, record))
+
+    def _is_due(self, key: Key, record: Record) -> bool:
+        if not record.users.known or record.is_busy or record.is_doubted:
+            return False
+        now = self.clock()
+        if record.secrets_due is None:
+            # Spread from the start: a thousand that were reconciled together are not looked at so.
+            record.secrets_due = now + SECRETS_AGE * self.chance()
+        wanting = any(
+            pod.trouble is not None and pod.trouble.reason == _WANTING
+            for pod in self.world.all_pods.get(key) or ()
+        )
+        early = SECRETS_AGE - UNFIT_AGE if wanting else 0.0
+        return now >= record.secrets_due - early
+
+    async def _look(self, task_queue: TaskQueueObject, record: Record) -> None:
+        session = record.session
+        record.secrets_due = self.clock() + SECRETS_AGE
+        if session is None or task_queue.is_deleting:
+            return
+        async with self._slots:
+            try:
+                is_intact = await are_secrets_intact(
+                    task_queue.owner,
+                    session=session,
+                    cluster=self.cluster,
+                    remembered=record.users,
+                )
+            except OperatorError as error:
+                logger.info("secrets_not_read", extra={"why": str(error)})
+                return
+        if not is_intact and not record.is_busy:
+            record.is_doubted = True
+            self.wake()

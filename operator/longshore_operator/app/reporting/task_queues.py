@@ -1,0 +1,294 @@
+"""Writes TaskQueues' status, when there is news, and posts Events on transitions."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from longshore.contract.names import dead_queue_name
+from longshore.contract.reports import WorkerReport
+from longshore.contract.timing import Timeouts
+from longshore_operator.api.v1alpha1 import (
+    Condition,
+    Jobs,
+    ScalingStatus,
+    TaskQueueStatus,
+    Workers,
+)
+from longshore_operator.app.ports.kubernetes import Cluster
+from longshore_operator.app.record import Record
+from longshore_operator.app.scaling.execution import asked_for
+from longshore_operator.app.sessions.keeper import CONNECTING, Brokers
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.watched.objects import TaskQueueObject
+from longshore_operator.app.watched.world import Key, World
+from longshore_operator.core.kubernetes.pods import Pod, crash
+from longshore_operator.core.status import (
+    INVALID_SPEC,
+    PASSING,
+    TOLD,
+    Facts,
+    conditions,
+    derived_timeouts,
+    merge_patch,
+    priorities,
+)
+from longshore_operator.core.trouble import Trouble
+
+NUMBERS_EVERY = 5.0
+"""Seconds, on average, between two writes of numbers alone: those of a queue at work change all the
+time, and each write is worth ten looks at a queue."""
+
+
+TELL_AGAIN_AFTER = 60.0
+"""Seconds in which one reason of a condition is one Event, whatever came in between."""
+
+_REPEATED = frozenset({"Ready", "WorkersReady", "ScalingActive"})
+"""Conditions whose reasons may alternate while nothing is repaired."""
+
+
+class _Seen(NamedTuple):
+    """All that a status is made of. The same again makes the same status."""
+
+    task_queue: TaskQueueObject
+    facts: Facts
+    timeouts: Timeouts | None
+    ready: int | None
+    running: int | None
+    dead: int | None
+    succeeded: int
+    failed: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Statuses:
+    """The only writer of TaskQueues' status. `now` gives RFC 3339, `clock` is monotonic,
+    `chance` uniform in [0, 1)."""
+
+    world: World
+    brokers: Brokers
+    cluster: Cluster
+    now: Callable[[], str]
+    clock: Callable[[], float]
+    chance: Callable[[], float]
+
+    def is_written(
+        self,
+        key: Key,
+        task_queue: TaskQueueObject,
+        *,
+        record: Record,
+        reports: Mapping[str, WorkerReport],
+    ) -> bool:
+        """Whether the status says all this already."""
+        return record.written == self._seen(key, task_queue, record=record, reports=reports)
+
+    async def write(
+        self,
+        key: Key,
+        task_queue: TaskQueueObject,
+        *,
+        record: Record,
+        reports: Mapping[str, WorkerReport],
+    ) -> None:
+        """Bring the status up to date with one patch, or with none. Raises Transient, Invalid."""
+        seen = self._seen(key, task_queue, record=record, reports=reports)
+        facts = seen.facts
+        if seen == record.written or _is_passing(facts, is_new=not task_queue.raw_status):
+            return  # in a moment there is a verdict; the old one stands until then
+        status = self._status(seen, record)
+        after = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        patch = merge_patch(task_queue.raw_status, after)
+        if not patch:
+            record.written = seen
+            return
+        if (
+            not _is_news_in(patch, before=task_queue.raw_status)
+            and self.clock() < record.quiet_until
+        ):
+            return
+        # Spread, so that those of many queues do not fall into one tick.
+        record.quiet_until = self.clock() + NUMBERS_EVERY * (0.5 + self.chance())
+        await self.cluster.put_task_queue_status(
+            namespace=key[0], name=key[1], uid=task_queue.uid, status=after
+        )
+        # The watch may not have shown the last write yet.
+        before = record.conditions or task_queue.status.conditions
+        record.conditions = status.conditions
+        for condition in _news(before=before, after=status.conditions):
+            if self._was_told(condition, record):
+                continue
+            await self.cluster.event(
+                namespace=key[0],
+                name=key[1],
+                uid=task_queue.owner.uid,
+                type="Normal" if condition.status == "True" else "Warning",
+                reason=condition.reason,
+                message=f"{condition.type} is {condition.status}: {condition.message}",
+            )
+
+    def _was_told(self, condition: Condition, record: Record) -> bool:
+        """Whether the same was an Event a moment ago: a crash that comes again and again, between
+        which Kubernetes says other things, is one piece of news."""
+        if condition.type not in _REPEATED:
+            return False
+        what, now = (condition.type, condition.reason), self.clock()
+        last = record.told.get(what)
+        if last is not None and now - last < TELL_AGAIN_AFTER:
+            return True
+        record.told[what] = now
+        return False
+
+    def _seen(
+        self,
+        key: Key,
+        task_queue: TaskQueueObject,
+        *,
+        record: Record,
+        reports: Mapping[str, WorkerReport],
+    ) -> "_Seen":
+        facts = self._facts(key, task_queue, record)
+        return _Seen(
+            task_queue=task_queue,
+            facts=facts,
+            timeouts=record.timeouts,
+            ready=record.ready,
+            running=_running(facts.pods, reports),
+            dead=record.dead,
+            succeeded=record.tally.succeeded,
+            failed=record.tally.failed,
+        )
+
+    def _facts(self, key: Key, task_queue: TaskQueueObject, record: Record) -> Facts:
+        spec, deployment = task_queue.spec, self.world.deployment(key)
+        session = self._session(task_queue)
+        pods = self.world.pods(key)
+        invalid = Trouble(reason=INVALID_SPEC, message=task_queue.invalid)
+        return Facts(
+            broker=self.brokers.trouble(task_queue.ending.broker),
+            alarm=session.alarm if session else None,
+            blockage=record.blockage,
+            broker_version=session.link.version if session else None,
+            topology=record.topology if spec else invalid,
+            workload=record.workload,
+            policy=record.policy,
+            shortcomings=record.shortcomings,
+            is_declared=session is not None
+            and record.is_reconciled(generation=task_queue.generation, session=session),
+            pods=pods,
+            replicas=deployment.replicas if deployment else None,
+            asked=asked_for(deployment, record),
+            decision=record.decision,
+            silent=record.silent,
+            crash=crash((pod for pod in pods if not pod.ending), epoch=self._epoch()),
+            obstacle=record.obstacle,
+            refused=record.refusals.trouble,
+            is_halted=record.since.is_halted(now=self.clock()),
+        )
+
+    def _epoch(self) -> float:
+        return datetime.fromisoformat(self.now()).timestamp()
+
+    def _session(self, task_queue: TaskQueueObject) -> Session | None:
+        return self.brokers.session(task_queue.ending.broker)
+
+    def _status(self, seen: _Seen, record: Record) -> TaskQueueStatus:
+        task_queue, facts, now = seen.task_queue, seen.facts, self.now()
+        queue, session = task_queue.owner.queue, self._session(task_queue)
+        knows = session is not None
+        return TaskQueueStatus(
+            observed_generation=task_queue.generation,
+            conditions=conditions(
+                facts,
+                generation=task_queue.generation,
+                before=record.conditions or task_queue.status.conditions,
+                now=now,
+            ),
+            queue=task_queue.source,
+            dead_queue=dead_queue_name(queue),
+            priorities=priorities(session.features) if session else task_queue.status.priorities,
+            timeouts=derived_timeouts(seen.timeouts)
+            if seen.timeouts
+            else task_queue.status.timeouts,
+            jobs=Jobs(
+                ready=seen.ready,
+                running=seen.running if knows else None,
+                dead=seen.dead if knows else None,
+                succeeded=seen.succeeded,
+                failed=seen.failed,
+            ),
+            workers=Workers(
+                current=facts.replicas,
+                ready=sum(pod.ready for pod in facts.pods if not pod.ending),
+            ),
+            scaling=_scaling(task_queue, record, current=facts.replicas, now=now),
+        )
+
+
+def _running(pods: Iterable[Pod], reports: Mapping[str, WorkerReport]) -> int | None:
+    """Jobs that workers hold; unknown while one that may hold some has not told."""
+    if any(pod.running and pod.name not in reports for pod in pods):
+        return None
+    return sum(report.held for report in reports.values())
+
+
+MOST_LINES, MOST_WORDS = 32, 512
+"""What the CRD admits of reasons; a plug-in may have more to say."""
+
+
+def _scaling(
+    task_queue: TaskQueueObject, record: Record, *, current: int | None, now: str
+) -> ScalingStatus | None:
+    decision, before = record.decision, task_queue.status.scaling
+    if decision is None:
+        return before
+    is_same = before is not None and before.wanted == decision.wanted
+    return ScalingStatus(
+        wanted=decision.wanted,
+        current=current,
+        why=[line[:MOST_WORDS] for line in decision.why[:MOST_LINES]],
+        since=before.since if before and is_same else now,
+    )
+
+
+def _is_passing(facts: Facts, *, is_new: bool) -> bool:
+    """Whether the operator is about to know better."""
+    if facts.broker is not None:
+        return facts.broker == CONNECTING
+    if facts.topology and facts.topology.reason == INVALID_SPEC:
+        return False
+    if not facts.is_declared:
+        return True
+    if not is_new or facts.topology or facts.workload:
+        return False
+    # Its Deployment was made this moment: the watch has not shown it yet, or not to the last tick.
+    decision = facts.decision
+    return facts.replicas is None or decision is None or decision.holds == "DeploymentUnknown"
+
+
+def _is_news_in(patch: Mapping[str, Any], *, before: Mapping[str, Any]) -> bool:
+    """Whether more has changed than numbers of jobs, and reasons made of them: what became known
+    or unknown is more."""
+    jobs, known, scaling = patch.get("jobs") or {}, before.get("jobs") or {}, patch.get("scaling")
+    return (
+        bool(patch.keys() - {"jobs", "scaling"})
+        or bool((scaling or {}).keys() - {"why"})
+        or any(value is None or name not in known for name, value in jobs.items())
+    )
+
+
+def _news(*, before: tuple[Condition, ...], after: tuple[Condition, ...]) -> list[Condition]:
+    """Conditions worth an Event: those that fail for a new reason, and a `Ready` that came true."""
+    known = {condition.type: condition for condition in before}
+    return [condition for condition in after if _is_news(known.get(condition.type), now=condition)]
+
+
+def _is_news(before: Condition | None, *, now: Condition) -> bool:
+    if now.type == "Ready":
+        return now.status == "True" and (before is None or before.status != "True")
+    return (
+        (now.type != "ScalingActive" or now.reason in TOLD)
+        and now.status == "False"
+        and now.reason not in PASSING
+        and (before is None or before.reason != now.reason)
+    )

@@ -1,0 +1,72 @@
+"""Finds pods that are gone though the watch still shows them, sooner than the audit (`audit.py`).
+
+Such a pod never says anything, so it would hold every scale-in.
+"""
+
+import logging
+from dataclasses import dataclass, field
+
+from longshore_operator.app.ports.kubernetes import Cluster
+from longshore_operator.app.scaling.execution import Sight
+from longshore_operator.app.watched.world import Kind, World
+from longshore_operator.core.kubernetes.pods import Pod
+
+logger = logging.getLogger(__name__)
+
+SILENT_FOR = 20.0
+"""Seconds without a report after which Kubernetes is asked whether the pod is there, and again."""
+
+AT_ONCE = 8
+"""Pods of one TaskQueue that are asked about in one tick."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Silence:
+    first: float
+    asked: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Census:
+    """Asks about silent pods."""
+
+    world: World
+    cluster: Cluster
+    _silent: dict[str, _Silence] = field(default_factory=dict)
+    """By uid."""
+
+    async def look(self, sight: Sight) -> tuple[str, ...]:
+        """Have pods that do not exist forgotten; names of ready workers that say nothing.
+
+        Raises Transient.
+        """
+        asked, silent = 0, []
+        for pod in sight.pods:
+            if pod.name in sight.reports:
+                self._silent.pop(pod.uid, None)
+                continue
+            since = self._silent.setdefault(pod.uid, _Silence(first=sight.now, asked=sight.now))
+            if sight.now - since.first < SILENT_FOR:
+                continue
+            if sight.now - since.asked >= SILENT_FOR and asked < AT_ONCE:
+                asked += 1
+                since.asked = sight.now
+                if not await self._is_there(sight, pod):
+                    continue
+            # One that is not ready may only be slow to import its handlers.
+            if pod.ready and not pod.ending:
+                silent.append(pod.name)
+        return tuple(silent)
+
+    async def _is_there(self, sight: Sight, pod: Pod) -> bool:
+        if await self.cluster.has_pod(namespace=sight.key[0], name=pod.name, uid=pod.uid):
+            return True
+        logger.warning("pod_gone_unseen", extra={"pod": pod.name, "uid": pod.uid})
+        self.world.gone.add(pod.uid)
+        return False
+
+    def forget(self) -> None:
+        """Drop what is remembered of pods that the watch shows no more."""
+        shown = self.world.shown(Kind.PODS)
+        self._silent = {uid: at for uid, at in self._silent.items() if uid in shown}
+        self.world.forget_gone()

@@ -1,0 +1,117 @@
+"""Schedules and budgets, brought to the scaler as limits of the present moment."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from longshore_operator.api.v1alpha1 import Scaling
+from longshore_operator.app.record import Record, Records
+from longshore_operator.app.scaling.execution import asked_for
+from longshore_operator.app.watched.objects import DeploymentObject, TaskQueueObject
+from longshore_operator.app.watched.world import Key, World
+from longshore_operator.core.scaling import Decision, Limit
+from longshore_operator.core.scaling.budget import Claim, allotted
+from longshore_operator.core.scaling.schedules import limits_at
+from longshore_operator.core.trouble import Trouble
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharer:
+    """One TaskQueue as budgets see it. What is unknown is None."""
+
+    scaling: Scaling
+    current: int | None
+    """Workers that it has, or is about to have."""
+
+    decision: Decision | None
+
+
+def sharers(
+    present: Mapping[Key, TaskQueueObject], *, world: World, records: Records, now: float
+) -> Iterator[tuple[Key, Sharer]]:
+    """Those of the TaskQueues that draw on a budget. One whose spec cannot be read any more keeps
+    its workers, so it goes on drawing for these."""
+    for key, task_queue in present.items():
+        if task_queue.budget is not None:
+            spec, record = task_queue.spec, records.of(key, task_queue)
+            is_settled = spec is None or task_queue.is_deleting
+            yield (
+                key,
+                Sharer(
+                    scaling=spec.scaling if spec else Scaling(budget=task_queue.budget),
+                    current=_current(world.deployment(key), record, now=now),
+                    decision=None if is_settled else record.decision,
+                ),
+            )
+
+
+def _current(deployment: DeploymentObject | None, record: Record, *, now: float) -> int | None:
+    if record.missing and record.missing.is_over(now=now):
+        return record.missing.pods  # the rest cannot be had
+    current, decision = asked_for(deployment, record), record.decision
+    if record.is_acting and decision and decision.replicas is not None:
+        return max(current or 0, decision.replicas)  # it is being asked for
+    return current
+
+
+@dataclass(slots=True, kw_only=True)
+class Limits:
+    """`today` gives the time of day, `budgets` the workers of each group."""
+
+    today: Callable[[], datetime]
+    budgets: Mapping[str, int]
+    _allotted: dict[Key, int] = field(default_factory=dict)
+    _kept: dict[Key, int] = field(default_factory=dict)
+    """What each may have without wanting it now: what it has but for what others lack."""
+
+    def divide(self, sharers: Iterable[tuple[Key, Sharer]]) -> None:
+        """Give each TaskQueue its part, by what was wanted at the last look."""
+        groups: dict[str, dict[Key, Claim]] = defaultdict(dict)
+        for key, each in sharers:
+            budget = each.scaling.budget
+            if budget is None:
+                continue
+            current = each.current or 0
+            claim = each.decision.claim if each.decision else None
+            groups[budget.group][key] = Claim(
+                # What isn't known wants what it has.
+                wanted=current if claim is None else min(claim, each.scaling.max),
+                weight=budget.weight,
+                current=current,
+            )
+        self._allotted, self._kept = {}, {}
+        for group, claims in groups.items():
+            if group in self.budgets:
+                parts = allotted(self.budgets[group], claims)
+                self._allotted |= parts
+                lack = sum(max(0, claims[key].wanted - part) for key, part in parts.items())
+                self._kept |= {key: max(0, claims[key].current - lack) for key in parts}
+
+    def of(self, key: Key, scaling: Scaling, *, current: int) -> tuple[Limit, ...]:
+        """What limits this TaskQueue now."""
+        limits = limits_at(scaling.schedules, self.today()) if scaling.schedules else ()
+        if scaling.budget is None:
+            return limits
+        group = scaling.budget.group
+        if group not in self.budgets:
+            return (*limits, self._unknown(group, current=current))
+        share = self._allotted.get(key, current)
+        keeps = max(share, self._kept.get(key, current))
+        return (
+            *limits,
+            Limit(name=f"budget {group!r}", ceiling=share, is_share=True, keeps=keeps),
+        )
+
+    def _unknown(self, group: str, *, current: int) -> Limit:
+        known = f"there are {', '.join(sorted(self.budgets))}" if self.budgets else "it has none"
+        return Limit(
+            name=f"budget {group!r}, which the operator's setting `budgets` does not have,",
+            ceiling=current,
+            is_share=True,
+            trouble=Trouble(
+                reason="BudgetUnknown",
+                message=f"scaling.budget.group {group!r} is not in the operator's setting "
+                f"`budgets` ({known}): until then no workers are added",
+            ),
+        )

@@ -1,0 +1,88 @@
+"""Looks at TaskQueues without workers more often than the ticks do: a first job waits for a start
+anyhow, and should not wait for the operator too."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from longshore_operator.app.guards import read_depths
+from longshore_operator.app.ports.rabbitmq import Depth
+from longshore_operator.app.record import Records
+from longshore_operator.app.sessions.keeper import Brokers
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.watched.objects import TaskQueueObject
+from longshore_operator.app.watched.world import Key, World
+
+LOOK_EVERY = 0.2
+"""Seconds."""
+
+MOST = 50
+"""TaskQueues in one look; of more, others have their turn in the next one."""
+
+Wake = Callable[[Key, Depth], None]
+"""Told who has jobs now, and how many."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Sleepers:
+    """Finds those who sleep and have a job."""
+
+    world: World
+    brokers: Brokers
+    records: Records
+    _looks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    """The last one at each Broker."""
+
+    _turn: int = 0
+
+    def look(self, wake: Wake, *, skip: Collection[str], group: asyncio.TaskGroup) -> None:
+        """Begin a look as a task of `group` at each Broker but those to `skip`, and those that
+        have yet to answer the last one."""
+        for name, queues in self._sleeping().items():
+            session, last = self.brokers.session(name), self._looks.get(name)
+            if session and name not in skip and (last is None or last.done()):
+                look = self._look(name, session, queues, wake)
+                self._looks[name] = group.create_task(look)
+
+    async def _look(
+        self, name: str, session: Session, queues: Mapping[str, Key], wake: Wake
+    ) -> None:
+        # So few are read faster than more channels are opened.
+        depths = await read_depths(session.link.depths, queues, channels=1)
+        if self.brokers.session(name) is not session:
+            return  # it says nothing of the session after it
+        for queue, depth in depths.items():
+            sleeper = self._sleeper(queues[queue])
+            if sleeper and sleeper.source == queue and isinstance(depth, Depth) and depth.ready:
+                wake(queues[queue], depth)
+
+    def _sleeping(self) -> dict[str, dict[str, Key]]:
+        """TaskQueues by Broker and queue, so many as one look is for."""
+        found = defaultdict[str, dict[str, Key]](dict)
+        room, keys = MOST, list(self.world.queues)
+        self._turn %= max(1, len(keys))
+        for key in keys[self._turn :] + keys[: self._turn]:
+            self._turn += 1
+            sleeper = self._sleeper(key)
+            if sleeper and sleeper.spec:
+                found[sleeper.spec.broker.name][sleeper.source] = key
+                room -= 1
+                if not room:
+                    break
+        return found
+
+    def _sleeper(self, key: Key) -> TaskQueueObject | None:
+        """The TaskQueue, if it has no workers, had no jobs at the last look, and stays."""
+        record, task_queue = self.records.known(key), self.world.task_queue(key)
+        if (
+            record is None
+            or not record.is_declared()
+            or record.ready != 0
+            or record.is_acting
+            or self.world.pods(key)
+            or task_queue is None
+            or task_queue.is_deleting
+        ):
+            return None
+        return task_queue

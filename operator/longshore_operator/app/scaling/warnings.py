@@ -1,0 +1,100 @@
+"""Finds out why pods that should be ready are not, where their status does not say.
+
+A volume that cannot be mounted or a sandbox that cannot be made stands only in Events; why a worker
+that runs is not served by RabbitMQ, only the worker knows. Both are asked about pods that have
+been starting for a while, so that healthy starts cost nothing.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from longshore_operator.app.ports.kubernetes import Cluster
+from longshore_operator.app.scaling.execution import Sight
+from longshore_operator.core.kubernetes.pods import Pod
+from longshore_operator.core.trouble import Trouble
+
+ASK_AFTER = 6.0
+"""Seconds for which a pod that is not ready must have come no further."""
+
+ASK_EVERY = 4.0
+"""Seconds between two questions about one pod."""
+
+AT_ONCE = 2
+"""Pods of one TaskQueue that are asked about in one tick: one tells for all."""
+
+Ask = Callable[[str], Awaitable["Answer | None"]]
+"""Asks the worker at an address; None where nobody answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a worker says about itself."""
+
+    is_ready: bool
+    trouble: str
+    """Why it is not; empty while it only starts."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Warnings:
+    """Asks about pods that do not get ready."""
+
+    cluster: Cluster
+    ask: Ask
+    _asked: dict[str, float] = field(default_factory=dict)
+    """When, by uid."""
+
+    def is_due(self, sight: Sight, *, epoch: float) -> bool:
+        """Whether `look` has somebody to ask about."""
+        return any(self._is_due(pod, now=sight.now) for pod in _waiting(sight, epoch=epoch))
+
+    def _is_due(self, pod: Pod, *, now: float) -> bool:
+        return now - self._asked.get(pod.uid, -ASK_EVERY) >= ASK_EVERY
+
+    async def look(
+        self, sight: Sight, before: Mapping[str, Trouble], *, epoch: float
+    ) -> Mapping[str, Trouble]:
+        """What is known of pods that are not ready, by uid; `before` is what was. Raises
+        Transient."""
+        waiting = _waiting(sight, epoch=epoch)
+        words = {pod.uid: before[pod.uid] for pod in waiting if pod.uid in before}
+        due = [pod for pod in waiting if self._is_due(pod, now=sight.now)]
+        for pod in sorted(due, key=lambda pod: (pod.unready_since or 0.0, pod.name))[:AT_ONCE]:
+            self._asked[pod.uid] = sight.now
+            found = await self._words(sight.key[0], pod)
+            if found is not None:
+                words[pod.uid] = found
+            else:
+                words.pop(pod.uid, None)
+        return words
+
+    async def _words(self, namespace: str, pod: Pod) -> Trouble | None:
+        answer = await self.ask(pod.address) if pod.running and pod.address else None
+        if answer is not None and not answer.is_ready:
+            if not answer.trouble:
+                return None  # it imports its handlers, and says so
+            return Trouble(reason="WorkerNotConsuming", message=f"pod {pod.name}: {answer.trouble}")
+        warned = [
+            each
+            for each in await self.cluster.warnings(namespace=namespace, uid=pod.uid)
+            if pod.stage_since is None or each.at >= pod.stage_since
+        ]
+        if not warned:
+            return None
+        newest = max(warned, key=lambda each: each.at)
+        return Trouble(reason=newest.reason, message=f"pod {pod.name}: {newest.message}")
+
+    def forget(self, *, now: float) -> None:
+        """Drop what is remembered of pods that nobody asks about any more."""
+        self._asked = {uid: at for uid, at in self._asked.items() if now - at < 10 * ASK_EVERY}
+
+
+def _waiting(sight: Sight, *, epoch: float) -> list[Pod]:
+    """Pods that should have come further by now, and do not say why they have not."""
+    return [
+        pod
+        for pod in sight.staying
+        if not pod.ready
+        and not pod.trouble
+        and epoch - max(pod.unready_since or 0.0, pod.stage_since or 0.0) >= ASK_AFTER
+    ]

@@ -1,0 +1,97 @@
+"""Sees that a virtual host is one Broker's: two would fight over its policies and passwords."""
+
+import logging
+
+from longshore.contract.names import INSTALLATION_EXCHANGE
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.watched.objects import TAKE_ANNOTATION, BrokerObject
+from longshore_operator.app.watched.world import World
+from longshore_operator.core.rabbitmq.installation import broker_of, mark_of, owner_in
+from longshore_operator.core.rabbitmq.inventory import Inventory
+from longshore_operator.core.rabbitmq.topology import Topology
+from longshore_operator.errors import Invalid, OperatorError
+
+logger = logging.getLogger(__name__)
+
+
+async def claim(session: Session, *, broker: BrokerObject, world: World) -> None:
+    """Mark the session's virtual host as `session.owner`'s.
+
+    Raises Invalid where it is another one's. It is taken from a Broker of this cluster that is
+    gone, and from the owner that the annotation of `broker` names.
+    """
+    inventory = await session.inventory(max_age=0.0)
+    found = owner(inventory)
+    if found not in (None, session.owner) and _may_take(found, broker=broker, world=world):
+        logger.info("vhost_taken_over", extra={"broker": broker.name, "from": found})
+        await session.management.delete_exchange(INSTALLATION_EXCHANGE)
+        found = None
+    if found is None:
+        await _mark(session)
+        inventory = await session.inventory(max_age=0.0)
+        found = owner(inventory)
+    if found != session.owner:
+        raise Invalid(_refusal(found or "", session=session, world=world), reason="VhostTaken")
+
+
+async def keep(session: Session, inventory: Inventory) -> bool:
+    """Whether the virtual host is still the session's. A mark that is gone is made again."""
+    found = owner(inventory)
+    if found is None:
+        await _mark(session)
+        return True
+    return found == session.owner
+
+
+async def release(session: Session) -> None:
+    """Let another Broker have the virtual host."""
+    try:
+        if owner(await session.inventory(max_age=0.0)) == session.owner:
+            await session.management.delete_exchange(INSTALLATION_EXCHANGE)
+    except OperatorError as error:
+        logger.warning("vhost_not_released", extra={"owner": session.owner, "why": str(error)})
+
+
+def owner(inventory: Inventory) -> str | None:
+    """The owner that the mark of a virtual host names; None where there is no mark."""
+    mark = inventory.exchanges.get(INSTALLATION_EXCHANGE)
+    return None if mark is None else owner_in(mark)
+
+
+async def _mark(session: Session) -> None:
+    try:
+        # One PUT, not an import: that would leave another owner's mark as it is, and not say so.
+        await session.management.apply(Topology(exchanges=(mark_of(session.owner),)))
+    except Invalid:
+        session.doubt()  # somebody else was quicker
+
+
+def _may_take(found: str | None, *, broker: BrokerObject, world: World) -> bool:
+    if found is None or found == broker.takes_from:
+        return True
+    name = broker_of(found, cluster=world.cluster)
+    if name is None or not world.is_complete:
+        return False
+    holder = world.broker(name)
+    return holder is None or holder.spec.vhost != broker.spec.vhost
+
+
+def _refusal(found: str, *, session: Session, world: World) -> str:
+    vhost = session.address.vhost
+    if not found:
+        return (
+            f"virtual host {vhost!r} has an exchange {INSTALLATION_EXCHANGE!r} that Longshore has "
+            "not made; delete it, or name another virtual host in spec.vhost"
+        )
+    if (name := broker_of(found, cluster=world.cluster)) is not None:
+        return (
+            f"virtual host {vhost!r} is Broker {name!r}'s; name another one in spec.vhost, or "
+            f"delete that Broker; if Broker {name!r} is on another RabbitMQ by now, and could not "
+            "take its mark away from this one, annotate this Broker with "
+            f"{TAKE_ANNOTATION}={found}"
+        )
+    return (
+        f"virtual host {vhost!r} belongs to another installation of Longshore, {found}; name "
+        "another one in spec.vhost, or delete that Broker there; if its cluster is gone for good, "
+        f"annotate this Broker with {TAKE_ANNOTATION}={found}"
+    )

@@ -1,0 +1,118 @@
+"""Commands that need the operator's extra: `longshore crds`, `status` and `explain`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+from kubernetes import client
+from rich.console import Console
+from rich.live import Live
+
+from longshore_operator.api import crdgen
+from longshore_operator.cli.explain import explanation, read_history
+from longshore_operator.cli.status import TaskQueues, table
+
+WATCH_INTERVAL = 1.0
+
+
+CRDS = Path("crds")
+"""Where the repository keeps them."""
+
+
+@click.command
+@click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), help="Write files here."
+)
+@click.option(
+    "--check", is_flag=True, help=f"Write nothing; exit 1 if files in --output ({CRDS}) differ."
+)
+def crds(*, output: Path | None, check: bool) -> None:
+    """Print the custom resource definitions, or write them into a directory.
+
+    \b
+    longshore crds | kubectl apply --server-side -f -
+    """
+    if check:
+        _check(output or CRDS)
+    elif output:
+        output.mkdir(parents=True, exist_ok=True)
+        for name, text in crdgen.render().items():
+            (output / name).write_text(text)
+    else:
+        click.echo("---\n".join(crdgen.render().values()), nl=False)
+
+
+def _check(directory: Path) -> None:
+    drifted = [
+        name
+        for name, text in crdgen.render().items()
+        if not (directory / name).is_file() or (directory / name).read_text() != text
+    ]
+    if drifted:
+        raise click.ClickException(
+            f"{', '.join(drifted)} in {directory} differ from this version; "
+            f"run: longshore crds --output {directory}"
+        )
+
+
+@click.command
+@click.argument("queue", required=False)
+@click.option("-n", "--namespace", help="Default: the current context's namespace.")
+@click.option("-A", "--all-namespaces", is_flag=True)
+@click.option("-w", "--watch", is_flag=True, help="Redraw every second until interrupted.")
+@click.option("--context", help="Context in the kubeconfig.")
+def status(
+    *,
+    queue: str | None,
+    namespace: str | None,
+    all_namespaces: bool,
+    watch: bool,
+    context: str | None,
+) -> None:
+    """Show TaskQueues: jobs, workers, and every condition that does not hold.
+
+    QUEUE is a TaskQueue's name; without it all are shown.
+    """
+    if all_namespaces and (namespace or queue):
+        raise click.UsageError("--all-namespaces goes with neither a namespace nor a QUEUE")
+    queues = TaskQueues.connect(context=context)
+    where = None if all_namespaces else namespace or queues.default_namespace
+    # A pipe has no width of its own; 80 columns would cut names off.
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    if not watch:
+        console.print(table(queues.read(namespace=where, name=queue)))
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        try:
+            while True:
+                live.update(table(queues.read(namespace=where, name=queue)), refresh=True)
+                time.sleep(WATCH_INTERVAL)
+        except KeyboardInterrupt:
+            return
+
+
+@click.command
+@click.argument("queue")
+@click.option("-n", "--namespace", help="Default: the current context's namespace.")
+@click.option("--context", help="Context in the kubeconfig.")
+@click.option(
+    "--operator",
+    default="longshore-system/longshore",
+    show_default=True,
+    metavar="NAMESPACE/SERVICE",
+    help="The operator, which remembers the last hour.",
+)
+def explain(*, queue: str, namespace: str | None, context: str | None, operator: str) -> None:
+    """Say why a TaskQueue has as many workers as it has, and show its last hour.
+
+    QUEUE is a TaskQueue's name.
+    """
+    queues = TaskQueues.connect(context=context)
+    where = namespace or queues.default_namespace
+    (found,) = queues.read(namespace=where, name=queue)
+    history = read_history(client.CoreV1Api(), operator=operator, namespace=where, name=queue)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(explanation(found, history, now=time.time()))

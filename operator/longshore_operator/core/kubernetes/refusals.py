@@ -1,0 +1,100 @@
+"""What Kubernetes answered when it refused to change the number of workers."""
+
+from dataclasses import dataclass, replace
+
+from longshore_operator.core.trouble import Trouble
+from longshore_operator.errors import UNREACHABLE, Invalid, OperatorError
+
+RETRY_AFTER = 10.0
+"""Seconds until a number that was refused is asked for again: whoever forbids it may have
+changed."""
+
+TOLD_AFTER = 3
+"""Failures in a row of the API server after which they count as a refusal; one is an accident."""
+
+_UNSPOKEN = frozenset({UNREACHABLE, "Conflict", "NotFound"})
+"""Reasons of calls that were not refused: they got no answer, or somebody else was faster."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusals:
+    """Of one TaskQueue. Times are seconds of the caller's clock."""
+
+    to: int | None = None
+    """The number that was refused, of several the one nearest to what there is."""
+
+    before: int = 0
+    """The number that there was."""
+
+    until: float = 0.0
+    """When it may be asked for again."""
+
+    failures: int = 0
+    """Refusals since the last number that was granted."""
+
+    is_final: bool = False
+    """Whether Kubernetes said no; otherwise it failed."""
+
+    said: str = ""
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """What users should know."""
+        if self.to is None or not (self.is_final or self.failures >= TOLD_AFTER):
+            return None
+        what = f"more than {self.to - 1}" if self.to > self.before else f"as few as {self.to}"
+        if self.to == self.before:
+            what = "the strategy of its rollouts for"
+        return Trouble(
+            reason="ScaleRefused", message=f"Kubernetes refuses {what} workers: {self.said}"
+        )
+
+    def holds(self, *, to: int, before: int, now: float) -> bool:
+        """Whether it would be refused again."""
+        if self.to is None or not self.is_final or now >= self.until:
+            return False
+        if self.to > self.before:
+            return to >= self.to > before
+        return to <= self.to and to <= before
+
+    def keeps(self, *, before: int, now: float) -> bool:
+        """Whether fewer than `before` would be refused again."""
+        is_shrink = self.to is not None and self.to < self.before
+        return is_shrink and self.holds(to=before - 1, before=before, now=now)
+
+    def most(self, to: int, *, before: int, now: float) -> int:
+        """`to` or, if that would be refused, the most that would not."""
+        if self.to is not None and self.holds(to=to, before=before, now=now):
+            return self.to - 1
+        return to
+
+    def noted(self, error: OperatorError, *, to: int, before: int, now: float) -> "Refusals":
+        """With one more refusal, if that is what `error` is."""
+        if error.reason in _UNSPOKEN:
+            return self
+        return Refusals(
+            to=to,
+            before=before,
+            until=now + RETRY_AFTER,
+            failures=self.failures + 1,
+            is_final=isinstance(error, Invalid),
+            said=str(error),
+        )
+
+    def granted(self, *, to: int, before: int) -> "Refusals":
+        """After a number was granted: a refusal of more than that, or of fewer, stands."""
+        if self.to is None:
+            return self
+        if to == before:  # only the strategy was written
+            return Refusals() if self.to == self.before else self
+        is_growth, was_growth = to > before, self.to > self.before
+        if is_growth == was_growth and (to < self.to if was_growth else to > self.to):
+            return replace(self, before=to)
+        return Refusals()
+
+    def judged(self, *, wanted: int | None) -> "Refusals":
+        """After a decision: what is not wanted any more is not refused any more."""
+        if self.to is None or wanted is None:
+            return self
+        is_wanted = wanted >= self.to if self.to > self.before else wanted <= self.to
+        return self if is_wanted else Refusals()

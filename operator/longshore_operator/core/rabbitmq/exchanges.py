@@ -1,0 +1,34 @@
+"""What others do to the exchanges that all TaskQueues share."""
+
+from collections.abc import Iterable, Mapping
+
+from longshore_operator.core.rabbitmq.topology import Exchange
+from longshore_operator.core.trouble import Trouble
+
+
+def foreign_exchange_policy(
+    in_force: Mapping[str, str], exchanges: Iterable[Exchange]
+) -> Trouble | None:
+    """What it means that policies are `in_force`, by exchange: none of Longshore's is for one.
+
+    With `alternate-exchange` a job that no queue takes is confirmed to its producer and ends
+    elsewhere, instead of being returned.
+    """
+    found = {each.name: in_force[each.name] for each in exchanges if each.name in in_force}
+    if not found:
+        return None
+    names = sorted(found)
+    which = ", ".join(names[:_NAMED]) + (
+        f" and {more} more" if (more := len(names) - _NAMED) > 0 else ""
+    )
+    policies = ", ".join(sorted({repr(policy) for policy in found.values()}))
+    return Trouble(
+        reason="ForeignPolicy",
+        message=f"somebody else's policy {policies} is in force for exchange {which}: jobs that no "
+        "queue takes may be confirmed and end elsewhere; apply it to queues only, or have its "
+        "pattern leave longshore.* out",
+    )
+
+
+_NAMED = 3
+"""Exchanges that a message names."""

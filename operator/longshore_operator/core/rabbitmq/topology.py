@@ -1,0 +1,181 @@
+"""What must stand in RabbitMQ, as data: exchanges, queues, bindings, policies.
+
+What can never change on a live queue is in its arguments; all that can is in policies.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from longshore.contract.delays import LEVELS, binding_key, level_name, next_exchange
+from longshore.contract.features import Features
+from longshore.contract.names import (
+    DEAD_EXCHANGE,
+    DUE_EXCHANGE,
+    JOBS_EXCHANGE,
+    LOST,
+    REPORTS_EXCHANGE,
+    dead_queue_name,
+    ending_with,
+)
+from longshore.contract.timing import Timeouts
+from longshore_operator.api.v1alpha1 import TaskQueueSpec
+from longshore_operator.core.rabbitmq.policies import Absent, Policy, own_policies, shared_policies
+from longshore_operator.core.rabbitmq.rosters import DEAD, JOBS, ROSTERS, Listed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """An exchange. Ours all have the flags that are the defaults here."""
+
+    name: str
+    type: str = "topic"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    durable: bool = True
+    auto_delete: bool = False
+    internal: bool = False
+
+    def __str__(self) -> str:
+        flags = [
+            *(["internal"] if self.internal else []),
+            *(["auto-delete"] if self.auto_delete else []),
+            "durable" if self.durable else "transient",
+        ]
+        arguments = dict(self.arguments) or "none"
+        return f"exchange {self.name} ({' '.join(flags)} {self.type}, arguments {arguments})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """A quorum queue."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Beside `x-queue-type`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """From an exchange to a queue, or to another exchange."""
+
+    source: str
+    key: str
+    destination: str
+    to: Literal["queue", "exchange"] = "queue"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """Objects of one vhost that belong together."""
+
+    exchanges: tuple[Exchange, ...] = ()
+    queues: tuple[Queue, ...] = ()
+    bindings: tuple[Binding, ...] = ()
+    policies: tuple[Policy, ...] = ()
+    absent_policies: tuple[Absent, ...] = ()
+    """Policies that must not be there any more."""
+
+    listed: tuple[Listed, ...] = ()
+    """Queues that a roster must name before they are declared."""
+
+    rosters: tuple[str, ...] = ()
+    """Rosters whose names nobody else may use."""
+
+
+def vhost_topology() -> Topology:
+    """What all TaskQueues of a Broker share."""
+    levels = range(LEVELS)
+    return Topology(
+        exchanges=(
+            Exchange(name=JOBS_EXCHANGE),
+            Exchange(name=DUE_EXCHANGE, arguments={"alternate-exchange": LOST}),
+            Exchange(name=LOST, type="fanout"),
+            Exchange(name=DEAD_EXCHANGE),
+            Exchange(name=REPORTS_EXCHANGE),
+            *(Exchange(name=level_name(level)) for level in levels),
+        ),
+        queues=(Queue(name=LOST), *map(_level_queue, levels)),
+        bindings=(
+            Binding(source=LOST, key="", destination=LOST),
+            *(binding for level in levels for binding in _level_bindings(level)),
+        ),
+        policies=shared_policies(),
+        rosters=tuple(ROSTERS),
+    )
+
+
+def task_queue_topology(
+    *, queue: str, spec: TaskQueueSpec, timeouts: Timeouts, features: Features
+) -> Topology:
+    """What one TaskQueue needs beside what it shares with the others.
+
+    `queue` is its own name, by which jobs are addressed; `spec.queue.name` may say that another
+    queue, which is there already, holds them.
+    """
+    dead, source = dead_queue_name(queue), spec.queue.name or queue
+    policies, absent = own_policies(queue, spec, timeouts=timeouts, features=features)
+    return Topology(
+        queues=(*([] if spec.queue.name else [Queue(name=queue)]), Queue(name=dead)),
+        bindings=(*entry_bindings(queue, source=source), dead_binding(queue)),
+        policies=policies,
+        absent_policies=absent,
+        listed=listed_for(queue, adopts=spec.queue.name is not None),
+    )
+
+
+def listed_for(queue: str, *, adopts: bool) -> tuple[Listed, ...]:
+    """What a TaskQueue needs in the rosters, also while policies of its own win over them."""
+    dead = Listed(roster=DEAD, queue=queue)
+    return (dead,) if adopts else (Listed(roster=JOBS, queue=queue), dead)
+
+
+def in_words(topology: Topology) -> tuple[str, ...]:
+    """Its objects, for people."""
+    return (
+        *(f"exchange {exchange.name}" for exchange in topology.exchanges),
+        *(f"queue {queue.name}" for queue in topology.queues),
+        *(f"binding {each.source} to {each.destination}" for each in topology.bindings),
+        *(f"policy {policy.name}" for policy in topology.policies),
+        *(f"policy {each.name}, which should not be" for each in topology.absent_policies),
+        *map(str, topology.listed),
+    )
+
+
+def entry_bindings(queue: str, *, source: str | None = None) -> tuple[Binding, ...]:
+    """The ways into the queue `source` that holds the jobs addressed to `queue`, its own name if
+    None. Without them it is closed to new jobs."""
+    holder = source or queue
+    return (
+        Binding(source=JOBS_EXCHANGE, key=queue, destination=holder),
+        Binding(source=DUE_EXCHANGE, key=ending_with(queue), destination=holder),
+    )
+
+
+def dead_binding(queue: str) -> Binding:
+    """The way of dead letters; the broker's own carry delay bits before the name."""
+    return Binding(source=DEAD_EXCHANGE, key=ending_with(queue), destination=dead_queue_name(queue))
+
+
+def _level_queue(level: int) -> Queue:
+    return Queue(
+        name=level_name(level),
+        arguments={
+            "x-message-ttl": 2**level * 1000,
+            "x-dead-letter-exchange": next_exchange(level),
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        },
+    )
+
+
+def _level_bindings(level: int) -> tuple[Binding, Binding]:
+    name = level_name(level)
+    return (
+        Binding(source=name, key=binding_key(level, bit=1), destination=name),
+        Binding(
+            source=name,
+            key=binding_key(level, bit=0),
+            destination=next_exchange(level),
+            to="exchange",
+        ),
+    )

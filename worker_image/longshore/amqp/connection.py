@@ -1,0 +1,175 @@
+"""One open AMQP connection, awaited to its end. `dial` opens them."""
+
+import asyncio
+import random
+import traceback
+from typing import Any, TypeVar
+
+from pika.adapters.asyncio_connection import AsyncioConnection
+
+from longshore.amqp import inbound
+from longshore.amqp.channel import Channel, End, Lost, end_of, words
+from longshore.amqp.guard import Guard
+from longshore.contract.features import Features, features_of
+from longshore.logs import Log
+
+ANSWER_TIMEOUT = 30.0
+"""Seconds for the answer to one method; a quorum queue without leader never answers."""
+
+CLOSE_TIMEOUT = 2.0
+"""Seconds that a goodbye to the broker may take."""
+
+_LEAST_FRAME_MAX = 4096
+
+T = TypeVar("T")
+
+log = Log("longshore.connection")
+
+
+class Backoff:
+    """Growing pauses with jitter, so that workers that failed together don't return together."""
+
+    def __init__(self, *, first: float = 0.2, most: float = 15.0) -> None:
+        self._first = first
+        self._most = most
+        self._tries = 0
+
+    async def pause(self) -> None:
+        """Wait a little longer than the last time."""
+        delay = min(self._most, self._first * 2.0**self._tries)
+        self._tries = min(self._tries + 1, 30)
+        await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+
+    def reset(self) -> None:
+        """It works again."""
+        self._tries = 0
+
+
+class Connection:
+    """An open connection: what pika does for it and in it is behind `guard`.
+
+    Raises what keeps it from being one: KeyError, ValueError or TypeError for a version that is
+    missing, wrong or too old.
+    """
+
+    def __init__(self, connection: AsyncioConnection, guard: Guard) -> None:
+        self.version = _text(connection.server_properties["version"])
+        self.features: Features = features_of(self.version)
+        if (frame_max := connection.params.frame_max) < _LEAST_FRAME_MAX:
+            raise ValueError(f"frame_max is {frame_max}; AMQP's least is {_LEAST_FRAME_MAX}")
+        self._connection = connection
+        self._guard = guard
+        self._channels: list[Channel] = []
+        self._closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._unblocked = asyncio.Event()
+        self._unblocked.set()
+        guard.on_fault = self.fail
+        connection.add_on_close_callback(lambda _, error: self._end(end_of(error)))
+        connection.add_on_connection_blocked_callback(self._on_blocked)
+        connection.add_on_connection_unblocked_callback(lambda *_: self._unblocked.set())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be used."""
+        return (
+            bool(self._connection.is_open) and not self._guard.is_shut and not self._closed.done()
+        )
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the broker, short of memory or disk, reads no publications."""
+        return not self._unblocked.is_set()
+
+    async def unblocked(self) -> None:
+        """Return when publishing makes sense: it is not blocked, or lost."""
+        waiting: asyncio.Future[Any] = asyncio.ensure_future(self._unblocked.wait())
+        try:
+            ends: set[asyncio.Future[Any]] = {waiting, self._closed}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+
+    async def closed(self) -> str:
+        """Why it ended, once it has."""
+        return await asyncio.shield(self._closed)
+
+    async def channel(self) -> Channel:
+        """A new channel. Raises Lost."""
+        if not self.is_open:
+            raise Lost(self._closed.result() if self._closed.done() else "the connection is closed")
+        opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        try:
+            raw = self._connection.channel(on_open_callback=lambda _: resolve(opened, None))
+        except Exception as error:
+            raise Lost(words(error)) from None
+        channel = Channel(self, raw)
+        self._channels = [each for each in self._channels if each.end is None]
+        self._channels.append(channel)
+        await self.answer(opened, of=channel)
+        return channel
+
+    def listen(self, channel: Channel, listener: inbound.Listener) -> None:
+        """Have deliveries on `channel` come in batches, past `consume`, where that works."""
+        inbound.listen(self._connection, channel=channel.number, listener=listener)
+
+    def leave(self, channel: Channel) -> None:
+        """No more deliveries on `channel`, please."""
+        inbound.leave(self._connection, channel=channel.number)
+
+    async def answer(self, waiting: asyncio.Future[T], *, of: Channel) -> T:
+        """The result of a method's future. Raises Lost when it can't come any more."""
+        of.on_end(lambda _: _give_up(waiting))
+        await asyncio.wait({waiting}, timeout=ANSWER_TIMEOUT)
+        if waiting.done() and not waiting.cancelled():
+            return waiting.result()
+        if of.end:
+            raise Lost(of.end.cause)
+        raise Lost(f"no answer within {ANSWER_TIMEOUT:g} s")
+
+    async def close(self) -> None:
+        """End it; not later than after `CLOSE_TIMEOUT` seconds."""
+        if self.is_open:
+            try:
+                self._connection.close()
+            except Exception as error:
+                self.fail(error)
+            await asyncio.wait({self._closed}, timeout=CLOSE_TIMEOUT)
+        self._guard.shut()
+        self._end(End(cause="closed"))
+
+    def fail(self, error: Exception) -> None:
+        """Give it up, as pika or a callback of ours has raised `error`; the worker goes on."""
+        if self._guard.is_shut:
+            return
+        lines = traceback.format_exception(error)
+        log.error("connection-fault", error=words(error), traceback="".join(lines)[-4096:])
+        self._guard.shut()
+        # Not at once: whoever sends just now would find everything changed under its hands.
+        asyncio.get_running_loop().call_soon(self._end, End(cause=words(error)))
+
+    def _end(self, end: End) -> None:
+        if self._closed.done():
+            return
+        self._closed.set_result(end.cause)
+        self._unblocked.set()
+        asyncio.get_running_loop().call_soon(self._guard.shut)
+        for channel in self._channels:
+            channel.ended(end)
+
+    def _on_blocked(self, _connection: Any, frame: Any) -> None:
+        log.warning("connection-blocked", reason=_text(frame.method.reason))
+        self._unblocked.clear()
+
+
+def resolve(future: asyncio.Future[T], value: T) -> None:
+    """Set a result that nobody may be waiting for any more."""
+    if not future.done():
+        future.set_result(value)
+
+
+def _give_up(future: asyncio.Future[Any]) -> None:
+    future.cancel()
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

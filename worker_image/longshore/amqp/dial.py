@@ -1,0 +1,279 @@
+"""Connections opened with patience: the broker's addresses, again and again, each for its share.
+
+pika's own way through several addresses ends at the first that accepts TCP and then says nothing,
+and its timeouts hold for each of them.
+"""
+
+import asyncio
+import contextlib
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from typing import Any
+
+import pika
+import pika.exceptions
+from pika.adapters.asyncio_connection import AsyncioConnection
+
+from longshore.amqp import inbound
+from longshore.amqp.channel import Lost, words
+from longshore.amqp.connection import Backoff, Connection, resolve
+from longshore.amqp.guard import Guard
+from longshore.contract.timing import CONNECT_TIMEOUT
+from longshore.logs import Log
+from longshore.worker.linux import termination
+
+OPEN_TIMEOUT = 10.0
+"""Seconds for the TCP, TLS and AMQP handshakes together, divided among a broker's addresses."""
+
+LEAST_SHARE = 1.0
+"""Seconds that each address gets at least, however many there are."""
+
+SLOWEST_RETRY = 3.0
+"""Seconds between two attempts to connect, at most: so soon after a broker is back, all work."""
+
+log = Log("longshore.connection")
+
+
+class Refused(Lost):
+    """The broker knows us not: wrong user, password or vhost."""
+
+
+class Dial:
+    """Opens connections to one broker, one after another.
+
+    `purpose` is what the log calls them; `note` is told why an attempt failed.
+    """
+
+    def __init__(
+        self,
+        parameters: pika.connection.Parameters,
+        *,
+        purpose: str,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._parameters = parameters
+        self._note = note
+        self._purpose = purpose
+        self._answered: str | None = None
+        """The address of the latest connection: it is tried first."""
+
+        self._looking_up: asyncio.Future[list[str] | Exception] | None = None
+
+    async def connect(self) -> Connection:
+        """Open a connection, however long it takes."""
+        parameters = self._parameters
+        backoff = Backoff(most=SLOWEST_RETRY)
+        refused = False
+        while True:
+            try:
+                connection = await self._try_all()
+            except Lost as error:
+                refused = isinstance(error, Refused)
+                log.warning(
+                    "connect-failed",
+                    connection=self._purpose,
+                    host=parameters.host,
+                    port=parameters.port,
+                    vhost=parameters.virtual_host,
+                    error=str(error),
+                )
+                why = f"RabbitMQ at {parameters.host}:{parameters.port}: {error}"
+                self._note(why)
+                if refused:
+                    termination.tell(why)
+                await backoff.pause()
+                continue
+            if refused:
+                termination.tell("")
+            log.info("connected", connection=self._purpose, version=connection.version)
+            return connection
+
+    async def _try_all(self) -> Connection:
+        """Try each address once. Raises Lost with how far each attempt got."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + OPEN_TIMEOUT
+        addresses = await self._addresses(within=OPEN_TIMEOUT / 2)
+        failures: list[Lost] = []
+        for index, address in enumerate(addresses):
+            share = (deadline - loop.time()) / (len(addresses) - index)
+            try:
+                connection = await self._open(address, within=max(LEAST_SHARE, share))
+            except Lost as error:
+                failures.append(error)
+            else:
+                self._answered = address
+                return connection
+        raise _summary(addresses, failures)
+
+    async def _addresses(self, *, within: float) -> list[str]:
+        """Where the broker may be, the address that answered last first. Raises Lost."""
+        parameters = self._parameters
+        if self._looking_up is None:
+            self._looking_up = _look_up(parameters.host, parameters.port)
+        await asyncio.wait({self._looking_up}, timeout=within)
+        if not self._looking_up.done():  # it is awaited again by the next attempt
+            raise Lost(f"no address of {parameters.host} within {within:g} s")
+        found, self._looking_up = self._looking_up.result(), None
+        if isinstance(found, Exception):
+            raise Lost(f"no address of {parameters.host}: {words(found)}")
+        return sorted(found, key=lambda address: address != self._answered)
+
+    async def _open(self, address: str, *, within: float) -> Connection:
+        """Open a connection to one address. Raises Lost."""
+        guard = Guard(asyncio.get_running_loop())
+        result: Connection | Lost | None = None
+        try:
+            result = await self._attempt(address, guard, within=within)
+        except Exception as error:
+            result = _reason(error)
+        finally:
+            if not isinstance(result, Connection):
+                guard.shut()
+        if isinstance(result, Lost):
+            raise result
+        return result
+
+    async def _attempt(self, address: str, guard: Guard, *, within: float) -> Connection | Lost:
+        loop = asyncio.get_running_loop()
+        opened: asyncio.Future[Connection | Lost] = loop.create_future()
+        guard.on_fault = lambda error: resolve(opened, _reason(error))
+
+        def on_open(connection: AsyncioConnection) -> None:
+            try:
+                resolve(opened, Connection(connection, guard))
+            except (KeyError, TypeError, ValueError) as error:  # no version, or one too old
+                resolve(opened, Lost(str(error)))
+
+        connection = inbound.connection_class()(
+            self._parameters_for(address, within=within),
+            on_open_callback=on_open,
+            on_open_error_callback=lambda _, error: resolve(opened, _reason(error)),
+            custom_ioloop=guard,
+        )
+        await asyncio.wait({opened}, timeout=within)
+        return opened.result() if opened.done() else self._too_slow(connection, within)
+
+    def _parameters_for(self, address: str, *, within: float) -> pika.connection.Parameters:
+        parameters = copy(self._parameters)
+        parameters.host = address
+        parameters.socket_timeout = min(CONNECT_TIMEOUT, within)
+        # Ours is the deadline: pika's own closes a connection that opens, which it cannot do.
+        parameters.stack_timeout = None
+        if options := parameters.ssl_options:
+            name = options.server_hostname or self._parameters.host
+            parameters.ssl_options = pika.SSLOptions(options.context, name)
+        return parameters
+
+    def _too_slow(self, connection: AsyncioConnection, within: float) -> Lost:
+        state = connection.connection_state
+        reached = {
+            connection.CONNECTION_PROTOCOL: "TCP stands, but the broker has said nothing",
+            connection.CONNECTION_START: "the broker has not answered the login",
+            connection.CONNECTION_TUNE: "the broker has not opened the vhost",
+        }
+        encrypted = self._parameters.ssl_options is not None
+        before = "no TLS handshake" if encrypted else "no TCP handshake"
+        return Lost(f"no connection within {within:.3g} s: {reached.get(state, before)}")
+
+
+def _look_up(host: str, port: int) -> asyncio.Future[list[str] | Exception]:
+    """Addresses of `host`, each once."""
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[list[str] | Exception] = loop.create_future()
+    with contextlib.suppress(OSError, UnicodeError):
+        found.set_result(_resolved(host, port, flags=socket.AI_NUMERICHOST))
+        return found
+
+    def look_up() -> None:
+        result: list[str] | Exception
+        try:
+            result = _resolved(host, port)
+        except Exception as error:
+            result = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(resolve, found, result)
+
+    try:
+        # Not asyncio's threads: the worker would wait for them at its end, and a resolver that
+        # hangs takes half a minute and more.
+        threading.Thread(target=look_up, name="look-up", daemon=True).start()
+    except RuntimeError as error:  # no thread to be had
+        found.set_result(error)
+    return found
+
+
+def _resolved(host: str, port: int, *, flags: int = 0) -> list[str]:
+    found = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=flags
+    )
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _summary(addresses: Sequence[str], failures: Sequence[Lost]) -> Lost:
+    if len(failures) == 1:
+        return failures[0]
+    kind = Refused if any(isinstance(each, Refused) for each in failures) else Lost
+    attempts = zip(addresses, failures, strict=True)
+    return kind("; ".join(f"{where}: {error}" for where, error in attempts))
+
+
+def _reason(error: BaseException) -> Lost:
+    """What there is to know in what pika reports."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, pika.exceptions.AuthenticationError) and not _is_guess(cause):
+            return Refused(f"refused: {words(cause)}")
+        if _is_guess(cause):
+            return _unguessed(cause)
+        if isinstance(cause, ssl.SSLError | OSError):
+            return Lost(words(cause))
+    return Lost(words(causes[-1]))
+
+
+def _is_guess(error: BaseException) -> bool:
+    return isinstance(
+        error,
+        pika.exceptions.ProbableAuthenticationError
+        | pika.exceptions.ProbableAccessDeniedError
+        | pika.exceptions.IncompatibleProtocolError,
+    )
+
+
+def _unguessed(error: BaseException) -> Lost:
+    """What has happened, where pika takes any end of a handshake for a refusal.
+
+    It keeps the true cause as text only. RabbitMQ refuses in words; one that restarts hangs up.
+    """
+    said = re.search(r"ConnectionClosedByBroker: \((\d+)\) (.*)", str(error), re.DOTALL)
+    if not said:
+        hung_up = "indicated EOF" in str(error) or "ConnectionReset" in str(error)
+        when = {
+            pika.exceptions.IncompatibleProtocolError: "before it said anything",
+            pika.exceptions.ProbableAuthenticationError: "after the login",
+        }.get(type(error), "as it opened the vhost")
+        return Lost(f"the broker hung up {when}" if hung_up else f"no AMQP handshake: {error}")
+    code, text = int(said[1]), said[2].strip("'\"")
+    return Refused(f"refused: {code} {text}") if code in _REFUSALS else Lost(f"{code} {text}")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """`error` and what it was made of, which pika wraps in several ways."""
+    yield error
+    wrapped: list[Any] = [
+        error.__cause__,
+        getattr(error, "exception", None),
+        *reversed(getattr(error, "exceptions", ())),
+        *error.args,
+    ]
+    for each in wrapped:
+        if isinstance(each, BaseException):
+            yield from _causes(each)
+            return
+
+
+_REFUSALS = (403, 530)
+"""ACCESS_REFUSED of a login, NOT_ALLOWED of a vhost."""

@@ -1,0 +1,178 @@
+"""Publishing with a deadline: connects when needed, reconnects once, safe to use from threads.
+
+An exception that strikes the caller anywhere, or a fork at any moment, leaves nothing broken: see
+`desk.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pika
+
+from longshore.errors import BrokerUnavailable, ConfirmTimeout, EnqueueError
+from longshore.producing.desk import Abandoned, Desk, Errand, PerProcess, Unfinished
+from longshore.producing.dialer import Dialer
+from longshore.producing.link import CLOSE_TIMEOUT, Link, LinkLost, Publication
+
+
+class Publisher:
+    """Publishes one message at a time, each confirmed by the broker, over one connection.
+
+    Threads take turns. A process that forked makes its own connection: two on one socket would
+    corrupt both streams.
+    """
+
+    def __init__(self, parameters: pika.ConnectionParameters) -> None:
+        self._outlets = PerProcess(lambda: _Outlet(parameters))
+
+    def publish(self, publication: Publication, *, timeout: float) -> None:
+        """Raises EnqueueError, shortly after `timeout` seconds at the latest.
+
+        A connection that proves dead is replaced once, and the same message sent again: if only
+        the confirm was lost it is now stored twice, with one id.
+        """
+        if sys.is_finalizing():  # the thread that would do it has been stopped
+            raise BrokerUnavailable(f"{publication}: the interpreter is ending; nothing was stored")
+        outlet = self._outlets.get()
+        errand = Errand(
+            lambda errand: outlet.publish(publication, errand), deadline=time.monotonic() + timeout
+        )
+        try:
+            if _has_ended(errand, outlet.desk):
+                return
+        except Unfinished as error:
+            raise BrokerUnavailable(
+                f"{publication}: {errand.stage}: {error}; {_fate(errand)}"
+            ) from None
+        if errand.abandon():
+            raise BrokerUnavailable(
+                f"{publication}: no answer in {timeout:g} s: {errand.stage}; nothing was stored"
+            )
+        raise ConfirmTimeout(f"{publication}: no confirm in time; the job may or may not be stored")
+
+    def close(self) -> None:
+        """Close this process's connection, if there is one, after the jobs that are on their way.
+
+        They are waited for no longer than `CLOSE_TIMEOUT`; the last of them closes it then.
+        """
+        if not sys.is_finalizing() and (outlet := self._outlets.existing()):
+            deadline = time.monotonic() + CLOSE_TIMEOUT
+            with suppress(Unfinished):
+                _has_ended(Errand(lambda _: outlet.close(), deadline=deadline), outlet.desk)
+
+
+def _has_ended(errand: Errand, desk: Desk) -> bool:
+    try:
+        desk.submit(errand)
+        return errand.wait()
+    except BaseException:
+        # Also what interrupts this thread: the job need not be sent any more.
+        errand.abandon()
+        raise
+
+
+class _Outlet:
+    """The connection of one process. Only its desk's thread uses it."""
+
+    def __init__(self, parameters: pika.ConnectionParameters) -> None:
+        self.desk = Desk()
+        self._dialer = Dialer(parameters)
+        self._link: Link | None = None
+        self._dials, self._confirms = _Lately(), _Lately()
+
+    def publish(self, publication: Publication, errand: Errand) -> None:
+        try:
+            self._publish(publication, errand)
+        except (EnqueueError, Abandoned):
+            raise
+        except Exception as error:
+            # Of pika or of the system, such as no descriptor left: another connection may do.
+            self._drop()
+            raise BrokerUnavailable(
+                f"{publication}: {errand.stage}: {type(error).__name__}: {error}; {_fate(errand)}"
+            ) from error
+
+    def _publish(self, publication: Publication, errand: Errand) -> None:
+        link = self._usable_link()
+        if link is not None:
+            try:
+                return self._send(link, publication, errand)
+            except LinkLost:
+                # An idle connection dies unseen; a fresh one tells whether the broker lives.
+                self._drop()
+        _refuse_if_late(publication, errand, self._dials.margin + self._confirms.margin)
+        try:
+            with self._dials.timed():
+                self._link = self._dialer.dial(errand)
+        except BrokerUnavailable as error:
+            raise BrokerUnavailable(f"{error}; {_fate(errand)}") from error
+        self._send(self._link, publication, errand)
+
+    def _send(self, link: Link, publication: Publication, errand: Errand) -> None:
+        _refuse_if_late(publication, errand, self._confirms.margin)
+        try:
+            link.wait_for_room(errand)
+        except LinkLost:
+            raise
+        except BrokerUnavailable as error:
+            raise BrokerUnavailable(f"{error}; {_fate(errand)}") from error
+        _refuse_if_late(publication, errand, self._confirms.margin)
+        with self._confirms.timed():
+            link.publish(publication, errand)
+
+    def close(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def _usable_link(self) -> Link | None:
+        if self._link is not None and not self._link.is_usable():
+            self._drop()
+        return self._link
+
+    def _drop(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.abort()
+
+
+_STALL = 0.1
+"""Seconds for which a busy machine may stop a thread without a sign before."""
+
+
+class _Lately:
+    """How long one step took lately: the longest, of which each further one forgets a tenth."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    @property
+    def margin(self) -> float:
+        """Seconds within which the next one is expected to be done."""
+        return 2 * self._seconds + _STALL
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self._seconds = max(time.monotonic() - begun, 0.9 * self._seconds)
+
+
+def _refuse_if_late(publication: Publication, errand: Errand, needed: float) -> None:
+    # A job without time for its confirm would take the connection along at its deadline, and the
+    # next one's time for a new connection.
+    if not errand.has_time_for(needed):
+        raise BrokerUnavailable(
+            f"{publication}: {errand.stage}: too little time is left for the confirm; "
+            f"{_fate(errand)}"
+        )
+
+
+def _fate(errand: Errand) -> str:
+    return "the job may or may not be stored" if errand.has_begun else "nothing was stored"

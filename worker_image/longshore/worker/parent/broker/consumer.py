@@ -1,0 +1,242 @@
+"""The consuming side: deliveries in, acks out, and one path for every way to lose a delivery."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pika
+
+from longshore.amqp.channel import Lost
+from longshore.amqp.connection import Backoff, Connection, resolve
+from longshore.amqp.dial import Dial
+from longshore.contract.config import QueueType
+from longshore.contract.features import Features
+from longshore.logs import Log
+from longshore.worker.parent.broker.subscription import (
+    LONG_SILENCE,
+    SHORT_SILENCE,
+    Delivery,
+    Subscription,
+)
+
+HEALTHY_AFTER = 5.0
+"""Seconds of consuming after which the next loss is a new one, retried without much delay."""
+
+log = Log("longshore.consumer")
+
+
+class Consumer:
+    """Consumes `queue` over a connection of its own, again and again, until drained.
+
+    406, a basic.cancel by the broker and a lost connection are one path: all deliveries are void,
+    the channels are closed and a new one opened.
+    """
+
+    def __init__(
+        self,
+        parameters: pika.connection.Parameters,
+        *,
+        queue: str,
+        queue_type: QueueType = QueueType.QUORUM,
+        prefetch: int,
+        ack_timeout: float,
+    ) -> None:
+        self.on_deliveries: Callable[[list[Delivery]], None]
+        self.on_void: Callable[[list[Delivery]], None]
+        self.on_loss: Callable[[], None] = lambda: None
+        self.on_consuming: Callable[[], None] = lambda: None
+        self.room: Callable[[int], int] = lambda prefetch: prefetch
+        """Jobs to ask for on a new connection where so many were asked for before: slots may be
+        taken by jobs that ran on the last one, and that nobody waits for any more."""
+
+        self.features: Features | None = None
+        self.trouble = ""
+        """Why it does not consume, as of the last attempt; empty before the first one's end."""
+
+        self._dial = Dial(parameters, purpose="consume", note=self._note)
+        self._queue = queue
+        self._is_quorum = queue_type is QueueType.QUORUM
+        self._prefetch = self._least = prefetch
+        self._ack_timeout = ack_timeout
+        self._connection: Connection | None = None
+        self._current: Subscription | None = None
+        self._retired: list[Subscription] = []
+        """Those that took jobs before; some may still run."""
+
+        self._retirement = asyncio.Lock()
+        self._lost: asyncio.Future[str] | None = None
+        self._has_ack_timeout = True
+        self._is_consuming = False
+        self._draining = False
+        self._is_cordoned = False
+
+    @property
+    def is_consuming(self) -> bool:
+        """Whether the broker sends us jobs."""
+        return self._is_consuming and not self._draining
+
+    def _note(self, trouble: str) -> None:
+        self.trouble = trouble
+
+    @property
+    def prefetch(self) -> int:
+        """Jobs that the broker may send us unacked, beside those of before; 0 while paused for."""
+        return self._prefetch
+
+    def is_current(self, delivery: Delivery) -> bool:
+        """Whether it counts against the prefetch that is in force."""
+        return delivery.subscription is self._current
+
+    async def run(self) -> None:
+        """Consume until cancelled; after `drain`, until the connection ends."""
+        backoff = Backoff()
+        while not self._draining:
+            self._connection = connection = await self._dial.connect()
+            self.features = connection.features
+            while connection.is_open and not self._draining:
+                since = time.monotonic()
+                try:
+                    cause = await self._consume(connection)
+                except Lost as error:
+                    cause = str(error)
+                if self._draining:
+                    return
+                self._note(f"consumer of queue {self._queue}: {cause}")
+                log.warning("consumer-lost", queue=self._queue, cause=cause)
+                self.on_loss()
+                if time.monotonic() - since > HEALTHY_AFTER:
+                    backoff.reset()
+                await backoff.pause()
+
+    async def pause(self) -> None:
+        """Have the broker send no more jobs until `resume`; those that are here stay ours."""
+        await self._retire_current(silence=SHORT_SILENCE)
+
+    async def _retire_current(self, *, silence: float) -> None:
+        # A drain waits for a pause that is under way: until then jobs may come.
+        async with self._retirement:
+            current, self._current = self._current, None
+            if current:
+                self._retired.append(current)
+                await current.retire(silence=silence)
+                self._retired = [each for each in self._retired if not each.is_over]
+
+    async def resume(self, prefetch: int) -> None:
+        """Consume anew with `prefetch` beside the jobs that are still here; not at all for 0."""
+        self._prefetch = prefetch
+        # A connection made since the pause consumes already.
+        await self._retire_current(silence=SHORT_SILENCE)
+        connection, lost = self._connection, self._lost
+        if not prefetch or self._is_shut or not connection or not lost or lost.done():
+            return
+        try:
+            await self._subscribe(connection, lost, prefetch=prefetch)
+        except Lost as error:
+            resolve(lost, str(error))
+
+    async def cordon(self) -> None:
+        """Ask for no more jobs until `uncordon`, across lost connections too; return when none can
+        come any more."""
+        self._is_cordoned = True
+        await self._retire_current(silence=LONG_SILENCE)
+
+    async def uncordon(self, prefetch: int) -> None:
+        """Ask for jobs again, so many at a time beside those that are still here."""
+        self._is_cordoned = False
+        await self.resume(prefetch)
+
+    async def drain(self) -> None:
+        """Ask for no more jobs; return when none can come any more."""
+        self._draining = True
+        await self._retire_current(silence=LONG_SILENCE)
+
+    async def close(self) -> None:
+        """End the connection; what is not acked goes back to its queue."""
+        self._draining = True
+        for each in self._subscriptions():
+            await each.leave()
+        if self._connection:
+            await self._connection.close()
+
+    async def _consume(self, connection: Connection) -> str:
+        """Consume on new channels until one is lost; the cause."""
+        lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._lost = lost
+        # Without a consumer, as while cordoned, nothing else would tell.
+        ending = asyncio.ensure_future(_tell_end(connection, lost))
+        try:
+            # A new connection has none of the jobs that a pause had waited for.
+            self._prefetch = self.room(self._prefetch or self._least)
+            if self._prefetch:
+                await self._subscribe(connection, lost, prefetch=self._prefetch)
+            else:
+                log.info("consuming", queue=self._queue, prefetch=0)
+            self._is_consuming = True
+            self.trouble = ""
+            self.on_consuming()
+            return await lost
+        finally:
+            ending.cancel()
+            self._is_consuming = False
+            # From here on nothing that this loss was told of touches the channels that follow.
+            resolve(lost, "the channel is given up")
+            self._void(lost.result())
+
+    async def _subscribe(
+        self, connection: Connection, lost: asyncio.Future[str], *, prefetch: int
+    ) -> None:
+        if self._is_shut:
+            return
+        channel = await connection.channel()
+        # In the meantime: also another may have been faster, and a second consumer that nobody
+        # retires would go on taking jobs.
+        if lost.done() or self._is_shut or self._current:
+            channel.close()
+            return
+
+        def lose(cause: str) -> None:
+            if not lost.done():
+                lost.set_result(cause)
+                self._void(cause)
+
+        current = Subscription(
+            connection,
+            channel,
+            prefetch=prefetch,
+            is_quorum=self._is_quorum,
+            parks=self._is_quorum and not connection.features.cancelled_are_freed,
+            on_deliveries=self.on_deliveries,
+            on_lost=lose,
+        )
+        self._current = current
+        arguments: dict[str, Any] = {}
+        if connection.features.ack_timeout_by_consumer and self._has_ack_timeout:
+            arguments["x-consumer-timeout"] = round(self._ack_timeout * 1000)
+        started = current.start(self._queue, arguments=arguments)
+        lost.add_done_callback(lambda _: resolve(started, None))
+        try:
+            await connection.answer(started, of=channel)
+        except Lost as error:
+            # A classic queue has no ack timeout on 4.3, and refuses to be told one.
+            self._has_ack_timeout = "x-consumer-timeout" not in str(error)
+            raise
+        if lost.done():
+            raise Lost(lost.result())
+        log.info("consuming", queue=self._queue, prefetch=prefetch)
+
+    @property
+    def _is_shut(self) -> bool:
+        return self._draining or self._is_cordoned
+
+    def _subscriptions(self) -> list[Subscription]:
+        return [*self._retired, *([self._current] if self._current else [])]
+
+    def _void(self, cause: str) -> None:
+        subscriptions, self._retired, self._current = self._subscriptions(), [], None
+        if gone := [delivery for each in subscriptions for delivery in each.void(cause)]:
+            self.on_void(gone)
+
+
+async def _tell_end(connection: Connection, lost: asyncio.Future[str]) -> None:
+    resolve(lost, await connection.closed())

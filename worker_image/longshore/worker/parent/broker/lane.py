@@ -1,0 +1,155 @@
+"""A channel in confirm mode: what is published over it, until the broker has confirmed each."""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pika
+
+from longshore.amqp.channel import Channel, End, Lost
+from longshore.amqp.connection import Connection, resolve
+from longshore.amqp.publication import Publication
+
+CONFIRM_TIMEOUT = 60.0
+"""Seconds without a confirm after which the channel is given up and the message published anew."""
+
+
+class Unsendable(Exception):
+    """A publication that AMQP cannot carry, or that the broker closes the channel over."""
+
+
+class Lane:
+    """One such channel. What is unconfirmed at its end is told so."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._numbers = itertools.count(1)
+        self._unconfirmed: dict[int, _Unconfirmed] = {}
+        channel.on_end(self._on_end)
+
+    @classmethod
+    async def open(cls, connection: Connection) -> "Lane":
+        """A lane on a new channel. Raises Lost."""
+        channel = await connection.channel()
+        lane = cls(channel)
+        started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        try:
+            channel.confirm(
+                lane._on_confirm,
+                on_return=lane._on_return,
+                on_started=lambda: resolve(started, None),
+            )
+            await connection.answer(started, of=channel)
+        except Lost as error:
+            lane.give_up(str(error))
+            raise
+        return lane
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes publications."""
+        return self._channel.is_open
+
+    @property
+    def end(self) -> End | None:
+        """Why it has ended, once it has."""
+        return self._channel.end
+
+    def on_end(self, callback: Callable[[End], None]) -> None:
+        """Have `callback` called when it ends."""
+        self._channel.on_end(callback)
+
+    async def publish(self, publication: Publication) -> str | None:
+        """What went wrong; None when it was confirmed.
+
+        Raises Unsendable where AMQP cannot carry it, Lost when the lane is over and the broker may
+        have it or not.
+        """
+        properties = _encodable(publication, frame_max=self._channel.frame_max)
+        self._channel.publish(
+            publication.exchange, publication.key, publication.body, properties, mandatory=True
+        )
+        settled: asyncio.Future[str | End | None] = asyncio.get_running_loop().create_future()
+        self._unconfirmed[next(self._numbers)] = _Unconfirmed(publication, properties, settled)
+        done, _ = await asyncio.wait({settled}, timeout=CONFIRM_TIMEOUT)
+        if not done:
+            self.give_up(f"no confirm within {CONFIRM_TIMEOUT:g} s")
+        problem = settled.result()
+        if isinstance(problem, End):
+            raise Lost(f"unconfirmed: {problem.cause}")
+        return problem
+
+    def give_up(self, cause: str) -> None:
+        """Close the channel; its end is told at once."""
+        self._channel.close()
+        self._channel.ended(End(cause=cause))
+
+    def _on_end(self, end: End) -> None:
+        unconfirmed, self._unconfirmed = self._unconfirmed, {}
+        for waiting in unconfirmed.values():
+            resolve(waiting.settled, end)
+
+    def _on_confirm(self, frame: Any) -> None:
+        method = frame.method
+        problem = None if method.NAME == "Basic.Ack" else "nacked by the broker"
+        if method.multiple:
+            numbers = [number for number in self._unconfirmed if number <= method.delivery_tag]
+        else:
+            numbers = [method.delivery_tag]
+        for number in numbers:
+            if waiting := self._unconfirmed.pop(number, None):
+                resolve(waiting.settled, waiting.returned or problem)
+
+    def _on_return(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
+        # The broker returns a message before it confirms it, and doesn't say which one: the oldest
+        # that looks the same; where two do, both are unroutable.
+        for waiting in self._unconfirmed.values():
+            sent = waiting.publication
+            if (
+                waiting.returned is None
+                and (sent.exchange, sent.key) == (method.exchange, method.routing_key)
+                and waiting.properties.message_id == properties.message_id
+                and sent.body == body
+            ):
+                waiting.returned = f"unroutable: {method.reply_code} {method.reply_text}"
+                return
+
+
+class _Unconfirmed:
+    """A message on its way: resolved with None when confirmed, else with what went wrong, or with
+    the lane's end."""
+
+    def __init__(
+        self,
+        publication: Publication,
+        properties: pika.BasicProperties,
+        settled: "asyncio.Future[str | End | None]",
+    ) -> None:
+        self.publication = publication
+        self.properties = properties
+        self.settled = settled
+        self.returned: str | None = None
+
+
+def _encodable(publication: Publication, *, frame_max: int) -> pika.BasicProperties:
+    """Its properties. Raises Unsendable where they cannot be encoded, or fill more than a frame.
+
+    The broker would end the connection over the latter, and everybody's outcomes with it.
+    """
+    try:
+        properties = pika.BasicProperties(**publication.properties)
+        size = _CONTENT_HEADER + sum(map(len, properties.encode()))
+    # pika raises what struct, decimal and codecs raise, and RecursionError.
+    except Exception as error:
+        raise Unsendable(f"{type(error).__name__}: {error}") from None
+    if size > frame_max - _FRAME_EDGES:
+        raise Unsendable(
+            f"properties and headers take {size} bytes; the frame that holds them all takes "
+            f"{frame_max - _FRAME_EDGES}"
+        )
+    return properties
+
+
+_FRAME_EDGES = 8
+_CONTENT_HEADER = 12

@@ -1,0 +1,91 @@
+"""The line to the operator, on the connection that publishes: reports go out, orders come back.
+
+Orders come by RabbitMQ's direct reply-to. It notes in each report where the report's own channel
+can be answered, so there is no queue, and a worker needs no right to declare one.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import pika
+
+from longshore.amqp.channel import Channel, Lost, words
+from longshore.amqp.connection import Backoff, Connection, resolve
+from longshore.contract.foreign import Unreadable, read
+from longshore.contract.names import REPLY_TO
+from longshore.contract.orders import Order
+from longshore.logs import Log
+
+log = Log("longshore.line")
+
+
+class Line:
+    """Takes reports; each order is told to `on_order`."""
+
+    def __init__(self, *, on_order: Callable[[Order], None]) -> None:
+        self._on_order = on_order
+        self._connection: Connection | None = None
+        self._channel: Channel | None = None
+
+    async def keep(self, connection: Connection) -> None:
+        """Hold the line until the connection ends."""
+        backoff = Backoff(first=1.0)
+        while connection.is_open:
+            try:
+                cause = await self._hold(connection)
+            except Lost as error:
+                cause = str(error)
+            except Exception as error:
+                cause = words(error)
+            # A worker without it goes on working; the operator then cannot take it away.
+            log.warning("line-lost", cause=cause)
+            await backoff.pause()
+
+    def report(self, exchange: str, key: str, body: bytes) -> None:
+        """Publish and forget; nothing is sent while that would wait."""
+        connection, channel = self._connection, self._channel
+        if not connection or connection.is_blocked or not channel or not channel.is_open:
+            return
+        properties = pika.BasicProperties(content_type="application/json", reply_to=REPLY_TO)
+        with contextlib.suppress(Lost):
+            channel.publish(exchange, key, body, properties)
+
+    async def _hold(self, connection: Connection) -> str:
+        """Report and take orders until the channel closes; the cause. Raises Lost."""
+        # A channel of its own: an exchange that is missing closes it, and must not take unconfirmed
+        # outcomes with it.
+        channel = await connection.channel()
+        loop = asyncio.get_running_loop()
+        lost: asyncio.Future[str] = loop.create_future()
+        listening: asyncio.Future[None] = loop.create_future()
+        channel.on_end(lambda end: resolve(lost, end.cause))
+        try:
+            channel.consume(
+                REPLY_TO,
+                self._take,
+                auto_ack=True,
+                on_started=lambda: resolve(listening, None),
+                on_cancel=lambda: resolve(lost, "the broker takes no reports"),
+            )
+            await connection.answer(listening, of=channel)
+            # Only now: RabbitMQ closes the channel over a report that wants an answer to it
+            # before anybody consumes.
+            self._connection, self._channel = connection, channel
+            log.info("taking-orders")
+            return await lost
+        finally:
+            channel.close()
+
+    def _take(self, _channel: Channel, _method: Any, _properties: Any, body: bytes) -> None:
+        try:
+            order = read(body, Order)
+        except Unreadable as error:
+            log.warning("order-unreadable", error=str(error))
+            return
+        try:
+            self._on_order(order)
+        except Exception as error:
+            # One line, as bad orders may be many.
+            log.error("order-failed", order=repr(order)[:500], error=repr(error))  # noqa: TRY400

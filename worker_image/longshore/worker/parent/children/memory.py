@@ -1,0 +1,76 @@
+"""The memory watchdog: ends a child that outgrows the limit before the kernel ends them all.
+
+On cgroup v2 an out-of-memory kill takes the whole container.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from longshore.worker.parent.children import processes
+from longshore.worker.parent.children.child import Kill, Slot
+
+INTERVAL = 0.2
+"""Seconds between two looks; each reads /proc once."""
+
+SHARE = 0.2
+"""Part of a CPU that looking may take: what costs more is looked at less often."""
+
+LONGEST = 2.0
+"""Seconds between two looks, whatever they cost."""
+
+
+async def watch(slots: list[Slot], *, limit: int, kill: Callable[[Slot, Kill], None]) -> None:
+    """Kill children that run a job and use more than `limit` bytes together with their tree.
+
+    Pages that these processes share count once. That is dear to find out, so it is asked only where
+    their resident memory, which counts such pages for each of them, is over the limit.
+    """
+    while True:
+        cost = 0.0
+        if any(slot.busy for slot in slots):
+            began = time.monotonic()
+            seen = _snapshot()
+            cost = time.monotonic() - began
+            for slot in list(slots):
+                if slot.busy and not slot.killed_for:
+                    cost += await _look(slot, seen, limit=limit, kill=kill)
+        await asyncio.sleep(max(INTERVAL, min(LONGEST, cost / SHARE)))
+
+
+def _snapshot() -> Mapping[int, processes.Process]:
+    try:
+        return processes.snapshot()
+    except OSError:  # too many open files; the next look may find one
+        return {}
+
+
+async def _look(
+    slot: Slot,
+    seen: Mapping[int, processes.Process],
+    *,
+    limit: int,
+    kill: Callable[[Slot, Kill], None],
+) -> float:
+    """Kill the child of `slot` if it is over the limit; the seconds that the dear look took."""
+    tree = processes.tree(slot.pid, seen)
+    if sum(seen[pid].resident for pid in tree) <= limit:
+        return 0.0
+    work, began = slot.running, time.monotonic()
+    try:
+        # In a thread, as the kernel may take long over it.
+        used = await asyncio.to_thread(_used, tree, seen)
+    except RuntimeError:  # no thread can be started: jobs may have made too many processes
+        used = _used(tree, seen)
+    if used > limit and slot.running is work and not slot.killed_for and not slot.is_dead:
+        slot.memory_seen = used
+        kill(slot, Kill.MEMORY_LIMIT)
+    return time.monotonic() - began
+
+
+def _used(tree: Iterable[int], seen: Mapping[int, processes.Process]) -> int:
+    used = 0
+    for pid in tree:
+        own = processes.proportional(pid)
+        used += seen[pid].resident if own is None else own
+    return used

@@ -1,0 +1,229 @@
+"""The parent's end of the zygote: children asked for, and buried."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import resource
+import signal
+import socket
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from longshore.worker.linux.exits import describe_exit
+from longshore.worker.wire.control import (
+    CHILD_DESCRIPTORS,
+    CommandUnusable,
+    Fork,
+    Forked,
+    ForkFailed,
+    ImportFailed,
+    NoControl,
+    Ready,
+    Reap,
+    Reaped,
+    receive_control,
+    send_control,
+)
+from longshore.worker.wire.frames import Mark
+
+Answer = Ready | ImportFailed | CommandUnusable
+
+ANSWER_TIMEOUT = 30.0
+"""Seconds without any answer to a request, after which the zygote counts as gone. A fork takes a
+millisecond, on a node that is badly overcommitted a second."""
+
+HANG_UP_GRACE = 0.5
+"""Seconds between the end of its socket and that of its process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Birth:
+    """A new child's process and the parent's ends of what they share."""
+
+    pid: int
+    pidfd: int
+    near: socket.socket
+    far: socket.socket
+    results: socket.socket
+    output: int
+    mark: Mark
+
+
+class Zygote:
+    """Never blocks; answers come as callbacks in the event loop.
+
+    It is gone when it has died, has hung up, does not answer or sends what it never sends: `gone`
+    is done then, and `fault` tells how. Nothing is asked of it any more.
+    """
+
+    def __init__(self, control: socket.socket, pid: int) -> None:
+        self.pid = pid
+        self.on_birth: Callable[[Birth], None] = lambda _: None
+        self.on_fork_failed: Callable[[str], None] = lambda _: None
+        self.on_buried: Callable[[int, int | None], None] = lambda _pid, _status: None
+        self.fault = ""
+        """Why it is gone, as `has …`."""
+
+        self._control = control
+        self._outbox: deque[Fork | Reap] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[Answer | None] = self._loop.create_future()
+        self.gone: asyncio.Future[None] = self._loop.create_future()
+        self._is_closed = False
+        self._unanswered = 0
+        self._heard_at = 0.0
+        self._watch: asyncio.TimerHandle | None = None
+        control.setblocking(False)
+        self._loop.add_reader(control, self._receive)
+
+    async def ready(self) -> Answer | None:
+        """What there is to run jobs, or why not; None when the zygote died over its imports."""
+        return await self._ready
+
+    def fork(self) -> None:
+        """Ask for a child; `on_birth` or `on_fork_failed` follows, unless the zygote is gone."""
+        self._ask(Fork())
+
+    def bury(self, pid: int) -> None:
+        """Have a dead child reaped; `on_buried` follows, unless the zygote is gone. From here on
+        its id may be reused."""
+        self._ask(Reap(pid=pid))
+
+    def on_exit(self, status: int) -> None:
+        """It was reaped. Its end of the socket may still be open in a process that it left behind,
+        or, with its last words, unread."""
+        while not self._is_closed and not self.gone.done() and self._receive():
+            pass
+        how = describe_exit(status)
+        self._leave(f"was {how}" if how.startswith("killed") else f"has {how}")
+
+    def close(self) -> None:
+        """Let the zygote end, and with it what children are left."""
+        self._is_closed = True
+        if self._watch:
+            self._watch.cancel()
+        self._loop.remove_reader(self._control)
+        self._loop.remove_writer(self._control)
+        self._control.close()
+
+    def _ask(self, message: Fork | Reap) -> None:
+        if self._is_closed or self.gone.done():
+            return
+        if not self._unanswered:
+            self._heard_at = self._loop.time()
+            if self._watch is None:
+                self._watch = self._loop.call_later(ANSWER_TIMEOUT, self._look)
+        self._unanswered += 1
+        self._outbox.append(message)
+        self._flush()
+
+    def _look(self) -> None:
+        self._watch = None
+        if not self._unanswered or self.gone.done():
+            return
+        due = self._heard_at + ANSWER_TIMEOUT
+        if self._loop.time() >= due:
+            self._leave(f"has not answered for {ANSWER_TIMEOUT:g} s")
+        else:
+            self._watch = self._loop.call_at(due, self._look)
+
+    def _flush(self) -> None:
+        try:
+            while self._outbox:
+                send_control(self._control, self._outbox[0], flags=socket.MSG_DONTWAIT)
+                self._outbox.popleft()
+        except BlockingIOError:
+            self._loop.add_writer(self._control, self._flush)
+            return
+        except OSError:
+            self._outbox.clear()  # gone; the reader sees it too
+        self._loop.remove_writer(self._control)
+
+    def _leave(self, fault: str) -> None:
+        """The zygote is gone."""
+        if self._is_closed or self.gone.done():
+            return
+        self.fault = fault
+        self._loop.remove_reader(self._control)
+        self._loop.remove_writer(self._control)
+        self._outbox.clear()
+        self.gone.set_result(None)
+        if not self._ready.done():
+            self._ready.set_result(None)
+
+    def _receive(self) -> bool:
+        """Take one message, if there is one."""
+        try:
+            received = receive_control(self._control, flags=socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except NoControl as fault:
+            self._leave(f"has sent what it never sends: {fault}")
+            return False
+        if received is None:
+            self._loop.remove_reader(self._control)
+            # If it has died, then its status is on its way and says more.
+            self._loop.call_later(HANG_UP_GRACE, self._leave, "has hung up")
+            return False
+        message, descriptors = received
+        match message:
+            case Ready() | ImportFailed() | CommandUnusable() if not self._ready.done():
+                self._ready.set_result(message)
+            case Forked(pid=pid):
+                self._answered()
+                self._on_forked(pid, descriptors)
+            case ForkFailed(error=error):
+                self._answered()
+                self.on_fork_failed(error)
+            case Reaped(pid=pid, status=status):
+                self._answered()
+                self.on_buried(pid, status)
+            case _:
+                self._leave(f"has sent what it never sends: {message!r}"[:200])
+                return False
+        return True
+
+    def _answered(self) -> None:
+        self._unanswered = max(0, self._unanswered - 1)
+        self._heard_at = self._loop.time()
+
+    def _on_forked(self, pid: int, descriptors: list[int]) -> None:
+        try:
+            birth = _birth(pid, descriptors)
+        except (OSError, ValueError) as error:
+            for descriptor in descriptors:
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
+            # Nobody has asked for it to be reaped, so its id is still its own.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+            self.bury(pid)
+            self.on_fork_failed(f"cannot use the child {pid}: {error}")
+        else:
+            self.on_birth(birth)
+
+
+def _birth(pid: int, descriptors: list[int]) -> Birth:
+    """Raises OSError or ValueError where `descriptors` are not what a child comes with."""
+    if len(descriptors) != len(CHILD_DESCRIPTORS):
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        raise OSError(errno.EMFILE, f"its descriptors are lost; {most} may be open at a time")
+    named = dict(zip(CHILD_DESCRIPTORS, descriptors, strict=True))
+    mark = Mark(named["mark"])
+    ends: dict[str, socket.socket] = {}
+    try:
+        for name in ("near", "far", "results"):
+            ends[name] = socket.socket(fileno=named[name])
+        os.set_blocking(named["output"], False)
+        # Not the far end: it is the child's own, and O_NONBLOCK belongs to what both have open.
+        ends["near"].setblocking(False)
+        ends["results"].setblocking(False)
+    except OSError:
+        for end in ends.values():
+            end.detach()
+        mark.close()
+        raise
+    os.close(named["mark"])
+    return Birth(pid=pid, pidfd=named["pidfd"], output=named["output"], mark=mark, **ends)

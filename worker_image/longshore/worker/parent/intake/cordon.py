@@ -1,0 +1,105 @@
+"""A worker that takes no more jobs, so that it can be taken away: obeys the operator's orders."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from longshore.contract.orders import Order, OrderKind
+from longshore.logs import Log
+
+log = Log("longshore.cordon")
+
+
+class Source(Protocol):
+    """Where jobs come from."""
+
+    @property
+    def prefetch(self) -> int:
+        """Jobs that it asks for at a time."""
+
+    async def cordon(self) -> None:
+        """No more jobs; return when none can come any more."""
+
+    async def uncordon(self, prefetch: int) -> None:
+        """Jobs again, so many at a time."""
+
+    async def resume(self, prefetch: int) -> None:
+        """So many at a time from now on."""
+
+
+class Cordon:
+    """Open at first. A cordon that is not renewed ends with its lease."""
+
+    def __init__(self, source: Source, *, held: Callable[[], int]) -> None:
+        self.on_change: Callable[[], None] = lambda: None
+        self.in_force: str | None = None
+        """The cordon that keeps jobs away, once none can come any more."""
+
+        self._source = source
+        self._held = held
+        self._wanted: str | None = None
+        self._is_shut = False
+        self._owed: tuple[int, int] | None = None
+        """Prefetch for now and later, where jobs from before the cordon leave no room for all."""
+
+        self._lease: asyncio.TimerHandle | None = None
+        self._news = asyncio.Event()
+
+    def take(self, order: Order) -> None:
+        """Obey; `in_force` tells when it is done."""
+        if self._lease:
+            self._lease.cancel()
+            self._lease = None
+        if order.kind is OrderKind.CORDON:
+            loop = asyncio.get_running_loop()
+            self._lease = loop.call_later(order.lease, self._open, "lease-expired")
+            if self._wanted != order.id:
+                log.info("cordoned", cordon=order.id)
+                self._wanted = order.id
+                self._news.set()
+        else:
+            self._open("ordered")
+
+    def note(self) -> None:
+        """Jobs have come or gone."""
+        if self._owed and not self._held():
+            self._news.set()
+
+    async def run(self) -> None:
+        """Bring about what was ordered last, until cancelled."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            wanted = self._wanted
+            if wanted is None:
+                await self._let_in()
+                continue
+            if not self._is_shut:
+                await self._source.cordon()
+                self._is_shut = True
+            if self._wanted == wanted:
+                self.in_force = wanted
+                self.on_change()
+
+    def _open(self, why: str) -> None:
+        if self._wanted is None:
+            return
+        log.info("uncordoned", cordon=self._wanted, why=why)
+        # At once: nobody may take this worker for one without jobs any more.
+        self._wanted = self.in_force = None
+        self._news.set()
+        self.on_change()
+
+    async def _let_in(self) -> None:
+        if self._is_shut:
+            self._is_shut = False
+            # Jobs that came just before the cordon don't count against a new consumer's prefetch;
+            # others would wait unacked behind them.
+            full = self._owed[1] if self._owed else self._source.prefetch
+            room = max(0, full - self._held())
+            self._owed = (room, full) if room < full else None
+            await self._source.uncordon(room)
+        if self._owed and not self._held():
+            (room, full), self._owed = self._owed, None
+            if self._source.prefetch == room:  # else `Flow` has found another number since
+                await self._source.resume(full)

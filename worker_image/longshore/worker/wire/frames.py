@@ -1,0 +1,397 @@
+"""All that the parent and its children say to each other.
+
+Parent → child: one job per message on a SOCK_SEQPACKET pair, both of whose ends the parent holds:
+what it can still receive at the far end, the child has never seen. Child → parent: one record per
+message on another; but a success stands in the pipe of the jobs' output, where its job's ends.
+Beside all that a page of shared memory with the start mark.
+"""
+
+import _socket
+import errno
+import fcntl
+import json
+import marshal
+import math
+import mmap
+import os
+import socket
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from longshore.worker.kept import from_json, to_strict_json
+from longshore.worker.linux import descriptors
+
+INLINE_LIMIT = 100_000
+"""Bytes of a job that travel in the message. One SEQPACKET message takes 212,960 at most; what is
+larger goes into a memfd of which only the descriptor travels."""
+
+
+# Parent → child
+
+
+# Tuples, where a frozen dataclass would do: one is made for each job on either side, and its
+# fields cost a microsecond less each.
+
+
+class JobFrame(NamedTuple):
+    """One job, as its child gets it. `enqueued_at` in ms since the epoch, limits in seconds."""
+
+    ticket: int
+    """The parent's own number of the job, never used twice: delivery tags start anew with each
+    channel."""
+
+    body: bytes
+    id: str
+    handler: str
+    attempt: int
+    max_attempts: int
+    enqueued_at: int
+    hard_limit: float
+    traceparent: str | None = None
+    headers: Mapping[str, Any] = MappingProxyType({})
+
+
+_JOB = struct.Struct("!QI?")  # ticket, length of the head, whether head and body are in a memfd
+
+
+def send_job(near: socket.socket, job: JobFrame) -> bool:
+    """Send without blocking; False when the child's socket is full."""
+    head = _encode_head(job)
+    apart = len(head) + len(job.body) > INLINE_LIMIT
+    start = _JOB.pack(job.ticket, len(head), apart)
+    try:
+        if apart:
+            _send_apart(near, start, (head, job.body))
+        else:
+            near.send(start + head + job.body, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _encode_head(job: JobFrame) -> bytes:
+    # marshal: both ends are one interpreter, forked, and it takes a fifth of JSON's time. Only in
+    # this direction: what comes out of a child may have been written by a handler gone wild.
+    head: Any = job[2:]
+    try:
+        return marshal.dumps(head)
+    except ValueError:  # AMQP's dates and decimals reach the handler as text
+        head = [*job[2:-1], dict(job.headers)]
+        return marshal.dumps(json.loads(json.dumps(head, default=str)))
+
+
+class ReceivedJob:
+    """A job's message before its head and body are looked into."""
+
+    __slots__ = ("_head_length", "_payload", "ticket")
+
+    def __init__(self, ticket: int, head_length: int, payload: bytes | int | None) -> None:
+        self.ticket = ticket
+        self._head_length = head_length
+        self._payload = payload
+        """None: its memfd was lost, as this process has too many open files."""
+
+    def open(self) -> JobFrame:
+        """The job itself; takes it out of its memfd. Raises OSError where that was lost."""
+        if self._payload is None:
+            raise OSError(errno.EMFILE, "too many open files to receive a large job")
+        payload = self._payload if isinstance(self._payload, bytes) else _read_all(self._payload)
+        head = marshal.loads(payload[: self._head_length])  # noqa: S302 - the parent's own words
+        return JobFrame(self.ticket, payload[self._head_length :], *head)
+
+    def drop(self) -> None:
+        """Let go of the memfd, if there is one."""
+        if isinstance(self._payload, int):
+            os.close(self._payload)
+
+
+def receive_job(far: _socket.socket, *, flags: int = 0) -> ReceivedJob | None:
+    """The next job; None at the end. Raises BlockingIOError with MSG_DONTWAIT and none there."""
+    message, passed = descriptors.receive(far, _JOB.size + INLINE_LIMIT, flags=flags)
+    if not message:
+        return None
+    ticket, length, apart = _JOB.unpack_from(message)
+    if not apart:
+        return ReceivedJob(ticket, length, message[_JOB.size :])
+    return ReceivedJob(ticket, length, passed[0] if passed else None)
+
+
+def _send_apart(near: socket.socket, start: bytes, parts: Sequence[bytes]) -> None:
+    memory = os.memfd_create("longshore-job")
+    try:
+        for part in parts:
+            left = memoryview(part)
+            while left:
+                left = left[os.write(memory, left) :]
+        descriptors.send(near, start, passed=[memory], flags=socket.MSG_DONTWAIT)
+    finally:
+        os.close(memory)
+
+
+def _read_all(descriptor: int) -> bytes:
+    try:
+        with mmap.mmap(descriptor, 0, prot=mmap.PROT_READ) as memory:
+            return memory[:]
+    finally:
+        os.close(descriptor)
+
+
+# Child → parent
+
+
+class Status(StrEnum):
+    """How a run ended, as its child sees it."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SNOOZED = "snoozed"
+    DISCARDED = "discarded"
+    NOT_RETRYABLE = "not-retryable"
+    """`retry_when` said no."""
+
+    EXPECTED = "expected"
+    """The exception is one of `throws`."""
+
+    INTERRUPTED = "interrupted"
+    """Draining or DeliveryLost was let through."""
+
+    INVALID_ARGUMENTS = "invalid-arguments"
+    UNDECODABLE = "undecodable"
+
+
+class Ended(NamedTuple):
+    """A run is over; `seconds` is its length, `delay` what Retry or Snooze asked for."""
+
+    ticket: int
+    status: Status
+    seconds: float
+    error: str | None = None
+    traceback: str | None = None
+    delay: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What the handler said about how far it is."""
+
+    ticket: int
+    value: Any
+
+
+MAX_RECORD = INLINE_LIMIT
+"""Bytes of one record. A record is one message, so that the kernel keeps the records of threads, of
+signal handlers and of processes that a job has forked apart, and none is ever half sent."""
+
+MAX_DEPTH = 64
+"""Levels of lists and objects in a value of progress: each takes a frame of the parent's stack."""
+
+MAX_PROGRESS = 4096
+"""Bytes of one progress record."""
+
+_TOO_DEEP = f"a progress value may have {MAX_DEPTH} levels of nesting at most"
+
+END = struct.Struct("!Qd")
+"""What stands behind a boundary in a child's output: the ticket of the job that ended there, if it
+has succeeded, and its seconds. With ticket 0 a record tells how the job ended.
+
+So a job that succeeds, as most do, is told by one write, and the parent reads many of them at once.
+"""
+
+TOLD_IN_A_RECORD = END.pack(0, 0.0)
+
+
+class NoRecord(ValueError):
+    """A message that no child of ours would send, so the child's memory or sockets are not its own
+    any more."""
+
+
+def encode_record(record: Ended | Progress) -> bytes:
+    """One record of a child. Raises TypeError or ValueError where JSON cannot say it."""
+    if isinstance(record, Ended):
+        encoded = _encode("ended", record._asdict())
+        if len(encoded) > MAX_RECORD:
+            encoded = _encode("ended", _shortened(record)._asdict())
+        return encoded
+    try:
+        encoded = _encode("progress", {"ticket": record.ticket, "value": record.value})
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    if len(encoded) > MAX_PROGRESS:
+        raise ValueError(
+            f"a progress value of {len(encoded)} bytes is too large; {MAX_PROGRESS} is the most"
+        )
+    if _is_deep(from_json(encoded.decode("ascii"))["value"]):
+        raise ValueError(_TOO_DEEP)
+    return encoded
+
+
+def _encode(kind: str, fields: Mapping[str, Any]) -> bytes:
+    # ASCII on purpose: a lone surrogate in an error message must not stop its report.
+    return to_strict_json({"kind": kind, **fields}).encode("ascii")
+
+
+_KEPT_OF_ERROR = 2048
+_KEPT_OF_TRACEBACK = 6000
+"""Characters. One takes 12 bytes at the most."""
+
+
+def _shortened(record: Ended) -> Ended:
+    error, trace = record.error, record.traceback
+    return record._replace(
+        error=error and error[:_KEPT_OF_ERROR], traceback=trace and trace[-_KEPT_OF_TRACEBACK:]
+    )
+
+
+def decode_record(message: bytes) -> Ended | Progress:
+    """The record in `message`. Raises NoRecord that says what is wrong with it."""
+    if len(message) > MAX_RECORD:
+        raise NoRecord(f"it is longer than {MAX_RECORD} bytes")
+    try:
+        fields = json.loads(message, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise NoRecord(f"{_shown(message)} is no JSON") from None
+    if not isinstance(fields, dict):
+        raise NoRecord(f"{_shown(message)} is no JSON object")
+    match fields.pop("kind", None):
+        case "progress" if fields.keys() == _PROGRESS_FIELDS.keys():
+            _check_types(fields, _PROGRESS_FIELDS)
+            if len(message) > MAX_PROGRESS or _is_deep(fields["value"]):
+                raise NoRecord(f"value has more than {MAX_PROGRESS} bytes or {MAX_DEPTH} levels")
+            return Progress(**fields)
+        case "ended" if fields.keys() == _ENDED_FIELDS.keys():
+            _check_types(fields, _ENDED_FIELDS)
+            return _read_ended(fields)
+    raise NoRecord(f"{_shown(message)} has not the fields of a record")
+
+
+_ENDED_FIELDS: Mapping[str, tuple[type, ...]] = {
+    "ticket": (int,),
+    "status": (str,),
+    "seconds": (int, float),
+    "error": (str, type(None)),
+    "traceback": (str, type(None)),
+    "delay": (int, float, type(None)),
+}
+_PROGRESS_FIELDS: Mapping[str, tuple[type, ...]] = {"ticket": (int,), "value": (object,)}
+
+
+def _check_types(fields: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]) -> None:
+    for name, kind in kinds.items():
+        value = fields[name]
+        if not isinstance(value, kind) or (isinstance(value, bool) and object not in kind):
+            raise NoRecord(f"{name} is {repr(value)[:60]}, of the wrong type")
+
+
+def _read_ended(fields: Mapping[str, Any]) -> Ended:
+    try:
+        status = Status(fields["status"])
+        seconds = float(fields["seconds"])
+        delay = None if fields["delay"] is None else float(fields["delay"])
+    except (ValueError, OverflowError) as error:
+        raise NoRecord(str(error)) from None
+    if not 0 <= seconds < math.inf or (delay is not None and not 0 <= delay < math.inf):
+        raise NoRecord(f"seconds {seconds} or delay {delay} is no length of time")
+    return Ended(fields["ticket"], status, seconds, fields["error"], fields["traceback"], delay)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _shown(message: bytes) -> str:
+    return repr(message[:40])
+
+
+def _is_deep(value: object, *, left: int = MAX_DEPTH) -> bool:
+    """Whether a value made of lists and dicts has more than `left` levels of them."""
+    level = [value]
+    while level and left >= 0:
+        level = [
+            below
+            for each in level
+            if isinstance(each, dict | list | tuple)
+            for below in (each.values() if isinstance(each, dict) else each)
+        ]
+        left -= 1
+    return bool(level)
+
+
+# Shared memory of parent and child
+
+
+class Cause(IntEnum):
+    """Why the parent interrupts a running job: a graver cause replaces a lesser one."""
+
+    SOFT_LIMIT = 1
+    DRAINING = 2
+    DELIVERY_LOST = 3
+
+
+class Mark:
+    """Which job the child has begun, and what the parent wants of it.
+
+    The child writes `running` the moment it has a job, so a death is charged to the job that
+    caused it and to no other. The parent writes an order, then sends SIGALRM.
+    """
+
+    SIZE = 40
+
+    @classmethod
+    def create(cls) -> int:
+        """A new page, as descriptor; its boundary is unlike any other's."""
+        descriptor = os.memfd_create("longshore-mark", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(descriptor, cls.SIZE)
+        os.pwrite(descriptor, os.urandom(16), 24)
+        # The parent would die of SIGBUS if somebody made it shorter.
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+        return descriptor
+
+    def __init__(self, descriptor: int) -> None:
+        self._map = mmap.mmap(descriptor, self.SIZE)
+        # Stores of eight aligned bytes: never seen half done on x86-64 and arm64.
+        self._words = memoryview(self._map).cast("Q")
+
+    @property
+    def running(self) -> int:
+        """Ticket of the job begun last; 0 before the first."""
+        return self._words[0]
+
+    @running.setter
+    def running(self, ticket: int) -> None:
+        self._words[0] = ticket
+
+    @property
+    def boundary(self) -> bytes:
+        """What the child writes into its output after each job, so that lines are charged rightly,
+        and before an `END`.
+
+        Nobody prints it by chance; both are short enough to be written at once (PIPE_BUF), and the
+        pipe keeps the order of all who write to it.
+        """
+        return b"\0" + self._map[24:40].hex().encode()
+
+    def order(self, ticket: int, cause: Cause) -> None:
+        """Ask for the end of job `ticket`. Only then send SIGALRM."""
+        self._words[2] = cause
+        self._words[1] = ticket
+
+    def order_for(self, ticket: int) -> Cause | None:
+        """What the parent wants of job `ticket`."""
+        return Cause(self._words[2]) if self._words[1] == ticket else None
+
+    def order_for_running(self) -> Cause | None:
+        """What the parent wants of the job begun last."""
+        words = self._words
+        return Cause(words[2]) if words[1] == words[0] else None
+
+    def is_lost(self, ticket: int) -> bool:
+        """Whether the broker has taken job `ticket` back."""
+        return self.order_for(ticket) is Cause.DELIVERY_LOST
+
+    def close(self) -> None:
+        self._words.release()
+        self._map.close()
