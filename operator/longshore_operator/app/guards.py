@@ -4,8 +4,9 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from longshore_operator.app.ports.rabbitmq import Depth, Depths, Missing
+from longshore_operator.app.ports.rabbitmq import Depths
 from longshore_operator.app.watched.world import Key
+from longshore_operator.core.rabbitmq.depth import Depth, Missing
 from longshore_operator.errors import OperatorError
 
 logger = logging.getLogger(__name__)

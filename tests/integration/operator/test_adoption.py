@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from longshore.contract.names import JOBS_EXCHANGE
-from longshore_operator.app.ports.rabbitmq import Depth
 from longshore_operator.app.reconciling.deletion import Deletion
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.core.kubernetes.workload import worker_config
+from longshore_operator.core.rabbitmq.depth import Depth
 from longshore_operator.core.rabbitmq.topology import Topology
 from tests.integration.operator.operating import OneBroker, Operating
 from tests.integration.operator.task_queues import Tenants, made, until

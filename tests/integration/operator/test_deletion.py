@@ -9,13 +9,13 @@ import pytest
 from longshore.contract.delays import route
 from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE, LOST
 from longshore_operator.api.v1alpha1 import DerivedTimeouts, TaskQueueStatus
-from longshore_operator.app.ports.rabbitmq import Depth, Missing
 from longshore_operator.app.reconciling.deletion import GIVE_UP_AFTER, LOOK_AGAIN, Deletion
 from longshore_operator.app.record import Records
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import World
 from longshore_operator.core.kubernetes.pods import Pod
+from longshore_operator.core.rabbitmq.depth import Depth, Missing
 from longshore_operator.core.rabbitmq.topology import Binding, entry_bindings
 from longshore_operator.errors import Transient
 from tests.integration.operator.operating import OneBroker

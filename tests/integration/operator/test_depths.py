@@ -2,8 +2,8 @@
 
 from longshore.contract.names import JOBS_EXCHANGE
 from longshore_operator.adapters.rabbitmq.depths import AT_ONCE, CHANNELS
-from longshore_operator.app.ports.rabbitmq import Depth, Missing
 from longshore_operator.app.sessions.session import Session
+from longshore_operator.core.rabbitmq.depth import Depth, Missing
 from longshore_operator.core.rabbitmq.topology import Binding, Queue, Topology
 from tests.integration.operator.task_queues import until
 

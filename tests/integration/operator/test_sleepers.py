@@ -10,7 +10,6 @@ import pytest
 
 from longshore.contract.names import JOBS_EXCHANGE
 from longshore_operator.adapters.kubernetes.probe import ask
-from longshore_operator.app.ports.rabbitmq import Depth
 from longshore_operator.app.reporting.task_queues import Statuses
 from longshore_operator.app.scaling import sleepers
 from longshore_operator.app.scaling.census import Census
@@ -22,9 +21,10 @@ from longshore_operator.app.scaling.protection import Protection
 from longshore_operator.app.scaling.sleepers import MOST, Sleepers
 from longshore_operator.app.scaling.warnings import Warnings
 from longshore_operator.app.sessions.session import Session
-from longshore_operator.app.watched.objects import DeploymentObject
 from longshore_operator.app.watched.world import Key
+from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.kubernetes.pods import Pod
+from longshore_operator.core.rabbitmq.depth import Depth
 from longshore_operator.plugins import scaling_policies
 from tests.integration.operator.operating import OneBroker, Operating
 from tests.integration.operator.task_queues import made, until

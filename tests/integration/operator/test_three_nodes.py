@@ -9,8 +9,8 @@ import pytest
 
 from dev.trio import Trio
 from longshore_operator.adapters.rabbitmq.link import scrutiny
-from longshore_operator.app.ports.rabbitmq import Count, Depth
 from longshore_operator.app.sessions.declaring import declare
+from longshore_operator.core.rabbitmq.depth import Count, Depth
 from longshore_operator.core.rabbitmq.inventory import Inventory
 from longshore_operator.core.rabbitmq.topology import Topology, dead_binding, vhost_topology
 from longshore_operator.errors import OperatorError, Transient

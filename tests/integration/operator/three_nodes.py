@@ -14,7 +14,6 @@ from dev.trio import Node, Trio
 from longshore.contract.features import features_of
 from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE
 from longshore_operator.adapters.rabbitmq.link import RabbitMQ, connect
-from longshore_operator.app.ports.rabbitmq import Depth
 from longshore_operator.app.reconciling.deletion import Deletion
 from longshore_operator.app.record import Records
 from longshore_operator.app.sessions.declaring import declare
@@ -22,6 +21,7 @@ from longshore_operator.app.sessions.session import Session
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import World
 from longshore_operator.core.access.credentials import Address, address
+from longshore_operator.core.rabbitmq.depth import Depth
 from longshore_operator.core.rabbitmq.topology import vhost_topology
 from tests.integration.operator.cleaning import remove_vhost
 from tests.integration.operator.conftest import broker_spec, secret

@@ -6,8 +6,9 @@ import pytest
 from longshore_operator.api.v1alpha1 import Scaling
 from longshore_operator.app.record import Record, Records
 from longshore_operator.app.scaling.limits import Limits, Sharer, sharers
-from longshore_operator.app.watched.objects import DeploymentObject, task_queue
+from longshore_operator.app.watched.objects import task_queue
 from longshore_operator.app.watched.world import World
+from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.scaling import Decision, Limit
 from longshore_operator.core.scaling.limits import ceiling_of
 from longshore_operator.core.workers.missing import APPEAR_WITHIN, Missing

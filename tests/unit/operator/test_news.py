@@ -11,8 +11,9 @@ from longshore_operator.app.reporting.task_queues import TELL_AGAIN_AFTER, Statu
 from longshore_operator.app.scaling.execution import Sight
 from longshore_operator.app.scaling.obstacles import RETRY_PODS_EVERY, Obstacles
 from longshore_operator.app.scaling.warnings import Answer, Warnings
-from longshore_operator.app.watched.objects import DeploymentObject, TaskQueueObject, task_queue
+from longshore_operator.app.watched.objects import TaskQueueObject, task_queue
 from longshore_operator.app.watched.world import World
+from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.kubernetes.obstacles import REFUSED_AFTER, Since
 from longshore_operator.core.scaling import Decision
 from longshore_operator.core.status import merge_patch

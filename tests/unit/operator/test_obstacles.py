@@ -13,8 +13,9 @@ import pytest
 
 from longshore_operator.app.scaling.execution import Sight
 from longshore_operator.app.scaling.warnings import ASK_AFTER, Answer, Warnings
-from longshore_operator.app.watched.objects import DeploymentObject, deployment
+from longshore_operator.app.watched.objects import deployment
 from longshore_operator.core.kubernetes.containers import warned
+from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.kubernetes.obstacles import (
     HALTED_AFTER,
     PATIENCE,

@@ -10,12 +10,12 @@ from longshore.contract.orders import Order
 from longshore.contract.reports import WorkerReport
 from longshore_operator.app.record import Record
 from longshore_operator.app.scaling.execution import LEAVE_WITHIN, Sight, Workers
-from longshore_operator.app.watched.objects import DeploymentObject
+from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.kubernetes.pods import CHEAPEST, Pod
 from longshore_operator.core.kubernetes.rollout import Rollout, rollout
 from longshore_operator.core.scaling import Decision, Worker
+from longshore_operator.core.scaling.holds import held, without_shrink
 from longshore_operator.core.workers.cordons import TRUSTED_FOR
-from longshore_operator.core.workers.holds import held, without_shrink
 from longshore_operator.core.workers.tally import Tally
 from longshore_operator.errors import UNREACHABLE, Transient
 from tests.unit.operator.kubernetes import Kubernetes

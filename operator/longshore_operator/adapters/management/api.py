@@ -34,10 +34,10 @@ from longshore_operator.adapters.management.listings import (
 from longshore_operator.adapters.management.versions import versions_in
 from longshore_operator.adapters.rabbitmq import tls
 from longshore_operator.adapters.rabbitmq.batches import Batches
-from longshore_operator.app.ports.rabbitmq import Count
 from longshore_operator.core.access.credentials import Address, hash_password
 from longshore_operator.core.access.permissions import Keys, User
 from longshore_operator.core.rabbitmq.blockage import Alarm
+from longshore_operator.core.rabbitmq.depth import Count
 from longshore_operator.core.rabbitmq.inventory import Inventory
 from longshore_operator.core.rabbitmq.policies import Policy
 from longshore_operator.core.rabbitmq.topology import Binding, Topology

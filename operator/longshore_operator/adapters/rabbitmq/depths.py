@@ -7,7 +7,7 @@ from pika import spec
 from pika.exceptions import AMQPError
 
 from longshore_operator.adapters.rabbitmq.amqp import Connection
-from longshore_operator.app.ports.rabbitmq import Depth, Missing
+from longshore_operator.core.rabbitmq.depth import Depth, Missing
 from longshore_operator.errors import OperatorError
 
 CHANNELS = 4

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from longshore.contract.features import features_of
 from longshore.contract.timing import CONNECT_TIMEOUT
@@ -75,10 +75,11 @@ class RabbitMQ:
                 yield look
 
     async def close(self) -> None:
-        """Close everything."""
-        await self._connection.close()
-        await self._orders.close()
-        await self.management.close()
+        """Close everything, also what comes after a part that cannot be closed."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.management.close)
+            stack.push_async_callback(self._orders.close)
+            stack.push_async_callback(self._connection.close)
 
 
 async def connect(address: Address, /, *, heartbeat: float) -> RabbitMQ:

@@ -30,7 +30,7 @@ from longshore_operator.adapters.rabbitmq.amqp import (
     Closed,
     Connection,
 )
-from longshore_operator.app.ports.rabbitmq import Count
+from longshore_operator.core.rabbitmq.depth import Count
 from longshore_operator.errors import Transient
 
 CONSUMERS = range(2, 9)

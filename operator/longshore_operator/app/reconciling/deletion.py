@@ -14,7 +14,7 @@ from longshore.contract.delays import LEVELS, level_name, shared_queues
 from longshore.contract.names import LOST, dead_queue_name, worker_name
 from longshore_operator.api.v1alpha1 import DeletionPolicy
 from longshore_operator.app.ports.kubernetes import Cluster
-from longshore_operator.app.ports.rabbitmq import Depth, Scrutiny
+from longshore_operator.app.ports.rabbitmq import Scrutiny
 from longshore_operator.app.reconciling.claims import others
 from longshore_operator.app.record import Record, Records
 from longshore_operator.app.sessions.keeper import CONNECTING, Brokers
@@ -24,6 +24,7 @@ from longshore_operator.app.watched.world import Key, World
 from longshore_operator.core.access.permissions import ROLES, user_name
 from longshore_operator.core.kubernetes.rollout import rollout
 from longshore_operator.core.kubernetes.workload import timeouts
+from longshore_operator.core.rabbitmq.depth import Depth
 from longshore_operator.core.rabbitmq.estate import Estate, estate_of
 from longshore_operator.core.rabbitmq.inventory import Inventory
 from longshore_operator.core.rabbitmq.policies import own_policy_name

@@ -14,8 +14,8 @@ from longshore.contract.reports import WorkerReport
 from longshore_operator.app.ports.kubernetes import Cluster
 from longshore_operator.app.ports.rabbitmq import Fleet
 from longshore_operator.app.record import Asked, Record
-from longshore_operator.app.watched.objects import DeploymentObject
 from longshore_operator.app.watched.world import Key
+from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.kubernetes.pods import CHEAPEST, DELETION_COST, Pod
 from longshore_operator.core.kubernetes.rollout import Rollout, rollout
 from longshore_operator.core.scaling import Decision, Worker

@@ -8,8 +8,9 @@ from datetime import datetime
 from longshore_operator.api.v1alpha1 import Scaling
 from longshore_operator.app.record import Record, Records
 from longshore_operator.app.scaling.execution import asked_for
-from longshore_operator.app.watched.objects import DeploymentObject, TaskQueueObject
+from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import Key, World
+from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.scaling import Decision, Limit
 from longshore_operator.core.scaling.budget import Claim, allotted
 from longshore_operator.core.scaling.schedules import limits_at

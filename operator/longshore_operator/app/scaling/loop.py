@@ -10,7 +10,6 @@ from longshore.contract.names import dead_queue_name
 from longshore.contract.reports import WorkerReport
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
 from longshore_operator.app.guards import apart, read_depths, told
-from longshore_operator.app.ports.rabbitmq import Depth, Missing
 from longshore_operator.app.record import Record, Records
 from longshore_operator.app.reporting.task_queues import Statuses
 from longshore_operator.app.scaling.census import Census
@@ -19,13 +18,14 @@ from longshore_operator.app.scaling.limits import Limits, sharers
 from longshore_operator.app.scaling.obstacles import Obstacles
 from longshore_operator.app.scaling.protection import Protection
 from longshore_operator.app.scaling.sleepers import LOOK_EVERY, Sleepers
-from longshore_operator.app.scaling.waits import longest_wait, waiting
 from longshore_operator.app.sessions.keeper import Brokers
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import Key, World
+from longshore_operator.core.rabbitmq.depth import Depth, Missing
 from longshore_operator.core.scaling import Limit, Observation, Policy, ceiling_of, decide
-from longshore_operator.core.workers.holds import held, without_shrink
+from longshore_operator.core.scaling.holds import held, without_shrink
+from longshore_operator.core.scaling.waits import longest_wait, waiting
 from longshore_operator.core.workers.missing import missing
 
 logger = logging.getLogger(__name__)

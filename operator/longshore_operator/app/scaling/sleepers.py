@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from longshore_operator.app.guards import read_depths
-from longshore_operator.app.ports.rabbitmq import Depth
 from longshore_operator.app.record import Records
 from longshore_operator.app.sessions.keeper import Brokers
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import Key, World
+from longshore_operator.core.rabbitmq.depth import Depth
 
 LOOK_EVERY = 0.2
 """Seconds."""

@@ -16,11 +16,11 @@ from longshore_operator.api.v1alpha1 import (
     TaskQueueSpec,
     TaskQueueStatus,
 )
+from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.kubernetes.obstacles import pods_refused, rollout_stuck
 from longshore_operator.core.kubernetes.owner import Owner, owner_in
-from longshore_operator.core.kubernetes.rollout import Rollout, rollout_in
+from longshore_operator.core.kubernetes.rollout import rollout_in
 from longshore_operator.core.kubernetes.workload import standing
-from longshore_operator.core.trouble import Trouble
 
 ROTATE_ANNOTATION = f"{GROUP}/rotate-credentials"
 
@@ -100,36 +100,6 @@ class BrokerObject:
     created: str = ""
     takes_from: str = ""
     """The owner of its vhost that it may take the vhost from; empty where it may from none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeploymentObject:
-    """The Deployment of a TaskQueue's workers."""
-
-    replicas: int
-    uid: str
-    owner: str = ""
-    """Uid of its TaskQueue."""
-
-    created: str = ""
-    generation: int = 0
-    is_rolling: bool = False
-    """Pods of an older template are there, or may be: which of them goes is not ours to say."""
-
-    is_observed: bool = True
-    """Kubernetes has seen its present spec."""
-
-    rollout: Rollout | None = None
-    """How it replaces its pods; None where that is not what we would say."""
-
-    refused: Trouble | None = None
-    """Why Kubernetes does not make pods that it should."""
-
-    stuck: Trouble | None = None
-    """Why Kubernetes says that it gets no further with its present template."""
-
-    standing: str = ""
-    """A digest of what it says (`core.workload.standing`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
