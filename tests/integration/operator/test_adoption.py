@@ -40,7 +40,7 @@ async def delete(operating: Operating, task_queue: TaskQueueObject) -> None:
         world=operating.world,
         brokers=OneBroker(operating.session),
         cluster=operating.kubernetes,
-        records=operating.records,
+        states=operating.states,
         clock=lambda: 0.0,
     )
     operating.world.queues = {}
@@ -268,7 +268,7 @@ async def test_deleting_the_second_of_one_queue_does_not_touch_it(operating: Ope
         world=operating.world,
         brokers=OneBroker(operating.session),
         cluster=operating.kubernetes,
-        records=operating.records,
+        states=operating.states,
         clock=lambda: 0.0,
     )
     await deletion.delete(second)

@@ -14,12 +14,13 @@ from longshore.contract.message import DELIVERY_COUNT
 from longshore.contract.names import REPORTS_EXCHANGE
 from longshore.contract.reports import WorkerReport
 from longshore_operator.api.v1alpha1 import Scaling
-from longshore_operator.app.record import Record
-from longshore_operator.app.scaling.execution import Sight, Workers
 from longshore_operator.core.kubernetes.pods import Pod
 from longshore_operator.core.scaling import Decision, Memory, Observation, Worker, decide
+from longshore_operator.core.scaling.sight import Sight
+from longshore_operator.core.scaling.state import ScalingState
+from longshore_operator.core.scaling.step import observed
+from longshore_operator.core.workers.recent import Recent
 from longshore_operator.core.workers.tally import Tally
-from tests.integration.operator.fakes import Kubernetes
 from tests.integration.worker.workers import Bench, wait_for
 
 pytestmark = pytest.mark.integration
@@ -126,9 +127,11 @@ def _decide(report: WorkerReport) -> Decision:
     """For this worker and one that idles, with no job waiting, long after the last arrival."""
     pod = Pod(name=report.worker, running=True, ready=True, ending=False)
     reports = {report.worker: report}
-    sight = Sight(key=("ns", "q"), deployment=None, pods=(pod,), reports=reports, now=100.0)
-    record = Record(uid="uid", tally=Tally(since=0))
-    (worker,) = Workers(cluster=Kubernetes(), new_id=str).observed(sight, record, epoch=100.0)
+    sight = Sight(
+        key=("ns", "q"), deployment=None, pods=(pod,), reports=reports, now=100.0, epoch=100.0
+    )
+    state = ScalingState(tally=Tally(since=0), recent=Recent(since=0))
+    (worker,) = observed(state, sight)
     before = Memory(
         at=99.0,
         finished=worker.settled,

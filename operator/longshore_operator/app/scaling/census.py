@@ -7,9 +7,9 @@ import logging
 from dataclasses import dataclass, field
 
 from longshore_operator.app.ports.kubernetes import Cluster
-from longshore_operator.app.scaling.execution import Sight
 from longshore_operator.app.watched.world import Kind, World
 from longshore_operator.core.kubernetes.pods import Pod
+from longshore_operator.core.scaling.sight import Sight
 
 logger = logging.getLogger(__name__)
 

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from longshore_operator.api.v1alpha1 import Scaling
-from longshore_operator.app.record import Record, Records
-from longshore_operator.app.scaling.execution import asked_for
+from longshore_operator.app.scaling.state import ScalingRecord
+from longshore_operator.app.states import States
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import Key, World
 from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.scaling import Decision, Limit
 from longshore_operator.core.scaling.budget import Claim, allotted
 from longshore_operator.core.scaling.schedules import limits_at
+from longshore_operator.core.scaling.sight import asked_for
 from longshore_operator.core.trouble import Trouble
 
 
@@ -29,28 +30,35 @@ class Sharer:
 
 
 def sharers(
-    present: Mapping[Key, TaskQueueObject], *, world: World, records: Records, now: float
+    present: Mapping[Key, TaskQueueObject],
+    *,
+    world: World,
+    states: States[ScalingRecord],
+    now: float,
 ) -> Iterator[tuple[Key, Sharer]]:
     """Those of the TaskQueues that draw on a budget. One whose spec cannot be read any more keeps
     its workers, so it goes on drawing for these."""
     for key, task_queue in present.items():
         if task_queue.budget is not None:
-            spec, record = task_queue.spec, records.of(key, task_queue)
+            spec, record = task_queue.spec, states.of(key, task_queue)
             is_settled = spec is None or task_queue.is_deleting
             yield (
                 key,
                 Sharer(
                     scaling=spec.scaling if spec else Scaling(budget=task_queue.budget),
                     current=_current(world.deployment(key), record, now=now),
-                    decision=None if is_settled else record.decision,
+                    decision=None if is_settled else record.state.decision,
                 ),
             )
 
 
-def _current(deployment: DeploymentObject | None, record: Record, *, now: float) -> int | None:
-    if record.missing and record.missing.is_over(now=now):
-        return record.missing.pods  # the rest cannot be had
-    current, decision = asked_for(deployment, record), record.decision
+def _current(
+    deployment: DeploymentObject | None, record: ScalingRecord, *, now: float
+) -> int | None:
+    state = record.state
+    if state.missing and state.missing.is_over(now=now):
+        return state.missing.pods  # the rest cannot be had
+    current, decision = asked_for(deployment, state.asked), state.decision
     if record.is_acting and decision and decision.replicas is not None:
         return max(current or 0, decision.replicas)  # it is being asked for
     return current

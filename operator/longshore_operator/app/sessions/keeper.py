@@ -1,4 +1,4 @@
-"""Keeps a session with every Broker: opens, opens again, closes; says what is wrong."""
+"""Keeps a session with every Broker: opens, opens again, closes; knows what is wrong."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ from math import inf
 from typing import Protocol
 
 from longshore.contract.features import features_of
-from longshore_operator.api.v1alpha1 import BrokerSpec, BrokerStatus, SecretReference
+from longshore_operator.api.v1alpha1 import BrokerSpec, SecretReference
 from longshore_operator.app.ports.kubernetes import Cluster
 from longshore_operator.app.ports.rabbitmq import Link
 from longshore_operator.app.sessions.declaring import declare, refuse_foreign_policies
@@ -20,13 +20,6 @@ from longshore_operator.core.access.credentials import Address, address
 from longshore_operator.core.rabbitmq.blockage import alarm_trouble
 from longshore_operator.core.rabbitmq.installation import owner_name
 from longshore_operator.core.rabbitmq.topology import vhost_topology
-from longshore_operator.core.status import (
-    broker_condition,
-    broker_features,
-    merge_patch,
-    policy_condition,
-    stamped,
-)
 from longshore_operator.core.trouble import Trouble
 from longshore_operator.errors import OperatorError, Transient
 
@@ -52,13 +45,12 @@ class Connect(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Brokers:
-    """All Brokers. `clock` is monotonic, `now` gives RFC 3339, `chance` is uniform in [0, 1)."""
+    """All Brokers. `clock` is monotonic, `chance` is uniform in [0, 1)."""
 
     world: World
     cluster: Cluster
     connect: Connect
     clock: Callable[[], float]
-    now: Callable[[], str]
     chance: Callable[[], float]
     _sessions: dict[str, Session] = field(default_factory=dict)
     _troubles: dict[str, Trouble] = field(default_factory=dict)
@@ -90,7 +82,6 @@ class Brokers:
             async with asyncio.TaskGroup() as group:
                 while True:
                     self._start_keepers(group)
-                    await self._write_statuses()
                     await asyncio.sleep(1.0)
         finally:
             for session in self._sessions.values():
@@ -226,54 +217,6 @@ class Brokers:
                 reason="SecretNotFound",
             )
         return secret.data
-
-    async def _write_statuses(self) -> None:
-        if not self.world.is_complete:
-            return  # not all TaskQueues are counted yet
-        for broker in self.world.brokers():
-            trouble = self.trouble(broker.name)
-            if trouble == CONNECTING:
-                continue
-            try:
-                await self._write_status(broker, trouble)
-            except Exception as error:
-                logger.warning(
-                    "status_not_written",
-                    extra={"broker": broker.name, "why": str(error)},
-                    exc_info=not isinstance(error, OperatorError),
-                )
-
-    async def _write_status(self, broker: BrokerObject, trouble: Trouble | None) -> None:
-        after = self._status(broker, trouble).model_dump(
-            mode="json", by_alias=True, exclude_none=True
-        )
-        if patch := merge_patch(broker.raw_status, after):
-            await self.cluster.patch_broker_status(name=broker.name, patch=patch)
-
-    def _status(self, broker: BrokerObject, trouble: Trouble | None) -> BrokerStatus:
-        session = self._sessions.get(broker.name)
-        before = broker.status
-        version = session.link.version if session else before.version
-        return BrokerStatus(
-            observed_generation=broker.generation,
-            conditions=stamped(
-                [
-                    broker_condition(
-                        trouble or (session.alarm if session else None), version=version
-                    ),
-                    *([policy_condition(session.policy)] if session else []),
-                ],
-                generation=broker.generation,
-                before=before.conditions,
-                now=self.now(),
-            ),
-            version=version,
-            features=broker_features(session.features) if session else before.features,
-            task_queues=sum(
-                task_queue.spec is not None and task_queue.spec.broker.name == broker.name
-                for _, task_queue in self.world.task_queues()
-            ),
-        )
 
 
 async def _is_upgraded(session: Session) -> bool:

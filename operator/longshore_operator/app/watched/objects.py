@@ -77,6 +77,11 @@ class TaskQueueObject:
         """The queue in RabbitMQ that holds its jobs: its own, or one that it has taken over."""
         return self.ending.queue_name or self.owner.queue
 
+    @property
+    def adopts(self) -> bool:
+        """Whether its spec takes over a queue that was there before."""
+        return self.spec is not None and self.spec.queue.name is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamespaceObject:
