@@ -78,14 +78,14 @@ def test_a_budget_that_there_is_is_no_trouble() -> None:
     assert limit.trouble is None
 
 
-def test_schedules_hold_by_the_time_of_day() -> None:
+def test_windows_hold_by_the_time_of_day() -> None:
     noon = {"cron": "0 12 * * *", "duration": "1h", "min": 4}
-    found = limits().of(A, scaling(budget=None, schedules=[noon]), current=0)
+    found = limits().of(A, scaling(budget=None, windows=[noon]), current=0)
 
     assert [each.floor for each in found] == [4]
 
 
-def test_a_rollout_keeps_to_schedules_and_not_to_the_share_of_this_moment() -> None:
+def test_a_rollout_keeps_to_windows_and_not_to_the_share_of_this_moment() -> None:
     night = Limit(name="night", ceiling=4)
     share = Limit(name="budget 'gpu'", ceiling=1, is_share=True)
 
@@ -150,7 +150,7 @@ def test_a_budget_counts_the_workers_of_a_task_queue_whose_spec_cannot_be_read_a
                 "scaling": {
                     "max": 20,
                     "budget": {"group": "gpu", "weight": "much"},
-                    "schedules": [{"cron": "0 25 * * *", "duration": "1h", "max": 1}],
+                    "windows": [{"cron": "0 25 * * *", "duration": "1h", "max": 1}],
                 },
             },
         }

@@ -228,13 +228,13 @@ def test_an_operator_that_has_just_started_takes_nobody_away() -> None:
 
 
 def test_limits_leave_a_line() -> None:
-    night = Limit(name="schedule night", ceiling=2)
-    day = Limit(name="schedule day", floor=5)
+    night = Limit(name="window night", ceiling=2)
+    day = Limit(name="window day", floor=5)
 
     assert decided(seen(ready=9), limits=(night,)).replicas == 2
-    assert "schedule night lowers it to 2" in decided(seen(ready=9), limits=(night,)).why
+    assert "window night lowers it to 2" in decided(seen(ready=9), limits=(night,)).why
     assert decided(seen(), limits=(day,)).replicas == 5
-    assert "schedule day raises it to 5" in decided(seen(), limits=(day,)).why
+    assert "window day raises it to 5" in decided(seen(), limits=(day,)).why
 
 
 @pytest.mark.parametrize("ready", [0, 9])
@@ -410,7 +410,7 @@ def test_a_stall_needs_jobs_that_wait_and_jobs_that_run() -> None:
 
 def test_a_budget_is_claimed_for_floors_too_and_not_beyond_ceilings() -> None:
     share = Limit(name="budget 'gpu'", ceiling=0, is_share=True)
-    night = Limit(name="schedule night", ceiling=2)
+    night = Limit(name="window night", ceiling=2)
 
     assert decided(seen(), settings(min=1), limits=(share,)).claim == 1
     assert decided(seen(ready=9), limits=(share, night)).claim == 2
