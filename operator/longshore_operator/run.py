@@ -15,7 +15,7 @@ from longshore_operator.adapters.http import serve
 from longshore_operator.adapters.kubernetes.cluster import Cluster
 from longshore_operator.adapters.kubernetes.probe import ask
 from longshore_operator.adapters.kubernetes.stateless import Stateless
-from longshore_operator.adapters.metrics import Metrics, Shown
+from longshore_operator.adapters.metrics import OperatorMetrics, Shown
 from longshore_operator.adapters.rabbitmq.link import connect
 from longshore_operator.api.v1alpha1 import GROUP
 from longshore_operator.app.audit import Audit
@@ -62,7 +62,7 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         now=_now,
         chance=chance,
     )
-    metrics = Metrics(
+    metrics = OperatorMetrics(
         clock=time.monotonic,
         task_queues=lambda: _shown(world, records),
         brokers=lambda: [

@@ -19,7 +19,7 @@ from longshore_operator.core.scaling import Decision, Memory
 from longshore_operator.core.trouble import Trouble
 from longshore_operator.core.workers.cordons import Cordons
 from longshore_operator.core.workers.history import History
-from longshore_operator.core.workers.missing import Missing
+from longshore_operator.core.workers.missing import MissingPods
 from longshore_operator.core.workers.recent import Recent
 from longshore_operator.core.workers.tally import Tally
 
@@ -115,7 +115,7 @@ class Record:
 
     asked: Asked | None = None
     refusals: Refusals = field(default_factory=Refusals)
-    missing: Missing | None = None
+    missing: MissingPods | None = None
     """Replicas that have no pod."""
 
     since: Since = field(default_factory=Since)

@@ -17,7 +17,7 @@ from longshore_operator.api.v1alpha1 import Scaling
 from longshore_operator.app.record import Record
 from longshore_operator.app.scaling.execution import Sight, Workers
 from longshore_operator.core.kubernetes.pods import Pod
-from longshore_operator.core.scaling import Decision, Memory, Observation, Worker, decide
+from longshore_operator.core.scaling import Decision, Memory, Observation, ObservedWorker, decide
 from longshore_operator.core.workers.tally import Tally
 from tests.integration.operator.fakes import Kubernetes
 from tests.integration.worker.workers import Bench, wait_for
@@ -141,7 +141,7 @@ def _decide(report: WorkerReport) -> Decision:
         Scaling.model_validate({"policy": "backlog", "idleGrace": "30s"}),
         slots=1,
         observation=Observation(
-            ready=0, workers=(worker, Worker(name="other", state="idle")), replicas=2
+            ready=0, workers=(worker, ObservedWorker(name="other", state="idle")), replicas=2
         ),
         memory=before,
         now=100.0,

@@ -10,7 +10,7 @@ from longshore_operator.app.watched.objects import DeploymentObject, task_queue
 from longshore_operator.app.watched.world import World
 from longshore_operator.core.scaling import Decision, Limit
 from longshore_operator.core.scaling.limits import ceiling_of
-from longshore_operator.core.workers.missing import APPEAR_WITHIN, Missing
+from longshore_operator.core.workers.missing import APPEAR_WITHIN, MissingPods
 from longshore_operator.core.workers.tally import Tally
 
 A, B = ("shop", "a"), ("shop", "b")
@@ -125,7 +125,7 @@ def test_a_budget_counts_workers_that_cannot_be_had_as_little_as_those_that_are_
     None
 ):
     """One TaskQueue under a quota, with ten replicas and one pod, starves no other."""
-    record = Record(uid="u", tally=Tally(since=0), missing=Missing(count=9, pods=1, since=0))
+    record = Record(uid="u", tally=Tally(since=0), missing=MissingPods(count=9, pods=1, since=0))
     blocked = sharer(record, asked=10, now=APPEAR_WITHIN)
     found = limits(gpu=10)
     found.divide([(A, blocked), (B, wanting(9))])
@@ -135,7 +135,7 @@ def test_a_budget_counts_workers_that_cannot_be_had_as_little_as_those_that_are_
 
 
 def test_a_budget_counts_workers_that_are_on_their_way() -> None:
-    record = Record(uid="u", tally=Tally(since=0), missing=Missing(count=9, pods=1, since=0))
+    record = Record(uid="u", tally=Tally(since=0), missing=MissingPods(count=9, pods=1, since=0))
 
     assert sharer(record, asked=10, now=APPEAR_WITHIN / 2).current == 10
 

@@ -17,7 +17,7 @@ from longshore_operator.core.kubernetes.obstacles import REFUSED_AFTER, Since
 from longshore_operator.core.scaling import Decision
 from longshore_operator.core.status import merge_patch
 from longshore_operator.core.trouble import Trouble
-from longshore_operator.core.workers.missing import Missing
+from longshore_operator.core.workers.missing import MissingPods
 from longshore_operator.core.workers.tally import Tally
 from tests.integration.operator.fakes import Kubernetes as Posting
 from tests.unit.operator.kubernetes import Kubernetes
@@ -109,7 +109,7 @@ REFUSED = Trouble(reason="FailedCreate", message="exceeded quota")
 
 @pytest.fixture
 def record() -> Record:
-    return Record(uid="u", tally=Tally(since=0), missing=Missing(count=1, pods=0, since=0))
+    return Record(uid="u", tally=Tally(since=0), missing=MissingPods(count=1, pods=0, since=0))
 
 
 async def test_pods_that_were_refused_are_tried_again_within_seconds(record: Record) -> None:

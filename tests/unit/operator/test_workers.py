@@ -13,7 +13,7 @@ from longshore_operator.app.scaling.execution import LEAVE_WITHIN, Sight, Worker
 from longshore_operator.app.watched.objects import DeploymentObject
 from longshore_operator.core.kubernetes.pods import CHEAPEST, Pod
 from longshore_operator.core.kubernetes.rollout import Rollout, rollout
-from longshore_operator.core.scaling import Decision, Worker
+from longshore_operator.core.scaling import Decision, ObservedWorker
 from longshore_operator.core.workers.cordons import TRUSTED_FOR
 from longshore_operator.core.workers.holds import held, without_shrink
 from longshore_operator.core.workers.tally import Tally
@@ -69,7 +69,7 @@ class Stage:
             ceiling=self.ceiling,
         )
 
-    def observed(self) -> dict[str, Worker]:
+    def observed(self) -> dict[str, ObservedWorker]:
         seen = self.workers.observed(self.sight, self.record, epoch=EPOCH)
         return {worker.name: worker for worker in seen}
 
@@ -293,7 +293,10 @@ def test_a_running_pod_that_says_nothing_is_unknown(stage: Stage) -> None:
     assert stage.observed()["idle"].state == "unknown"
 
 
-CORDONED = (Worker(name="a", state="idle", cordoned=True), Worker(name="b", state="idle"))
+CORDONED = (
+    ObservedWorker(name="a", state="idle", cordoned=True),
+    ObservedWorker(name="b", state="idle"),
+)
 
 
 def test_without_a_shrink_the_cordoned_work_again_and_all_stay() -> None:

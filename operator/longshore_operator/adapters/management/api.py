@@ -39,7 +39,7 @@ from longshore_operator.core.access.credentials import Address, hash_password
 from longshore_operator.core.access.permissions import Keys, User
 from longshore_operator.core.rabbitmq.blockage import Alarm
 from longshore_operator.core.rabbitmq.inventory import Inventory
-from longshore_operator.core.rabbitmq.policies import Policy
+from longshore_operator.core.rabbitmq.policies import QueuePolicy
 from longshore_operator.core.rabbitmq.topology import Binding, Topology
 from longshore_operator.errors import Invalid, Transient
 
@@ -173,7 +173,7 @@ class Management:
                 inventory.topics.setdefault(item["user"], {})[item["exchange"]] = keys
         return inventory
 
-    async def policies(self) -> dict[str, Policy]:
+    async def policies(self) -> dict[str, QueuePolicy]:
         """The vhost's policies by name, as they are now."""
         found = await self._get("policies", self._vhost)
         with understood(self._url):

@@ -18,7 +18,7 @@ from longshore_operator.app.watched.objects import DeploymentObject
 from longshore_operator.app.watched.world import Key
 from longshore_operator.core.kubernetes.pods import CHEAPEST, DELETION_COST, Pod
 from longshore_operator.core.kubernetes.rollout import Rollout, rollout
-from longshore_operator.core.scaling import Decision, Worker
+from longshore_operator.core.scaling import Decision, ObservedWorker
 from longshore_operator.core.workers.cordons import drains, followed
 from longshore_operator.errors import UNREACHABLE, Invalid, OperatorError, Transient
 
@@ -64,7 +64,7 @@ class Workers:
     cluster: Cluster
     new_id: Callable[[], str]
 
-    def observed(self, sight: Sight, record: Record, *, epoch: float) -> tuple[Worker, ...]:
+    def observed(self, sight: Sight, record: Record, *, epoch: float) -> tuple[ObservedWorker, ...]:
         """What `decide` is shown: all but those that are about to be taken away.
 
         `epoch` is the present in seconds since then.
@@ -92,18 +92,18 @@ class Workers:
             if pod.name in before and sight.now - before[pod.name] < LEAVE_WITHIN
         }
 
-    def _worker(self, pod: Pod, sight: Sight, record: Record, *, epoch: float) -> Worker:
+    def _worker(self, pod: Pod, sight: Sight, record: Record, *, epoch: float) -> ObservedWorker:
         # A worker's own word first: Kubernetes may not have noticed yet that it runs.
         report = sight.reports.get(pod.name)
         age = None if pod.created is None else max(0.0, epoch - pod.created)
         if report is None:
-            return Worker(
+            return ObservedWorker(
                 name=pod.name,
                 state="unknown" if pod.running else "starting",
                 age=age,
                 ready=pod.ready,
             )
-        return Worker(
+        return ObservedWorker(
             name=pod.name,
             state="busy" if report.busy or report.held else "idle",
             held=max(report.held, report.busy),

@@ -7,7 +7,7 @@ proved that it holds nothing. `docs/scaling.md` explains the steps and works an 
 from longshore_operator.core.scaling.decision import Decision, decide
 from longshore_operator.core.scaling.limits import Limit, ceiling_of
 from longshore_operator.core.scaling.memory import Memory
-from longshore_operator.core.scaling.observation import Observation, ServiceTimes, Worker
+from longshore_operator.core.scaling.observation import Observation, ObservedWorker, ServiceTimes
 from longshore_operator.core.scaling.policies import BUILT_IN, Policy, Situation, Wanted
 
 __all__ = [
@@ -16,11 +16,11 @@ __all__ = [
     "Limit",
     "Memory",
     "Observation",
+    "ObservedWorker",
     "Policy",
     "ServiceTimes",
     "Situation",
     "Wanted",
-    "Worker",
     "ceiling_of",
     "decide",
 ]

@@ -5,7 +5,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Worker:
+class ObservedWorker:
     """What is known of one worker that has not been asked to end."""
 
     name: str
@@ -48,7 +48,7 @@ class Observation:
     ready: int | None
     """Jobs that wait in the queue; None is unknown."""
 
-    workers: tuple[Worker, ...]
+    workers: tuple[ObservedWorker, ...]
     replicas: int | None
     """Workers asked of Kubernetes now; None is unknown."""
 
