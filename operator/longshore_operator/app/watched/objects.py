@@ -129,7 +129,7 @@ class DeploymentObject:
     """Why Kubernetes says that it gets no further with its present template."""
 
     standing: str = ""
-    """A digest of what it says (`core.workload.standing`)."""
+    """A digest of what it says (`core.kubernetes.workload.standing`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +138,7 @@ class BudgetObject:
 
     uid: str
     standing: str
-    """A digest of what it says (`core.workload.standing`)."""
+    """A digest of what it says (`core.kubernetes.workload.standing`)."""
 
     owner: str = ""
     created: str = ""
