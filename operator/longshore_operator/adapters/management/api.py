@@ -14,7 +14,9 @@ from pydantic_core import from_json
 from yarl import URL
 
 from longshore.contract.timing import CONNECT_TIMEOUT
+from longshore_operator.adapters import tls
 from longshore_operator.adapters.management.answers import no_management, understood
+from longshore_operator.adapters.management.batches import Batches
 from longshore_operator.adapters.management.definitions import (
     Definitions,
     exchange_body,
@@ -32,8 +34,6 @@ from longshore_operator.adapters.management.listings import (
     state_in,
 )
 from longshore_operator.adapters.management.versions import versions_in
-from longshore_operator.adapters.rabbitmq import tls
-from longshore_operator.adapters.rabbitmq.batches import Batches
 from longshore_operator.app.ports.rabbitmq import Count
 from longshore_operator.core.access.credentials import Address, hash_password
 from longshore_operator.core.access.permissions import Keys, User

@@ -19,7 +19,7 @@ from pika.exceptions import (
 )
 
 from longshore.amqp.guard import Guard
-from longshore_operator.adapters.rabbitmq import tls
+from longshore_operator.adapters import tls
 from longshore_operator.errors import Transient
 
 logger = logging.getLogger(__name__)

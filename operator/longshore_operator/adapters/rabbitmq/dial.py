@@ -13,7 +13,7 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 
 from longshore.amqp.guard import Guard
 from longshore.contract.timing import CONNECT_TIMEOUT, whole_heartbeat
-from longshore_operator.adapters.rabbitmq import tls
+from longshore_operator.adapters import tls
 from longshore_operator.adapters.rabbitmq.amqp import (
     OPEN_TIMEOUT,
     OperatorConnection,
