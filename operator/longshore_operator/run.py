@@ -15,7 +15,7 @@ from longshore_operator.adapters.http import serve
 from longshore_operator.adapters.kubernetes.cluster import Cluster
 from longshore_operator.adapters.kubernetes.probe import ask
 from longshore_operator.adapters.kubernetes.stateless import Stateless
-from longshore_operator.adapters.metrics import Metrics, Shown
+from longshore_operator.adapters.metrics import OperatorMetrics, Shown
 from longshore_operator.adapters.rabbitmq.link import connect
 from longshore_operator.api.v1alpha1 import GROUP
 from longshore_operator.app.audit import Audit
@@ -25,7 +25,7 @@ from longshore_operator.app.reconciling.patrol import Patrol
 from longshore_operator.app.reconciling.rounds import Rounds
 from longshore_operator.app.reconciling.state import Reconciliation
 from longshore_operator.app.reporting.brokers import BrokerStatuses
-from longshore_operator.app.reporting.loop import Reporter
+from longshore_operator.app.reporting.loop import StatusReporter
 from longshore_operator.app.reporting.task_queues import TaskQueueStatuses
 from longshore_operator.app.scaling.autoscalers import Autoscalers
 from longshore_operator.app.scaling.census import Census
@@ -64,7 +64,7 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
     )
     states = States(new=lambda _: Reconciliation())
     records = States(new=lambda task_queue: begun(task_queue, since=time.time_ns() // 1_000_000))
-    metrics = Metrics(
+    metrics = OperatorMetrics(
         clock=time.monotonic,
         task_queues=lambda: _shown(world, records),
         brokers=lambda: [
@@ -119,7 +119,7 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         last_tick=time.monotonic(),
         ticked=metrics.ticked,
     )
-    reporter = Reporter(
+    reporter = StatusReporter(
         world=world,
         task_queues=TaskQueueStatuses(
             world=world,

@@ -172,7 +172,10 @@ class _Parts:
         while True:
             self.line.report("e", "k", b"{}")
             for delivery in self.mine[1::4]:
-                if delivery.void is None and delivery.tag in delivery.subscription._ledger._open:
+                if (
+                    delivery.void is None
+                    and delivery.tag in delivery.subscription._settlements._open
+                ):
                     delivery.subscription.give_back(delivery)
             await asyncio.sleep(0.005)
 

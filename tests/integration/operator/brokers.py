@@ -9,7 +9,7 @@ from typing import Any
 from longshore_operator.adapters.rabbitmq.link import connect
 from longshore_operator.app.reconciling.state import Reconciled
 from longshore_operator.app.reporting.brokers import BrokerStatuses
-from longshore_operator.app.reporting.loop import Reporter
+from longshore_operator.app.reporting.loop import StatusReporter
 from longshore_operator.app.reporting.task_queues import TaskQueueStatuses
 from longshore_operator.app.scaling.state import Scaled, begun
 from longshore_operator.app.sessions.keeper import CONNECTING, Brokers
@@ -67,7 +67,7 @@ def reporter(
     kubernetes: Kubernetes,
     reconciled: Callable[[Key, TaskQueueObject], Reconciled] = lambda *_: Reconciled(),
     scaled: Callable[[Key, TaskQueueObject], Scaled] = lambda _, found: begun(found, since=0).seen,
-) -> Reporter:
+) -> StatusReporter:
     """The loop that writes every status."""
     statuses = TaskQueueStatuses(
         world=world,
@@ -79,7 +79,7 @@ def reporter(
         clock=time.monotonic,
         chance=lambda: 0.0,
     )
-    return Reporter(
+    return StatusReporter(
         world=world,
         task_queues=statuses,
         brokers=BrokerStatuses(world=world, keeper=brokers, cluster=kubernetes, now=lambda: NOW),

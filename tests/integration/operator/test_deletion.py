@@ -291,7 +291,7 @@ async def test_a_task_queue_whose_spec_cannot_be_read_any_more_is_cleaned_up(
     tenants.publish(queue, exchange=JOBS_EXCHANGE, key="media.transcode")
     broken = made(
         deletionPolicy=policy,
-        scaling={"schedules": [{"cron": "0 25 * * *", "duration": "1h", "max": 1}]},
+        scaling={"windows": [{"cron": "0 25 * * *", "duration": "1h", "max": 1}]},
     )
     assert broken.spec is None
     status = dataclasses.replace(broken, status=declared().status)

@@ -17,7 +17,7 @@ from tests.integration.operator.task_queues import JSON_JOB, labelled, made, unt
 
 POLICIES = ["Delete", "RetainIfNotEmpty", "Retain"]
 OWN, LETTERS = "media.transcode", "media.transcode.dead"
-UNREADABLE = {"schedules": [{"cron": "0 25 * * *", "duration": "1h", "max": 1}]}
+UNREADABLE = {"windows": [{"cron": "0 25 * * *", "duration": "1h", "max": 1}]}
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from longshore.contract.names import REPORTS_EXCHANGE
 from longshore.contract.reports import WorkerReport
 from longshore_operator.api.v1alpha1 import Scaling
 from longshore_operator.core.kubernetes.pods import Pod
-from longshore_operator.core.scaling import Decision, Memory, Observation, Worker, decide
+from longshore_operator.core.scaling import Decision, Memory, Observation, ObservedWorker, decide
 from longshore_operator.core.scaling.sight import Sight
 from longshore_operator.core.scaling.state import ScalingState
 from longshore_operator.core.scaling.step import observed
@@ -144,7 +144,7 @@ def _decide(report: WorkerReport) -> Decision:
         Scaling.model_validate({"policy": "backlog", "idleGrace": "30s"}),
         slots=1,
         observation=Observation(
-            ready=0, workers=(worker, Worker(name="other", state="idle")), replicas=2
+            ready=0, workers=(worker, ObservedWorker(name="other", state="idle")), replicas=2
         ),
         memory=before,
         now=100.0,

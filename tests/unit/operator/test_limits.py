@@ -14,7 +14,7 @@ from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.scaling import Decision, Limit
 from longshore_operator.core.scaling.limits import ceiling_of
 from longshore_operator.core.scaling.state import ScalingState
-from longshore_operator.core.workers.missing import APPEAR_WITHIN, Missing
+from longshore_operator.core.workers.missing import APPEAR_WITHIN, MissingPods
 from longshore_operator.core.workers.recent import Recent
 from longshore_operator.core.workers.tally import Tally
 
@@ -83,14 +83,14 @@ def test_a_budget_that_there_is_is_no_trouble() -> None:
     assert limit.trouble is None
 
 
-def test_schedules_hold_by_the_time_of_day() -> None:
+def test_windows_hold_by_the_time_of_day() -> None:
     noon = {"cron": "0 12 * * *", "duration": "1h", "min": 4}
-    found = limits().of(A, scaling(budget=None, schedules=[noon]), current=0)
+    found = limits().of(A, scaling(budget=None, windows=[noon]), current=0)
 
     assert [each.floor for each in found] == [4]
 
 
-def test_a_rollout_keeps_to_schedules_and_not_to_the_share_of_this_moment() -> None:
+def test_a_rollout_keeps_to_windows_and_not_to_the_share_of_this_moment() -> None:
     night = Limit(name="night", ceiling=4)
     share = Limit(name="budget 'gpu'", ceiling=1, is_share=True)
 
@@ -113,7 +113,7 @@ def lacking() -> ScalingRecord:
     state = ScalingState(
         tally=Tally(since=0),
         recent=Recent(since=0),
-        missing=Missing(count=9, pods=1, since=0),
+        missing=MissingPods(count=9, pods=1, since=0),
     )
     return ScalingRecord(state=state)
 
@@ -171,7 +171,7 @@ def test_a_budget_counts_the_workers_of_a_task_queue_whose_spec_cannot_be_read_a
                 "scaling": {
                     "max": 20,
                     "budget": {"group": "gpu", "weight": "much"},
-                    "schedules": [{"cron": "0 25 * * *", "duration": "1h", "max": 1}],
+                    "windows": [{"cron": "0 25 * * *", "duration": "1h", "max": 1}],
                 },
             },
         }

@@ -7,7 +7,7 @@ import pytest
 
 from longshore_operator.core.kubernetes.rollout import rollout
 from longshore_operator.core.scaling.step import is_due
-from longshore_operator.core.workers.missing import APPEAR_WITHIN, Missing, missing
+from longshore_operator.core.workers.missing import APPEAR_WITHIN, MissingPods, missing
 from longshore_operator.errors import Transient
 from tests.unit.operator.test_workers import MOST, Stage, pod, report
 
@@ -90,7 +90,7 @@ def test_what_is_missing_is_missing_since_the_last_pod_came() -> None:
     second = missing(first, replicas=8, pods=2, now=3)
     third = missing(second, replicas=9, pods=2, now=7)
 
-    assert third == Missing(count=7, pods=2, since=3)
+    assert third == MissingPods(count=7, pods=2, since=3)
     assert not third.is_over(now=7)
     assert third.is_over(now=3 + APPEAR_WITHIN)
     assert missing(third, replicas=2, pods=2, now=8) is None

@@ -12,7 +12,7 @@ from longshore_operator.app.scaling.execution import Execution
 from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.kubernetes.pods import CHEAPEST, Pod
 from longshore_operator.core.kubernetes.rollout import Rollout, rollout
-from longshore_operator.core.scaling import Decision, Worker
+from longshore_operator.core.scaling import Decision, ObservedWorker
 from longshore_operator.core.scaling.holds import held, without_shrink
 from longshore_operator.core.scaling.sight import Sight, asked_for
 from longshore_operator.core.scaling.state import ScalingState
@@ -71,7 +71,7 @@ class Stage:
             epoch=EPOCH,
         )
 
-    def observed(self) -> dict[str, Worker]:
+    def observed(self) -> dict[str, ObservedWorker]:
         self.state = replace(self.state, leaving=leaving(self.state, self.sight))
         return {worker.name: worker for worker in observed(self.state, self.sight)}
 
@@ -314,7 +314,10 @@ def test_a_running_pod_that_says_nothing_is_unknown(stage: Stage) -> None:
     assert stage.observed()["idle"].state == "unknown"
 
 
-CORDONED = (Worker(name="a", state="idle", cordoned=True), Worker(name="b", state="idle"))
+CORDONED = (
+    ObservedWorker(name="a", state="idle", cordoned=True),
+    ObservedWorker(name="b", state="idle"),
+)
 
 
 def test_without_a_shrink_the_cordoned_work_again_and_all_stay() -> None:

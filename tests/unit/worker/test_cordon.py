@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from longshore.contract.orders import Order, OrderKind
-from longshore.worker.parent.intake.cordon import Cordon
+from longshore.worker.parent.intake.cordon import CordonGate
 
 
 class Source:
@@ -37,7 +37,7 @@ class Stage:
     def __init__(self) -> None:
         self.source = Source()
         self.held = 0
-        self.cordon = Cordon(self.source, held=lambda: self.held)
+        self.cordon = CordonGate(self.source, held=lambda: self.held)
         self.told: list[str | None] = []
         self.cordon.on_change = lambda: self.told.append(self.cordon.in_force)
         self.running = asyncio.ensure_future(self.cordon.run())

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from longshore.contract.features import features_of
 from longshore.contract.timing import CONNECT_TIMEOUT
 from longshore_operator.adapters.management.api import Management
-from longshore_operator.adapters.rabbitmq.amqp import Connection
+from longshore_operator.adapters.rabbitmq.amqp import OperatorConnection
 from longshore_operator.adapters.rabbitmq.depths import Depths
 from longshore_operator.adapters.rabbitmq.dial import connect as connect_amqp
 from longshore_operator.adapters.rabbitmq.fleet import Fleet
@@ -25,14 +25,14 @@ SCRUTINIES = 256
 
 
 class RabbitMQ:
-    """A link as `app.broker` wants it."""
+    """A link as `app.ports.rabbitmq` wants it."""
 
     def __init__(
         self,
         *,
         management: Management,
-        connection: Connection,
-        orders: Connection,
+        connection: OperatorConnection,
+        orders: OperatorConnection,
         version: str,
         address: Address,
         heartbeat: float,

@@ -24,7 +24,7 @@ WRITERS = 16
 
 
 @dataclass(slots=True, kw_only=True)
-class Reporter:
+class StatusReporter:
     """The loop. Every `interval` seconds it looks for what is new."""
 
     world: World

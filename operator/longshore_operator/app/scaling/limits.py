@@ -1,4 +1,4 @@
-"""Schedules and budgets, brought to the scaler as limits of the present moment."""
+"""Windows and budgets, brought to the scaler as limits of the present moment."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,8 +13,8 @@ from longshore_operator.app.watched.world import Key, World
 from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.scaling import Decision, Limit
 from longshore_operator.core.scaling.budget import Claim, allotted
-from longshore_operator.core.scaling.schedules import limits_at
 from longshore_operator.core.scaling.sight import asked_for
+from longshore_operator.core.scaling.windows import limits_at
 from longshore_operator.core.trouble import Trouble
 
 
@@ -99,7 +99,7 @@ class Limits:
 
     def of(self, key: Key, scaling: Scaling, *, current: int) -> tuple[Limit, ...]:
         """What limits this TaskQueue now."""
-        limits = limits_at(scaling.schedules, self.today()) if scaling.schedules else ()
+        limits = limits_at(scaling.windows, self.today()) if scaling.windows else ()
         if scaling.budget is None:
             return limits
         group = scaling.budget.group

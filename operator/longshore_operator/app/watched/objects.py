@@ -31,7 +31,7 @@ FINALIZER = f"{GROUP}/finalizer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class DeletionSpec:
     """What a deletion must know of a spec. Read field by field, so that a spec that is invalid
     elsewhere can still be cleaned up after."""
 
@@ -55,7 +55,7 @@ class TaskQueueObject:
     invalid: str
     """Why the spec cannot be read; empty when it can."""
 
-    ending: Ending
+    ending: DeletionSpec
     budget: Budget | None
     """The budget that its workers draw on; read by itself, like `ending`."""
 
@@ -158,11 +158,11 @@ def task_queue(body: Mapping[str, Any]) -> TaskQueueObject:
     )
 
 
-def _ending(spec: Mapping[str, Any], *, status: TaskQueueStatus, owner: Owner) -> Ending:
+def _ending(spec: Mapping[str, Any], *, status: TaskQueueStatus, owner: Owner) -> DeletionSpec:
     """What can be read of it; the default, which loses no job, where a field cannot."""
     broker, policy = _field(spec, "broker", "name"), spec.get("deletionPolicy")
     known = status.queue if status.queue != owner.queue else None
-    return Ending(
+    return DeletionSpec(
         broker=broker or BrokerReference().name,
         policy=DeletionPolicy(policy)
         if policy in tuple(DeletionPolicy)

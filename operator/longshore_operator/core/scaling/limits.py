@@ -19,7 +19,7 @@ Lines = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """A floor, a ceiling or both, and where it comes from: a schedule, a budget."""
+    """A floor, a ceiling or both, and where it comes from: a window, a budget."""
 
     name: str
     """As in `{name} raises it to 5`."""

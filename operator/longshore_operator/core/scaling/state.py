@@ -11,7 +11,7 @@ from longshore_operator.core.scaling.sight import Asked
 from longshore_operator.core.trouble import Trouble
 from longshore_operator.core.workers.cordons import Cordons
 from longshore_operator.core.workers.history import History
-from longshore_operator.core.workers.missing import Missing
+from longshore_operator.core.workers.missing import MissingPods
 from longshore_operator.core.workers.recent import Recent
 from longshore_operator.core.workers.tally import Tally
 
@@ -53,7 +53,7 @@ class ScalingState:
     hazard: str | None = None
     """Why the last decision could not be carried out for now."""
 
-    missing: Missing | None = None
+    missing: MissingPods | None = None
     """Replicas that have no pod."""
 
     since: Since = field(default_factory=Since)

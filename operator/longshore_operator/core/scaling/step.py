@@ -12,7 +12,7 @@ from longshore_operator.core.rabbitmq.depth import Depth, Missing
 from longshore_operator.core.scaling.decision import Decision, decide
 from longshore_operator.core.scaling.holds import held, without_shrink
 from longshore_operator.core.scaling.limits import ceiling_of
-from longshore_operator.core.scaling.observation import Observation, Worker
+from longshore_operator.core.scaling.observation import Observation, ObservedWorker
 from longshore_operator.core.scaling.policies import BUILT_IN, Policy
 from longshore_operator.core.scaling.sight import Sight, asked_for, is_behind, is_unfit, latest
 from longshore_operator.core.scaling.state import ScalingState
@@ -31,7 +31,7 @@ QUOTA = "exceeded quota"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Plan:
     """What one step leads to. The decision is in the state."""
 
     state: ScalingState
@@ -49,7 +49,7 @@ def step(
     spec: TaskQueueSpec | None,
     new_id: Callable[[], str],
     policies: Mapping[str, Policy] = BUILT_IN,
-) -> Step:
+) -> Plan:
     """Count jobs and workers, and decide how many workers there should be and which of them go.
 
     `spec` is None where it cannot be read, or where the Broker cannot be reached: nothing is
@@ -66,16 +66,16 @@ def step(
             ceiling=0,
             hazard=None,
         )
-        return Step(state=_noted(state, sight))
+        return Plan(state=_noted(state, sight))
     state = _counted(state, sight, most=spec.scaling.max)
     state = replace(state, ceiling=_ceiling(state, sight, spec=spec), hazard=None)
     is_doubted = isinstance(sight.jobs, Missing) or isinstance(sight.dead, Missing)
     if not sight.is_declared:
-        return Step(state=_noted(state, sight), is_doubted=is_doubted)
+        return Plan(state=_noted(state, sight), is_doubted=is_doubted)
     is_doubted |= sight.deployment is None and sight.is_overdue
     state = _decided(state, sight, spec=spec, policies=policies)
     state, orders = ordered(state, sight, new_id=new_id)
-    return Step(state=_noted(state, sight), orders=orders, is_doubted=is_doubted)
+    return Plan(state=_noted(state, sight), orders=orders, is_doubted=is_doubted)
 
 
 def _counted(state: ScalingState, sight: Sight, *, most: int) -> ScalingState:
@@ -178,25 +178,25 @@ def leaving(state: ScalingState, sight: Sight) -> Mapping[str, float]:
     }
 
 
-def observed(state: ScalingState, sight: Sight) -> tuple[Worker, ...]:
+def observed(state: ScalingState, sight: Sight) -> tuple[ObservedWorker, ...]:
     """All workers but those that are leaving."""
     return tuple(
         _worker(pod, sight, state) for pod in sight.staying if pod.name not in state.leaving
     )
 
 
-def _worker(pod: Pod, sight: Sight, state: ScalingState) -> Worker:
+def _worker(pod: Pod, sight: Sight, state: ScalingState) -> ObservedWorker:
     # A worker's own word first: Kubernetes may not have noticed yet that it runs.
     report = sight.reports.get(pod.name)
     age = None if pod.created is None else max(0.0, sight.epoch - pod.created)
     if report is None:
-        return Worker(
+        return ObservedWorker(
             name=pod.name,
             state="unknown" if pod.running else "starting",
             age=age,
             ready=pod.ready,
         )
-    return Worker(
+    return ObservedWorker(
         name=pod.name,
         state="busy" if report.busy or report.held else "idle",
         held=max(report.held, report.busy),

@@ -41,7 +41,7 @@ from longshore.worker.parent.children.pool import Limits, Pool
 from longshore.worker.parent.children.zygote import Zygote
 from longshore.worker.parent.crash import crash, fail_loudly, watch_callbacks
 from longshore.worker.parent.dispatch import Dispatch
-from longshore.worker.parent.intake.cordon import Cordon
+from longshore.worker.parent.intake.cordon import CordonGate
 from longshore.worker.parent.intake.flow import Bounds, Flow, Steady, first
 from longshore.worker.parent.jobs.losses import Losses
 from longshore.worker.parent.jobs.outcome import Judge, Outcome
@@ -168,7 +168,9 @@ class _Worker:
             ack_timeout=config.ack_timeout,
         )
         self._publisher = Publisher(self._parameters)
-        self._cordon = Cordon(self._consumer, held=lambda: self._dispatch.held if self._pool else 0)
+        self._cordon = CordonGate(
+            self._consumer, held=lambda: self._dispatch.held if self._pool else 0
+        )
         self._line = Line(on_order=self._on_order)
         self._publisher.beside = self._line.keep
         self._health = Health(

@@ -13,6 +13,7 @@ from longshore.amqp.dial import Dial
 from longshore.contract.config import QueueType
 from longshore.contract.features import Features
 from longshore.logs import Log
+from longshore.worker.linux import termination
 from longshore.worker.parent.broker.subscription import (
     LONG_SILENCE,
     SHORT_SILENCE,
@@ -54,7 +55,7 @@ class Consumer:
         self.trouble = ""
         """Why it does not consume, as of the last attempt; empty before the first one's end."""
 
-        self._dial = Dial(parameters, purpose="consume", note=self._note)
+        self._dial = Dial(parameters, purpose="consume", note=self._note, refused=termination.tell)
         self._queue = queue
         self._is_quorum = queue_type is QueueType.QUORUM
         self._prefetch = self._least = prefetch

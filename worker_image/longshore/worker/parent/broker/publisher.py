@@ -15,6 +15,7 @@ from longshore.amqp.connection import Backoff, Connection, resolve
 from longshore.amqp.dial import Dial
 from longshore.amqp.publication import Publication
 from longshore.logs import Log
+from longshore.worker.linux import termination
 from longshore.worker.parent.broker.lane import Lane, Unsendable
 
 MOST_STRIKES = 3
@@ -37,7 +38,7 @@ class Publisher:
         self.beside: Callable[[Connection], Awaitable[None]] = _nothing
         """What else lives on the connection, for as long as it does."""
 
-        self._dial = Dial(parameters, purpose="publish")
+        self._dial = Dial(parameters, purpose="publish", refused=termination.tell)
         self._connection: Connection | None = None
         self._lane: Lane | None = None
         self._open = asyncio.Event()

@@ -10,8 +10,8 @@ from longshore.logs import Log
 log = Log("longshore.cordon")
 
 
-class Source(Protocol):
-    """Where jobs come from."""
+class Cordonable(Protocol):
+    """Where jobs come from, as a cordon needs it."""
 
     @property
     def prefetch(self) -> int:
@@ -27,10 +27,10 @@ class Source(Protocol):
         """So many at a time from now on."""
 
 
-class Cordon:
+class CordonGate:
     """Open at first. A cordon that is not renewed ends with its lease."""
 
-    def __init__(self, source: Source, *, held: Callable[[], int]) -> None:
+    def __init__(self, source: Cordonable, *, held: Callable[[], int]) -> None:
         self.on_change: Callable[[], None] = lambda: None
         self.in_force: str | None = None
         """The cordon that keeps jobs away, once none can come any more."""
