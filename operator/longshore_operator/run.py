@@ -30,7 +30,7 @@ from longshore_operator.app.reporting.task_queues import TaskQueueStatuses
 from longshore_operator.app.scaling.autoscalers import Autoscalers
 from longshore_operator.app.scaling.census import Census
 from longshore_operator.app.scaling.depths import Readings
-from longshore_operator.app.scaling.limits import Limits
+from longshore_operator.app.scaling.limits import CurrentLimits
 from longshore_operator.app.scaling.loop import Scaler
 from longshore_operator.app.scaling.obstacles import Obstacles
 from longshore_operator.app.scaling.protection import Protection
@@ -110,7 +110,7 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         ),
         sleepers=Sleepers(world=world, brokers=brokers, states=records, reconciled=reconciler.seen),
         protection=Protection(world=world, cluster=cluster),
-        limits=Limits(today=lambda: datetime.now(UTC), budgets=settings.budgets),
+        limits=CurrentLimits(today=lambda: datetime.now(UTC), budgets=settings.budgets),
         policies=scaling_policies(),
         clock=time.monotonic,
         epoch=time.time,

@@ -45,13 +45,6 @@ TWICE = {
     },
     # `raise Retry` and `spec.retry`: users write both, each where the other cannot stand.
     "Retry": {"longshore.errors", "longshore_operator.api.v1alpha1.task_queue"},
-    # `status.workers`, and what brings a TaskQueue's workers to the number that was decided.
-    "Workers": {
-        "longshore_operator.api.v1alpha1.task_queue",
-        "longshore_operator.app.scaling.execution",
-    },
-    # What one pool of children keeps to, and what all TaskQueues together do.
-    "Limits": {"longshore.worker.parent.children.pool", "longshore_operator.app.scaling.limits"},
 }
 """Class names that stand in two modules, and why that is well."""
 

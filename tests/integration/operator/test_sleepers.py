@@ -13,7 +13,7 @@ from longshore_operator.adapters.kubernetes.probe import ask
 from longshore_operator.app.scaling import sleepers
 from longshore_operator.app.scaling.census import Census
 from longshore_operator.app.scaling.depths import Readings
-from longshore_operator.app.scaling.limits import Limits
+from longshore_operator.app.scaling.limits import CurrentLimits
 from longshore_operator.app.scaling.loop import Scaler
 from longshore_operator.app.scaling.obstacles import Obstacles
 from longshore_operator.app.scaling.protection import Protection
@@ -204,7 +204,7 @@ def scaling(operating: Operating, session: Session, *, interval: float) -> Scale
             reconciled=operating.reconciler.seen,
         ),
         protection=Protection(world=world, cluster=cluster),
-        limits=Limits(today=lambda: datetime.now(UTC), budgets={}),
+        limits=CurrentLimits(today=lambda: datetime.now(UTC), budgets={}),
         policies=scaling_policies(),
         clock=time.monotonic,
         epoch=time.time,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from longshore_operator.api.v1alpha1 import Scaling
-from longshore_operator.app.scaling.limits import Limits, Sharer, sharers
+from longshore_operator.app.scaling.limits import CurrentLimits, Sharer, sharers
 from longshore_operator.app.scaling.state import ScalingRecord, begun
 from longshore_operator.app.states import States
 from longshore_operator.app.watched.objects import TaskQueueObject, task_queue
@@ -25,8 +25,8 @@ def scaling(**parts: Any) -> Scaling:
     return Scaling.model_validate({"max": 20, "budget": {"group": "gpu"}} | parts)
 
 
-def limits(**budgets: int) -> Limits:
-    return Limits(today=lambda: datetime(2026, 11, 21, 12, tzinfo=UTC), budgets=budgets)
+def limits(**budgets: int) -> CurrentLimits:
+    return CurrentLimits(today=lambda: datetime(2026, 11, 21, 12, tzinfo=UTC), budgets=budgets)
 
 
 def wanting(claim: int | None, *, current: int | None = 0) -> Sharer:

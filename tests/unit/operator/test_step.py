@@ -15,7 +15,7 @@ from longshore_operator.core.rabbitmq.depth import Depth, Missing
 from longshore_operator.core.scaling import Decision, Limit
 from longshore_operator.core.scaling.sight import Asked, Sight
 from longshore_operator.core.scaling.state import ScalingState
-from longshore_operator.core.scaling.step import Plan, step
+from longshore_operator.core.scaling.step import ScalingPlan, step
 from longshore_operator.core.workers.recent import Recent
 from longshore_operator.core.workers.tally import Tally
 from tests.unit.operator.test_workers import pod, report
@@ -61,7 +61,7 @@ class Case:
     orders: tuple[tuple[str, str], ...] = ()
     is_doubted: bool = False
 
-    def step(self) -> Plan:
+    def step(self) -> ScalingPlan:
         sight = Sight(
             key=("media", "work"),
             deployment=self.deployment,

@@ -65,7 +65,7 @@ def _current(
 
 
 @dataclass(slots=True, kw_only=True)
-class Limits:
+class CurrentLimits:
     """`today` gives the time of day, `budgets` the workers of each group."""
 
     today: Callable[[], datetime]

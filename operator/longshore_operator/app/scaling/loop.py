@@ -16,7 +16,7 @@ from longshore_operator.app.reconciling.state import Reconciled
 from longshore_operator.app.scaling.census import Census
 from longshore_operator.app.scaling.depths import Depths, Reading, Readings
 from longshore_operator.app.scaling.execution import Execution
-from longshore_operator.app.scaling.limits import Limits, sharers
+from longshore_operator.app.scaling.limits import CurrentLimits, sharers
 from longshore_operator.app.scaling.obstacles import Obstacles
 from longshore_operator.app.scaling.protection import Protection
 from longshore_operator.app.scaling.sleepers import LOOK_EVERY, Sleepers
@@ -68,7 +68,7 @@ class Scaler:
     census: Census
     obstacles: Obstacles
     sleepers: Sleepers
-    limits: Limits
+    limits: CurrentLimits
     policies: Mapping[str, Policy]
     clock: Callable[[], float]
     epoch: Callable[[], float]

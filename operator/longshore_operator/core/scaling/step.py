@@ -31,7 +31,7 @@ QUOTA = "exceeded quota"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ScalingPlan:
     """What one step leads to. The decision is in the state."""
 
     state: ScalingState
@@ -49,7 +49,7 @@ def step(
     spec: TaskQueueSpec | None,
     new_id: Callable[[], str],
     policies: Mapping[str, Policy] = BUILT_IN,
-) -> Plan:
+) -> ScalingPlan:
     """Count jobs and workers, and decide how many workers there should be and which of them go.
 
     `spec` is None where it cannot be read, or where the Broker cannot be reached: nothing is
@@ -66,16 +66,16 @@ def step(
             ceiling=0,
             hazard=None,
         )
-        return Plan(state=_noted(state, sight))
+        return ScalingPlan(state=_noted(state, sight))
     state = _counted(state, sight, most=spec.scaling.max)
     state = replace(state, ceiling=_ceiling(state, sight, spec=spec), hazard=None)
     is_doubted = isinstance(sight.jobs, Missing) or isinstance(sight.dead, Missing)
     if not sight.is_declared:
-        return Plan(state=_noted(state, sight), is_doubted=is_doubted)
+        return ScalingPlan(state=_noted(state, sight), is_doubted=is_doubted)
     is_doubted |= sight.deployment is None and sight.is_overdue
     state = _decided(state, sight, spec=spec, policies=policies)
     state, orders = ordered(state, sight, new_id=new_id)
-    return Plan(state=_noted(state, sight), orders=orders, is_doubted=is_doubted)
+    return ScalingPlan(state=_noted(state, sight), orders=orders, is_doubted=is_doubted)
 
 
 def _counted(state: ScalingState, sight: Sight, *, most: int) -> ScalingState:
