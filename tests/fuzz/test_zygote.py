@@ -146,7 +146,7 @@ def check(directory: Path, *, end: str, line: int) -> str:
     worker, where = run(directory, end=end, line=line)
     code, said = worker.process.returncode, worker.termination.read_text()
     context = f"{end} at line {line}, {where or 'not reached'}: {code}, {said!r}\n{worker.text()}"
-    assert not worker.events("crashed"), context
+    assert not worker.events("worker-crashed"), context
     if not where:
         assert code == 0, context
         return where

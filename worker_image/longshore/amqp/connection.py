@@ -142,7 +142,7 @@ class Connection:
         if self._guard.is_shut:
             return
         lines = traceback.format_exception(error)
-        log.error("connection-fault", error=words(error), traceback="".join(lines)[-4096:])
+        log.error("connection-broken", error=words(error), traceback="".join(lines)[-4096:])
         self._guard.shut()
         # Not at once: whoever sends just now would find everything changed under its hands.
         asyncio.get_running_loop().call_soon(self._end, End(cause=words(error)))

@@ -74,7 +74,7 @@ class Dial:
             except Lost as error:
                 refused = isinstance(error, Refused)
                 log.warning(
-                    "connect-failed",
+                    "connection-failed",
                     connection=self._purpose,
                     host=parameters.host,
                     port=parameters.port,
@@ -89,7 +89,7 @@ class Dial:
                 continue
             if refused:
                 termination.tell("")
-            log.info("connected", connection=self._purpose, version=connection.version)
+            log.info("connection-opened", connection=self._purpose, version=connection.version)
             return connection
 
     async def _try_all(self) -> Connection:

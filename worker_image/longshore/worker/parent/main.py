@@ -22,7 +22,7 @@ from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV, POD_NAME_ENV
 from longshore.contract.orders import Order, OrderKind
 from longshore.contract.reports import WorkerReport
 from longshore.contract.timing import most_held
-from longshore.logs import Log, LogWriter
+from longshore.logs import Log
 from longshore.worker.limits import limits_of_queue
 from longshore.worker.linux import prctl, termination
 from longshore.worker.linux.exits import (
@@ -45,6 +45,7 @@ from longshore.worker.parent.intake.cordon import Cordon
 from longshore.worker.parent.intake.flow import Bounds, Flow, Steady, first
 from longshore.worker.parent.jobs.losses import Losses
 from longshore.worker.parent.jobs.outcome import Judge, Outcome
+from longshore.worker.parent.logs import LogWriter
 from longshore.worker.parent.telemetry.health import Health
 from longshore.worker.parent.telemetry.joblog import JobLog
 from longshore.worker.parent.telemetry.metrics import Metrics
@@ -67,7 +68,7 @@ def run(config: WorkerConfig, *, url: str, control: socket.socket, zygote: int) 
     parameters = _parameters(url, config)
     if isinstance(parameters, str):
         termination.tell(parameters)
-        log.error("bad-config", error=parameters)
+        log.error("config-invalid", error=parameters)
         code = BAD_CONFIG
     else:
         worker = _Worker(config, parameters, control, zygote, put_line=writer.put)
@@ -80,7 +81,7 @@ def run(config: WorkerConfig, *, url: str, control: socket.socket, zygote: int) 
         except Exception as error:
             crash(error)
             raise
-    log.info("exit", code=code)
+    log.info("worker-exited", code=code)
     writer.stop()
     return code
 
@@ -148,7 +149,7 @@ class _Worker:
         if serving.done():
             code = serving.result()
         else:
-            log.warning("killed")
+            log.warning("worker-killed")
             code = self._killed.result()
             await self._kill(serving)
         await self._stop()
@@ -187,7 +188,7 @@ class _Worker:
             # One clear line, without a traceback.
             log.error("port-unavailable", port=config.http_port, error=str(error))  # noqa: TRY400
             return UNSUITABLE
-        log.info("started", queue=config.queue, http_port=port, pid=os.getpid())
+        log.info("worker-started", task_queue=config.queue, http_port=port, pid=os.getpid())
         self._start(self._publisher.run())
         answer = await self._zygotes_answer()
         if not isinstance(answer, Ready):
@@ -195,7 +196,7 @@ class _Worker:
         dispatch = self._dispatch = self._build(answer)
         self._start(self._consumer.run())
         await self._ending
-        log.info("draining", held=dispatch.held, mode=config.on_termination)
+        log.info("worker-draining", held=dispatch.held, mode=config.on_termination)
         dispatch.draining = True
         await self._consumer.drain()
         dispatch.start_draining(requeue=config.on_termination is OnTermination.REQUEUE)
@@ -211,9 +212,13 @@ class _Worker:
             return self._ending.result()
         match ready.result():
             case Ready() as answer:
-                log.info("imported", handlers=sorted(answer.handlers), any=answer.serves_any)
+                log.info(
+                    "handlers-imported",
+                    handlers=sorted(answer.handlers),
+                    serves_any=answer.serves_any,
+                )
                 if answer.threads > 1:
-                    log.warning("threads-at-import", threads=answer.threads)
+                    log.warning("threads-running", threads=answer.threads)
                 return answer
             case ImportFailed() as failed:
                 termination.tell(f"cannot import {failed.what}: {failed.error}\n{failed.traceback}")
@@ -268,7 +273,7 @@ class _Worker:
             metrics=self._metrics,
             job_log=JobLog(
                 self._put_line,
-                queue=config.queue,
+                task_queue=config.queue,
                 successes=config.log_successes,
                 now=time.time,
             ),

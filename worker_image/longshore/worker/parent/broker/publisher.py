@@ -63,7 +63,7 @@ class Publisher:
                         cause = str(error)
                         # No job depends on this connection, and another may answer.
                         await connection.close()
-                    log.warning("publisher-lost", cause=cause)
+                    log.warning("publisher-lost", error=cause)
                     self.on_loss()
                     await backoff.pause()
             finally:

@@ -320,7 +320,7 @@ class Pool:
 
     def _on_overstayed(self, slot: Slot) -> None:
         if not slot.is_dead:
-            log.warning("child-does-not-end", pid=slot.pid, grace=CLOSE_GRACE)
+            log.warning("child-stuck", pid=slot.pid, grace=CLOSE_GRACE)
             self._killer.kill(slot, Kill.DISMISSED, at_once=True)
 
     def _on_soft_limit(self, slot: Slot) -> None:
