@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
 
+from longshore.contract import backoff
 from longshore.contract.features import features_of
 from longshore.logs import Log
 from longshore_operator.api.v1alpha1 import BrokerSpec, SecretReference
@@ -110,8 +111,11 @@ class Brokers:
                     error=self._troubles[name].message,
                     exc_info=not isinstance(error, OperatorError),
                 )
-                delay = min(SLOWEST_RETRY, 2.0 ** min(failures, 10) / 2)
-                await asyncio.sleep(delay * (0.5 + self.chance()))
+                await asyncio.sleep(
+                    backoff.delay_after(
+                        failures, first=1.0, most=SLOWEST_RETRY, chance=self.chance()
+                    )
+                )
         self._troubles.pop(name, None)
 
     async def _hold(self, broker: BrokerObject) -> None:
