@@ -9,7 +9,7 @@ from typing import Any
 
 from longshore.logs import Log
 from longshore.worker.linux import termination
-from longshore.worker.linux.exits import CRASHED
+from longshore.worker.linux.exits import Exit
 from longshore.worker.parent.logs import LogWriter
 
 log = Log("longshore.worker")
@@ -50,4 +50,4 @@ def crash(error: BaseException) -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, LogWriter):
             handler.stop()
-    os._exit(CRASHED)
+    os._exit(Exit.CRASHED)

@@ -25,14 +25,7 @@ from longshore.contract.timing import most_held
 from longshore.logs import Log
 from longshore.worker.limits import limits_of_queue
 from longshore.worker.linux import prctl, termination
-from longshore.worker.linux.exits import (
-    BAD_CONFIG,
-    DRAINED,
-    IMPORT_FAILED,
-    KILLED,
-    UNSUITABLE,
-    ZYGOTE_GONE,
-)
+from longshore.worker.linux.exits import Exit
 from longshore.worker.parent.broker.consumer import Consumer
 from longshore.worker.parent.broker.operator_line import Line
 from longshore.worker.parent.broker.publisher import Publisher
@@ -69,7 +62,7 @@ def run(config: WorkerConfig, *, url: str, control: socket.socket, zygote: int) 
     if isinstance(parameters, str):
         termination.tell(parameters)
         log.error("config-invalid", error=parameters)
-        code = BAD_CONFIG
+        code: int = Exit.BAD_CONFIG
     else:
         worker = _Worker(config, parameters, control, zygote, put_line=writer.put)
         prctl.give_back_memory()
@@ -187,7 +180,7 @@ class _Worker:
             termination.tell(message)
             # One clear line, without a traceback.
             log.error("port-unavailable", port=config.http_port, error=str(error))  # noqa: TRY400
-            return UNSUITABLE
+            return Exit.UNSUITABLE
         log.info("worker-started", task_queue=config.queue, http_port=port, pid=os.getpid())
         self._start(self._publisher.run())
         answer = await self._zygotes_answer()
@@ -228,16 +221,16 @@ class _Worker:
                     error=failed.error,
                     traceback=failed.traceback,
                 )
-                return IMPORT_FAILED
+                return Exit.IMPORT_FAILED
             case CommandUnusable(error=error):
                 termination.tell(f"cannot run the command: {error}")
                 log.error("command-unusable", error=error, command=self._config.command)
-                return IMPORT_FAILED
+                return Exit.IMPORT_FAILED
             case None:
                 message = f"the process that imports the handlers {self._zygote.fault}"
                 termination.tell(f"{message}: {', '.join(self._config.handlers)}")
                 log.error("import-failed", modules=self._config.handlers, error=message)
-                return IMPORT_FAILED
+                return Exit.IMPORT_FAILED
 
     def _build(self, ready: Ready) -> Dispatch:
         config = self._config
@@ -373,16 +366,16 @@ class _Worker:
             self._cordon.take(order)
         elif not self._ending.done():
             log.info("drain-ordered")
-            self._ending.set_result(DRAINED)
+            self._ending.set_result(Exit.DRAINED)
 
     def _on_signal(self) -> None:
         # Only a signal after a signal kills: the first one may follow an order to drain, or a
         # zygote's end.
         is_second, self._was_signalled = self._was_signalled, True
         if not self._ending.done():
-            self._ending.set_result(DRAINED)
+            self._ending.set_result(Exit.DRAINED)
         elif is_second and not self._killed.done():
-            self._killed.set_result(KILLED)
+            self._killed.set_result(Exit.KILLED)
 
     def _on_exit(self, pid: int, status: int) -> None:
         if pid == self._zygote_pid:
@@ -395,7 +388,7 @@ class _Worker:
         log.error("zygote-gone", error=message)
         termination.tell(message)
         if not self._ending.done():
-            self._ending.set_result(ZYGOTE_GONE)
+            self._ending.set_result(Exit.ZYGOTE_GONE)
 
 
 def _now() -> int:
