@@ -250,5 +250,5 @@ async def _close(session: Session) -> None:
 
 def _trouble(error: Exception) -> Trouble:
     if isinstance(error, OperatorError):
-        return Trouble(reason=error.reason, message=str(error))
+        return error.trouble
     return Trouble(reason="InternalError", message=f"{type(error).__name__}: {error}")
