@@ -34,6 +34,15 @@ def test_jitter_spreads_delays_around_or_below_their_length() -> None:
     assert [round(delay, 1) for delay in below] == [5, 7.5, 10]
 
 
+def test_no_delay_is_shorter_than_the_least_before_jitter() -> None:
+    delays = [
+        delay_after(failures, first=1, least=3, most=60, jitter=backoff.NONE, chance=0)
+        for failures in (1, 2, 3)
+    ]
+
+    assert delays == [3, 3, 4]
+
+
 def test_no_failure_yet_is_as_the_first() -> None:
     assert delay_after(0, first=10, most=20, chance=0.5) == 10
 

@@ -14,19 +14,20 @@ def delay_after(
     *,
     first: float,
     most: float,
+    least: float = 0.0,
     chance: float,
     jitter: tuple[float, float] = AROUND,
     factor: float = 2.0,
 ) -> float:
     """Return the delay after `failures` failures in a row, in the unit of `first` and `most`.
 
-    It is `first` after the first failure, `factor` times longer after each further one, and `most`
-    at most. It is then multiplied by a number between the two of `jitter`, by `chance`, which is
-    uniform in [0, 1): what failed together does not return together.
+    It is `first` after the first failure and `factor` times longer after each further one, within
+    `least` and `most`. It is then multiplied by a number between the two of `jitter`, by `chance`,
+    which is uniform in [0, 1): what failed together does not return together.
     """
     try:
         delay = min(most, first * factor ** max(0, failures - 1))
     except OverflowError:
         delay = most
-    least, greatest = jitter
-    return delay * (least + (greatest - least) * chance)
+    shortest, longest = jitter
+    return max(least, delay) * (shortest + (longest - shortest) * chance)
