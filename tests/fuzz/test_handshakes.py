@@ -34,7 +34,7 @@ AT_ONCE = 100
 
 
 class _Soon(connection.Backoff):
-    def __init__(self, **_: float) -> None:
+    def __init__(self, **_: Any) -> None:
         super().__init__(first=0.02, most=0.05)
 
 

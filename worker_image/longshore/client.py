@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from longshore.amqp import address
+from longshore.contract.durations import Span
 from longshore.contract.message import TRACEPARENT
 from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV
-from longshore.errors import EnqueueError, InvalidAddress, InvalidJob, Span
+from longshore.errors import EnqueueError, InvalidAddress, InvalidJob
 from longshore.producing import submission
 from longshore.producing.publisher import BlockingPublisher
 from longshore.producing.submission import Handler

@@ -9,7 +9,7 @@ from longshore.contract.timing import Timeouts
 from longshore_operator.api.v1alpha1 import BrokerFeatures, Condition, DerivedTimeouts, Priorities
 from longshore_operator.core.kubernetes.pods import Pod
 from longshore_operator.core.scaling import Decision
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 

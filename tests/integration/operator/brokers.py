@@ -16,7 +16,7 @@ from longshore_operator.app.sessions.keeper import CONNECTING, Brokers
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.app.watched.objects import BrokerObject, TaskQueueObject, broker
 from longshore_operator.app.watched.world import Key, World
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 from tests.integration.operator.fakes import Kubernetes
 from tests.integration.operator.task_queues import until
 

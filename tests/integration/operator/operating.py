@@ -22,7 +22,7 @@ from longshore_operator.app.states import States
 from longshore_operator.app.watched import objects
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import World
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 from tests.integration.operator.brokers import registered
 from tests.integration.operator.fakes import Kubernetes, Watched
 from tests.integration.operator.task_queues import until

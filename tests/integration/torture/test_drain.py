@@ -33,7 +33,7 @@ def test_heartbeats_go_on_while_a_worker_drains(bench: Bench) -> None:
     bench.wait_lines(1)
     assert worker.stop() == 0
     assert bench.lines() == ["start 1", "end 1"]
-    assert worker.events("job", outcome="succeeded")
+    assert worker.events("job-settled", outcome="succeeded")
     assert not worker.events("consumer-lost")
     assert bench.is_empty()
 
@@ -49,7 +49,7 @@ def test_a_drain_acks_what_is_done_and_returns_what_is_not_begun(bench: Bench) -
     assert 0 < len(done) < 200
     assert bench.ready() == 200 - len(done)
     second = bench.started(slots=2, prefetch=16)
-    second.wait("job", count=200 - len(done), outcome="succeeded")
+    second.wait("job-settled", count=200 - len(done), outcome="succeeded")
     runs = Counter(tuple(line.split()[:3]) for line in bench.lines())
     assert runs == Counter((str(n), what, "1") for n in range(200) for what in ("start", "end"))
 
@@ -64,7 +64,7 @@ def test_jobs_that_arrive_during_a_drain_are_returned_once(bench: Bench) -> None
         sent += 1
         time.sleep(0.02)
     assert worker.exit_code() == 0
-    ended = [event["outcome"] for event in worker.events("job")]
+    ended = [event["outcome"] for event in worker.events("job-settled")]
     assert set(ended) <= {"returned", "succeeded"}
     assert Counter(ended)["returned"] <= 8
     wait_for(lambda: bench.ready() == sent - Counter(ended)["succeeded"], why=bench.ready)
@@ -77,10 +77,10 @@ def test_a_worker_that_is_killed_in_its_grace_loses_no_job(bench: Bench) -> None
     bench.enqueue("sleep", diary=bench.diary, seconds=2)
     bench.wait_lines(1)
     first.process.send_signal(signal.SIGTERM)
-    first.wait("draining")
+    first.wait("worker-draining")
     first.stop(number=signal.SIGKILL)
     second = bench.started()
-    second.wait("job", outcome="succeeded")
+    second.wait("job-settled", outcome="succeeded")
     assert bench.lines() == ["start 1", "start 2", "end 2"]
 
 

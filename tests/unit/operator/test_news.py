@@ -22,9 +22,9 @@ from longshore_operator.core.scaling.sight import Sight
 from longshore_operator.core.scaling.state import ScalingState
 from longshore_operator.core.scaling.step import step
 from longshore_operator.core.status import merge_patch
-from longshore_operator.core.trouble import Trouble
 from longshore_operator.core.workers.recent import Recent
 from longshore_operator.core.workers.tally import Tally
+from longshore_operator.trouble import Trouble
 from tests.integration.operator.fakes import Kubernetes as Posting
 from tests.unit.operator.kubernetes import Kubernetes
 from tests.unit.operator.test_workers import pod as made

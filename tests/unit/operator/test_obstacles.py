@@ -29,7 +29,7 @@ from longshore_operator.core.kubernetes.obstacles import (
 )
 from longshore_operator.core.kubernetes.pods import Pod, pod
 from longshore_operator.core.scaling.sight import Sight
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 from tests.unit.operator.kubernetes import Kubernetes
 from tests.unit.operator.test_workers import pod as made
 

@@ -7,7 +7,7 @@ import pytest
 
 from longshore_operator.core.scaling import Decision
 from longshore_operator.core.status import TOLD, Facts
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 from tests.unit.operator.test_status import CRASH, WELL, made, pod
 
 QUOTA = Trouble(reason="FailedCreate", message="Kubernetes refuses pods: exceeded quota")

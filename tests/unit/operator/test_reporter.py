@@ -3,7 +3,7 @@
 import asyncio
 
 from longshore_operator.app.watched.world import World
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 from tests.integration.operator.brokers import reporter
 from tests.integration.operator.fakes import Hanging
 from tests.integration.operator.task_queues import made, until

@@ -13,8 +13,8 @@ from longshore_operator.app.watched.world import World
 from longshore_operator.core.access.credentials import Address
 from longshore_operator.core.access.passwords import Credentials
 from longshore_operator.core.kubernetes.pods import Pod
-from longshore_operator.core.trouble import Trouble
 from longshore_operator.errors import Transient
+from longshore_operator.trouble import Trouble
 
 SPEC = {"timeLimit": {"hard": "2h"}, "worker": {"image": "media:1", "handlers": ["media.jobs"]}}
 ADDRESS = Address(

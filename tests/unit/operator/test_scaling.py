@@ -16,8 +16,8 @@ from longshore_operator.core.scaling import (
     Wanted,
     decide,
 )
-from longshore_operator.core.trouble import Trouble
 from longshore_operator.plugin_checks import check_scaling_policy
+from longshore_operator.trouble import Trouble
 
 GRACE = 30.0
 NOW = 1000.0

@@ -16,7 +16,7 @@ from longshore_operator.core.status import (
     merge_patch,
     priorities,
 )
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 from tests.unit.operator.specs import V4_0, V4_3
 
 WELL = Facts(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from longshore.worker.linux.exits import Exit
 from longshore.worker.parent import crash
 from longshore.worker.parent.children import pool as module
 from longshore.worker.parent.children import processes
@@ -341,7 +342,7 @@ async def test_a_burial_that_fails_ends_the_worker(
     monkeypatch.setattr(Killer, "clean_up_after", fail)
     pool_of(child)._on_exit(child.slot)
     await asyncio.sleep(0.01)
-    assert codes == [crash.CRASHED]
+    assert codes == [Exit.CRASHED]
 
 
 def test_processes_of_another_user_are_named_not_fatal(monkeypatch: pytest.MonkeyPatch) -> None:

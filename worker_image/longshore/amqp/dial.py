@@ -76,7 +76,7 @@ class Dial:
             except Lost as error:
                 is_refused = isinstance(error, Refused)
                 log.warning(
-                    "connect-failed",
+                    "connection-failed",
                     connection=self._purpose,
                     host=parameters.host,
                     port=parameters.port,
@@ -91,7 +91,7 @@ class Dial:
                 continue
             if is_refused:
                 self._refused("")
-            log.info("connected", connection=self._purpose, version=connection.version)
+            log.info("connection-opened", connection=self._purpose, version=connection.version)
             return connection
 
     async def _try_all(self) -> Connection:

@@ -15,7 +15,7 @@ from longshore.binding import BoundHandler, InvalidArguments
 from longshore.contract import delays, durations, names
 from longshore.contract.message import MAX_PRIORITY, TRACEPARENT, Message, job_id
 from longshore.contract.reserved import MAX_HEADER_DEPTH, is_brokers, is_too_nested
-from longshore.errors import HandlerError, InvalidJob, Span
+from longshore.errors import HandlerError, InvalidJob
 from longshore.handler import HandlerSpec, spec_of
 from longshore.producing.link import Submission
 
@@ -39,9 +39,9 @@ def prepare(
     handler: Handler,
     arguments: Mapping[str, Any],
     *,
-    delay: Span,
+    delay: durations.Span,
     priority: int,
-    expires_in: Span | None,
+    expires_in: durations.Span | None,
     headers: Mapping[str, Any],
     now: int,
     entropy: bytes,
@@ -74,9 +74,9 @@ def _prepared(
     handler: Handler,
     arguments: Mapping[str, Any],
     *,
-    delay: Span,
+    delay: durations.Span,
     priority: int,
-    expires_in: Span | None,
+    expires_in: durations.Span | None,
     headers: Mapping[str, Any],
     now: int,
     entropy: bytes,
@@ -138,7 +138,7 @@ def sendable(headers: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def seconds(what: str, span: Span) -> float:
+def seconds(what: str, span: durations.Span) -> float:
     """`span` in seconds, not negative. Raises InvalidJob, which names `what`."""
     if isinstance(span, bool):
         raise InvalidJob(f"{what} is {span}; it must be a length of time")
@@ -237,7 +237,7 @@ def _priority(priority: int) -> int:
     return int(priority)
 
 
-def _expiry(expires_in: Span | None, *, delay: int, now: int) -> int | None:
+def _expiry(expires_in: durations.Span | None, *, delay: int, now: int) -> int | None:
     if expires_in is None:
         return None
     life = seconds("expires_in", expires_in)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +18,11 @@ from pika.exceptions import (
 )
 
 from longshore.amqp.guard import Guard
+from longshore.logs import Log
 from longshore_operator.adapters import tls
 from longshore_operator.errors import Transient
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
 OPEN_TIMEOUT = 10.0
 """Seconds to connect, to open a channel, and for the answer to a call."""
@@ -70,7 +70,7 @@ class OperatorConnection:
 
     def _give_up(self, error: Exception) -> None:
         """A callback has raised: pika's own state cannot be relied on any more."""
-        logger.error("amqp_fault", exc_info=error)
+        log.error("connection-broken", error=repr(error), exc_info=error)
         self._guard.shut()
         self._gone.set()
         for channel in tuple(self._channels):
@@ -212,7 +212,7 @@ class _Properties(pika.BasicProperties):  # type: ignore[misc] # pika is untyped
         try:
             super().decode(encoded, offset)
         except Exception as error:  # which, pika says nowhere
-            logger.warning("properties_unreadable", extra={"why": repr(error)})
+            log.warning("properties-unreadable", error=repr(error))
         return self
 
 

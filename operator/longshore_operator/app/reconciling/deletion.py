@@ -6,13 +6,13 @@ needs as evidence is removed by an earlier one.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from math import inf
 
 from longshore.contract.delays import LEVELS, level_name, shared_queues
 from longshore.contract.names import LOST, dead_queue_name, worker_name
+from longshore.logs import Log
 from longshore_operator.api.v1alpha1 import DeletionPolicy
 from longshore_operator.app.ports.kubernetes import Cluster
 from longshore_operator.app.ports.rabbitmq import Scrutiny
@@ -34,7 +34,7 @@ from longshore_operator.core.rabbitmq.rosters import DEAD, JOBS, Listed
 from longshore_operator.core.rabbitmq.topology import Topology, entry_bindings
 from longshore_operator.errors import UNREACHABLE, OperatorError, Transient
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
 CLOSED_FOR = 2.0
 """Seconds for jobs that RabbitMQ had routed to a queue when it was closed to arrive there."""
@@ -137,7 +137,7 @@ class Deletion:
             if state.session is None and task_queue.status.timeouts is None:
                 return  # its Broker was never reached, so there is nothing of it in RabbitMQ
             trouble = self.brokers.trouble(broker) or CONNECTING
-            raise Transient(trouble.message, reason=trouble.reason)
+            raise Transient.of(trouble)
         if state.is_busy:
             raise Transient("it is being reconciled", reason="Busy")
         if task_queue.ending.policy is not DeletionPolicy.DELETE:
@@ -363,10 +363,8 @@ class Deletion:
 
     async def _tell(self, task_queue: TaskQueueObject, *, reason: str, message: str) -> None:
         owner = task_queue.owner
-        logger.info(
-            "deletion",
-            extra={"task_queue": f"{owner.namespace}/{owner.name}", "why": message},
-        )
+        name = f"{owner.namespace}.{owner.name}"
+        log.info("deletion-reported", task_queue=name, reason=reason, message=message)
         await self.cluster.event(
             namespace=owner.namespace,
             name=owner.name,

@@ -1,11 +1,12 @@
 """Reconciles each TaskQueue when it is due: when it changed, is doubted, or failed a while ago."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from longshore.contract import backoff
+from longshore.logs import Log
 from longshore_operator.app.ports.kubernetes import Cluster
 from longshore_operator.app.reconciling.claims import refuse_taken, refuse_unallowed, refuse_unfit
 from longshore_operator.app.reconciling.patrol import RESYNC, Patrol, judge
@@ -26,10 +27,10 @@ from longshore_operator.core.rabbitmq.topology import (
     in_words,
     task_queue_topology,
 )
-from longshore_operator.core.trouble import Trouble
 from longshore_operator.errors import Invalid, OperatorError, Transient
+from longshore_operator.trouble import Trouble
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
 CONCURRENCY = 256
 """TaskQueues reconciled at the same time: what is new of them shares requests to RabbitMQ."""
@@ -128,22 +129,20 @@ class Reconciler:
     async def _reconcile(
         self, key: Key, task_queue: TaskQueueObject, *, state: Reconciliation, session: Session
     ) -> None:
-        name = f"{key[0]}/{key[1]}"
+        name = ".".join(key)
         try:
             async with self._slots:
                 await self.reconcile(task_queue, state=state, session=session)
         except OperatorError as error:
-            logger.warning("reconcile_failed", extra={"task_queue": name, "why": str(error)})
+            log.warning("reconciliation-failed", task_queue=name, error=str(error))
             self._note_failure(state, invalid=isinstance(error, Invalid))
         except Exception:
             # A bug that one spec brings to light must not take the others down.
-            logger.exception("reconcile_crashed", extra={"task_queue": name})
+            log.exception("reconciliation-crashed", task_queue=name)
             state.queue_trouble = Trouble(reason="InternalError", message="see the operator's log")
             self._note_failure(state, invalid=True)
         else:
-            logger.info(
-                "reconciled", extra={"task_queue": name, "generation": task_queue.generation}
-            )
+            log.info("task-queue-reconciled", task_queue=name, generation=task_queue.generation)
         finally:
             state.generation, state.session = task_queue.generation, session
             state.rotation = task_queue.rotation
@@ -178,7 +177,7 @@ class Reconciler:
                 rotation=task_queue.rotation,
             )
         except OperatorError as error:
-            state.queue_trouble = Trouble(reason=error.reason, message=str(error))
+            state.queue_trouble = error.trouble
             raise
         if is_repair:
             await self._tell_drift(owner, [*state.missed, *state.users.repaired])
@@ -208,7 +207,7 @@ class Reconciler:
                 state.is_protected, state.budgeted = True, placed.after
         except OperatorError as error:
             if error.reason != "Conflict":  # the next try sees what somebody wrote just now
-                state.worker_trouble = Trouble(reason=error.reason, message=str(error))
+                state.worker_trouble = error.trouble
             raise
         state.worker_trouble = None
         state.failures = 0
@@ -274,7 +273,11 @@ class Reconciler:
 
     def _note_failure(self, state: Reconciliation, *, invalid: bool) -> None:
         state.failures += 1
-        delay = min(SLOWEST_RETRY, 2.0 ** min(state.failures, 10) / 2)
-        if invalid:
-            delay = max(delay, INVALID_RETRY)
-        state.next_try = self.clock() + delay * (0.5 + self.chance())
+        delay = backoff.delay_after(
+            state.failures,
+            first=1.0,
+            least=INVALID_RETRY if invalid else 0.0,
+            most=SLOWEST_RETRY,
+            chance=self.chance(),
+        )
+        state.next_try = self.clock() + delay

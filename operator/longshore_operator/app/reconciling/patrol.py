@@ -1,10 +1,10 @@
 """Finds what was deleted or changed by hand, and has it repaired."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from longshore.logs import Log
 from longshore_operator.app.reconciling.state import Reconciliation
 from longshore_operator.app.reconciling.users import are_users_intact
 from longshore_operator.app.sessions.installations import keep
@@ -23,7 +23,7 @@ from longshore_operator.core.rabbitmq.topology import Topology, vhost_topology
 from longshore_operator.core.status import foreign_policy, foreign_shared_policy
 from longshore_operator.errors import OperatorError
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
 RESYNC = 600.0
 """Seconds after which even an undisturbed TaskQueue is compared with Kubernetes."""
@@ -55,9 +55,10 @@ class Patrol:
         except Exception as error:
             # An answer that is none, of a proxy say, must not end the patrols of the others.
             session.note_patrol(failed=True)
-            logger.warning(
-                "patrol_failed",
-                extra={"broker": name, "why": str(error)},
+            log.warning(
+                "patrol-failed",
+                broker=name,
+                error=str(error),
                 exc_info=not isinstance(error, OperatorError),
             )
 

@@ -4,10 +4,10 @@ The operator may neither list nor watch Secrets: see ADR 9.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from longshore.logs import Log
 from longshore_operator.app.ports.kubernetes import Cluster
 from longshore_operator.app.reconciling.state import Reconciliation
 from longshore_operator.app.reconciling.users import are_secrets_intact
@@ -16,7 +16,7 @@ from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import Key, World
 from longshore_operator.errors import OperatorError
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
 SECRETS_AGE = 45.0
 """Seconds between two looks at a TaskQueue's Secrets: what is missing is back within 60 s."""
@@ -85,7 +85,9 @@ class Rounds:
                     remembered=state.users,
                 )
             except OperatorError as error:
-                logger.info("secrets_not_read", extra={"why": str(error)})
+                owner = task_queue.owner
+                name = f"{owner.namespace}.{owner.name}"
+                log.info("secrets-not-read", task_queue=name, error=str(error))
                 return
         if not is_intact and not state.is_busy:
             state.is_doubted = True

@@ -8,7 +8,7 @@ from longshore_operator.app.reconciling.users import Remembered
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.core.rabbitmq.topology import Topology
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

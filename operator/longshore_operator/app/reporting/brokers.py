@@ -15,7 +15,7 @@ from longshore_operator.core.status import (
     policy_condition,
     stamped,
 )
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

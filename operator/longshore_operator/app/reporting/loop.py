@@ -5,9 +5,9 @@ waits here.
 """
 
 import asyncio
-import logging
 from dataclasses import dataclass, field
 
+from longshore.logs import Log
 from longshore_operator.app.guards import apart, told
 from longshore_operator.app.reporting.brokers import BrokerStatuses
 from longshore_operator.app.reporting.state import Reported
@@ -17,7 +17,7 @@ from longshore_operator.app.watched.objects import BrokerObject, TaskQueueObject
 from longshore_operator.app.watched.world import Key, World
 from longshore_operator.errors import OperatorError
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
 WRITERS = 16
 """Statuses written at the same time."""
@@ -79,9 +79,10 @@ class StatusReporter:
                 await self.brokers.write(broker)
         except Exception as error:
             # Whatever one Broker's fields bring to light must not end the others.
-            logger.warning(
-                "status_not_written",
-                extra={"broker": broker.name, "why": str(error)},
+            log.warning(
+                "status-not-written",
+                broker=broker.name,
+                error=str(error),
                 exc_info=not isinstance(error, OperatorError),
             )
         finally:

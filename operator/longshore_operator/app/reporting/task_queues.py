@@ -35,7 +35,7 @@ from longshore_operator.core.status import (
     merge_patch,
     priorities,
 )
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 
 NUMBERS_EVERY = 5.0
 """Seconds, on average, between two writes of numbers alone: those of a queue at work change all the

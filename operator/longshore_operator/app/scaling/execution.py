@@ -5,11 +5,11 @@ and only while Kubernetes has no reason to take another one in its place.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from longshore.contract.names import worker_name
+from longshore.logs import Log
 from longshore_operator.app.ports.kubernetes import Cluster
 from longshore_operator.core.kubernetes.pods import CHEAPEST, DELETION_COST, Pod
 from longshore_operator.core.kubernetes.rollout import rollout
@@ -19,7 +19,7 @@ from longshore_operator.core.scaling.state import ScalingState
 from longshore_operator.core.scaling.step import LEFT_ALONE, going, is_misfit
 from longshore_operator.errors import UNREACHABLE, Invalid, OperatorError, Transient
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -152,7 +152,9 @@ class Execution:
         try:
             await self._annotate(sight, pod, cost=CHEAPEST)
         except OperatorError as error:
-            logger.warning("pod_not_marked", extra={"pod": pod.name, "why": str(error)})
+            log.warning(
+                "pod-not-marked", task_queue=".".join(sight.key), pod=pod.name, error=str(error)
+            )
             return False
         return True
 
@@ -164,7 +166,12 @@ class Execution:
                     await self._annotate(sight, pod, cost=None)
                 except OperatorError as error:
                     # It may be gone, and only the watch still shows it.
-                    logger.warning("mark_stays", extra={"pod": pod.name, "why": str(error)})
+                    log.warning(
+                        "mark-not-removed",
+                        task_queue=".".join(sight.key),
+                        pod=pod.name,
+                        error=str(error),
+                    )
 
     async def _annotate(self, sight: Sight, pod: Pod, *, cost: str | None) -> None:
         await self.cluster.annotate_pod(
@@ -173,12 +180,10 @@ class Execution:
 
     def _log(self, sight: Sight, *, before: int, to: int) -> None:
         decision = self.state.decision
-        logger.info(
-            "scaled",
-            extra={
-                "task_queue": "/".join(sight.key),
-                "from": before,
-                "to": to,
-                "why": "; ".join(decision.why if decision else ()),
-            },
+        log.info(
+            "task-queue-scaled",
+            task_queue=".".join(sight.key),
+            before=before,
+            to=to,
+            why="; ".join(decision.why if decision else ()),
         )

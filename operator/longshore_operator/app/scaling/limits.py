@@ -15,7 +15,7 @@ from longshore_operator.core.scaling import Decision, Limit
 from longshore_operator.core.scaling.budget import Claim, allotted
 from longshore_operator.core.scaling.sight import asked_for
 from longshore_operator.core.scaling.windows import limits_at
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,9 @@ from math import inf
 
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.core.scaling.state import ScalingState
-from longshore_operator.core.trouble import Trouble
 from longshore_operator.core.workers.recent import Recent
 from longshore_operator.core.workers.tally import Tally
+from longshore_operator.trouble import Trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from longshore_operator.app.ports.kubernetes import Cluster
 from longshore_operator.core.kubernetes.pods import Pod
 from longshore_operator.core.scaling.sight import Sight
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 
 ASK_AFTER = 6.0
 """Seconds for which a pod that is not ready must have come no further."""

@@ -1,13 +1,14 @@
 """Keeps a session with every Broker: opens, opens again, closes; knows what is wrong."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
 
+from longshore.contract import backoff
 from longshore.contract.features import features_of
+from longshore.logs import Log
 from longshore_operator.api.v1alpha1 import BrokerSpec, SecretReference
 from longshore_operator.app.ports.kubernetes import Cluster
 from longshore_operator.app.ports.rabbitmq import Link
@@ -20,10 +21,10 @@ from longshore_operator.core.access.credentials import Address, address
 from longshore_operator.core.rabbitmq.blockage import alarm_trouble
 from longshore_operator.core.rabbitmq.installation import owner_name
 from longshore_operator.core.rabbitmq.topology import vhost_topology
-from longshore_operator.core.trouble import Trouble
 from longshore_operator.errors import OperatorError, Transient
+from longshore_operator.trouble import Trouble
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
 SLOWEST_RETRY = 2.0
 """Seconds between attempts on a Broker that does not answer, at most, before jitter."""
@@ -104,13 +105,17 @@ class Brokers:
                 # Whatever one Broker's fields or answers bring to light must not end the others.
                 failures += 1
                 self._troubles[name] = _trouble(error)
-                logger.warning(
-                    "broker_unreachable",
-                    extra={"broker": name, "why": self._troubles[name].message},
+                log.warning(
+                    "broker-unreachable",
+                    broker=name,
+                    error=self._troubles[name].message,
                     exc_info=not isinstance(error, OperatorError),
                 )
-                delay = min(SLOWEST_RETRY, 2.0 ** min(failures, 10) / 2)
-                await asyncio.sleep(delay * (0.5 + self.chance()))
+                await asyncio.sleep(
+                    backoff.delay_after(
+                        failures, first=1.0, most=SLOWEST_RETRY, chance=self.chance()
+                    )
+                )
         self._troubles.pop(name, None)
 
     async def _hold(self, broker: BrokerObject) -> None:
@@ -120,13 +125,13 @@ class Brokers:
         session = await self._open(broker)
         self._troubles.pop(name, None)
         self._sessions[name] = session
-        logger.info("broker_connected", extra={"broker": name, "version": session.link.version})
+        log.info("broker-connected", broker=name, version=session.link.version)
         try:
             await self._until_void(name, session)
         except Exception as error:
             failed = error
         del self._sessions[name]
-        logger.info("broker_disconnected", extra={"broker": name})
+        log.info("broker-disconnected", broker=name)
         try:
             if await self._has_left(name, session):
                 await release(session)
@@ -159,10 +164,10 @@ class Brokers:
             if self.clock() - looked_at > SECRET_AGE:
                 looked_at = self.clock()
                 if await self._address_now(session) != session.address:
-                    logger.info("broker_readdressed", extra={"broker": name})
+                    log.info("broker-address-changed", broker=name)
                     return
                 if await _is_upgraded(session):
-                    logger.info("broker_upgraded", extra={"broker": name})
+                    log.info("broker-upgraded", broker=name)
                     return
             await asyncio.sleep(0.5)
 
@@ -240,10 +245,10 @@ async def _close(session: Session) -> None:
     try:
         await session.link.close()
     except Exception:
-        logger.exception("broker_not_closed", extra={"address": str(session.address)})
+        log.exception("session-not-closed", address=str(session.address))
 
 
 def _trouble(error: Exception) -> Trouble:
     if isinstance(error, OperatorError):
-        return Trouble(reason=error.reason, message=str(error))
+        return error.trouble
     return Trouble(reason="InternalError", message=f"{type(error).__name__}: {error}")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from longshore_operator.core.kubernetes.rollout import Rollout
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

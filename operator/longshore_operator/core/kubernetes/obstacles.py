@@ -11,7 +11,7 @@ from typing import Any
 
 from longshore_operator.core.kubernetes.containers import condition
 from longshore_operator.core.kubernetes.pods import Pod
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 
 PRIOR_STARTUP = 10.0
 """Seconds that a worker takes to start, until one was seen to: schedule, pull nothing, import."""

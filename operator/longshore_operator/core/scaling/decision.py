@@ -15,7 +15,7 @@ from longshore_operator.core.scaling.policies import (
     startup_of,
 )
 from longshore_operator.core.scaling.victims import Choice, all_or_none, chosen
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from longshore_operator.core.kubernetes.pods import Pod
 from longshore_operator.core.kubernetes.rollout import Rollout, rollout
 from longshore_operator.core.rabbitmq.depth import Depth, Missing
 from longshore_operator.core.scaling.limits import Limit
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

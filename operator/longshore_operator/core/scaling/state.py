@@ -8,12 +8,12 @@ from longshore_operator.core.kubernetes.refusals import Refusals
 from longshore_operator.core.scaling.decision import Decision
 from longshore_operator.core.scaling.memory import Memory
 from longshore_operator.core.scaling.sight import Asked
-from longshore_operator.core.trouble import Trouble
 from longshore_operator.core.workers.cordons import Cordons
 from longshore_operator.core.workers.history import History
 from longshore_operator.core.workers.missing import MissingPods
 from longshore_operator.core.workers.recent import Recent
 from longshore_operator.core.workers.tally import Tally
+from longshore_operator.trouble import Trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,17 +22,10 @@ from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV, POD_NAME_ENV
 from longshore.contract.orders import Order, OrderKind
 from longshore.contract.reports import WorkerReport
 from longshore.contract.timing import most_held
-from longshore.logs import Log, LogWriter
+from longshore.logs import Log
 from longshore.worker.limits import limits_of_queue
 from longshore.worker.linux import prctl, termination
-from longshore.worker.linux.exits import (
-    BAD_CONFIG,
-    DRAINED,
-    IMPORT_FAILED,
-    KILLED,
-    UNSUITABLE,
-    ZYGOTE_GONE,
-)
+from longshore.worker.linux.exits import Exit
 from longshore.worker.parent.broker.consumer import Consumer
 from longshore.worker.parent.broker.operator_line import Line
 from longshore.worker.parent.broker.publisher import Publisher
@@ -45,6 +38,7 @@ from longshore.worker.parent.intake.cordon import CordonGate
 from longshore.worker.parent.intake.flow import Bounds, Flow, Steady, first
 from longshore.worker.parent.jobs.losses import Losses
 from longshore.worker.parent.jobs.outcome import Judge, Outcome
+from longshore.worker.parent.logs import LogWriter
 from longshore.worker.parent.telemetry.health import Health
 from longshore.worker.parent.telemetry.joblog import JobLog
 from longshore.worker.parent.telemetry.metrics import Metrics
@@ -67,8 +61,8 @@ def run(config: WorkerConfig, *, url: str, control: socket.socket, zygote: int) 
     parameters = _parameters(url, config)
     if isinstance(parameters, str):
         termination.tell(parameters)
-        log.error("bad-config", error=parameters)
-        code = BAD_CONFIG
+        log.error("config-invalid", error=parameters)
+        code: int = Exit.BAD_CONFIG
     else:
         worker = _Worker(config, parameters, control, zygote, put_line=writer.put)
         prctl.give_back_memory()
@@ -80,7 +74,7 @@ def run(config: WorkerConfig, *, url: str, control: socket.socket, zygote: int) 
         except Exception as error:
             crash(error)
             raise
-    log.info("exit", code=code)
+    log.info("worker-exited", code=code)
     writer.stop()
     return code
 
@@ -148,7 +142,7 @@ class _Worker:
         if serving.done():
             code = serving.result()
         else:
-            log.warning("killed")
+            log.warning("worker-killed")
             code = self._killed.result()
             await self._kill(serving)
         await self._stop()
@@ -188,8 +182,8 @@ class _Worker:
             termination.tell(message)
             # One clear line, without a traceback.
             log.error("port-unavailable", port=config.http_port, error=str(error))  # noqa: TRY400
-            return UNSUITABLE
-        log.info("started", queue=config.queue, http_port=port, pid=os.getpid())
+            return Exit.UNSUITABLE
+        log.info("worker-started", task_queue=config.queue, http_port=port, pid=os.getpid())
         self._start(self._publisher.run())
         answer = await self._zygotes_answer()
         if not isinstance(answer, Ready):
@@ -197,7 +191,7 @@ class _Worker:
         dispatch = self._dispatch = self._build(answer)
         self._start(self._consumer.run())
         await self._ending
-        log.info("draining", held=dispatch.held, mode=config.on_termination)
+        log.info("worker-draining", held=dispatch.held, mode=config.on_termination)
         dispatch.draining = True
         await self._consumer.drain()
         dispatch.start_draining(requeue=config.on_termination is OnTermination.REQUEUE)
@@ -213,9 +207,13 @@ class _Worker:
             return self._ending.result()
         match ready.result():
             case Ready() as answer:
-                log.info("imported", handlers=sorted(answer.handlers), any=answer.serves_any)
+                log.info(
+                    "handlers-imported",
+                    handlers=sorted(answer.handlers),
+                    serves_any=answer.serves_any,
+                )
                 if answer.threads > 1:
-                    log.warning("threads-at-import", threads=answer.threads)
+                    log.warning("threads-running", threads=answer.threads)
                 return answer
             case ImportFailed() as failed:
                 termination.tell(f"cannot import {failed.what}: {failed.error}\n{failed.traceback}")
@@ -225,16 +223,16 @@ class _Worker:
                     error=failed.error,
                     traceback=failed.traceback,
                 )
-                return IMPORT_FAILED
+                return Exit.IMPORT_FAILED
             case CommandUnusable(error=error):
                 termination.tell(f"cannot run the command: {error}")
                 log.error("command-unusable", error=error, command=self._config.command)
-                return IMPORT_FAILED
+                return Exit.IMPORT_FAILED
             case None:
                 message = f"the process that imports the handlers {self._zygote.fault}"
                 termination.tell(f"{message}: {', '.join(self._config.handlers)}")
-                log.error("import-failed", modules=self._config.handlers, error=message)
-                return IMPORT_FAILED
+                log.error("import-failed", what=", ".join(self._config.handlers), error=message)
+                return Exit.IMPORT_FAILED
 
     def _build(self, ready: Ready) -> Dispatch:
         config = self._config
@@ -270,7 +268,7 @@ class _Worker:
             metrics=self._metrics,
             job_log=JobLog(
                 self._put_line,
-                queue=config.queue,
+                task_queue=config.queue,
                 successes=config.log_successes,
                 now=time.time,
             ),
@@ -370,16 +368,16 @@ class _Worker:
             self._cordon.take(order)
         elif not self._ending.done():
             log.info("drain-ordered")
-            self._ending.set_result(DRAINED)
+            self._ending.set_result(Exit.DRAINED)
 
     def _on_signal(self) -> None:
         # Only a signal after a signal kills: the first one may follow an order to drain, or a
         # zygote's end.
         is_second, self._was_signalled = self._was_signalled, True
         if not self._ending.done():
-            self._ending.set_result(DRAINED)
+            self._ending.set_result(Exit.DRAINED)
         elif is_second and not self._killed.done():
-            self._killed.set_result(KILLED)
+            self._killed.set_result(Exit.KILLED)
 
     def _on_exit(self, pid: int, status: int) -> None:
         if pid == self._zygote_pid:
@@ -392,7 +390,7 @@ class _Worker:
         log.error("zygote-gone", error=message)
         termination.tell(message)
         if not self._ending.done():
-            self._ending.set_result(ZYGOTE_GONE)
+            self._ending.set_result(Exit.ZYGOTE_GONE)
 
 
 def _now() -> int:

@@ -104,7 +104,7 @@ class Consumer:
                 if self._draining:
                     return
                 self._note(f"consumer of queue {self._queue}: {cause}")
-                log.warning("consumer-lost", queue=self._queue, cause=cause)
+                log.warning("consumer-lost", queue=self._queue, error=cause)
                 self.on_loss()
                 if time.monotonic() - since > HEALTHY_AFTER:
                     backoff.reset()
@@ -172,7 +172,7 @@ class Consumer:
             if self._prefetch:
                 await self._subscribe(connection, lost, prefetch=self._prefetch)
             else:
-                log.info("consuming", queue=self._queue, prefetch=0)
+                log.info("consumer-started", queue=self._queue, prefetch=0)
             self._is_consuming = True
             self.trouble = ""
             self.on_consuming()
@@ -224,7 +224,7 @@ class Consumer:
             raise
         if lost.done():
             raise Lost(lost.result())
-        log.info("consuming", queue=self._queue, prefetch=prefetch)
+        log.info("consumer-started", queue=self._queue, prefetch=prefetch)
 
     @property
     def _is_shut(self) -> bool:

@@ -64,7 +64,7 @@ class Publisher:
                         cause = str(error)
                         # No job depends on this connection, and another may answer.
                         await connection.close()
-                    log.warning("publisher-lost", cause=cause)
+                    log.warning("publisher-lost", error=cause)
                     self.on_loss()
                     await backoff.pause()
             finally:
@@ -93,7 +93,7 @@ class Publisher:
             log.error(
                 "publish-failed",
                 exchange=publication.exchange,
-                key=publication.key,
+                routing_key=publication.key,
                 error=problem,
             )
             await backoff.pause()

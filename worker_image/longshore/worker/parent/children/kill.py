@@ -96,7 +96,7 @@ class Killer:
         rest = own | anybodys
         now = self._loop.time()
         if now >= max(began, *(due[pid] for pid in rest)) + SWEEP_DEADLINE:
-            log.error("unkillable", pids=sorted(rest))
+            log.error("processes-unkillable", pids=sorted(rest))
             return True
         if now >= slot.killed_until:
             processes.signal_group(slot.pid, signal.SIGKILL)

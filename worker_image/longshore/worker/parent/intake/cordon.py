@@ -54,7 +54,7 @@ class CordonGate:
             loop = asyncio.get_running_loop()
             self._lease = loop.call_later(order.lease, self._open, "lease-expired")
             if self._wanted != order.id:
-                log.info("cordoned", cordon=order.id)
+                log.info("worker-cordoned", cordon=order.id)
                 self._wanted = order.id
                 self._news.set()
         else:
@@ -84,7 +84,7 @@ class CordonGate:
     def _open(self, why: str) -> None:
         if self._wanted is None:
             return
-        log.info("uncordoned", cordon=self._wanted, why=why)
+        log.info("worker-uncordoned", cordon=self._wanted, reason=why)
         # At once: nobody may take this worker for one without jobs any more.
         self._wanted = self.in_force = None
         self._news.set()
