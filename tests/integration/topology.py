@@ -38,8 +38,7 @@ def _declare(channel: BlockingChannel, topology: Topology) -> None:
             exchange.name, exchange.type, durable=True, arguments=dict(exchange.arguments)
         )
     for queue in topology.queues:
-        arguments = {"x-queue-type": "quorum", **queue.arguments}
-        channel.queue_declare(queue.name, durable=True, arguments=arguments)
+        channel.queue_declare(queue.name, durable=True, arguments=dict(queue.declared))
     for binding in topology.bindings:
         bind = channel.queue_bind if binding.to == "queue" else channel.exchange_bind
         bind(binding.destination, binding.source, binding.key)

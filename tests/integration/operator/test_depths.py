@@ -17,10 +17,7 @@ def queue_of(number: int) -> str:
 async def test_each_queue_has_its_own_depth_whichever_are_missing(session: Session) -> None:
     # Classic ones are made fast; a passive declare answers for both kinds alike.
     there = [number for number in range(COUNT) if number % 7]
-    queues = tuple(
-        QueueDefinition(name=queue_of(number), arguments={"x-queue-type": "classic"})
-        for number in there
-    )
+    queues = tuple(QueueDefinition(name=queue_of(number), type="classic") for number in there)
     full = [number for number in there if number % 5 == 0]
     bindings = tuple(
         Binding(source=JOBS_EXCHANGE, key=queue_of(number), destination=queue_of(number))

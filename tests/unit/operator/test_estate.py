@@ -75,7 +75,7 @@ def test_a_name_alone_proves_nothing() -> None:
 def test_a_queue_with_other_arguments_is_somebody_elses_whatever_else_is_there(
     name: str, kept: tuple[bool, bool]
 ) -> None:
-    theirs = QueueDefinition(name=name, arguments={"x-queue-type": "classic"})
+    theirs = QueueDefinition(name=name, type="classic")
 
     found = estate_of(OWN, inventory=Inventory(queues=QUEUES | {name: theirs}), was_declared=True)
 
@@ -102,7 +102,7 @@ def test_what_another_task_queue_has_is_not_part_of_it() -> None:
 
 
 def test_only_its_bindings_prove_that_a_queue_was_taken_over() -> None:
-    queues = {"celery": QueueDefinition(name="celery", arguments={"x-queue-type": "classic"})}
+    queues = {"celery": QueueDefinition(name="celery", type="classic")}
     wish = estate_of(OWN, inventory=Inventory(queues=queues), adopted="celery")
     bound = Inventory(queues=queues, bindings=set(entry_bindings(OWN, source="celery")))
     given = estate_of(OWN, inventory=bound, adopted="celery")

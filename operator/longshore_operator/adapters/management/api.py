@@ -198,8 +198,7 @@ class Management:
             body = exchange_body(exchange)
             await self._write("PUT", "exchanges", vhost, exchange.name, body=body)
         for queue in topology.queues:
-            arguments = {"x-queue-type": "quorum", **queue.arguments}
-            body = {"durable": True, "arguments": arguments}
+            body = {"durable": True, "arguments": dict(queue.declared)}
             await self._write("PUT", "queues", vhost, queue.name, body=body)
         for binding in topology.bindings:
             await self._write(

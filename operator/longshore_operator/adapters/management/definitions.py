@@ -33,7 +33,7 @@ def topology_definitions(topology: Topology, *, vhost: str) -> Definitions:
                 "name": queue.name,
                 "durable": True,
                 "auto_delete": False,
-                "arguments": {"x-queue-type": "quorum", **queue.arguments},
+                "arguments": dict(queue.declared),
             }
             for queue in topology.queues
         ],

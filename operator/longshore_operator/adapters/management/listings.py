@@ -24,13 +24,10 @@ def exchange_in(item: Mapping[str, Any]) -> Exchange:
 def queue_in(item: Mapping[str, Any]) -> QueueDefinition:
     """What a queue was declared with."""
     arguments = dict(item.get("arguments", {}))
-    if item.get("type") == "quorum":
-        arguments.pop("x-queue-type", None)
-    else:
-        # A queue that somebody made before: never equal to one of ours, so RabbitMQ is asked and
-        # its refusal names the difference.
-        arguments["x-queue-type"] = item.get("type")
-    return QueueDefinition(name=item["name"], arguments=arguments)
+    named = arguments.pop("x-queue-type", "")
+    return QueueDefinition(
+        name=item["name"], type=str(item.get("type") or named), arguments=arguments
+    )
 
 
 def state_in(item: Mapping[str, Any]) -> QueueState:

@@ -179,11 +179,8 @@ class Inventory:
         return state is None or state.answers
 
     def _in_words(self, queue: str) -> str:
-        state = self.states.get(queue)
-        kind = state.type if state else "quorum"
-        arguments = dict(self.queues[queue].arguments)
-        arguments.pop("x-queue-type", None)
-        return f"{kind}, arguments {arguments or 'none'}"
+        found = self.queues[queue]
+        return f"{found.type}, arguments {dict(found.arguments) or 'none'}"
 
     def is_new(self, topology: Topology) -> bool:
         """Whether nothing of these names is there, and nothing must go."""

@@ -52,11 +52,17 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueDefinition:
-    """A quorum queue."""
+    """A durable queue."""
 
     name: str
+    type: str = "quorum"
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Beside `x-queue-type`."""
+
+    @property
+    def declared(self) -> Mapping[str, Any]:
+        """All arguments that it is declared with."""
+        return {"x-queue-type": self.type, **self.arguments}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
