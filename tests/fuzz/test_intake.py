@@ -36,11 +36,9 @@ async def test_a_child_that_tells_the_truth_is_understood(seeds: Seeds) -> None:
 
 async def _listen(dice: random.Random) -> None:
     child = Child()
-    pool, slot = pool_of(child), child.slot
     ended: list[int] = []
     lines: list[dict[str, Any]] = []
-    listener: Any = _Listener(ended)
-    pool.listener = listener
+    pool, slot = pool_of(child, listener=_Listener(ended)), child.slot
     slot.output._put = lambda line: lines.append(json.loads(line))
     pool._intake.watch(slot)
     tickets = [*range(1, JOBS + 1)]

@@ -7,6 +7,7 @@ import math
 import os
 import signal
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,11 +29,11 @@ class Zygote:
         self.forks = 0
         self.gone = asyncio.get_running_loop().create_future()
 
-    def fork(self) -> None:
+    def fork(self, _asker: Any) -> None:
         self.forks += 1
 
-    def bury(self, pid: int) -> None:
-        pass
+    async def reap(self, pid: int) -> int:
+        return 9
 
 
 class Listener:
@@ -56,12 +57,23 @@ def child() -> Iterator[Child]:
 
 
 def pool_of(
-    child: Child, *, max_jobs: int = 0, max_memory: int | None = None, zygote: Any = None
+    child: Child,
+    *,
+    max_jobs: int = 0,
+    max_memory: int | None = None,
+    zygote: Any = None,
+    listener: Any = None,
 ) -> Pool:
-    listener: Any = Listener()
+    listener = listener or Listener()
     limits = Limits(slots=1, kill_grace=60.0, max_jobs=max_jobs, max_memory=max_memory)
-    pool = Pool(zygote or Zygote(), limits=limits, on_kill=lambda _: None, put_line=lambda _: None)
-    pool.start(listener)
+    pool = Pool(
+        zygote or Zygote(),
+        listener,
+        limits=limits,
+        on_kill=lambda _: None,
+        put_line=lambda _: None,
+    )
+    pool.start()
     pool.slots.append(child.slot)
     return pool
 
@@ -99,7 +111,8 @@ async def test_a_job_that_nothing_was_left_for_is_handed_over_again(
     child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "HAND_RETRY", 0.01)
-    pool = pool_of(child)
+    listener = Listener()
+    pool = pool_of(child, listener=listener)
 
     def hand(_: Any) -> bool:
         raise OSError(24, "Too many open files")
@@ -108,7 +121,7 @@ async def test_a_job_that_nothing_was_left_for_is_handed_over_again(
     assert not pool.hand(work(1))
     assert not pool.hand(work(1))
     await asyncio.sleep(0.05)
-    assert pool.listener.rooms == 1
+    assert listener.rooms == 1
 
 
 async def test_a_child_with_its_last_job_has_a_successor_which_waits_its_turn(
@@ -214,11 +227,14 @@ async def test_who_has_sent_nonsense_is_charged_and_others_end_or_go_back(
     monkeypatch.setattr(Killer, "_strike", lambda *_: None)
     monkeypatch.setattr(Killer, "clean_up_after", nothing_is_left)
     monkeypatch.setattr(child.slot, "close", lambda: None)  # the fixture does
-    pool, slot = pool_of(child), child.slot
     told: dict[str, list[int]] = {"ended": [], "died": [], "back": []}
-    pool.listener.on_ended = lambda work, _: told["ended"].append(work.ticket)
-    pool.listener.on_death = lambda work, *_, **__: told["died"].append(work.ticket)
-    pool.listener.on_taken_back = lambda works: told["back"].extend(w.ticket for w in works)
+    listener = SimpleNamespace(
+        on_room=lambda: None,
+        on_ended=lambda work, _: told["ended"].append(work.ticket),
+        on_death=lambda work, *_, **__: told["died"].append(work.ticket),
+        on_taken_back=lambda works: told["back"].extend(work.ticket for work in works),
+    )
+    pool, slot = pool_of(child, listener=listener), child.slot
     for ticket in range(1, 8):
         assert slot.hand(work(ticket))
     for _ in range(6):
@@ -233,8 +249,6 @@ async def test_who_has_sent_nonsense_is_charged_and_others_end_or_go_back(
     child.succeed(4)  # and before it was killed
     child.end(5)
     child.mark.running = 6
-    pool._statuses[slot.pid] = status = asyncio.get_running_loop().create_future()
-    status.set_result(9)
     slot.is_dead = True
     await pool._bury(slot)
     assert told == {"ended": [1, 3, 4, 5], "died": [2], "back": [7, 6]}

@@ -58,6 +58,7 @@ class Child:
                 mark=Mark(mark),
             ),
             put_line=lambda _: None,
+            on_order=lambda _slot, _work: None,
         )
         os.close(mark)
 

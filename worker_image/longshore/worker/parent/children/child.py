@@ -49,7 +49,13 @@ MAX_RECORDS = 32
 class Slot:
     """The parent's side of one child. Nothing here waits."""
 
-    def __init__(self, birth: Birth, *, put_line: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        birth: Birth,
+        *,
+        put_line: Callable[[str], None],
+        on_order: Callable[["Slot", Work], None],
+    ) -> None:
         self.pid = birth.pid
         self.pidfd = birth.pidfd
         self.results = birth.results
@@ -98,7 +104,7 @@ class Slot:
         """Bytes at which the memory watchdog killed it."""
 
         self.kill_timer: asyncio.TimerHandle | None = None
-        self.on_order: Callable[[Slot, Work], None] = lambda _slot, _work: None
+        self._on_order = on_order
         """Called when a job was asked to end."""
 
         self._near = birth.near
@@ -247,7 +253,7 @@ class Slot:
         if work.asked is not None:
             self._mark.order(work.ticket, work.asked)
             self.signal(signal.SIGALRM)
-            self.on_order(self, work)
+            self._on_order(self, work)
 
     def signal(self, number: signal.Signals) -> None:
         """Signal the child alone; the pidfd can mean no other process."""

@@ -4,7 +4,7 @@ import asyncio
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from longshore.logs import Log
 from longshore.worker.linux.exits import describe_exit
@@ -33,10 +33,6 @@ REMIND_AT_MOST = 8.0
 """Seconds until a job that was asked to end is asked again, twice as many until the next time, and
 so on: a job may have had SIGALRM for itself, or Python may have swallowed the exception in a
 destructor. A child that has raised it in its handler takes no notice."""
-
-REAP_TIMEOUT = 1.0
-"""Seconds for the status of a child whose zygote is gone: the kernel makes it ours, unless somebody
-has reaped it."""
 
 CLOSE_GRACE = 1.0
 """Seconds that idle children have to end by themselves before they are killed."""
@@ -85,14 +81,15 @@ class Pool:
     def __init__(
         self,
         zygote: Zygote,
+        listener: PoolListener,
         *,
         limits: Limits,
         on_kill: Callable[[Kill], None],
         put_line: Callable[[str], None],
     ) -> None:
         self.slots: list[Slot] = []
-        self.listener: PoolListener
         self._zygote = zygote
+        self._listener = listener
         self._limits = limits
         self._put_line = put_line
         self._loop = asyncio.get_running_loop()
@@ -113,21 +110,16 @@ class Pool:
         self._killer = Killer(
             self.slots, zygote=zygote.pid, grace=limits.kill_grace, on_kill=on_kill
         )
-        self._statuses: dict[int, asyncio.Future[int | None]] = {}
         self._burials: set[asyncio.Task[None]] = set()
         self._hand_retry: asyncio.TimerHandle | None = None
         self._barren = 0
         self._ending = False
         self._empty = asyncio.Event()
-        zygote.on_birth = self._on_birth
-        zygote.on_fork_failed = self._on_fork_failed
-        zygote.on_buried = self.on_status
 
-    def start(self, listener: PoolListener) -> None:
+    def start(self) -> None:
         """Ask for the first children."""
-        self.listener = listener
         for _ in range(self._limits.slots):
-            self._zygote.fork()
+            self._zygote.fork(self)
 
     @property
     def busy(self) -> int:
@@ -174,7 +166,7 @@ class Pool:
 
     def _hand_again(self) -> None:
         self._hand_retry = None
-        self.listener.on_room()
+        self._listener.on_room()
 
     def _roomiest(self, now: float) -> Slot | None:
         # Spare children wait for their turn.
@@ -192,7 +184,7 @@ class Pool:
     def _ask_for_successor(self, slot: Slot) -> None:
         if not slot.has_successor:
             slot.has_successor = True
-            self._zygote.fork()
+            self._zygote.fork(self)
 
     def _is_full(self, slot: Slot) -> bool:
         """Whether the last job of its life was handed to it."""
@@ -225,11 +217,11 @@ class Pool:
         self._killer.kill(slot, cause, at_once=cause in _AT_ONCE)
         self._on_held(slot)
 
-    def on_status(self, pid: int, status: int | None) -> None:
-        """A child was reaped, by the zygote or, when that is gone, by us."""
-        waiting = self._statuses.get(pid)
-        if waiting and not waiting.done():
-            waiting.set_result(status)
+    def kill_running(self, cause: Kill) -> None:
+        """End every child that has a job."""
+        for slot in self.slots:
+            if slot.busy:
+                self.kill(slot, cause)
 
     async def close(self) -> None:
         """End all children; what still runs is killed."""
@@ -250,19 +242,21 @@ class Pool:
         if self._burials:
             await asyncio.wait(self._burials, timeout=CLOSE_GRACE)
 
-    def _on_birth(self, birth: Birth) -> None:
-        slot = Slot(birth, put_line=self._put_line)
-        slot.on_order = self._remind_later
+    # From the zygote
+
+    def on_birth(self, birth: Birth) -> None:
+        """A child that was asked for is here."""
+        slot = Slot(birth, put_line=self._put_line, on_order=self._remind_later)
         self.slots.append(slot)
-        self._statuses[slot.pid] = self._loop.create_future()
         self._intake.watch(slot)
         self._loop.add_reader(slot.pidfd, self._on_exit, slot)
         if self._ending:
             slot.end_input()
         else:
-            self.listener.on_room()
+            self._listener.on_room()
 
-    def _on_fork_failed(self, error: str) -> None:
+    def on_fork_failed(self, error: str) -> None:
+        """A child that was asked for is not to be had."""
         log.error("fork-failed", error=error)
         self._respawn(barren=True)
 
@@ -279,17 +273,17 @@ class Pool:
         # Where each job needs a new child, that takes most of the time: nothing waits here.
         if self._limits.max_jobs != 1:
             self.pace.note(ended.seconds)
-        self.listener.on_ended(work, ended)
+        self._listener.on_ended(work, ended)
 
     def _on_progress(self, slot: Slot, progress: Progress) -> None:
-        self.listener.on_progress(slot.busy[0], progress.value)
+        self._listener.on_progress(slot.busy[0], progress.value)
 
     def _on_read(self, slot: Slot) -> None:
         if slot.busy:
             self._clocks.note(slot)
         else:
             self._dismiss_if_done(slot)
-        self.listener.on_room()
+        self._listener.on_room()
 
     def _on_fault(self, slot: Slot) -> None:
         if slot.killed_for or slot.is_dead:
@@ -340,7 +334,7 @@ class Pool:
 
     def _on_held(self, slot: Slot) -> None:
         if back := self._take_back(slot):
-            self.listener.on_taken_back(back)
+            self._listener.on_taken_back(back)
 
     def _on_exit(self, slot: Slot) -> None:
         slot.closing = slot.is_dead = True
@@ -355,7 +349,7 @@ class Pool:
         await self._intake.finish_records(slot)  # all that it has told stands
         await self._killer.clean_up_after(slot)
         back = slot.take_back()
-        status = await self._reap(slot.pid)
+        status = await self._zygote.reap(slot.pid)
         tail = await self._intake.finish_output(slot)
         died = slot.charged()
         held = [slot.culprit, *slot.busy] if slot.culprit else slot.busy
@@ -367,24 +361,13 @@ class Pool:
         barren = not (slot.served or has_begun or was_killed or slot.dismissed)
         for work in died:
             seconds = self._loop.time() - slot.since
-            self.listener.on_death(work, death_of(slot, work, status, tail=tail), seconds=seconds)
+            self._listener.on_death(work, death_of(slot, work, status, tail=tail), seconds=seconds)
         if back:
-            self.listener.on_taken_back(back)
+            self._listener.on_taken_back(back)
         if barren:
             log.error("child-died-idle", pid=slot.pid, exit=describe_exit(status), output=tail)
         if self._ending or not slot.has_successor:
             self._respawn(barren=barren)
-
-    async def _reap(self, pid: int) -> int | None:
-        """How a child has ended; None where nobody knows, as when its zygote is gone."""
-        self._zygote.bury(pid)
-        status = self._statuses[pid]
-        ends: set[asyncio.Future[Any]] = {status, self._zygote.gone}
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        if not status.done():
-            await asyncio.wait({status}, timeout=REAP_TIMEOUT)
-        del self._statuses[pid]
-        return status.result() if status.done() else None
 
     def _respawn(self, *, barren: bool) -> None:
         if self._ending:
@@ -393,10 +376,10 @@ class Pool:
             return
         self._barren = self._barren + 1 if barren else 0
         if not self._barren:
-            self._zygote.fork()
+            self._zygote.fork(self)
             return
         delay = min(MAX_RESPAWN_DELAY, 0.1 * 2.0**self._barren)
-        self._loop.call_later(delay, self._zygote.fork)
+        self._loop.call_later(delay, self._zygote.fork, self)
 
 
 _AT_ONCE = (Kill.MEMORY_LIMIT, Kill.BROKEN)
