@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from longshore.worker.parent.children.child import Kill
+from longshore.worker.parent.children.states import Kill
 from longshore.worker.parent.jobs.outcome import Outcome
 from longshore.worker.parent.telemetry.metrics import Metrics
 

@@ -18,10 +18,7 @@ from longshore.worker.parent.ending import Ending
 from longshore.worker.parent.wiring import build
 
 ROOT = Path(longshore.worker.parent.__path__[0])
-NOT_YET = {
-    f"children/{name}.py" for name in ("child", "clocks", "kill", "memory", "pool", "records")
-}
-MODULES = sorted({path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py")} - NOT_YET)
+MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 
 PIKAS_OWN = {
     f"parameters.{name}" for name in ("heartbeat", "connection_attempts", "client_properties")

@@ -15,8 +15,8 @@ from longshore.contract.timing import REQUEUE_GRACE
 from longshore.logs import Log
 from longshore.worker.parent.broker.publisher import Publisher
 from longshore.worker.parent.broker.subscription import Delivery
-from longshore.worker.parent.children.child import Kill
 from longshore.worker.parent.children.pool import Pool, PoolListener
+from longshore.worker.parent.children.states import Kill
 from longshore.worker.parent.intake.flow import View
 from longshore.worker.parent.jobs import outgoing, plain
 from longshore.worker.parent.jobs.losses import Key, Losses

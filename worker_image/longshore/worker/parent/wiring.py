@@ -121,7 +121,7 @@ def build(
         reporter.run,
     ]
     if (most := config.memory_limit_per_job) is not None:
-        loops.append(lambda: memory.watch(pool.slots, limit=most, kill=pool.kill))
+        loops.append(lambda: memory.watch(pool.children, limit=most, kill=pool.kill))
     return Worker(
         zygote=zygote,
         publisher=publisher,

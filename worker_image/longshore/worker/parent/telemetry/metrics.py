@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import Any
 
-from longshore.worker.parent.children.child import Kill
+from longshore.worker.parent.children.states import Kill
 from longshore.worker.parent.jobs.outcome import Outcome
 
 _SECONDS = (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600)
