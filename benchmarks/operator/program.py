@@ -26,7 +26,11 @@ class Operator:
 
     def reconciled(self) -> set[str]:
         """TaskQueues that its log says were brought to RabbitMQ and Kubernetes."""
-        return {line["task_queue"] for line in self._log() if line.get("event") == "reconciled"}
+        return {
+            line["task_queue"]
+            for line in self._log()
+            if line.get("event") == "task-queue-reconciled"
+        }
 
     def troubles(self) -> list[str]:
         """What its log warns of."""

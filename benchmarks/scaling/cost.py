@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from statistics import median
 
 from longshore_operator.api.v1alpha1 import Scaling
-from longshore_operator.core.scaling import Memory, Observation, ServiceTimes, Worker, decide
+from longshore_operator.core.scaling import (
+    Memory,
+    Observation,
+    ObservedWorker,
+    ServiceTimes,
+    decide,
+)
 
 QUEUES, ACTIVE, WORKERS = 1000, 50, 10
 ROUNDS = 30
@@ -31,7 +37,7 @@ def measure() -> Cost:
     scaling = Scaling(max=100)
     nothing = Observation(ready=0, workers=(), replicas=0)
     workers = tuple(
-        Worker(name=f"w{n}", state="busy" if n % 2 else "idle", held=n % 2, age=60.0 + n)
+        ObservedWorker(name=f"w{n}", state="busy" if n % 2 else "idle", held=n % 2, age=60.0 + n)
         for n in range(WORKERS)
     )
     work = Observation(

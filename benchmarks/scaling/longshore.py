@@ -13,8 +13,8 @@ from longshore_operator.core.scaling import (
     Decision,
     Memory,
     Observation,
+    ObservedWorker,
     ServiceTimes,
-    Worker,
     decide,
 )
 
@@ -29,8 +29,8 @@ class Longshore:
     phase: float
     _is_begun: bool = False
     _memory: Memory | None = None
-    _seen: tuple[Worker, ...] = ()
-    _known: tuple[Worker, ...] = ()
+    _seen: tuple[ObservedWorker, ...] = ()
+    _known: tuple[ObservedWorker, ...] = ()
     _seen_at_change: int = -1
     _known_finished: int = 0
     _refresh_at: float = math.inf
@@ -99,9 +99,9 @@ def _service(fleet: Fleet) -> ServiceTimes | None:
 _STATES = {State.STARTING: "starting", State.IDLE: "idle", State.BUSY: "busy"}
 
 
-def _worker(pod: Pod, now: float) -> Worker:
+def _worker(pod: Pod, now: float) -> ObservedWorker:
     busy = pod.state is State.BUSY
-    return Worker(
+    return ObservedWorker(
         name=pod.name,
         state=_STATES[pod.state],  # type: ignore[arg-type]  # literals
         held=int(busy),

@@ -352,7 +352,7 @@ def _charges(log: Iterable[str]) -> tuple[dict[int, list[Run]], list[Run]]:
     charges: dict[int, list[Run]] = {}
     succeeded = []
     for line in log:
-        if '"event": "job"' not in line:
+        if '"event": "job-settled"' not in line:
             continue
         event = json.loads(line)
         run = Run(int(event["job"]), event["attempt"])

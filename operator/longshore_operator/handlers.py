@@ -11,6 +11,7 @@ from longshore_operator.api.v1alpha1 import GROUP, VERSION
 from longshore_operator.app.reconciling.deletion import Deletion
 from longshore_operator.app.watched import objects
 from longshore_operator.app.watched.world import Key, World
+from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.kubernetes.owner import TASK_QUEUE_LABEL, owner_in, worker_of
 from longshore_operator.core.kubernetes.pods import Pod, pod
 from longshore_operator.errors import OperatorError
@@ -89,7 +90,7 @@ async def brokers(body: kopf.Body, **_: Any) -> dict[str, objects.BrokerObject]:
     return {broker.name: broker} if broker else {}
 
 
-async def deployments(body: kopf.Body, **_: Any) -> dict[Key, objects.DeploymentObject]:
+async def deployments(body: kopf.Body, **_: Any) -> dict[Key, DeploymentObject]:
     """Workers' Deployments by their TaskQueue."""
     return {key: objects.deployment(body)} if (key := _owned(body)) else {}
 

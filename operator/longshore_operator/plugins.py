@@ -1,15 +1,15 @@
 """Policies that others have installed beside the operator."""
 
-import logging
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
+from longshore.logs import Log
 from longshore_operator.core.scaling import BUILT_IN, Policy
 
 GROUP = "longshore.scaling_policies"
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 def scaling_policies(found: Iterable[EntryPoint] | None = None) -> Mapping[str, Policy]:
@@ -20,10 +20,7 @@ def scaling_policies(found: Iterable[EntryPoint] | None = None) -> Mapping[str, 
         try:
             policies[entry.name] = _load(entry, known=policies)
         except Exception:  # somebody else's code
-            logger.exception(
-                "plugin_failed",
-                extra={"group": GROUP, "entry_point": f"{entry.name} = {entry.value}"},
-            )
+            log.exception("plugin-failed", group=GROUP, entry_point=f"{entry.name} = {entry.value}")
     return policies
 
 

@@ -15,25 +15,31 @@ from longshore_operator.adapters.http import serve
 from longshore_operator.adapters.kubernetes.cluster import Cluster
 from longshore_operator.adapters.kubernetes.probe import ask
 from longshore_operator.adapters.kubernetes.stateless import Stateless
-from longshore_operator.adapters.metrics import Metrics, Shown
+from longshore_operator.adapters.metrics import OperatorMetrics, Shown
 from longshore_operator.adapters.rabbitmq.link import connect
 from longshore_operator.api.v1alpha1 import GROUP
 from longshore_operator.app.audit import Audit
 from longshore_operator.app.reconciling.deletion import Deletion
 from longshore_operator.app.reconciling.loop import Reconciler
+from longshore_operator.app.reconciling.patrol import Patrol
 from longshore_operator.app.reconciling.rounds import Rounds
-from longshore_operator.app.record import Records
-from longshore_operator.app.reporting.task_queues import Statuses
+from longshore_operator.app.reconciling.state import Reconciliation
+from longshore_operator.app.reporting.brokers import BrokerStatuses
+from longshore_operator.app.reporting.loop import StatusReporter
+from longshore_operator.app.reporting.task_queues import TaskQueueStatuses
 from longshore_operator.app.scaling.autoscalers import Autoscalers
 from longshore_operator.app.scaling.census import Census
-from longshore_operator.app.scaling.execution import Workers
-from longshore_operator.app.scaling.limits import Limits
+from longshore_operator.app.scaling.depths import Readings
+from longshore_operator.app.scaling.limits import CurrentLimits
 from longshore_operator.app.scaling.loop import Scaler
 from longshore_operator.app.scaling.obstacles import Obstacles
 from longshore_operator.app.scaling.protection import Protection
 from longshore_operator.app.scaling.sleepers import Sleepers
+from longshore_operator.app.scaling.state import ScalingRecord, begun
 from longshore_operator.app.scaling.warnings import Warnings
 from longshore_operator.app.sessions.keeper import Brokers
+from longshore_operator.app.sessions.vhosts import Vhosts
+from longshore_operator.app.states import States
 from longshore_operator.app.watched.objects import FINALIZER
 from longshore_operator.app.watched.world import Key, World
 from longshore_operator.core.kubernetes.owner import TASK_QUEUE_LABEL
@@ -52,28 +58,29 @@ async def run(settings: Settings) -> None:
 
 
 async def _operate(settings: Settings, cluster: Cluster) -> None:
-    world, records = World(), Records(now=lambda: time.time_ns() // 1_000_000)
-    chance = random.SystemRandom().random
+    world, chance = World(), random.SystemRandom().random
     brokers = Brokers(
-        world=world,
-        cluster=cluster,
-        connect=connect,
-        clock=time.monotonic,
-        now=_now,
-        chance=chance,
+        world=world, cluster=cluster, connect=connect, clock=time.monotonic, chance=chance
     )
-    metrics = Metrics(
+    states = States(new=lambda _: Reconciliation())
+    records = States(new=lambda task_queue: begun(task_queue, since=time.time_ns() // 1_000_000))
+    metrics = OperatorMetrics(
         clock=time.monotonic,
         task_queues=lambda: _shown(world, records),
         brokers=lambda: [
             (each.name, brokers.trouble(each.name) is None) for each in world.brokers()
         ],
     )
+    vhosts = Vhosts(world=world, cluster=cluster)
     reconciler = Reconciler(
         world=world,
         brokers=brokers,
         cluster=cluster,
-        records=records,
+        states=states,
+        vhosts=vhosts,
+        patrol=Patrol(
+            world=world, brokers=brokers, vhosts=vhosts, states=states, clock=time.monotonic
+        ),
         clock=time.monotonic,
         chance=chance,
         new_password=lambda: secrets.token_urlsafe(24),
@@ -82,7 +89,7 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
     rounds = Rounds(
         world=world,
         cluster=cluster,
-        records=records,
+        states=states,
         clock=time.monotonic,
         chance=chance,
         wake=reconciler.wake,
@@ -90,38 +97,48 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
     scaler = Scaler(
         world=world,
         brokers=brokers,
-        records=records,
+        cluster=cluster,
+        states=records,
+        reconciled=reconciler.seen,
+        doubt=reconciler.doubt,
+        readings=Readings(brokers=brokers),
         census=Census(world=world, cluster=cluster),
         obstacles=Obstacles(
-            world=world,
             cluster=cluster,
             warnings=Warnings(cluster=cluster, ask=ask),
             new_id=lambda: secrets.token_hex(6),
         ),
-        sleepers=Sleepers(world=world, brokers=brokers, records=records),
+        sleepers=Sleepers(world=world, brokers=brokers, states=records, reconciled=reconciler.seen),
         protection=Protection(world=world, cluster=cluster),
-        workers=Workers(cluster=cluster, new_id=lambda: secrets.token_hex(6)),
-        statuses=Statuses(
+        limits=CurrentLimits(today=lambda: datetime.now(UTC), budgets=settings.budgets),
+        policies=scaling_policies(),
+        clock=time.monotonic,
+        epoch=time.time,
+        new_id=lambda: secrets.token_hex(6),
+        interval=settings.tick,
+        last_tick=time.monotonic(),
+        ticked=metrics.ticked,
+    )
+    reporter = StatusReporter(
+        world=world,
+        task_queues=TaskQueueStatuses(
             world=world,
             brokers=brokers,
             cluster=cluster,
+            reconciled=reconciler.seen,
+            scaled=scaler.seen,
             now=_now,
             clock=time.monotonic,
             chance=chance,
         ),
-        clock=time.monotonic,
+        brokers=BrokerStatuses(world=world, keeper=brokers, cluster=cluster, now=_now),
         interval=settings.tick,
-        wake_reconciler=reconciler.wake,
-        limits=Limits(today=lambda: datetime.now(UTC), budgets=settings.budgets),
-        policies=scaling_policies(),
-        last_tick=time.monotonic(),
-        ticked=metrics.ticked,
     )
     audit = Audit(world=world, cluster=cluster, namespace=settings.namespace)
     wiring = handlers.Wiring(
         world=world,
         deletion=Deletion(
-            world=world, brokers=brokers, cluster=cluster, records=records, clock=time.monotonic
+            world=world, brokers=brokers, cluster=cluster, states=states, clock=time.monotonic
         ),
         wake=reconciler.wake,
         audit=audit.wake,
@@ -137,7 +154,7 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
             exposition=metrics.exposition,
             port=settings.http_port,
         )
-        parts = (scaler, reconciler, rounds, brokers, autoscalers, audit)
+        parts = (scaler, reconciler, reporter, rounds, brokers, autoscalers, audit)
         loops = [group.create_task(part.run()) for part in parts]
         await _watch(settings, wiring=wiring, stop=stop)
         for loop in loops:
@@ -145,22 +162,22 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         await shown.cleanup()
 
 
-def _shown(world: World, records: Records) -> Iterator[Shown]:
+def _shown(world: World, records: States[ScalingRecord]) -> Iterator[Shown]:
     for key, task_queue in world.task_queues():
-        record, deployment = records.of(key, task_queue), world.deployment(key)
+        state, deployment = records.of(key, task_queue).state, world.deployment(key)
         yield Shown(
             namespace=key[0],
             name=key[1],
-            ready=record.ready,
-            dead=record.dead,
-            wanted=record.decision.wanted if record.decision else None,
+            ready=state.ready,
+            dead=state.dead,
+            wanted=state.decision.wanted if state.decision else None,
             workers=deployment.replicas if deployment else None,
         )
 
 
-def _hour(records: Records, key: Key) -> Hour | None:
+def _hour(records: States[ScalingRecord], key: Key) -> Hour | None:
     record = records.known(key)
-    return Hour(moments=record.history.moments) if record else None
+    return Hour(moments=record.state.history.moments) if record else None
 
 
 async def _watch(settings: Settings, *, wiring: handlers.Wiring, stop: asyncio.Event) -> None:

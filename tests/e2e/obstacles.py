@@ -248,10 +248,10 @@ CAUSES: dict[str, Cause] = {
         scaling={**NONE, "paused": True},
         jobs=1,
     ),
-    "schedule-of-none": Cause(
+    "window-of-none": Cause(
         reason="LimitedToZero",
         says="lowers it to 0",
-        scaling={**NONE, "schedules": [{"cron": "* * * * *", "duration": "1h", "max": 0}]},
+        scaling={**NONE, "windows": [{"cron": "* * * * *", "duration": "1h", "max": 0}]},
         jobs=3,
     ),
 }

@@ -63,13 +63,13 @@ BAD = {
         ["spec.retry", "initialDelay (10s)", "maxAge (10s)", "maxAttempts to 1"],
     ),
     "middleware_twice": ({"worker": {"middleware": ["a", "a"]}}, ["spec.worker.middleware", "a"]),
-    "seconds_in_a_schedule": (
-        {"scaling": {"schedules": [{"cron": "0 0 8 * * *", "duration": "1h", "max": 1}]}},
-        ["spec.scaling.schedules[0].cron", "must have five fields"],
+    "seconds_in_a_cron": (
+        {"scaling": {"windows": [{"cron": "0 0 8 * * *", "duration": "1h", "max": 1}]}},
+        ["spec.scaling.windows[0].cron", "must have five fields"],
     ),
-    "a_schedule_by_its_name": (
-        {"scaling": {"schedules": [{"cron": "@every_minute", "duration": "1h", "max": 1}]}},
-        ["spec.scaling.schedules[0].cron", "must have five fields"],
+    "a_cron_by_its_name": (
+        {"scaling": {"windows": [{"cron": "@every_minute", "duration": "1h", "max": 1}]}},
+        ["spec.scaling.windows[0].cron", "must have five fields"],
     ),
     "negative_attempts": ({"retry": {"maxAttempts": 0}}, ["spec.retry.maxAttempts"]),
 }

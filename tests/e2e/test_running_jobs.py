@@ -30,7 +30,7 @@ def test_a_deletion_lets_the_job_end_and_keeps_those_that_wait(tenant: Tenant) -
 
     tenant.kube.kubectl("delete", "tq", "work", where, "--wait=false")
     # Until it hears of it, which the kubelet may take a second for, it takes jobs.
-    wait_for("it drains", lambda: '"draining"' in log_of(tenant, pod), seconds=30)
+    wait_for("it drains", lambda: '"worker-draining"' in log_of(tenant, pod), seconds=30)
     tenant.tell(pod)
 
     wait_for("it is gone", lambda: not exists(tenant, "tq", "work", where), seconds=60)

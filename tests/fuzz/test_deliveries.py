@@ -70,7 +70,7 @@ class Stage:
             ),
             losses=Losses(allowance=dice.randrange(3)),
             metrics=Metrics(slots=1),
-            job_log=JobLog(lambda _: None, queue="q", successes=True, now=lambda: 0.0),
+            job_log=JobLog(lambda _: None, task_queue="q", successes=True, now=lambda: 0.0),
             new_id=lambda: "id",
             on_change=(),
         )
@@ -143,8 +143,8 @@ def test_a_real_worker_settles_whatever_real_brokers_let_through(
         producer.close()
         assert producer.taken
         bench.enqueue("write", diary=bench.diary)
-        worker.wait("job", outcome="succeeded", handler="write", deadline=30)
-        for event in ("consumer-lost", "publisher-lost", "connection-fault", "delivery-failed"):
+        worker.wait("job-settled", outcome="succeeded", handler="write", deadline=30)
+        for event in ("consumer-lost", "publisher-lost", "connection-broken", "delivery-failed"):
             assert not worker.events(event), worker.events(event)
         assert worker.stop() == 0
 

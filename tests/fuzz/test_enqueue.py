@@ -16,8 +16,8 @@ import pytest
 
 from longshore import Client, EnqueueError, Job, handler
 from longshore.contract import message
-from longshore.producing.link import Publication
-from longshore.producing.publisher import Publisher
+from longshore.producing.link import Submission
+from longshore.producing.publisher import BlockingPublisher
 from tests.fuzz.conftest import Seeds
 
 
@@ -209,8 +209,8 @@ def mostly(dice: random.Random, good: Any, odd: list[Any]) -> Any:
 def test_enqueue_returns_an_id_or_raises_what_it_promises(
     seeds: Seeds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent: list[Publication] = []
-    monkeypatch.setattr(Publisher, "publish", lambda _, job, timeout: sent.append(job))
+    sent: list[Submission] = []
+    monkeypatch.setattr(BlockingPublisher, "publish", lambda _, job, timeout: sent.append(job))
     plain_client = Client("amqp://u:p@h/")
     accepted = 0
     for seed in seeds:
@@ -241,8 +241,8 @@ def test_enqueue_returns_an_id_or_raises_what_it_promises(
 def test_enqueue_takes_keyword_arguments_of_any_kind(
     seeds: Seeds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent: list[Publication] = []
-    monkeypatch.setattr(Publisher, "publish", lambda _, job, timeout: sent.append(job))
+    sent: list[Submission] = []
+    monkeypatch.setattr(BlockingPublisher, "publish", lambda _, job, timeout: sent.append(job))
     client = Client("amqp://u:p@h/")
     for seed in seeds:
         dice = random.Random(seed)
@@ -254,7 +254,7 @@ def test_enqueue_takes_keyword_arguments_of_any_kind(
         _check(sent.pop(), job)
 
 
-def _check(publication: Publication, job: str) -> None:
+def _check(publication: Submission, job: str) -> None:
     """What was accepted can be sent, and a worker can read it and send it on."""
     encoded = b"".join(pika.BasicProperties(**publication.properties).encode())
     properties = pika.BasicProperties()

@@ -34,7 +34,7 @@ AT_ONCE = 100
 
 
 class _Soon(connection.Backoff):
-    def __init__(self, **_: float) -> None:
+    def __init__(self, **_: Any) -> None:
         super().__init__(first=0.02, most=0.05)
 
 
@@ -172,7 +172,10 @@ class _Parts:
         while True:
             self.line.report("e", "k", b"{}")
             for delivery in self.mine[1::4]:
-                if delivery.void is None and delivery.tag in delivery.subscription._ledger._open:
+                if (
+                    delivery.void is None
+                    and delivery.tag in delivery.subscription._settlements._open
+                ):
                     delivery.subscription.give_back(delivery)
             await asyncio.sleep(0.005)
 

@@ -66,7 +66,7 @@ async def _listen(dice: random.Random) -> None:
     assert child.fault is None
     assert ended == tickets[:last]
     assert [each.ticket for each in child.begun()] == tickets[last : last + 1]
-    told = [(each["job"], each["line"]) for each in lines if each["event"] == "output"]
+    told = [(each["job"], each["line"]) for each in lines if each["event"] == "output-written"]
     assert [pair for pair in told if pair[0] != f"j-{pair[1]}"] == []
     await pool._intake.finish_output(child)
     loop.remove_reader(child.results)

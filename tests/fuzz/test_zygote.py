@@ -13,12 +13,12 @@ import sys
 from pathlib import Path
 
 from longshore.contract.names import AMQP_URL_ENV, TERMINATION_LOG_ENV, WORKER_CONFIG_ENV
+from longshore.worker.linux.exits import Exit
 from tests.fuzz.conftest import Seeds
 from tests.integration.worker.workers import Worker, wait_for
 
 ROOT = Path(__file__).parents[2]
 
-IMPORT_FAILED, ZYGOTE_GONE = 3, 4
 
 ENDS = ("exit", "kill", "raise", "hang-up", "nonsense", "leave", "exit-with-heirs")
 
@@ -146,11 +146,11 @@ def check(directory: Path, *, end: str, line: int) -> str:
     worker, where = run(directory, end=end, line=line)
     code, said = worker.process.returncode, worker.termination.read_text()
     context = f"{end} at line {line}, {where or 'not reached'}: {code}, {said!r}\n{worker.text()}"
-    assert not worker.events("crashed"), context
+    assert not worker.events("worker-crashed"), context
     if not where:
         assert code == 0, context
         return where
-    assert code in (IMPORT_FAILED, ZYGOTE_GONE), context
+    assert code in (Exit.IMPORT_FAILED, Exit.ZYGOTE_GONE), context
     assert said.strip(), context
     assert worker.events("zygote-gone") or worker.events("import-failed"), context
     return where

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pika.adapters.blocking_connection import BlockingChannel
 
 from longshore.contract.names import dead_queue_name
-from longshore_operator.core.rabbitmq.topology import Queue as QueueObject
 from longshore_operator.core.rabbitmq.topology import (
+    QueueDefinition,
     Topology,
     dead_binding,
     entry_bindings,
@@ -27,9 +27,9 @@ def declare_queue(channel: BlockingChannel, queue: str) -> None:
     )
 
 
-def queues_of(queue: str) -> tuple[QueueObject, QueueObject]:
+def queues_of(queue: str) -> tuple[QueueDefinition, QueueDefinition]:
     """The job queue and that of its dead letters."""
-    return QueueObject(name=queue), QueueObject(name=dead_queue_name(queue))
+    return QueueDefinition(name=queue), QueueDefinition(name=dead_queue_name(queue))
 
 
 def _declare(channel: BlockingChannel, topology: Topology) -> None:

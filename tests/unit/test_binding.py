@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from longshore import Job, handler
-from longshore.binding import Binding, InvalidArguments, NotAnObject
+from longshore.binding import BoundHandler, InvalidArguments, NotAnObject
 from longshore.errors import HandlerError
 from longshore.handler import HandlerSpec, spec_of
 
@@ -31,10 +31,10 @@ class Schemaless:
         raise ZeroDivisionError("no schema")
 
 
-def bind(function: Any) -> Binding:
+def bind(function: Any) -> BoundHandler:
     spec = spec_of(function)
     assert isinstance(spec, HandlerSpec)
-    return Binding(spec)
+    return BoundHandler(spec)
 
 
 def test_members_become_checked_arguments() -> None:

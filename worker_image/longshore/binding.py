@@ -27,7 +27,7 @@ class InvalidArguments(ValueError):
     """A JSON object whose members do not fit the handler's parameters."""
 
 
-class Binding:
+class BoundHandler:
     """A handler with its parameters known. Raises HandlerError when they cannot be filled.
 
     What an argument may be is what pydantic makes of the annotation. Its import is a third of a

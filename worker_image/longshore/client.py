@@ -10,11 +10,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from longshore.amqp import address
+from longshore.contract.durations import Span
 from longshore.contract.message import TRACEPARENT
 from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV
-from longshore.errors import EnqueueError, InvalidAddress, InvalidJob, Span
+from longshore.errors import EnqueueError, InvalidAddress, InvalidJob
 from longshore.producing import submission
-from longshore.producing.publisher import Publisher
+from longshore.producing.publisher import BlockingPublisher
 from longshore.producing.submission import Handler
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class Client:
         problem: EnqueueError | None = None
         try:
             self._timeout = submission.seconds("timeout", timeout)
-            self._publisher = Publisher(address.parameters(url, authority=authority))
+            self._publisher = BlockingPublisher(address.parameters(url, authority=authority))
         except InvalidJob as error:
             problem = InvalidJob(str(error))
         except ValueError as error:
@@ -156,7 +157,7 @@ class Client:
         headers: Mapping[str, Any] | None = None,
     ) -> str:
         """`enqueue` with the arguments in a mapping, so that any name can be among them."""
-        publication = submission.publication(
+        prepared = submission.prepare(
             queue,
             handler,
             arguments,
@@ -167,8 +168,8 @@ class Client:
             now=int(self._now() * 1000),
             entropy=self._entropy(10),
         )
-        self._publisher.publish(publication, timeout=self._timeout)
-        return str(publication.properties["message_id"])
+        self._publisher.publish(prepared, timeout=self._timeout)
+        return str(prepared.properties["message_id"])
 
     def _traced(self, headers: Mapping[str, Any]) -> Mapping[str, Any]:
         if self._trace_headers is None or not isinstance(headers, Mapping):

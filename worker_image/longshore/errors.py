@@ -6,13 +6,9 @@ handler.
 """
 
 import math
-from datetime import timedelta
 from typing import Any
 
-from longshore.contract.durations import seconds_in
-
-Span = float | str | timedelta
-"""A length of time: seconds, a timedelta, or a string such as `"10m"`."""
+from longshore.contract.durations import Span, seconds_in
 
 
 class LongshoreError(Exception):

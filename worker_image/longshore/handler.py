@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar, overload
 
-from longshore.contract.durations import seconds_in
+from longshore.contract.durations import Span, seconds_in
 from longshore.contract.names import plain
 from longshore.errors import (
     Discard,
@@ -27,7 +27,6 @@ from longshore.errors import (
     Retry,
     Snooze,
     SoftTimeLimit,
-    Span,
 )
 
 Function = TypeVar("Function", bound=Callable[..., Any])

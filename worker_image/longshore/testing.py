@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from longshore.contract.durations import Span, seconds_in
 from longshore.errors import Discard, Draining, Retry, Snooze, SoftTimeLimit
 from longshore.handler import Job
 from longshore.middleware import Middleware, load
@@ -16,7 +17,7 @@ def make_job(
     attempt: int = 1,
     max_attempts: int = 5,
     queue: str = "test.queue",
-    hard_limit: float = 60.0,
+    hard_limit: Span = 60.0,
     traceparent: str | None = None,
     headers: Mapping[str, Any] | None = None,
     expected: tuple[type[Exception], ...] = (),
@@ -30,7 +31,7 @@ def make_job(
         max_attempts=max_attempts,
         queue=queue,
         enqueued_at=now,
-        deadline=now + timedelta(seconds=hard_limit),
+        deadline=now + timedelta(seconds=seconds_in(hard_limit)),
         traceparent=traceparent,
         headers=headers or {},
         _throws=expected,

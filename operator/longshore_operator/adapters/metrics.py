@@ -29,7 +29,7 @@ SHOWN_FOR = 1.0
 loop 45 ms, and every pod of the cluster may ask."""
 
 
-class Metrics:
+class OperatorMetrics:
     """`task_queues` and `brokers`, which are reached by their name or not, as they are now.
     `clock` is monotonic."""
 

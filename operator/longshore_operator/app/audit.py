@@ -6,15 +6,15 @@ now and then, since kopf calls nobody for a list that is empty. Only metadata is
 """
 
 import asyncio
-import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from longshore.logs import Log
 from longshore_operator.app.ports.kubernetes import Cluster
 from longshore_operator.app.watched.world import Kind, World
 from longshore_operator.errors import OperatorError
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
 EVERY = 30.0
 """Seconds between two looks."""
@@ -58,9 +58,9 @@ class Audit:
             try:
                 there = await self.cluster.uids(kind, namespace=self.namespace)
             except OperatorError as error:
-                logger.warning("audit_failed", extra={"kind": kind, "why": str(error)})
+                log.warning("audit-failed", kind=kind, error=str(error))
                 continue
             if gone := shown - there - self.world.gone:
-                logger.warning("objects_gone_unseen", extra={"kind": kind, "uids": sorted(gone)})
+                log.warning("objects-gone-unseen", kind=kind, uids=sorted(gone))
                 self.world.gone |= gone
         self.world.forget_gone()

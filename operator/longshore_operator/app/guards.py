@@ -1,14 +1,15 @@
 """What goes wrong with one TaskQueue or Broker ends nothing else; the next tick is the retry."""
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from longshore_operator.app.ports.rabbitmq import Depth, Depths, Missing
+from longshore.logs import Log
+from longshore_operator.app.ports.rabbitmq import Depths
 from longshore_operator.app.watched.world import Key
+from longshore_operator.core.rabbitmq.depth import Depth, Missing
 from longshore_operator.errors import OperatorError
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 @contextmanager
@@ -17,7 +18,7 @@ def apart(key: Key) -> Iterator[None]:
     try:
         yield
     except Exception:
-        logger.exception("tick_crashed", extra={"task_queue": f"{key[0]}/{key[1]}"})
+        log.exception("tick-crashed", task_queue=".".join(key))
 
 
 @contextmanager
@@ -26,7 +27,7 @@ def told(key: Key) -> Iterator[None]:
     try:
         yield
     except OperatorError as error:
-        logger.warning("tick_failed", extra={"task_queue": f"{key[0]}/{key[1]}", "why": str(error)})
+        log.warning("tick-failed", task_queue=".".join(key), error=str(error))
 
 
 async def read_depths(
@@ -36,5 +37,5 @@ async def read_depths(
     try:
         return await depths.read(queues, **how)
     except Exception:
-        logger.exception("depths_crashed")
+        log.exception("depths-crashed")
         return {}

@@ -11,6 +11,7 @@ from kubernetes import client
 from rich.console import Console
 from rich.live import Live
 
+from longshore.cli import names
 from longshore_operator.api import crdgen
 from longshore_operator.cli.explain import explanation, read_history
 from longshore_operator.cli.status import TaskQueues, table
@@ -59,7 +60,7 @@ def _check(directory: Path) -> None:
 
 
 @click.command
-@click.argument("queue", required=False)
+@click.argument("queue", required=False, metavar=f"[{names.METAVAR}]")
 @click.option("-n", "--namespace", help="Default: the current context's namespace.")
 @click.option("-A", "--all-namespaces", is_flag=True)
 @click.option("-w", "--watch", is_flag=True, help="Redraw every second until interrupted.")
@@ -74,28 +75,32 @@ def status(
 ) -> None:
     """Show TaskQueues: jobs, workers, and every condition that does not hold.
 
-    QUEUE is a TaskQueue's name; without it all are shown.
+    Without a NAME, all of the namespace are shown.
     """
     if all_namespaces and (namespace or queue):
-        raise click.UsageError("--all-namespaces goes with neither a namespace nor a QUEUE")
+        raise click.UsageError("--all-namespaces goes with neither a namespace nor a NAME")
+    name = None
+    if queue is not None:
+        namespace, name = names.split(queue, namespace=namespace)
     queues = TaskQueues.connect(context=context)
     where = None if all_namespaces else namespace or queues.default_namespace
     # A pipe has no width of its own; 80 columns would cut names off.
     console = Console(width=None if sys.stdout.isatty() else 160)
     if not watch:
-        console.print(table(queues.read(namespace=where, name=queue)))
+        console.print(table(queues.read(namespace=where, name=name), namespace=where))
         return
     with Live(console=console, auto_refresh=False) as live:
         try:
             while True:
-                live.update(table(queues.read(namespace=where, name=queue)), refresh=True)
+                found = queues.read(namespace=where, name=name)
+                live.update(table(found, namespace=where), refresh=True)
                 time.sleep(WATCH_INTERVAL)
         except KeyboardInterrupt:
             return
 
 
 @click.command
-@click.argument("queue")
+@click.argument("queue", metavar=names.METAVAR)
 @click.option("-n", "--namespace", help="Default: the current context's namespace.")
 @click.option("--context", help="Context in the kubeconfig.")
 @click.option(
@@ -106,13 +111,11 @@ def status(
     help="The operator, which remembers the last hour.",
 )
 def explain(*, queue: str, namespace: str | None, context: str | None, operator: str) -> None:
-    """Say why a TaskQueue has as many workers as it has, and show its last hour.
-
-    QUEUE is a TaskQueue's name.
-    """
+    """Say why a TaskQueue has as many workers as it has, and show its last hour."""
+    namespace, name = names.split(queue, namespace=namespace)
     queues = TaskQueues.connect(context=context)
     where = namespace or queues.default_namespace
-    (found,) = queues.read(namespace=where, name=queue)
-    history = read_history(client.CoreV1Api(), operator=operator, namespace=where, name=queue)
+    (found,) = queues.read(namespace=where, name=name)
+    history = read_history(client.CoreV1Api(), operator=operator, namespace=where, name=name)
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(explanation(found, history, now=time.time()))

@@ -54,7 +54,7 @@ def explanation(
     scaling = status.get("scaling") or {}
     metadata = task_queue["metadata"]
     head = Text.assemble(
-        (f"{metadata['namespace']}/{metadata['name']}", "bold"),
+        (f"{metadata['namespace']}.{metadata['name']}", "bold"),
         f": {_number(scaling.get('current'))} workers, {_number(scaling.get('wanted'))} wanted",
         f" since {scaling['since']}" if scaling.get("since") else "",
     )

@@ -76,8 +76,9 @@ class TaskQueues:
         return list(found["items"])
 
 
-def table(task_queues: Iterable[Mapping[str, Any]]) -> RenderableType:
-    """A row for each TaskQueue, and beneath, why those that are not well are not."""
+def table(task_queues: Iterable[Mapping[str, Any]], *, namespace: str | None) -> RenderableType:
+    """A row for each TaskQueue of `namespace` (None: of all), and beneath, why those that are not
+    well are not."""
     rows = Table(box=None, header_style="bold", pad_edge=False)
     for title in ("namespace", "name", "ready"):
         rows.add_column(title, no_wrap=True)
@@ -90,8 +91,17 @@ def table(task_queues: Iterable[Mapping[str, Any]]) -> RenderableType:
         rows.add_row(*_row(each))
         troubles += _troubles(each)
     if not seen:
-        return Text("no TaskQueues")
+        return Text(_nothing_in(namespace))
     return Group(rows, *troubles)
+
+
+def _nothing_in(namespace: str | None) -> str:
+    if namespace is None:
+        return "There are no TaskQueues in any namespace."
+    return (
+        f"There are no TaskQueues in namespace {namespace!r}. "
+        "--all-namespaces shows those of all namespaces."
+    )
 
 
 def _row(task_queue: Mapping[str, Any]) -> list[str | Text]:

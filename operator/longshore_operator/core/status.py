@@ -9,9 +9,9 @@ from longshore.contract.timing import Timeouts
 from longshore_operator.api.v1alpha1 import BrokerFeatures, Condition, DerivedTimeouts, Priorities
 from longshore_operator.core.kubernetes.pods import Pod
 from longshore_operator.core.scaling import Decision
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 
-Verdict = Literal["True", "False", "Unknown"]
+ConditionStatus = Literal["True", "False", "Unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class Facts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _State:
     type: str
-    status: Verdict
+    status: ConditionStatus
     reason: str
     message: str
 
@@ -199,7 +199,7 @@ TOLD = frozenset({"BudgetUnknown", "ForeignAutoscaler", "WorkersSilent", "ScaleR
 def _broker(facts: Facts) -> _State:
     kind = "BrokerReachable"
     if facts.broker:
-        status: Verdict = "Unknown" if facts.broker.reason == "Connecting" else "False"
+        status: ConditionStatus = "Unknown" if facts.broker.reason == "Connecting" else "False"
         return _State(
             type=kind, status=status, reason=facts.broker.reason, message=facts.broker.message
         )

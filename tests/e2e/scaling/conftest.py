@@ -13,13 +13,13 @@ from tests.e2e.scaling.workers import QUICK
 from tests.e2e.tenant import Tenant
 
 ALWAYS = {"cron": "* * * * *", "duration": "1h"}
-"""A schedule that holds at any time."""
+"""A window that holds at any time."""
 
 FIXED = {**QUICK, "policy": "fixed"}
 
 STANDING: dict[str, dict[str, Any]] = {
-    "floor": {"scaling": {**QUICK, "schedules": [{**ALWAYS, "min": 1}]}},
-    "ceiling": {"scaling": {**FIXED, "schedules": [{**ALWAYS, "max": 1}]}},
+    "floor": {"scaling": {**QUICK, "windows": [{**ALWAYS, "min": 1}]}},
+    "ceiling": {"scaling": {**FIXED, "windows": [{**ALWAYS, "max": 1}]}},
     "dry": {"scaling": {**FIXED, "max": 2, "dryRun": True}},
     "changing": {"scaling": {**FIXED, "max": 1, "minLife": "30s"}},
     "long": {"scaling": {**QUICK, "min": 1}, "timeLimit": {"hard": "2h"}},

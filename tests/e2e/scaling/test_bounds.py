@@ -17,15 +17,15 @@ from tests.e2e.scaling.workers import (
 from tests.e2e.tenant import Tenant
 
 
-def test_a_schedule_raises_the_floor(standing: Tenant) -> None:
-    found = wait_for_line(standing, "schedule '* * * * *' (UTC) raises it to 1", "floor")
+def test_a_window_raises_the_floor(standing: Tenant) -> None:
+    found = wait_for_line(standing, "window '* * * * *' (UTC) raises it to 1", "floor")
 
     assert found["wanted"] == 1
     wait_for_workers(standing, 1, "floor")
 
 
-def test_a_schedule_lowers_the_ceiling(standing: Tenant) -> None:
-    found = wait_for_line(standing, "schedule '* * * * *' (UTC) lowers it to 1", "ceiling")
+def test_a_window_lowers_the_ceiling(standing: Tenant) -> None:
+    found = wait_for_line(standing, "window '* * * * *' (UTC) lowers it to 1", "ceiling")
 
     assert found["wanted"] == 1
     assert "policy fixed wants scaling.max = 3" in found["why"]

@@ -52,7 +52,7 @@ def test_a_worker_on_its_way_out_works_again_when_it_is_needed(tenant: Tenant) -
         wait_for_workers(tenant, 2)
         cordoned = wait_for(
             "the second idle one is cordoned",
-            lambda: [pod for pod in staying(tenant) if '"cordoned"' in log_of(tenant, pod)],
+            lambda: [pod for pod in staying(tenant) if '"worker-cordoned"' in log_of(tenant, pod)],
         )
 
         job = client.enqueue(tenant.queue(), "note", text="after all")

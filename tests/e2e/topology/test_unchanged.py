@@ -21,8 +21,8 @@ def reconciled(tenant: Tenant) -> int:
     logs = tenant.kube.kubectl(
         "logs", f"deployment/{release.RELEASE}", f"--namespace={release.NAMESPACE}"
     )
-    name = f'"{tenant.namespace}/work"'
-    return sum(name in line and '"reconciled"' in line for line in logs.splitlines())
+    name = f'"{tenant.namespace}.work"'
+    return sum(name in line and '"task-queue-reconciled"' in line for line in logs.splitlines())
 
 
 def test_a_second_reconcile_writes_nothing(apart: tuple[Tenant, RabbitMQ]) -> None:

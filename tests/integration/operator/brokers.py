@@ -2,20 +2,26 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from longshore_operator.adapters.rabbitmq.link import connect
+from longshore_operator.app.reconciling.state import Reconciled
+from longshore_operator.app.reporting.brokers import BrokerStatuses
+from longshore_operator.app.reporting.loop import StatusReporter
+from longshore_operator.app.reporting.task_queues import TaskQueueStatuses
+from longshore_operator.app.scaling.state import Scaled, begun
 from longshore_operator.app.sessions.keeper import CONNECTING, Brokers
 from longshore_operator.app.sessions.session import Session
-from longshore_operator.app.watched.objects import BrokerObject, broker
-from longshore_operator.app.watched.world import World
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.app.watched.objects import BrokerObject, TaskQueueObject, broker
+from longshore_operator.app.watched.world import Key, World
+from longshore_operator.trouble import Trouble
 from tests.integration.operator.fakes import Kubernetes
 from tests.integration.operator.task_queues import until
 
 SECRET = ("mq", "rabbit")
+NOW = "2026-01-01T00:00:00Z"
 
 
 def registered(name: str = "default", *, generation: int = 1, **spec: Any) -> BrokerObject:
@@ -42,15 +48,43 @@ async def keeping(
         cluster=kubernetes,
         connect=connect,
         clock=time.monotonic,
-        now=lambda: "2026-01-01T00:00:00Z",
         chance=lambda: 0.0,
     )
-    loop = asyncio.create_task(brokers.run())
+    parts = (brokers, reporter(brokers, world=world, kubernetes=kubernetes))
+    loops = [asyncio.create_task(part.run()) for part in parts]
     try:
         yield brokers
     finally:
-        loop.cancel()
-        await asyncio.gather(loop, return_exceptions=True)
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+
+
+def reporter(
+    brokers: Brokers,
+    *,
+    world: World,
+    kubernetes: Kubernetes,
+    reconciled: Callable[[Key, TaskQueueObject], Reconciled] = lambda *_: Reconciled(),
+    scaled: Callable[[Key, TaskQueueObject], Scaled] = lambda _, found: begun(found, since=0).seen,
+) -> StatusReporter:
+    """The loop that writes every status."""
+    statuses = TaskQueueStatuses(
+        world=world,
+        brokers=brokers,
+        cluster=kubernetes,
+        reconciled=reconciled,
+        scaled=scaled,
+        now=lambda: NOW,
+        clock=time.monotonic,
+        chance=lambda: 0.0,
+    )
+    return StatusReporter(
+        world=world,
+        task_queues=statuses,
+        brokers=BrokerStatuses(world=world, keeper=brokers, cluster=kubernetes, now=lambda: NOW),
+        interval=0.1,
+    )
 
 
 async def outcome(brokers: Brokers, name: str = "default") -> Session | Trouble:

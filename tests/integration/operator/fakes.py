@@ -1,5 +1,6 @@
 """Kubernetes for tests that are about RabbitMQ: Secrets, Deployments and events in dicts."""
 
+import asyncio
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -152,3 +153,21 @@ class Watched(Mapping[Key, list[T]]):
 
 def _key(body: Mapping[str, Any]) -> Key:
     return body["metadata"]["namespace"], body["metadata"]["name"]
+
+
+@dataclass
+class Hanging(Kubernetes):
+    """It takes the status of `slow` only when it is told to."""
+
+    slow: str = ""
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    written: list[str] = field(default_factory=list)
+    is_hanging: bool = False
+
+    async def put_task_queue_status(
+        self, *, namespace: str, name: str, uid: str, status: Mapping[str, Any]
+    ) -> None:
+        if name == self.slow:
+            self.is_hanging = True
+            await self.go_on.wait()
+        self.written.append(name)

@@ -12,13 +12,17 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
 from longshore_operator.app.reconciling.loop import Reconciler
+from longshore_operator.app.reconciling.patrol import Patrol
 from longshore_operator.app.reconciling.rounds import Rounds
-from longshore_operator.app.record import Record, Records
+from longshore_operator.app.reconciling.state import Reconciliation
+from longshore_operator.app.scaling.state import ScalingRecord, begun
 from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.sessions.vhosts import Vhosts
+from longshore_operator.app.states import States
 from longshore_operator.app.watched import objects
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import World
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 from tests.integration.operator.brokers import registered
 from tests.integration.operator.fakes import Kubernetes, Watched
 from tests.integration.operator.task_queues import until
@@ -41,6 +45,11 @@ class OneBroker:
         return None if self.one else Trouble(reason=self.why, message="")
 
 
+def reconciliations() -> States[Reconciliation]:
+    """Nothing is remembered yet."""
+    return States(new=lambda _: Reconciliation())
+
+
 @dataclass
 class Operating:
     """TaskQueues as the cluster has them, and what came of them."""
@@ -48,7 +57,10 @@ class Operating:
     session: Session
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
     world: World = field(default_factory=lambda: World(is_complete=True))
-    records: Records = field(default_factory=lambda: Records(now=lambda: 0))
+    states: States[Reconciliation] = field(default_factory=reconciliations)
+    records: States[ScalingRecord] = field(
+        default_factory=lambda: States(new=lambda found: begun(found, since=0))
+    )
 
     def __post_init__(self) -> None:
         numbers = itertools.count(1)
@@ -56,11 +68,22 @@ class Operating:
         self.world.deployments = Watched(self.kubernetes.deployments, objects.deployment)
         self.world.budgets = Watched(self.kubernetes.budgets, objects.disruption_budget)
         self.world.registered = {"default": [registered()]}
+        brokers = OneBroker(self.session)
+        vhosts = Vhosts(world=self.world, cluster=self.kubernetes)
+        self.patrol = Patrol(
+            world=self.world,
+            brokers=brokers,
+            vhosts=vhosts,
+            states=self.states,
+            clock=time.monotonic,
+        )
         self.reconciler = Reconciler(
             world=self.world,
-            brokers=OneBroker(self.session),
+            brokers=brokers,
             cluster=self.kubernetes,
-            records=self.records,
+            states=self.states,
+            vhosts=vhosts,
+            patrol=self.patrol,
             clock=time.monotonic,
             chance=lambda: 0.0,
             new_password=lambda: f"secret-{next(numbers)}",
@@ -69,7 +92,7 @@ class Operating:
         self.rounds = Rounds(
             world=self.world,
             cluster=self.kubernetes,
-            records=self.records,
+            states=self.states,
             clock=time.monotonic,
             chance=lambda: 0.0,
             wake=self.reconciler.wake,
@@ -81,32 +104,32 @@ class Operating:
             self.world.queues[each.owner.namespace, each.owner.name] = [each]
         self.reconciler.wake()
 
-    def record(self, task_queue: TaskQueueObject) -> Record:
-        return self.records.of((task_queue.owner.namespace, task_queue.owner.name), task_queue)
+    def state(self, task_queue: TaskQueueObject) -> Reconciliation:
+        return self.states.of((task_queue.owner.namespace, task_queue.owner.name), task_queue)
 
-    async def settled(self, task_queue: TaskQueueObject) -> Record:
-        """Its record, once this very object was reconciled or refused."""
-        record = self.record(task_queue)
+    async def settled(self, task_queue: TaskQueueObject) -> Reconciliation:
+        """Its state, once this very object was reconciled or refused."""
+        state = self.state(task_queue)
 
         async def look() -> bool:
-            return record.is_of(task_queue) and not record.is_busy
+            return state.is_of(task_queue) and not state.is_busy
 
         await until(look, within=30)
-        return record
+        return state
 
-    async def ready(self, task_queue: TaskQueueObject) -> Record:
+    async def ready(self, task_queue: TaskQueueObject) -> Reconciliation:
         """Apply it and see that nothing is wrong."""
         self.apply(task_queue)
-        record = await self.settled(task_queue)
-        assert record.topology is None, record.topology
-        return record
+        state = await self.settled(task_queue)
+        assert state.queue_trouble is None, state.queue_trouble
+        return state
 
     async def refused(self, task_queue: TaskQueueObject) -> Trouble:
         """Apply it and see what is wrong."""
         self.apply(task_queue)
-        record = await self.settled(task_queue)
-        assert record.topology is not None, "it was taken"
-        return record.topology
+        state = await self.settled(task_queue)
+        assert state.queue_trouble is not None, "it was taken"
+        return state.queue_trouble
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Operating"]:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from longshore.contract.names import JOBS_EXCHANGE
-from longshore_operator.app.ports.rabbitmq import Depth
 from longshore_operator.app.reconciling.deletion import Deletion
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.core.kubernetes.workload import worker_config
+from longshore_operator.core.rabbitmq.depth import Depth
 from longshore_operator.core.rabbitmq.topology import Topology
 from tests.integration.operator.operating import OneBroker, Operating
 from tests.integration.operator.task_queues import Tenants, made, until
@@ -40,7 +40,7 @@ async def delete(operating: Operating, task_queue: TaskQueueObject) -> None:
         world=operating.world,
         brokers=OneBroker(operating.session),
         cluster=operating.kubernetes,
-        records=operating.records,
+        states=operating.states,
         clock=lambda: 0.0,
     )
     operating.world.queues = {}
@@ -268,7 +268,7 @@ async def test_deleting_the_second_of_one_queue_does_not_touch_it(operating: Ope
         world=operating.world,
         brokers=OneBroker(operating.session),
         cluster=operating.kubernetes,
-        records=operating.records,
+        states=operating.states,
         clock=lambda: 0.0,
     )
     await deletion.delete(second)

@@ -14,7 +14,7 @@ import pytest
 from dev.private import Private
 from longshore import Client
 from longshore_operator.app.sessions.session import Session
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 from tests.integration import certificates
 from tests.integration.operator.brokers import SECRET, keeping, outcome, registered
 from tests.integration.operator.conftest import secret

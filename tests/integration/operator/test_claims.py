@@ -41,14 +41,14 @@ async def test_a_namespace_that_the_broker_does_not_allow_gets_nothing(
 async def test_what_was_declared_stays_when_the_broker_allows_it_no_more(
     operating: Operating,
 ) -> None:
-    record = await operating.ready(made())
+    state = await operating.ready(made())
     operating.session.spec = registered(allowedNamespaces={"matchLabels": {"team": "x"}}).spec
     operating.world.namespaces = labelled(media={})
 
     found = await operating.refused(made(generation=2))
 
     assert found.reason == "NamespaceNotAllowed"
-    assert record.is_declared(), "workers are still scaled"
+    assert state.is_declared(), "workers are still scaled"
     inventory = await operating.session.management.inventory()
     assert {"media.transcode", "media.transcode.dead"} <= set(inventory.queues)
     assert operating.kubernetes.secrets
@@ -67,27 +67,27 @@ async def test_the_second_task_queue_of_one_queue_is_refused(operating: Operatin
 
 
 async def test_a_foreign_policy_that_wins_is_named_and_left_alone(operating: Operating) -> None:
-    record = await operating.ready(made())
+    state = await operating.ready(made())
     vhost = operating.session.address.vhost
     foreign = {"pattern": ".*", "priority": 9999, "apply-to": "queues"}
     await operating.put("policies", vhost, "theirs", **foreign, definition={"max-length": 7})
 
     async def seen() -> bool:
-        return record.policy is not None
+        return state.policy_trouble is not None
 
     await until(seen, within=30)
-    assert record.policy
-    assert record.policy.reason == "ForeignPolicy"
-    assert "'theirs' for queue media.transcode" in record.policy.message
+    assert state.policy_trouble
+    assert state.policy_trouble.reason == "ForeignPolicy"
+    assert "'theirs' for queue media.transcode" in state.policy_trouble.message
     by_consumer = operating.session.features.ack_timeout_by_consumer
-    assert ("ack timeout" in record.policy.message) is not by_consumer
+    assert ("ack timeout" in state.policy_trouble.message) is not by_consumer
     policies = (await operating.session.management.inventory()).policies
     assert policies["theirs"].priority == 9999
 
     await operating.session.management.delete_policy("theirs")
 
     async def gone() -> bool:
-        return record.policy is None
+        return state.policy_trouble is None
 
     await until(gone, within=30)
 

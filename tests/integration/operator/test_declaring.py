@@ -10,10 +10,10 @@ from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE, LOST
 from longshore_operator.adapters.management.api import Management
 from longshore_operator.adapters.rabbitmq.link import connect
 from longshore_operator.api.v1alpha1 import Priorities
-from longshore_operator.app.ports.rabbitmq import Depth, Missing
 from longshore_operator.app.sessions.declaring import declare
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.core.kubernetes.rollout import rollout
+from longshore_operator.core.rabbitmq.depth import Depth, Missing
 from longshore_operator.core.rabbitmq.topology import Topology, vhost_topology
 from longshore_operator.core.status import priorities
 from longshore_operator.errors import Invalid, Transient

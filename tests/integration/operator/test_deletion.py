@@ -9,16 +9,16 @@ import pytest
 from longshore.contract.delays import route
 from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE, LOST
 from longshore_operator.api.v1alpha1 import DerivedTimeouts, TaskQueueStatus
-from longshore_operator.app.ports.rabbitmq import Depth, Missing
-from longshore_operator.app.reconciling.deletion import GIVE_UP_AFTER, LOOK_AGAIN, Deletion
-from longshore_operator.app.record import Records
+from longshore_operator.app.reconciling.deletion import GIVE_UP_AFTER, LOOK_AGAIN, Deletion, Stuck
 from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.states import States
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import World
 from longshore_operator.core.kubernetes.pods import Pod
+from longshore_operator.core.rabbitmq.depth import Depth, Missing
 from longshore_operator.core.rabbitmq.topology import Binding, entry_bindings
 from longshore_operator.errors import Transient
-from tests.integration.operator.operating import OneBroker
+from tests.integration.operator.operating import OneBroker, reconciliations
 from tests.integration.operator.task_queues import JSON_JOB, Tenants, made, until
 
 
@@ -27,19 +27,24 @@ def tenants(session: Session) -> Tenants:
     return Tenants(session)
 
 
+def unhindered() -> States[Stuck]:
+    return States(new=lambda _: Stuck())
+
+
 async def delete(
     tenants: Tenants,
     queue: TaskQueueObject,
     *,
     brokers: OneBroker | None = None,
-    records: Records | None = None,
+    stuck: States[Stuck] | None = None,
     clock: float = 0.0,
 ) -> None:
     deletion = Deletion(
         world=World(),
         brokers=brokers or OneBroker(tenants.session),
         cluster=tenants.kubernetes,
-        records=records or Records(now=lambda: 0),
+        states=reconciliations(),
+        stuck=stuck or unhindered(),
         clock=lambda: clock,
     )
     queue = dataclasses.replace(queue, is_deleting=True)
@@ -143,23 +148,23 @@ async def test_deleting_twice_is_no_error(tenants: Tenants) -> None:
 async def test_a_broker_that_does_not_answer_holds_the_deletion_up_but_not_for_ever(
     tenants: Tenants,
 ) -> None:
-    queue, records, away = declared(), Records(now=lambda: 0), OneBroker(None)
+    queue, stuck, away = declared(), unhindered(), OneBroker(None)
 
     for clock in (100, 99 + GIVE_UP_AFTER):
         with pytest.raises(Transient):
-            await delete(tenants, queue, brokers=away, records=records, clock=clock)
-    await delete(tenants, queue, brokers=away, records=records, clock=100 + GIVE_UP_AFTER)
+            await delete(tenants, queue, brokers=away, stuck=stuck, clock=clock)
+    await delete(tenants, queue, brokers=away, stuck=stuck, clock=100 + GIVE_UP_AFTER)
 
     assert tenants.kubernetes.events == ["QueueAbandoned"]
 
 
 async def test_trouble_that_had_passed_does_not_count(tenants: Tenants) -> None:
     """A blip, an hour of draining, one more blip: that is no trouble of an hour."""
-    queue, records, away = declared(), Records(now=lambda: 0), OneBroker(None)
+    queue, stuck, away = declared(), unhindered(), OneBroker(None)
 
     for clock in (100, 100 + 3600):
         with pytest.raises(Transient):
-            await delete(tenants, queue, brokers=away, records=records, clock=clock)
+            await delete(tenants, queue, brokers=away, stuck=stuck, clock=clock)
 
     assert tenants.kubernetes.events == []
 
@@ -184,7 +189,7 @@ async def test_a_deletion_policy_that_changes_while_workers_drain_is_followed(
         world=World(all_pods={("media", "transcode"): [pod]}),
         brokers=OneBroker(tenants.session),
         cluster=tenants.kubernetes,
-        records=Records(now=lambda: 0),
+        states=reconciliations(),
         clock=lambda: 0.0,
         sleep=sleep,
     )
@@ -217,7 +222,7 @@ async def test_a_worker_that_is_not_shown_to_run_yet_is_waited_for(tenants: Tena
         world=world,
         brokers=OneBroker(tenants.session),
         cluster=tenants.kubernetes,
-        records=Records(now=lambda: 0),
+        states=reconciliations(),
         clock=lambda: 0.0,
         sleep=pass_on,
     )
@@ -237,7 +242,7 @@ async def test_one_of_the_same_name_that_came_meanwhile_is_left_alone(tenants: T
         world=World(all_pods={("media", "transcode"): [pod]}),
         brokers=OneBroker(tenants.session),
         cluster=tenants.kubernetes,
-        records=Records(now=lambda: 0),
+        states=reconciliations(),
         clock=lambda: 0.0,
         sleep=_no_time,
     )
@@ -263,7 +268,7 @@ async def test_one_that_goes_by_itself_while_its_queue_is_closed_leaves_it_open(
         world=World(),
         brokers=OneBroker(tenants.session),
         cluster=kubernetes,
-        records=Records(now=lambda: 0),
+        states=reconciliations(),
         clock=lambda: 0.0,
         sleep=replaced,
     )
@@ -286,7 +291,7 @@ async def test_a_task_queue_whose_spec_cannot_be_read_any_more_is_cleaned_up(
     tenants.publish(queue, exchange=JOBS_EXCHANGE, key="media.transcode")
     broken = made(
         deletionPolicy=policy,
-        scaling={"schedules": [{"cron": "0 25 * * *", "duration": "1h", "max": 1}]},
+        scaling={"windows": [{"cron": "0 25 * * *", "duration": "1h", "max": 1}]},
     )
     assert broken.spec is None
     status = dataclasses.replace(broken, status=declared().status)
@@ -329,11 +334,11 @@ async def test_a_queue_that_all_share_is_nobodys_to_delete(tenants: Tenants, pol
 
 async def test_a_broker_that_is_still_being_connected_to_is_waited_for(tenants: Tenants) -> None:
     """An operator that was away for long must not give up before it has even looked."""
-    records, connecting = Records(now=lambda: 0), OneBroker(None, "Connecting")
+    stuck, connecting = unhindered(), OneBroker(None, "Connecting")
 
     for clock in (0, 10 * GIVE_UP_AFTER):
         with pytest.raises(Transient):
-            await delete(tenants, declared(), brokers=connecting, records=records, clock=clock)
+            await delete(tenants, declared(), brokers=connecting, stuck=stuck, clock=clock)
 
 
 async def test_a_retained_queue_that_an_earlier_try_had_closed_is_open_again(
@@ -418,7 +423,7 @@ async def test_no_job_that_was_confirmed_goes_with_its_queue(tenants: Tenants, m
         world=World(),
         brokers=OneBroker(tenants.session),
         cluster=tenants.kubernetes,
-        records=Records(now=lambda: 0),
+        states=reconciliations(),
         clock=lambda: 0.0,
         sleep=sleep,
     )

@@ -16,16 +16,15 @@ import pytest
 
 from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE, dead_queue_name
 from longshore_operator.api.v1alpha1 import Condition, TaskQueueStatus
-from longshore_operator.app.ports.rabbitmq import Depth
 from longshore_operator.app.reconciling.deletion import Deletion
-from longshore_operator.app.record import Records
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import World
 from longshore_operator.core.access.permissions import ROLES, user_name
+from longshore_operator.core.rabbitmq.depth import Depth
 from longshore_operator.core.rabbitmq.policies import own_policy_name
 from tests.integration.operator.fakes import Kubernetes
-from tests.integration.operator.operating import OneBroker
+from tests.integration.operator.operating import OneBroker, reconciliations
 from tests.integration.operator.task_queues import JSON_JOB, Tenants, made
 
 pytestmark = pytest.mark.slow
@@ -110,7 +109,7 @@ async def delete(
         world=World(),
         brokers=OneBroker(session_of(session, life)),
         cluster=Mortal(kubernetes, life),  # type: ignore[arg-type]  # passes all else on
-        records=Records(now=lambda: 0),
+        states=reconciliations(),
         clock=time.monotonic,
         sleep=_mortal(asyncio.sleep, life),
     )

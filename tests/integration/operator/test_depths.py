@@ -2,9 +2,9 @@
 
 from longshore.contract.names import JOBS_EXCHANGE
 from longshore_operator.adapters.rabbitmq.depths import AT_ONCE, CHANNELS
-from longshore_operator.app.ports.rabbitmq import Depth, Missing
 from longshore_operator.app.sessions.session import Session
-from longshore_operator.core.rabbitmq.topology import Binding, Queue, Topology
+from longshore_operator.core.rabbitmq.depth import Depth, Missing
+from longshore_operator.core.rabbitmq.topology import Binding, QueueDefinition, Topology
 from tests.integration.operator.task_queues import until
 
 COUNT = AT_ONCE * CHANNELS + 30
@@ -18,7 +18,8 @@ async def test_each_queue_has_its_own_depth_whichever_are_missing(session: Sessi
     # Classic ones are made fast; a passive declare answers for both kinds alike.
     there = [number for number in range(COUNT) if number % 7]
     queues = tuple(
-        Queue(name=queue_of(number), arguments={"x-queue-type": "classic"}) for number in there
+        QueueDefinition(name=queue_of(number), arguments={"x-queue-type": "classic"})
+        for number in there
     )
     full = [number for number in there if number % 5 == 0]
     bindings = tuple(
@@ -44,7 +45,7 @@ async def test_each_queue_has_its_own_depth_whichever_are_missing(session: Sessi
 
 
 async def test_the_same_connection_is_read_again_and_again(session: Session) -> None:
-    await session.management.create(Topology(queues=(Queue(name=queue_of(1)),)))
+    await session.management.create(Topology(queues=(QueueDefinition(name=queue_of(1)),)))
     names = [queue_of(1), queue_of(2)]
 
     for _ in range(20):

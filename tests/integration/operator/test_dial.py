@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from longshore_operator.adapters.rabbitmq import dial
 from longshore_operator.adapters.rabbitmq.amqp import OPEN_TIMEOUT
-from longshore_operator.adapters.rabbitmq.link import dial
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.core.access.credentials import Address
 from longshore_operator.errors import Transient

@@ -19,8 +19,8 @@ from longshore_operator.app.watched.objects import BrokerObject, NamespaceObject
 from longshore_operator.app.watched.world import World
 from longshore_operator.core.access.credentials import Address
 from longshore_operator.core.rabbitmq.topology import Exchange, Topology
-from longshore_operator.core.trouble import Trouble
 from longshore_operator.errors import Invalid
+from longshore_operator.trouble import Trouble
 from tests.integration.operator.brokers import SECRET, keeping, outcome
 from tests.integration.operator.fakes import Kubernetes
 from tests.integration.operator.operating import Operating

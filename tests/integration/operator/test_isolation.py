@@ -17,8 +17,8 @@ from longshore.contract.names import (
     REPORTS_EXCHANGE,
     dead_queue_name,
 )
-from longshore_operator.app.ports.rabbitmq import Depth
 from longshore_operator.app.sessions.session import Session
+from longshore_operator.core.rabbitmq.depth import Depth
 from tests.integration.operator.task_queues import JSON_JOB, Tenants, made, until
 
 OURS = made("transcode", namespace="media")

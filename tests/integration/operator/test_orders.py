@@ -7,8 +7,9 @@ import pytest
 from longshore.contract.names import LOST, REPLY_TO, dead_queue_name
 from longshore.contract.orders import Order, OrderKind
 from longshore_operator.adapters.rabbitmq.link import connect
-from longshore_operator.app.ports.rabbitmq import Depth, Fleet
+from longshore_operator.app.ports.rabbitmq import Fleet
 from longshore_operator.app.sessions.session import Session
+from longshore_operator.core.rabbitmq.depth import Depth
 from tests.integration.operator.lines import POD, Line, report_of
 from tests.integration.operator.task_queues import Tenants, made, until
 

@@ -8,7 +8,7 @@ import pytest
 
 from longshore_operator.api.v1alpha1 import BrokerSpec
 from longshore_operator.app.sessions.session import Session
-from longshore_operator.app.watched.objects import DeploymentObject
+from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from tests.integration.operator.operating import Operating
 from tests.integration.operator.task_queues import labelled, made, until
 from tests.integration.operator.test_sleepers import publish, scaling

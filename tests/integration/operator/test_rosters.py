@@ -9,7 +9,7 @@ import pytest
 
 from longshore_operator.adapters.rabbitmq.link import RabbitMQ
 from longshore_operator.app.sessions.session import Session
-from longshore_operator.core.rabbitmq.policies import Policy
+from longshore_operator.core.rabbitmq.policies import QueuePolicy
 from longshore_operator.core.rabbitmq.rosters import DEAD, JOBS, ROSTERS
 from longshore_operator.core.rabbitmq.topology import Topology
 from tests.integration.operator.operating import Operating
@@ -146,7 +146,7 @@ async def test_the_wide_patterns_of_an_earlier_release_give_way_to_names(
     await tenants.reconcile(made())
     await tenants.reconcile(made("kept"))
     for roster, end in ((JOBS, "$"), (DEAD, r"\.dead$")):
-        wide = Policy(
+        wide = QueuePolicy(
             name=roster, pattern=WIDE + end, priority=1000, definition=ROSTERS[roster].definition
         )
         await session.management.apply(Topology(policies=(wide,)))

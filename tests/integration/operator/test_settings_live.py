@@ -10,8 +10,8 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
 from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE
-from longshore_operator.app.ports.rabbitmq import Depth
 from longshore_operator.app.sessions.session import Session
+from longshore_operator.core.rabbitmq.depth import Depth
 from tests.integration.operator.operating import Operating
 from tests.integration.operator.task_queues import JSON_JOB, made, until
 

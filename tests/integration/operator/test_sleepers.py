@@ -10,21 +10,20 @@ import pytest
 
 from longshore.contract.names import JOBS_EXCHANGE
 from longshore_operator.adapters.kubernetes.probe import ask
-from longshore_operator.app.ports.rabbitmq import Depth
-from longshore_operator.app.reporting.task_queues import Statuses
 from longshore_operator.app.scaling import sleepers
 from longshore_operator.app.scaling.census import Census
-from longshore_operator.app.scaling.execution import Workers
-from longshore_operator.app.scaling.limits import Limits
+from longshore_operator.app.scaling.depths import Readings
+from longshore_operator.app.scaling.limits import CurrentLimits
 from longshore_operator.app.scaling.loop import Scaler
 from longshore_operator.app.scaling.obstacles import Obstacles
 from longshore_operator.app.scaling.protection import Protection
 from longshore_operator.app.scaling.sleepers import MOST, Sleepers
 from longshore_operator.app.scaling.warnings import Warnings
 from longshore_operator.app.sessions.session import Session
-from longshore_operator.app.watched.objects import DeploymentObject
 from longshore_operator.app.watched.world import Key
+from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.kubernetes.pods import Pod
+from longshore_operator.core.rabbitmq.depth import Depth
 from longshore_operator.plugins import scaling_policies
 from tests.integration.operator.operating import OneBroker, Operating
 from tests.integration.operator.task_queues import made, until
@@ -39,7 +38,8 @@ class Watch:
         self.sleepers = Sleepers(
             world=operating.world,
             brokers=OneBroker(operating.session),
-            records=operating.records,
+            states=operating.records,
+            reconciled=operating.reconciler.seen,
         )
 
     def wake(self, key: Key, depth: Depth) -> None:
@@ -67,8 +67,14 @@ async def watch(operating: Operating) -> AsyncIterator[Watch]:
 async def asleep(operating: Operating, *names: str) -> None:
     """TaskQueues that were looked at, and had nothing to do."""
     for name in names:
-        record = await operating.ready(made(name))
-        record.ready = 0
+        await operating.ready(made(name))
+        note_ready(operating, name, 0)
+
+
+def note_ready(operating: Operating, name: str, ready: int | None) -> None:
+    """So many jobs waited at the last look."""
+    record = operating.records.of(("media", name), made(name))
+    record.state = dataclasses.replace(record.state, ready=ready)
 
 
 async def publish(operating: Operating, name: str, *, jobs: int = 1) -> None:
@@ -105,17 +111,16 @@ async def test_who_does_not_sleep_is_left_to_the_ticks(
     operating: Operating, watch: Watch, why: str
 ) -> None:
     await asleep(operating, "awake")
-    record = operating.record(made("awake"))
     match why:
         case "has jobs":
-            record.ready = 1
+            note_ready(operating, "awake", 1)
         case "unknown":
-            record.ready = None
+            note_ready(operating, "awake", None)
         case "has a worker":
             worker = Pod(name="worker", running=False, ready=False, ending=False)
             operating.world.all_pods = {("media", "awake"): [worker]}
         case "is acting":
-            record.is_acting = True
+            operating.records.of(("media", "awake"), made("awake")).is_acting = True
         case _:
             going = dataclasses.replace(made("awake"), is_deleting=True)
             operating.world.queues["media", "awake"] = [going]
@@ -161,7 +166,7 @@ async def test_a_first_job_does_not_wait_for_the_next_tick(
     try:
 
         async def is_looked_at() -> bool:
-            return operating.record(queue).ready == 0
+            return operating.records.of(("media", "full"), queue).state.ready == 0
 
         await until(is_looked_at)
         await publish(operating, "full")
@@ -181,30 +186,30 @@ def scaling(operating: Operating, session: Session, *, interval: float) -> Scale
     return Scaler(
         world=world,
         brokers=brokers,
-        records=operating.records,
+        cluster=cluster,
+        states=operating.records,
+        reconciled=operating.reconciler.seen,
+        doubt=operating.reconciler.doubt,
+        readings=Readings(brokers=brokers),
         census=Census(world=world, cluster=cluster),
         obstacles=Obstacles(
-            world=world,
             cluster=cluster,
             warnings=Warnings(cluster=cluster, ask=ask),
             new_id=lambda: "one",
         ),
-        sleepers=Sleepers(world=world, brokers=brokers, records=operating.records),
-        protection=Protection(world=world, cluster=cluster),
-        workers=Workers(cluster=cluster, new_id=lambda: "one"),
-        statuses=Statuses(
+        sleepers=Sleepers(
             world=world,
             brokers=brokers,
-            cluster=cluster,
-            now=lambda: "2026-01-01T00:00:00Z",
-            clock=time.monotonic,
-            chance=lambda: 0.0,
+            states=operating.records,
+            reconciled=operating.reconciler.seen,
         ),
-        clock=time.monotonic,
-        interval=interval,
-        wake_reconciler=operating.reconciler.wake,
-        limits=Limits(today=lambda: datetime.now(UTC), budgets={}),
+        protection=Protection(world=world, cluster=cluster),
+        limits=CurrentLimits(today=lambda: datetime.now(UTC), budgets={}),
         policies=scaling_policies(),
+        clock=time.monotonic,
+        epoch=time.time,
+        new_id=lambda: "one",
+        interval=interval,
         last_tick=time.monotonic(),
         ticked=lambda *, took, interval: None,
     )

@@ -7,18 +7,17 @@ from typing import Any
 import pytest
 
 from longshore_operator.app.reconciling.deletion import Deletion
-from longshore_operator.app.record import Records
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.core.rabbitmq.rosters import JOBS
 from longshore_operator.core.rabbitmq.topology import entry_bindings
 from tests.integration.operator.brokers import registered
-from tests.integration.operator.operating import OneBroker, Operating
+from tests.integration.operator.operating import OneBroker, Operating, reconciliations
 from tests.integration.operator.task_queues import JSON_JOB, labelled, made, until
 
 POLICIES = ["Delete", "RetainIfNotEmpty", "Retain"]
 OWN, LETTERS = "media.transcode", "media.transcode.dead"
-UNREADABLE = {"schedules": [{"cron": "0 25 * * *", "duration": "1h", "max": 1}]}
+UNREADABLE = {"windows": [{"cron": "0 25 * * *", "duration": "1h", "max": 1}]}
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ async def delete(operating: Operating, task_queue: TaskQueueObject) -> None:
         world=operating.world,
         brokers=OneBroker(operating.session),
         cluster=operating.kubernetes,
-        records=Records(now=lambda: 0),
+        states=reconciliations(),
         clock=lambda: 0.0,
     ).delete(task_queue)
 

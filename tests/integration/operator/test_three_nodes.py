@@ -9,12 +9,13 @@ import pytest
 
 from dev.trio import Trio
 from longshore_operator.adapters.rabbitmq.link import scrutiny
-from longshore_operator.app.ports.rabbitmq import Count, Depth
 from longshore_operator.app.sessions.declaring import declare
+from longshore_operator.core.rabbitmq.depth import Count, Depth
 from longshore_operator.core.rabbitmq.inventory import Inventory
 from longshore_operator.core.rabbitmq.topology import Topology, dead_binding, vhost_topology
 from longshore_operator.errors import OperatorError, Transient
-from tests.integration.operator.operating import Operating
+from tests.integration.operator.brokers import reporter
+from tests.integration.operator.operating import OneBroker, Operating
 from tests.integration.operator.task_queues import Tenants, made, until
 from tests.integration.operator.test_sleepers import scaling
 from tests.integration.operator.three_nodes import Nodes, counted, delete
@@ -192,7 +193,15 @@ async def test_a_queue_without_a_quorum_is_not_ready_within_fifteen_seconds_and_
         await operating.ready(queue)
         await asyncio.to_thread(nodes.move, queue.source, to=0)
         async with asyncio.TaskGroup() as group:
-            loop = group.create_task(scaling(operating, session, interval=1.0).run())
+            scaler = scaling(operating, session, interval=1.0)
+            statuses = reporter(
+                OneBroker(session),
+                world=operating.world,
+                kubernetes=operating.kubernetes,
+                reconciled=operating.reconciler.seen,
+                scaled=scaler.seen,
+            )
+            loops = [group.create_task(each.run()) for each in (scaler, statuses)]
 
             def ready(reason: str) -> Callable[[], Awaitable[bool]]:
                 async def is_said() -> bool:
@@ -211,7 +220,8 @@ async def test_a_queue_without_a_quorum_is_not_ready_within_fifteen_seconds_and_
 
             await nodes.restore()
             await until(ready("Ready"), within=60)
-            loop.cancel()
+            for loop in loops:
+                loop.cancel()
 
 
 async def test_a_queue_that_another_node_leads_is_taken_over_and_given_back(nodes: Nodes) -> None:

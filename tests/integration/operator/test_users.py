@@ -9,7 +9,7 @@ import pytest
 from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV
 from longshore_operator.app.reconciling.users import Remembered, admit
 from longshore_operator.app.sessions.session import Session
-from longshore_operator.core.access.credentials import Tls, password_in
+from longshore_operator.core.access.credentials import Trust, password_in
 from longshore_operator.core.access.passwords import ROTATION_ANNOTATION
 from longshore_operator.core.access.permissions import ROLES, Role, user
 from longshore_operator.core.kubernetes.owner import Owner
@@ -249,7 +249,7 @@ async def test_running_producers_keep_their_password_while_a_lost_secret_cannot_
 async def test_an_authority_that_leaves_the_broker_leaves_the_secrets(operator: Operator) -> None:
     address = operator.session.address
     for authority in ("-----BEGIN CERTIFICATE----- theirs", None):
-        tls = Tls(authority=authority)
+        tls = Trust(authority=authority)
         object.__setattr__(address, "tls", tls)
 
         await operator.admit()

@@ -14,18 +14,17 @@ from dev.trio import Node, Trio
 from longshore.contract.features import features_of
 from longshore.contract.names import DEAD_EXCHANGE, JOBS_EXCHANGE
 from longshore_operator.adapters.rabbitmq.link import RabbitMQ, connect
-from longshore_operator.app.ports.rabbitmq import Depth
 from longshore_operator.app.reconciling.deletion import Deletion
-from longshore_operator.app.record import Records
 from longshore_operator.app.sessions.declaring import declare
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import World
 from longshore_operator.core.access.credentials import Address, address
+from longshore_operator.core.rabbitmq.depth import Depth
 from longshore_operator.core.rabbitmq.topology import vhost_topology
 from tests.integration.operator.cleaning import remove_vhost
 from tests.integration.operator.conftest import broker_spec, secret
-from tests.integration.operator.operating import OneBroker
+from tests.integration.operator.operating import OneBroker, reconciliations
 from tests.integration.operator.task_queues import JSON_JOB, Tenants, until
 
 
@@ -138,7 +137,7 @@ async def delete(tenants: Tenants, queue: TaskQueueObject) -> None:
         world=World(),
         brokers=OneBroker(tenants.session),
         cluster=tenants.kubernetes,
-        records=Records(now=lambda: 0),
+        states=reconciliations(),
         clock=time.monotonic,
     )
     await deletion.delete(queue)

@@ -34,13 +34,13 @@ def test_a_broker_that_accepts_and_says_nothing_costs_no_job(bench: Bench, relay
         bench.wait_lines(1)
         relay.lead_to(silent.getsockname())
         relay.cut(containing=PUBLISHING)
-        failed = worker.wait("connect-failed", connection="publish")
+        failed = worker.wait("connection-failed", connection="publish")
         assert "TCP stands, but the broker has said nothing" in failed["error"]
         path.touch()
-        worker.wait("job", outcome="succeeded")
+        worker.wait("job-settled", outcome="succeeded")
         relay.lead_to(None)
         relay.cut()
-    worker.wait("connected", connection="publish", count=2, deadline=30)
+    worker.wait("connection-opened", connection="publish", count=2, deadline=30)
     bench.enqueue("fail", diary=bench.diary)
     assert bench.dead()[0].headers[DEAD_REASON] == "max-attempts"
     assert worker.stop() == 0
@@ -59,10 +59,10 @@ def test_an_address_that_is_silent_does_not_keep_a_worker_from_the_other(bench: 
         host = f"{split.username}:{split.password}@two.test:{port}"
         url = split._replace(netloc=host).geturl()
         worker = bench.start(env={AMQP_URL_ENV: url})
-        worker.wait("consuming")
+        worker.wait("consumer-started")
         relay.cut()
         # The address that answered last comes first: well before the silent one has had its share.
-        worker.wait("consuming", count=2, deadline=3)
+        worker.wait("consumer-started", count=2, deadline=3)
         assert worker.stop() == 0
 
 
@@ -86,14 +86,14 @@ def test_a_connection_over_tls_is_made_by_address_and_checked_by_name(bench: Ben
         url = relay.url.replace("amqp://", "amqps://").replace("127.0.0.1", "localhost")
         trusted = {AMQP_CA_ENV: (made / "ca.pem").read_text()}
         worker = bench.start(env={AMQP_URL_ENV: url, **trusted})
-        worker.wait("consuming")
+        worker.wait("consumer-started")
         bench.enqueue("write", diary=bench.diary)
-        worker.wait("job", outcome="succeeded")
+        worker.wait("job-settled", outcome="succeeded")
         relay.cut()
-        worker.wait("consuming", count=2)
+        worker.wait("consumer-started", count=2)
         assert worker.stop() == 0
         other = bench.start(env={AMQP_URL_ENV: url.replace("localhost", "127.0.0.1"), **trusted})
-        assert "CERTIFICATE_VERIFY_FAILED" in other.wait("connect-failed")["error"]
+        assert "CERTIFICATE_VERIFY_FAILED" in other.wait("connection-failed")["error"]
         assert other.stop() == 0
 
 
@@ -110,7 +110,7 @@ def test_a_broker_that_hangs_up_in_the_handshake_has_refused_nobody(bench: Bench
                 client.recv(8)
                 client.sendall(start)
                 client.recv(1000)
-    failed = worker.wait("connect-failed")
+    failed = worker.wait("connection-failed")
     assert failed["error"] == "the broker hung up after the login"
     assert worker.termination.read_text() == ""
     assert worker.stop() == 0
@@ -139,7 +139,7 @@ def test_headers_of_any_depth_end_in_a_dead_letter_and_nowhere_else(bench: Bench
         assert "deep" in properties.headers[ERROR] or "cannot be read" in properties.headers[ERROR]
         assert date in properties.headers[UNDECODABLE_HEADERS]
     bench.enqueue("write", diary=bench.diary)
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     assert not worker.events("consumer-lost")
     assert worker.stop() == 0
     assert bench.is_empty()
@@ -181,7 +181,7 @@ def test_the_line_to_the_operator_survives_nonsense(bench: Bench) -> None:
     for body in (b"", b"[" * 100_000, b'{"kind":"Cordon","id":"a","lease":1e400}', b"\xff"):
         channel.basic_publish("", report, body)
     worker.wait("order-unreadable", count=3)
-    assert not worker.events("line-lost")
+    assert not worker.events("operator-line-lost")
     assert not worker.events("publisher-lost")
     assert worker.stop() == 0
 

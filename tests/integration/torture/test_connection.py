@@ -27,11 +27,11 @@ def test_a_cancel_by_the_broker_is_survived(bench: Bench) -> None:
     bench.enqueue("lose_first_time", diary=bench.diary)
     bench.wait_lines(1)
     bench.broker.channel.queue_delete(bench.queue)
-    worker.wait("job", outcome="void")
+    worker.wait("job-settled", outcome="void")
     topology.declare_queue(bench.broker.channel, bench.queue)
-    worker.wait("consuming", count=2)
+    worker.wait("consumer-started", count=2)
     bench.enqueue("lose_first_time", diary=bench.diary)
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     assert bench.lines() == ["start 1", "DeliveryLost lost=True", "start 1", "end 1"]
 
 
@@ -46,12 +46,12 @@ def test_a_consumer_that_the_broker_has_cancelled_leaves_no_zombie(bench: Bench)
     with bench.broker.ack_timeout(bench.queue, seconds=2):
         worker = bench.started(ack_timeout="2s")
         bench.enqueue("lose_first_time", diary=bench.diary)
-        worker.wait("job", outcome="succeeded")
+        worker.wait("job-settled", outcome="succeeded")
     wait_for(lambda: bench.consumers() == 1, why=bench.consumers)
     # A zombie would get every other one of these.
     for number in range(20):
         bench.enqueue("write", diary=bench.diary, text=str(number))
-    worker.wait("job", count=21, outcome="succeeded")
+    worker.wait("job-settled", count=21, outcome="succeeded")
     other = bench.started()
     wait_for(lambda: bench.consumers() == 2, why=bench.consumers)
     path = bench.directory / "both"
@@ -59,8 +59,8 @@ def test_a_consumer_that_the_broker_has_cancelled_leaves_no_zombie(bench: Bench)
         bench.enqueue("wait_for_file", diary=f"{bench.diary}-both", path=str(path))
     wait_for(lambda: _busy(worker) == _busy(other) == 1)
     path.touch()
-    worker.wait("job", count=22, outcome="succeeded")
-    other.wait("job", outcome="succeeded")
+    worker.wait("job-settled", count=22, outcome="succeeded")
+    other.wait("job-settled", outcome="succeeded")
 
 
 def test_prefetch_is_whole_again_after_each_reconnect(bench: Bench, relay: Relay) -> None:
@@ -74,13 +74,13 @@ def test_prefetch_is_whole_again_after_each_reconnect(bench: Bench, relay: Relay
         begun = Path(diary)
         wait_for(lambda begun=begun: begun.exists() and begun.read_text().count("start") >= 4)
         relay.cut()
-        worker.wait("consuming", count=losses + 1)
+        worker.wait("consumer-started", count=losses + 1)
         # All four are here again, not only those for which a reduced prefetch has room.
-        worker.wait("job", count=4 * losses, outcome="void")
+        worker.wait("job-settled", count=4 * losses, outcome="void")
         wait_for(lambda: _busy(worker) == 4)
         path.touch()
-        worker.wait("job", count=4 * losses, outcome="succeeded")
-    assert {event["prefetch"] for event in worker.events("consuming")} == {4}
+        worker.wait("job-settled", count=4 * losses, outcome="succeeded")
+    assert {event["prefetch"] for event in worker.events("consumer-started")} == {4}
 
 
 def test_a_worker_needs_no_right_to_declare_anything(bench: Bench) -> None:
@@ -92,8 +92,8 @@ def test_a_worker_needs_no_right_to_declare_anything(bench: Bench) -> None:
         bench.enqueue("fail", diary=bench.diary)
         assert bench.dead()[0].headers[DEAD_REASON] == "max-attempts"
         assert _queues(bench) == before
-        assert not worker.events("connect-failed")
-        assert not worker.events("line-lost")
+        assert not worker.events("connection-failed")
+        assert not worker.events("operator-line-lost")
         assert worker.stop() == 0
 
 
@@ -107,8 +107,8 @@ def test_no_loss_of_connections_stalls_the_worker_or_leaks(bench: Bench, relay: 
     descriptors, memory = worker.descriptors(), worker.memory()
     for losses in range(1, 6):
         relay.cut()
-        worker.wait("consuming", count=losses + 1)
-        worker.wait("connected", count=2 * losses + 2)
+        worker.wait("consumer-started", count=losses + 1)
+        worker.wait("connection-opened", count=2 * losses + 2)
     ended = {f"{number} end" for number in range(300)}
     wait_for(lambda: ended == {line.rsplit(" ", 2)[0] for line in bench.lines()} & ended)
     wait_for(bench.is_empty)
@@ -130,8 +130,8 @@ def test_a_hung_broker_is_given_up_and_its_job_runs_again(bench: Bench, relay: R
     relay.hang()
     worker.wait("consumer-lost", deadline=30)
     assert time.monotonic() - began < 20
-    worker.wait("job", outcome="void")
-    worker.wait("job", outcome="succeeded", deadline=30)
+    worker.wait("job-settled", outcome="void")
+    worker.wait("job-settled", outcome="succeeded", deadline=30)
     assert bench.lines() == ["start 1", "DeliveryLost lost=True", "start 2", "end 2"]
     assert worker.stop() == 0
     assert bench.is_empty()
@@ -144,7 +144,7 @@ def test_what_waits_behind_a_job_that_never_ends_is_not_stuck_with_it(bench: Ben
     for number in range(15):
         bench.enqueue("write", diary=f"{bench.diary}-quick", text=str(number))
     wait_for(lambda: bench.ready() == 0)
-    worker.wait("job", count=15, outcome="succeeded", attempt=1)
+    worker.wait("job-settled", count=15, outcome="succeeded", attempt=1)
     assert worker.stop() == 0
     assert bench.is_empty()
 
@@ -160,19 +160,22 @@ def test_new_jobs_do_not_wait_behind_a_void_run(
     bench.enqueue("ignore_the_loss", diary=bench.diary, seconds=6)
     bench.wait_lines(1)
     relay.cut()
-    assert worker.wait("consuming", count=2)["prefetch"] == left
+    assert worker.wait("consumer-started", count=2)["prefetch"] == left
     other = bench.started(slots=1, prefetch=1)
     for number in range(6):
         bench.enqueue("write", diary=f"{bench.diary}-quick", text=str(number))
     # The seventh is the second attempt of the one that has lost its delivery.
     wait_for(
-        lambda: sum(len(each.events("job", outcome="succeeded")) for each in (worker, other)) == 7,
+        lambda: (
+            sum(len(each.events("job-settled", outcome="succeeded")) for each in (worker, other))
+            == 7
+        ),
         deadline=4,
         why=worker.text,
     )
-    worker.wait("job", outcome="void")
+    worker.wait("job-settled", outcome="void")
     full = slots if prefetch == "auto" else prefetch
-    wait_for(lambda: worker.events("consuming")[-1]["prefetch"] == full, why=worker.text)
+    wait_for(lambda: worker.events("consumer-started")[-1]["prefetch"] == full, why=worker.text)
     assert worker.stop() == 0
     assert bench.is_empty()
 
@@ -196,7 +199,7 @@ def test_a_queue_that_somebody_declares_otherwise_goes_on(
     channel.queue_declare(bench.queue, durable=True, arguments=arguments)
     channel.queue_bind(bench.queue, JOBS_EXCHANGE, bench.queue)
     bench.enqueue("write", diary=bench.diary)
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     assert worker.stop() == 0
     assert bench.is_empty()
 

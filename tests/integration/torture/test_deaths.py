@@ -44,7 +44,7 @@ def test_a_segfault_is_an_attempt_and_names_its_signal(bench: Bench) -> None:
     assert properties.headers[DEAD_REASON] == "worker-lost"
     assert "SIGSEGV" in properties.headers[ERROR]
     assert "Segmentation fault" in properties.headers[TRACEBACK]
-    said = [event["line"] for event in worker.events("output", job=job)]
+    said = [event["line"] for event in worker.events("output-written", job=job)]
     assert any("Segmentation fault" in line for line in said)
 
 
@@ -67,10 +67,10 @@ def test_large_jobs_to_dying_children_block_nothing_and_use_up_nothing(
     before = worker.descriptors()
     for _ in range(12):
         bench.enqueue("die_with", data="x" * size)
-    worker.wait("job", count=12, outcome="dead")
+    worker.wait("job-settled", count=12, outcome="dead")
     for _ in range(4):
         bench.enqueue("write", diary=bench.diary)
-    worker.wait("job", count=4, outcome="succeeded")
+    worker.wait("job-settled", count=4, outcome="succeeded")
     wait_for(lambda: worker.descriptors() == before, why=worker.descriptors)
     assert worker.get("/healthz")[0] == 200
     assert worker.stop() == 0
@@ -85,7 +85,7 @@ def test_nothing_of_a_killed_attempt_keeps_a_lock_from_the_next(bench: Bench) ->
     """
     worker = bench.started(hard_limit="1s", retry={"initial_delay": 0.0, "max_attempts": 2})
     bench.enqueue("lock_and_hang", diary=bench.diary, path=str(bench.directory / "lock"))
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     assert bench.lines() == ["locked 1", "locked 2"]
 
 
@@ -105,7 +105,7 @@ def test_a_process_that_keeps_the_output_open_holds_nobody_up(bench: Bench) -> N
     """Its job ends when the handler does, and the worker does not wait for it either."""
     worker = bench.started()
     bench.enqueue("leave_a_reader", diary=bench.diary)
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     _works(bench, worker, handler="nothing")
     assert is_alive(int(bench.lines()[0]))
     assert worker.stop() == 0
@@ -128,7 +128,7 @@ def test_a_gibibyte_of_output_costs_neither_memory_nor_log(bench: Bench) -> None
     _works(bench, worker)
     before = worker.memory("VmHWM")
     job = bench.enqueue("flood", megabytes=1024)
-    worker.wait("job", job=job, outcome="succeeded", deadline=120)
+    worker.wait("job-settled", job=job, outcome="succeeded", deadline=120)
     dropped = worker.wait("output-dropped", job=job)["bytes"]
     assert worker.memory("VmHWM") - before < 16 * MEGABYTE
     assert 1024 * MEGABYTE - 2 * MAX_PER_JOB < dropped < 1024 * MEGABYTE
@@ -150,11 +150,11 @@ def test_a_flood_of_empty_lines_holds_up_no_limit_and_no_probe(bench: Bench) -> 
     for _ in range(3):
         bench.enqueue("write_empty_lines", count=256 * 1024)
     answers = []
-    while not worker.events("job", job=late):
+    while not worker.events("job-settled", job=late):
         asked = time.monotonic()
         assert worker.get("/healthz")[0] == 200
         answers.append(time.monotonic() - asked)
-    assert worker.events("job", job=late)[0]["seconds"] < 5
+    assert worker.events("job-settled", job=late)[0]["seconds"] < 5
     assert max(answers) < 2
 
 
@@ -175,4 +175,4 @@ def _works(bench: Bench, worker: Worker, *, handler: str = "write") -> None:
     """It does another job."""
     arguments = {} if handler == "nothing" else {"diary": f"{bench.diary}-other"}
     job = bench.enqueue(handler, **arguments)
-    worker.wait("job", job=job, outcome="succeeded")
+    worker.wait("job-settled", job=job, outcome="succeeded")

@@ -14,12 +14,13 @@ from longshore.contract.message import DELIVERY_COUNT
 from longshore.contract.names import REPORTS_EXCHANGE
 from longshore.contract.reports import WorkerReport
 from longshore_operator.api.v1alpha1 import Scaling
-from longshore_operator.app.record import Record
-from longshore_operator.app.scaling.execution import Sight, Workers
 from longshore_operator.core.kubernetes.pods import Pod
-from longshore_operator.core.scaling import Decision, Memory, Observation, Worker, decide
+from longshore_operator.core.scaling import Decision, Memory, Observation, ObservedWorker, decide
+from longshore_operator.core.scaling.sight import Sight
+from longshore_operator.core.scaling.state import ScalingState
+from longshore_operator.core.scaling.step import observed
+from longshore_operator.core.workers.recent import Recent
 from longshore_operator.core.workers.tally import Tally
-from tests.integration.operator.fakes import Kubernetes
 from tests.integration.worker.workers import Bench, wait_for
 
 pytestmark = pytest.mark.integration
@@ -32,7 +33,7 @@ def test_heartbeats_go_on_while_a_worker_drains(bench: Bench) -> None:
     bench.wait_lines(1)
     assert worker.stop() == 0
     assert bench.lines() == ["start 1", "end 1"]
-    assert worker.events("job", outcome="succeeded")
+    assert worker.events("job-settled", outcome="succeeded")
     assert not worker.events("consumer-lost")
     assert bench.is_empty()
 
@@ -48,7 +49,7 @@ def test_a_drain_acks_what_is_done_and_returns_what_is_not_begun(bench: Bench) -
     assert 0 < len(done) < 200
     assert bench.ready() == 200 - len(done)
     second = bench.started(slots=2, prefetch=16)
-    second.wait("job", count=200 - len(done), outcome="succeeded")
+    second.wait("job-settled", count=200 - len(done), outcome="succeeded")
     runs = Counter(tuple(line.split()[:3]) for line in bench.lines())
     assert runs == Counter((str(n), what, "1") for n in range(200) for what in ("start", "end"))
 
@@ -63,7 +64,7 @@ def test_jobs_that_arrive_during_a_drain_are_returned_once(bench: Bench) -> None
         sent += 1
         time.sleep(0.02)
     assert worker.exit_code() == 0
-    ended = [event["outcome"] for event in worker.events("job")]
+    ended = [event["outcome"] for event in worker.events("job-settled")]
     assert set(ended) <= {"returned", "succeeded"}
     assert Counter(ended)["returned"] <= 8
     wait_for(lambda: bench.ready() == sent - Counter(ended)["succeeded"], why=bench.ready)
@@ -76,10 +77,10 @@ def test_a_worker_that_is_killed_in_its_grace_loses_no_job(bench: Bench) -> None
     bench.enqueue("sleep", diary=bench.diary, seconds=2)
     bench.wait_lines(1)
     first.process.send_signal(signal.SIGTERM)
-    first.wait("draining")
+    first.wait("worker-draining")
     first.stop(number=signal.SIGKILL)
     second = bench.started()
-    second.wait("job", outcome="succeeded")
+    second.wait("job-settled", outcome="succeeded")
     assert bench.lines() == ["start 1", "start 2", "end 2"]
 
 
@@ -126,9 +127,11 @@ def _decide(report: WorkerReport) -> Decision:
     """For this worker and one that idles, with no job waiting, long after the last arrival."""
     pod = Pod(name=report.worker, running=True, ready=True, ending=False)
     reports = {report.worker: report}
-    sight = Sight(key=("ns", "q"), deployment=None, pods=(pod,), reports=reports, now=100.0)
-    record = Record(uid="uid", tally=Tally(since=0))
-    (worker,) = Workers(cluster=Kubernetes(), new_id=str).observed(sight, record, epoch=100.0)
+    sight = Sight(
+        key=("ns", "q"), deployment=None, pods=(pod,), reports=reports, now=100.0, epoch=100.0
+    )
+    state = ScalingState(tally=Tally(since=0), recent=Recent(since=0))
+    (worker,) = observed(state, sight)
     before = Memory(
         at=99.0,
         finished=worker.settled,
@@ -141,7 +144,7 @@ def _decide(report: WorkerReport) -> Decision:
         Scaling.model_validate({"policy": "backlog", "idleGrace": "30s"}),
         slots=1,
         observation=Observation(
-            ready=0, workers=(worker, Worker(name="other", state="idle")), replicas=2
+            ready=0, workers=(worker, ObservedWorker(name="other", state="idle")), replicas=2
         ),
         memory=before,
         now=100.0,

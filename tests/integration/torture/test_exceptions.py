@@ -78,7 +78,7 @@ def test_the_type_decides(
     (bench.directory / "odd.py").write_text(textwrap.dedent(JOBS))
     worker = bench.started(handlers=["odd"])
     bench.enqueue(handler)
-    told = worker.wait("job")
+    told = worker.wait("job-settled")
     assert (told["outcome"], told.get("reason"), told.get("delay"), told["error"]) == (
         outcome,
         reason,

@@ -37,7 +37,7 @@ def test_bodies_of_any_size_arrive(bench: Bench, size: int) -> None:
     body = empty.replace(b'""', b'"' + b"x" * (size - len(empty)) + b'"')
     assert len(body) == size
     bench.enqueue("measure", body=body)
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     bench.enqueue("fail_with", body=body)
     assert bench.dead()[1] == body
     length = size - len(empty)
@@ -84,8 +84,8 @@ def test_what_is_no_job_is_dead_with_its_bytes_untouched(bench: Bench) -> None:
         assert dead.content_type == properties["content_type"], case
         assert properties.get("headers", {}).items() <= dead.headers.items(), case
     bench.enqueue("write", diary=bench.diary)
-    worker.wait("job", outcome="succeeded")
-    assert not worker.events("job", outcome="retried")
+    worker.wait("job-settled", outcome="succeeded")
+    assert not worker.events("job-settled", outcome="retried")
     assert not worker.events("consumer-lost")
     assert worker.stop() == 0
     assert bench.is_empty()
@@ -108,7 +108,7 @@ def test_arguments_that_fit_no_version_are_dead_and_never_retried(bench: Bench) 
     properties, _ = bench.dead()
     assert properties.headers[DEAD_REASON] == "invalid-arguments"
     assert "first: Input should be a valid integer" in properties.headers[ERROR]
-    assert not worker.events("job", outcome="retried")
+    assert not worker.events("job-settled", outcome="retried")
     assert bench.lines() == []
 
 
@@ -202,7 +202,7 @@ def test_jobs_that_share_an_id_are_jobs_of_their_own(bench: Bench) -> None:
     letters = [properties for properties, _ in (bench.dead() for _ in range(5))]
     assert [dead.message_id for dead in letters] == ["m-1"] * 5
     assert Counter(dead.type for dead in letters) == {"discard": 4, "fail": 1}
-    worker.wait("job", count=4, outcome="succeeded")
+    worker.wait("job-settled", count=4, outcome="succeeded")
     assert sorted(bench.lines()) == ["0 1", "1", "1 1", "2", "2 1", "3 1"]
     assert worker.stop() == 0
     assert bench.is_empty()

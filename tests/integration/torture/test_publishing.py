@@ -27,7 +27,7 @@ def test_five_delayed_attempts_come_and_none_vanishes(bench: Bench) -> None:
     retry = {"initial_delay": 1.0, "factor": 1.0, "jitter": 0.0, "defer_for": 0.0}
     worker = bench.started(retry=retry)
     bench.enqueue("fail_four_times", diary=bench.diary)
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     assert bench.lines() == ["1", "2", "3", "4", "5"]
     bench.publish(
         b'{"text": "a traveller"}',
@@ -47,10 +47,10 @@ def test_a_dead_letter_waits_for_its_queue_and_is_not_acked_before(bench: Bench)
     worker = bench.started()
     bench.enqueue("discard")
     worker.wait("publish-failed")
-    assert not worker.events("job")
+    assert not worker.events("job-settled")
     topology.declare_queue(channel, bench.queue)
     assert bench.dead()[0].headers[DEAD_REASON] == "discarded"
-    worker.wait("job", outcome="dead")
+    worker.wait("job-settled", outcome="dead")
 
 
 def test_an_outcome_without_confirm_is_published_again(bench: Bench, relay: Relay) -> None:
@@ -67,8 +67,8 @@ def test_an_outcome_without_confirm_is_published_again(bench: Bench, relay: Rela
     path.touch()
     bench.wait_lines(2)
     worker.wait("publisher-lost", deadline=30)
-    worker.wait("job", outcome="dead", deadline=30)
-    assert [event["outcome"] for event in worker.events("job")] == ["void", "dead"]
+    worker.wait("job-settled", outcome="dead", deadline=30)
+    assert [event["outcome"] for event in worker.events("job-settled")] == ["void", "dead"]
     assert bench.dead()[0].headers[DEAD_REASON] == "discarded"
     assert worker.stop() == 0
     assert bench.is_empty()
@@ -89,12 +89,12 @@ def test_a_blocked_broker_loses_nothing_and_still_gets_acks(own_bench: Bench) ->
         path.touch()
         blocked = worker.wait("connection-blocked")
         assert "memory" in blocked["reason"]
-    worker.wait("job", outcome="dead")
+    worker.wait("job-settled", outcome="dead")
     assert "longshore_publish_blocked 0.0" in worker.get("/metrics")[1]
     assert bench.dead()[0].headers[DEAD_REASON] == "discarded"
     told = [(line["event"], line.get("outcome")) for line in worker.log()]
-    assert told.index(("connection-blocked", None)) < told.index(("job", "dead"))
-    assert told.index(("job", "succeeded")) < told.index(("job", "dead"))
+    assert told.index(("connection-blocked", None)) < told.index(("job-settled", "dead"))
+    assert told.index(("job-settled", "succeeded")) < told.index(("job-settled", "dead"))
     assert not worker.events("consumer-lost")
     assert sorted(bench.lines()) == ["end 1"] * 2 + ["start 1"] * 2
     assert worker.stop() == 0
@@ -110,15 +110,15 @@ def test_an_idle_producers_next_job_arrives_and_one_for_nobody_is_refused(bench:
     worker = bench.started()
     with Client(bench.broker.amqp) as client:
         client.enqueue(bench.queue, "write", diary=bench.diary, text="before")
-        worker.wait("job", outcome="succeeded")
+        worker.wait("job-settled", outcome="succeeded")
         bench.broker.close_all_connections()
         client.enqueue(bench.queue, "write", diary=bench.diary, text="after")
-        worker.wait("job", count=2, outcome="succeeded")
+        worker.wait("job-settled", count=2, outcome="succeeded")
         assert bench.lines() == ["before 1", "after 1"]
         with pytest.raises(QueueNotFound):
             client.enqueue(f"{bench.queue}-other", "write", diary=bench.diary)
         client.enqueue(bench.queue, "discard")
-        worker.wait("job", outcome="dead")
+        worker.wait("job-settled", outcome="dead")
     assert worker.stop() == 0
 
 
@@ -147,7 +147,7 @@ def test_two_workers_run_no_delayed_job_or_retry_twice(bench: Bench) -> None:
 
 
 def _count(workers: list[Worker], outcome: str) -> int:
-    return sum(len(worker.events("job", outcome=outcome)) for worker in workers)
+    return sum(len(worker.events("job-settled", outcome=outcome)) for worker in workers)
 
 
 @contextlib.contextmanager

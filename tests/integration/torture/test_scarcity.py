@@ -27,8 +27,8 @@ def test_connections_that_say_nothing_leave_the_worker_its_descriptors(bench: Be
         memory_limit_per_job=10**9,
         retry={"max_attempts": 1},
     )
-    worker.wait("consuming")
-    port = worker.wait("started")["http_port"]
+    worker.wait("consumer-started")
+    port = worker.wait("worker-started")["http_port"]
     bench.enqueue("hang", diary=bench.diary)
     bench.wait_lines(1)
     with ExitStack() as silent:
@@ -39,7 +39,7 @@ def test_connections_that_say_nothing_leave_the_worker_its_descriptors(bench: Be
         assert worker.descriptors() < 110
         assert bench.dead()[0].headers[DEAD_REASON] == "hard-limit"
     bench.enqueue("write", diary=bench.diary)
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     assert worker.stop() == 0
 
 
@@ -59,7 +59,7 @@ def test_a_lack_of_descriptors_at_a_fork_passes(bench: Bench) -> None:
     worker = bench.start(handlers=["greedy"])
     bench.enqueue("work")
     assert "Too many open files" in worker.wait("fork-failed")["error"]
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     assert worker.stop() == 0
 
 
@@ -86,7 +86,7 @@ def test_a_module_may_put_sockets_of_its_own_in_place_of_pythons(bench: Bench, b
         time.sleep(0.2)  # so that a child waits for its job, and not the job for its child
         bench.enqueue("work")
         bench.enqueue("work")
-    worker.wait("job", count=4, outcome="succeeded")
+    worker.wait("job-settled", count=4, outcome="succeeded")
     assert worker.stop() == 0
 
 
@@ -101,7 +101,7 @@ def test_a_count_of_deliveries_that_came_with_a_job_says_nothing_of_it(bench: Be
             content_type="application/json",
             headers={DELIVERY_COUNT: count},
         )
-    worker.wait("job", count=3, outcome="succeeded")
+    worker.wait("job-settled", count=3, outcome="succeeded")
     assert bench.lines() == ["0 1", "1 1", "2 1"]
 
 
@@ -115,7 +115,9 @@ def test_a_job_that_kills_its_worker_is_counted_whatever_came_with_it(bench: Ben
     )
     for _ in range(8):
         worker = bench.start(retry={"max_attempts": 2, "initial_delay": 0.0})
-        wait_for(lambda worker=worker: worker.process.poll() is not None or worker.events("job"))
+        wait_for(
+            lambda worker=worker: worker.process.poll() is not None or worker.events("job-settled")
+        )
         if worker.process.poll() is None:
             break
     assert bench.dead()[0].headers[DEAD_REASON] == "worker-lost"

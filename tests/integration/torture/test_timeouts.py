@@ -24,9 +24,9 @@ def test_a_delay_longer_than_the_ack_timeout_is_held_by_the_broker(bench: Bench)
     with bench.broker.ack_timeout(bench.queue, seconds=2):
         worker = bench.started(ack_timeout="2s", retry={"initial_delay": 3.0, "jitter": 0.0})
         _enqueue_later(bench, "show_headers", seconds=3, diary=bench.diary)
-        worker.wait("job", outcome="retried")
+        worker.wait("job-settled", outcome="retried")
         assert "longshore_busy_slots 0.0" in worker.get("/metrics")[1]
-        worker.wait("job", outcome="succeeded")
+        worker.wait("job-settled", outcome="succeeded")
     assert [line.split()[0] for line in bench.lines()] == ["1", "2"]
     assert not worker.events("consumer-lost")
     assert worker.stop() == 0
@@ -43,7 +43,7 @@ def test_a_late_acked_job_that_outlives_the_ack_timeout_is_told_and_done_once_mo
     with bench.broker.ack_timeout(bench.queue, seconds=2):
         worker = bench.started(ack_timeout="2s")
         bench.enqueue("lose_first_time", diary=bench.diary)
-        worker.wait("job", outcome="succeeded")
+        worker.wait("job-settled", outcome="succeeded")
     # Before 4.3 the broker counts it as a delivery that ended badly.
     second = 1 if bench.broker.series == "4.3" else 2
     assert bench.lines() == [
@@ -73,7 +73,7 @@ def test_a_job_that_finishes_after_its_delivery_is_lost_acks_nothing_and_its_suc
     with bench.broker.ack_timeout(bench.queue, seconds=2):
         worker = bench.started(ack_timeout="2s")
         bench.enqueue(handler, diary=bench.diary, seconds=4)
-        worker.wait("job", outcome="succeeded")
+        worker.wait("job-settled", outcome="succeeded")
     second = 1 if bench.broker.series == "4.3" else 2
     assert bench.lines() == [
         "start 1",
@@ -81,7 +81,7 @@ def test_a_job_that_finishes_after_its_delivery_is_lost_acks_nothing_and_its_suc
         f"start {second}",
         f"end {second} lost=False",
     ]
-    assert Counter(event["outcome"] for event in worker.events("job")) == {
+    assert Counter(event["outcome"] for event in worker.events("job-settled")) == {
         Outcome.VOID: 1,
         Outcome.SUCCEEDED: 1,
     }
@@ -98,7 +98,7 @@ def test_long_jobs_in_a_row_never_wait_into_the_ack_timeout(bench: Bench) -> Non
         worker = bench.started(ack_timeout="4s", hard_limit="3s", prefetch="auto")
         for _ in range(3):
             bench.enqueue("sleep", diary=bench.diary, seconds=2)
-        worker.wait("job", count=3, outcome="succeeded")
+        worker.wait("job-settled", count=3, outcome="succeeded")
     assert bench.lines() == ["start 1", "end 1"] * 3
     assert not worker.events("consumer-lost")
 
@@ -109,10 +109,10 @@ def test_delayed_jobs_take_no_room_in_the_prefetch(bench: Bench) -> None:
         _enqueue_later(bench, "write", seconds=3600, diary=bench.diary)
     worker = bench.started(prefetch=2)
     bench.enqueue("write", diary=bench.diary, text="now")
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     assert bench.lines() == ["now 1"]
     assert worker.stop() == 0
-    assert worker.events("draining")[0]["held"] == 0
+    assert worker.events("worker-draining")[0]["held"] == 0
 
 
 def test_a_call_into_c_that_holds_the_gil_ends_at_its_hard_limit(bench: Bench) -> None:
@@ -161,11 +161,11 @@ def test_the_next_attempt_has_a_delay_of_its_own_and_users_headers_mean_nothing(
     worker = bench.started()
     began = time.time()
     _enqueue_later(bench, "show_headers", seconds=3, headers={"delay": 600}, diary=bench.diary)
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     first, second = (line.split(" ", 2) for line in bench.lines())
     assert first[2] == second[2] == "{'delay': 600}"
     assert float(first[1]) - began >= 3
-    retried = worker.events("job", outcome="retried")[0]
+    retried = worker.events("job-settled", outcome="retried")[0]
     assert retried["delay"] == 1.0
     assert float(second[1]) - float(first[1]) >= 1
 

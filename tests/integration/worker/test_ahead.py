@@ -33,13 +33,13 @@ def test_short_jobs_are_each_done_once(bench: Bench, command: Sequence[str]) -> 
     worker = bench.start(command=command, slots=2, prefetch=32)
     jobs = [bench.enqueue("write", diary=bench.diary, text=str(n)) for n in range(600)]
     jobs.append(bench.enqueue("measure", diary=bench.diary, data="x" * 300_000))
-    worker.wait("job", count=len(jobs), outcome="succeeded")
+    worker.wait("job-settled", count=len(jobs), outcome="succeeded")
     assert Counter(bench.lines()) == Counter([*(f"{n} 1" for n in range(600)), "300000"])
-    told = [line["job"] for line in worker.events("job", outcome="succeeded")]
+    told = [line["job"] for line in worker.events("job-settled", outcome="succeeded")]
     assert sorted(told) == sorted(jobs)
     assert worker.stop() == 0
     assert bench.is_empty()
-    assert len(worker.events("consuming")) == 1
+    assert len(worker.events("consumer-started")) == 1
 
 
 @pytest.mark.parametrize("command", [DIRECT, PUBLIC], ids=["direct", "public"])
@@ -58,22 +58,22 @@ def test_a_full_worker_drains_without_loss(bench: Bench, command: Sequence[str])
 def test_what_short_jobs_print_is_charged_to_them(bench: Bench) -> None:
     worker = bench.started(slots=2, prefetch=32)
     jobs = {bench.enqueue("say", text=f"line {n}"): f"line {n}" for n in range(300)}
-    worker.wait("job", count=300, outcome="succeeded")
-    assert {line["job"]: line["line"] for line in worker.events("output")} == jobs
-    assert len(worker.events("output")) == 300
+    worker.wait("job-settled", count=300, outcome="succeeded")
+    assert {line["job"]: line["line"] for line in worker.events("output-written")} == jobs
+    assert len(worker.events("output-written")) == 300
 
 
 def test_quick_jobs_do_not_wait_behind_a_long_one(bench: Bench) -> None:
     worker = bench.started(slots=2, prefetch=32)
     for _ in range(50):
         bench.enqueue("write", diary=bench.diary)
-    worker.wait("job", count=50, outcome="succeeded")
+    worker.wait("job-settled", count=50, outcome="succeeded")
     bench.enqueue("sleep", diary=bench.diary, seconds=8)
     for _ in range(25):
         bench.enqueue("write", diary=bench.diary)
-    worker.wait("job", count=75, outcome="succeeded", handler="write", deadline=7)
-    assert not worker.events("job", handler="sleep")
-    worker.wait("job", handler="sleep", outcome="succeeded")
+    worker.wait("job-settled", count=75, outcome="succeeded", handler="write", deadline=7)
+    assert not worker.events("job-settled", handler="sleep")
+    worker.wait("job-settled", handler="sleep", outcome="succeeded")
     assert worker.stop() == 0
 
 
@@ -84,7 +84,7 @@ def test_prefetch_grows_with_short_jobs_and_falls_when_long_ones_hold_them_up(
     for _ in range(3000):
         bench.enqueue("nothing")
     # How far depends on how long no-ops take on this machine, and on the hard limit.
-    wait_for(lambda: any(event["prefetch"] > 1 for event in first.events("consuming")))
+    wait_for(lambda: any(event["prefetch"] > 1 for event in first.events("consumer-started")))
     wait_for(bench.is_empty)
     second = bench.started(slots=1, prefetch="auto")
     # Whoever gets it takes what is behind it too, and cannot begin any of that.
@@ -97,11 +97,11 @@ def test_prefetch_grows_with_short_jobs_and_falls_when_long_ones_hold_them_up(
     assert sorted(bench.lines()[1:]) == sorted(f"{number} 1" for number in range(60))
     wait_for(lambda: "end 1" in bench.lines())
     # And with its slot free it consumes again.
-    holder = first if first.events("job", handler="sleep") else second
+    holder = first if first.events("job-settled", handler="sleep") else second
     other = second if holder is first else first
     assert other.stop() == 0
     last = bench.enqueue("write", diary=bench.diary)
-    holder.wait("job", job=last, outcome="succeeded", attempt=1)
+    holder.wait("job-settled", job=last, outcome="succeeded", attempt=1)
     assert holder.stop() == 0
     assert bench.is_empty()
 
@@ -119,7 +119,7 @@ def test_headers_that_cannot_be_read_are_dead_and_disturb_nobody(bench: Bench, s
         _Raw(value, blob, type="write", content_type="application/json", message_id="m-1"),
     )
     bench.enqueue("write", diary=bench.diary)
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     properties, body = bench.dead()
     assert (body, properties.message_id, properties.type) == (b'{"a": 1}', "m-1", "write")
     assert properties.headers[DEAD_REASON] == "undecodable"
@@ -135,7 +135,7 @@ def test_a_classic_queue_is_consumed_without_an_ack_timeout(bench: Bench) -> Non
     bench.broker.channel.queue_bind(bench.queue, JOBS_EXCHANGE, bench.queue)
     worker = bench.started()
     bench.enqueue("write", diary=bench.diary)
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
 
 
 class _Raw(pika.BasicProperties):

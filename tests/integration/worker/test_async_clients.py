@@ -79,6 +79,6 @@ def test_what_one_job_has_opened_answers_the_next(bench: Bench, port: int, handl
     worker = bench.started(handlers=["clients"])
     for _ in range(3):
         bench.enqueue(handler, diary=bench.diary, port=port)
-    worker.wait("job", count=3, outcome="succeeded")
+    worker.wait("job-settled", count=3, outcome="succeeded")
     assert bench.lines() == ["hello"] * 3
     assert worker.stop() == 0

@@ -159,7 +159,7 @@ def test_a_child_that_writes_nonsense_is_killed_and_its_job_charged(bench: Bench
         assert properties.message_id == job, what
         assert properties.headers[DEAD_REASON] == "worker-lost"
         assert "cannot report how it ends" in properties.headers[ERROR], what
-    worker.wait("job", outcome="succeeded", job=innocent)
+    worker.wait("job-settled", outcome="succeeded", job=innocent)
     assert len(worker.events("child-broken")) == len(words)
     assert f'longshore_kills_total{{cause="broken"}} {len(words)}.0' in worker.get("/metrics")[1]
     assert worker.stop() == 0
@@ -174,24 +174,24 @@ def test_a_child_that_has_lost_its_sockets_is_not_waited_for(bench: Bench, what:
     properties, _ = bench.dead(deadline=10)
     assert properties.message_id == job
     assert properties.headers[DEAD_REASON] == "worker-lost"
-    worker.wait("job", outcome="succeeded", job=after)
+    worker.wait("job-settled", outcome="succeeded", job=after)
 
 
 def test_a_child_that_has_lost_its_output_is_replaced(bench: Bench) -> None:
     worker = started(bench)
     bench.enqueue("lose_output")
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     job = bench.enqueue("say", what="hello")
-    assert worker.wait("output", job=job)["line"] == "hello"
+    assert worker.wait("output-written", job=job)["line"] == "hello"
     assert not worker.events("child-broken")
 
 
 def test_records_of_processes_that_a_job_forks_arrive_whole(bench: Bench) -> None:
     worker = started(bench)
     bench.enqueue("progress_of_many")
-    line = worker.wait("job", outcome="dead")
+    line = worker.wait("job-settled", outcome="dead")
     assert line["error"].startswith("RuntimeError: yyy")
-    told = worker.events("progress")
+    told = worker.events("job-progressed")
     assert told
     assert all(len(each["value"]["padding"]) == 3000 for each in told)
     seconds = line["seconds"]
@@ -201,8 +201,8 @@ def test_records_of_processes_that_a_job_forks_arrive_whole(bench: Bench) -> Non
 def test_progress_may_be_told_in_a_signal_handler(bench: Bench) -> None:
     worker = started(bench)
     bench.enqueue("progress_in_a_signal_handler")
-    worker.wait("job", outcome="succeeded")
-    assert worker.events("progress")
+    worker.wait("job-settled", outcome="succeeded")
+    assert worker.events("job-progressed")
 
 
 def test_modules_may_ignore_sigchld(bench: Bench) -> None:
@@ -210,7 +210,7 @@ def test_modules_may_ignore_sigchld(bench: Bench) -> None:
     bench.enqueue("crash")
     assert "exited with code 1" in bench.dead()[0].headers[ERROR]
     bench.enqueue("innocent")
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     assert worker.stop() == 0
 
 
@@ -221,15 +221,15 @@ def test_modules_may_reap_every_child_themselves(bench: Bench) -> None:
     bench.enqueue("crash")
     assert "ended before the handler" in bench.dead()[0].headers[ERROR]
     bench.enqueue("innocent")
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
 
 
 def test_modules_may_give_sockets_a_timeout(bench: Bench) -> None:
     worker = started(bench, at_import="socket.setdefaulttimeout(0.3)", slots=2, prefetch=2)
     bench.enqueue("innocent", seconds=1)
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     bench.enqueue("innocent")
-    worker.wait("job", outcome="succeeded", count=2)
+    worker.wait("job-settled", outcome="succeeded", count=2)
     assert not worker.events("child-died-idle")
 
 
@@ -259,16 +259,16 @@ def test_programs_of_jobs_can_be_interrupted(bench: Bench, isolation: str) -> No
     }
     for said, words in cases.items():
         job = bench.enqueue("stop_politely", words=words)
-        worker.wait("job", outcome="succeeded", job=job)
-        assert worker.events("output", job=job, line=said)
+        worker.wait("job-settled", outcome="succeeded", job=job)
+        assert worker.events("output-written", job=job, line=said)
 
 
 @pytest.mark.parametrize("isolation", ["Warm", "Fork"])
 def test_programs_of_jobs_ignore_and_block_nothing(bench: Bench, isolation: str) -> None:
     worker = started(bench, isolation=isolation)
     bench.enqueue("dispositions")
-    worker.wait("job", outcome="succeeded")
-    said = dict(line["line"].split(":\t") for line in worker.events("output"))
+    worker.wait("job-settled", outcome="succeeded")
+    said = dict(line["line"].split(":\t") for line in worker.events("output-written"))
     # What the worker was started with stays, of `nohup` for one; the C library uses 32 and 33.
     assert int(said["SigIgn"], 16) & (2**31 - 1) & ~_ignored_here() == 0
     assert int(said["SigBlk"], 16) == 0
@@ -277,8 +277,8 @@ def test_programs_of_jobs_ignore_and_block_nothing(bench: Bench, isolation: str)
 def test_a_process_that_a_job_terminates_writes_no_stack(bench: Bench) -> None:
     worker = started(bench)
     bench.enqueue("terminate")
-    worker.wait("job", outcome="succeeded")
-    assert [line["line"] for line in worker.events("output")] == ["exit code -15"]
+    worker.wait("job-settled", outcome="succeeded")
+    assert [line["line"] for line in worker.events("output-written")] == ["exit code -15"]
 
 
 @pytest.mark.parametrize("handler", ["swallow", "borrow_alarm"])

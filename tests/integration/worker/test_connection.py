@@ -21,11 +21,11 @@ def test_a_job_whose_connection_is_killed_is_told_and_runs_again(bench: Bench) -
     bench.enqueue("interruptible", diary=bench.diary)
     bench.wait_lines(1)
     bench.broker.close_all_connections()
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     # The broker counts the lost delivery, so the second run is the second attempt.
     assert bench.lines() == ["start 1", "DeliveryLost lost=True", "start 2", "end 2"]
-    assert worker.events("job", outcome="void")
-    assert not worker.events("job", outcome="retried")
+    assert worker.events("job-settled", outcome="void")
+    assert not worker.events("job-settled", outcome="retried")
     metrics = worker.get("/metrics")[1]
     assert 'longshore_reconnects_total{connection="consume"} 1.0' in metrics
     assert worker.stop() == 0
@@ -34,16 +34,16 @@ def test_a_job_whose_connection_is_killed_is_told_and_runs_again(bench: Bench) -
 def test_a_job_of_many_heartbeats_keeps_its_connection(bench: Bench) -> None:
     worker = bench.started(heartbeat="2s")
     bench.enqueue("sleep", diary=bench.diary, seconds=7)
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     assert bench.lines() == ["start 1", "end 1"]
-    assert len(worker.events("connected")) == 2
+    assert len(worker.events("connection-opened")) == 2
     assert not worker.events("consumer-lost")
 
 
 def test_a_handshake_that_is_not_answered_is_given_up_for_another_one(bench: Bench) -> None:
     with unanswered() as port:
         worker = bench.start(env={AMQP_URL_ENV: f"amqp://guest:guest@127.0.0.1:{port}/"})
-        wait_for(lambda: len(worker.events("connect-failed", connection="consume")) >= 3)
+        wait_for(lambda: len(worker.events("connection-failed", connection="consume")) >= 3)
         worker.stop()
 
 
@@ -53,7 +53,7 @@ def test_a_killed_worker_costs_its_job_one_attempt(bench: Bench) -> None:
     bench.wait_lines(1)
     first.stop(number=signal.SIGKILL)
     second = bench.started()
-    second.wait("job", outcome="succeeded")
+    second.wait("job-settled", outcome="succeeded")
     assert bench.lines() == ["start 1", "start 2", "end 2"]
 
 
@@ -69,7 +69,7 @@ def test_the_operator_hears_of_every_change(bench: Bench) -> None:
 
     idle = wait_for(report)
     assert (idle.worker, idle.queue, idle.slots, idle.busy) == ("pod-7", bench.queue, 2, 0)
-    worker.wait("consuming")
+    worker.wait("consumer-started")
     bench.enqueue("sleep", diary=bench.diary, seconds=1)
     wait_for(lambda: (seen := report()) and (seen.busy, seen.held) == (1, 1))
     wait_for(lambda: (seen := report()) and (seen.busy, seen.held, seen.succeeded) == (0, 0, 1))

@@ -23,7 +23,7 @@ def test_a_drain_finishes_the_running_job(bench: Bench) -> None:
     bench.wait_lines(1)
     assert worker.stop() == 0
     assert bench.lines() == ["start 1", "end 1"]
-    assert worker.events("job", outcome="succeeded")
+    assert worker.events("job-settled", outcome="succeeded")
     assert bench.is_empty()
 
 
@@ -35,10 +35,10 @@ def test_a_drain_gives_back_what_has_not_begun_uncharged(bench: Bench) -> None:
     wait_for(lambda: bench.ready() == 0)
     assert worker.stop() == 0
     assert bench.lines() == ["start 1", "end 1"]
-    assert len(worker.events("job", outcome="returned")) == 2
+    assert len(worker.events("job-settled", outcome="returned")) == 2
     assert bench.ready() == 2
     second = bench.started(slots=2, prefetch=2)
-    second.wait("job", count=2, outcome="succeeded")
+    second.wait("job-settled", count=2, outcome="succeeded")
     assert sorted(bench.lines()) == ["end 1"] * 3 + ["start 1"] * 3
 
 
@@ -49,7 +49,7 @@ def test_with_requeue_a_running_job_is_interrupted_and_given_back_uncharged(benc
     assert worker.stop() == 0
     assert bench.lines() == ["start 1", "Draining lost=False"]
     second = bench.started()
-    second.wait("job", outcome="succeeded")
+    second.wait("job-settled", outcome="succeeded")
     assert bench.lines()[2:] == ["start 1", "end 1"]
 
 
@@ -58,13 +58,13 @@ def test_a_second_sigterm_kills(bench: Bench) -> None:
     bench.enqueue("sleep", diary=bench.diary, seconds=60)
     bench.wait_lines(1)
     worker.process.send_signal(signal.SIGTERM)
-    worker.wait("draining")
+    worker.wait("worker-draining")
     began = time.monotonic()
     assert worker.stop() == 143
     assert time.monotonic() - began < 20
     wait_for(lambda: bench.ready() == 1)
     # It was dead before the broker could give it to another worker, so nobody is charged.
-    assert worker.events("job", outcome="returned")
+    assert worker.events("job-settled", outcome="returned")
     second = bench.started()
     assert bench.wait_lines(2)[1] == "start 1"
     second.stop(number=signal.SIGKILL)
@@ -78,7 +78,7 @@ def test_a_second_sigterm_right_after_the_first_charges_nobody(bench: Bench) -> 
     bench.wait_lines(1)
     wait_for(lambda: bench.ready() == 0)
     worker.process.send_signal(signal.SIGTERM)
-    worker.wait("draining")
+    worker.wait("worker-draining")
     assert worker.stop() == 143
     wait_for(lambda: bench.ready() == 4)
     for _ in range(4):
@@ -97,7 +97,7 @@ def test_children_are_replaced_after_so_many_jobs(bench: Bench) -> None:
     worker = bench.started(max_jobs_per_child=2)
     for number in range(6):
         bench.enqueue("endure", diary=bench.diary, number=number)
-    worker.wait("job", count=6, outcome="succeeded")
+    worker.wait("job-settled", count=6, outcome="succeeded")
     pids = Counter(line.split()[3] for line in bench.lines() if line.split()[1] == "end")
     assert list(pids.values()) == [2, 2, 2]
     assert not worker.events("child-died-idle")
@@ -128,7 +128,7 @@ def test_a_child_that_keeps_too_much_memory_is_replaced_and_nobody_is_charged(
     )
     for _ in range(12):
         bench.enqueue("leak", diary=bench.diary)
-    worker.wait("job", count=12, outcome="succeeded")
+    worker.wait("job-settled", count=12, outcome="succeeded")
     runs = [line.split() for line in bench.lines()]
     pids = Counter(pid for pid, _, _ in runs)
     replaced = {str(line["pid"]) for line in worker.events("child-outgrown")}
@@ -136,18 +136,18 @@ def test_a_child_that_keeps_too_much_memory_is_replaced_and_nobody_is_charged(
     assert replaced <= set(pids)
     assert len(pids) - len(replaced) <= slots
     assert {attempt for _, _, attempt in runs} == {"1"}
-    assert not worker.events("job", outcome="retried")
+    assert not worker.events("job-settled", outcome="retried")
     assert not worker.events("child-died-idle")
     assert worker.stop() == 0
 
 
 def test_as_process_1_it_reaps_orphans_and_obeys_sigterm(bench: Bench) -> None:
     worker = bench.start(command=[*_as_process_1(), sys.executable, "-m", "longshore_worker"])
-    worker.wait("consuming")
+    worker.wait("consumer-started")
     bench.enqueue("leave_an_orphan", diary=bench.diary)
     assert wait_for(bench.lines) == ["left"]
     bench.enqueue("exit_at_once", diary=f"{bench.diary}-other")
-    worker.wait("job", outcome="dead")
+    worker.wait("job-settled", outcome="dead")
     inner = _first_child(worker.process.pid)
     wait_for(lambda: not _orphans_and_zombies_below(inner))
     os.kill(inner, signal.SIGTERM)

@@ -115,7 +115,7 @@ def test_a_handlers_hard_limit_is_in_force_and_its_deadline_known(options: Bench
 def test_a_handlers_soft_limit_is_in_force(options: Bench, handler: str) -> None:
     worker = options.started(handlers=["options"])
     options.enqueue(handler, diary=options.diary)
-    worker.wait("job")
+    worker.wait("job-settled")
     assert options.lines() == ["tidied"]
 
 
@@ -123,7 +123,7 @@ def test_a_handler_without_limits_has_its_queues(options: Bench) -> None:
     worker = options.started(handlers=["options"], slots=2, prefetch=2)
     options.enqueue("hang", diary=str(options.directory / "other"))
     options.enqueue("unlimited", diary=options.diary)
-    worker.wait("job", outcome="succeeded", handler="unlimited")
+    worker.wait("job-settled", outcome="succeeded", handler="unlimited")
     assert options.lines() == ["done"]
 
 
@@ -161,7 +161,7 @@ def test_retry_when_decides_whether_a_failure_is_tried_again(options: Bench) -> 
     assert options.lines() == ["attempt 1"]
 
     options.enqueue("fetch", diary=options.diary, missing=False)
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     assert options.lines() == ["attempt 1", "attempt 1", "attempt 2"]
 
 
@@ -195,7 +195,7 @@ def test_an_expected_failure_is_final_and_no_fault(options: Bench) -> None:
     assert properties.headers[DEAD_REASON] == "not-retryable"
     assert properties.headers[ERROR] == "KeyError: 'card declined'"
     assert TRACEBACK not in properties.headers
-    told = worker.wait("job", outcome="dead")
+    told = worker.wait("job-settled", outcome="dead")
     assert (told["level"], told["reason"]) == ("info", "not-retryable")
     assert options.lines() == ["attempt 1"]
 
@@ -203,7 +203,7 @@ def test_an_expected_failure_is_final_and_no_fault(options: Bench) -> None:
 def test_retry_snooze_and_discard_are_not_asked_about(options: Bench) -> None:
     worker = options.started(handlers=["options"])
     options.enqueue("charge", diary=options.diary, how="retry")
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     assert options.lines() == ["attempt 1", "attempt 2"]
 
 

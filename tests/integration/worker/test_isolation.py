@@ -68,20 +68,20 @@ def python(script: str) -> str:
 def test_each_forked_job_has_a_process_of_its_own(bench: Bench, forked: Worker) -> None:
     for number in range(40):
         bench.enqueue("hoard", diary=bench.diary, number=number)
-    forked.wait("job", count=40, outcome="succeeded")
+    forked.wait("job-settled", count=40, outcome="succeeded")
     numbers, pids, seen = zip(*(line.split() for line in bench.lines()), strict=True)
     assert sorted(map(int, numbers)) == list(range(40))
     assert len(set(pids)) == 40
     assert set(seen) == {"1"}
     assert forked.stop() == 0
-    assert not forked.events("job", outcome="retried")
+    assert not forked.events("job-settled", outcome="retried")
 
 
 def test_a_worker_does_not_grow_as_its_children_are_replaced(bench: Bench, forked: Worker) -> None:
     def run(jobs: int, *, done: int) -> None:
         for number in range(jobs):
             bench.enqueue("hoard", diary=bench.diary, number=number)
-        forked.wait("job", count=done + jobs, outcome="succeeded", deadline=120)
+        forked.wait("job-settled", count=done + jobs, outcome="succeeded", deadline=120)
 
     run(200, done=0)
     memory, descriptors = forked.memory(), forked.descriptors()
@@ -93,7 +93,7 @@ def test_a_worker_does_not_grow_as_its_children_are_replaced(bench: Bench, forke
 def test_no_more_forked_jobs_run_at_once_than_there_are_slots(bench: Bench, forked: Worker) -> None:
     for _ in range(30):
         bench.enqueue("overlap", diary=bench.diary)
-    forked.wait("job", count=30, outcome="succeeded")
+    forked.wait("job-settled", count=30, outcome="succeeded")
     running = most = 0
     for line in bench.lines():
         running += 1 if line == "start" else -1
@@ -105,7 +105,7 @@ def test_what_a_forked_job_leaves_behind_goes_with_its_process(
     bench: Bench, forked: Worker
 ) -> None:
     bench.enqueue("leave_behind", diary=bench.diary)
-    forked.wait("job", outcome="succeeded")
+    forked.wait("job-settled", outcome="succeeded")
     left = int(bench.lines()[0])
     wait_for(lambda: not is_alive(left))
 
@@ -120,7 +120,7 @@ def test_the_grace_of_one_job_does_not_end_with_the_job_beside_it(bench: Bench) 
     wait_for(lambda: 'longshore_kills_total{cause="hard-limit"} 1.0' in worker.get("/metrics")[1])
     for number in range(1, 6):
         bench.enqueue("hoard", diary=f"{bench.diary}-beside", number=number)
-        worker.wait("job", count=number, outcome="succeeded")
+        worker.wait("job-settled", count=number, outcome="succeeded")
     assert is_alive(int(pid))
     assert bench.dead()[0].headers[DEAD_REASON] == "hard-limit"
     assert bench.lines() == [pid, "tidied"]
@@ -141,7 +141,9 @@ def test_a_command_gets_the_job_on_stdin_and_in_its_environment(bench: Bench) ->
             "longshore-enqueued-at": 1_700_000_000_123,
         },
     )
-    worker.wait("job", outcome="succeeded", job="j-1", handler="convert/any name", attempt=2)
+    worker.wait(
+        "job-settled", outcome="succeeded", job="j-1", handler="convert/any name", attempt=2
+    )
 
     text = (bench.directory / "stdin").read_bytes()
     job = json.loads(text)
@@ -187,7 +189,7 @@ def test_a_command_inherits_nothing_of_the_workers(bench: Bench) -> None:
     )
     worker = bench.started(job_command=[sys.executable, "-c", script])
     bench.enqueue("any")
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     seen = json.loads((bench.directory / "seen").read_text())
     # 3 is the file that it writes.
     assert set(seen["descriptors"]) <= {0, 1, 2, 3}
@@ -198,14 +200,14 @@ def test_a_command_inherits_nothing_of_the_workers(bench: Bench) -> None:
 def test_a_large_argument_reaches_the_command_whole(bench: Bench) -> None:
     worker = shell(bench, "wc -c > size")
     bench.enqueue("any", data="x" * 1024 * 1024)
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     assert int((bench.directory / "size").read_text()) > 1024 * 1024
 
 
 def test_a_command_need_not_read_its_input(bench: Bench) -> None:
     worker = shell(bench, "exec <&-; exit 0")
     bench.enqueue("any", data="x" * 15 * 1024 * 1024)
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
 
 
 @pytest.mark.parametrize("body", [b"[1]", b"{", b'{"a": NaN}', b"\xff{}", b'"x"'])
@@ -222,7 +224,7 @@ def test_a_body_that_is_no_object_is_dead_and_starts_no_command(bench: Bench, bo
 def test_a_nul_in_an_id_is_no_reason_to_fail(bench: Bench) -> None:
     worker = shell(bench, 'printf %s "$LONGSHORE_JOB_ID" > id')
     bench.publish(b"{}", type="any", content_type="application/json", message_id="a\0b")
-    worker.wait("job", outcome="succeeded", job="a\0b")
+    worker.wait("job-settled", outcome="succeeded", job="a\0b")
     assert (bench.directory / "id").read_text() == "a\N{REPLACEMENT CHARACTER}b"
 
 
@@ -234,8 +236,8 @@ def test_exit_code_75_asks_for_another_attempt(bench: Bench) -> None:
         bench, 'echo "$LONGSHORE_JOB_ATTEMPT" >> diary; [ "$LONGSHORE_JOB_ATTEMPT" = 2 ] || exit 75'
     )
     bench.enqueue("any")
-    worker.wait("job", outcome="succeeded", attempt=2)
-    (retried,) = worker.events("job", outcome="retried")
+    worker.wait("job-settled", outcome="succeeded", attempt=2)
+    (retried,) = worker.events("job-settled", outcome="retried")
     assert retried["error"] == ("CommandRetry: exited with code 75, which asks for another attempt")
     assert bench.lines() == ["1", "2"]
 
@@ -250,8 +252,8 @@ def test_any_other_exit_code_is_a_failure_that_ends_with_what_was_written_last(
     assert properties.headers[ATTEMPT] == 3
     assert properties.headers[ERROR] == "CommandFailed: exited with code 3"
     assert properties.headers[TRACEBACK] == "hello\nno such codec: h266\n"
-    worker.wait("output", count=3, job=job, line="no such codec: h266")
-    assert {line["attempt"] for line in worker.events("output", job=job)} == {1, 2, 3}
+    worker.wait("output-written", count=3, job=job, line="no such codec: h266")
+    assert {line["attempt"] for line in worker.events("output-written", job=job)} == {1, 2, 3}
 
 
 def test_a_signal_is_named(bench: Bench) -> None:
@@ -266,7 +268,7 @@ def test_what_a_command_leaves_behind_holds_nobody_up_and_is_ended(bench: Bench)
     worker = shell(bench, "sleep 600 & echo $! >> diary; setsid sleep 600 & echo $! >> diary")
     for _ in range(3):
         bench.enqueue("any")
-    worker.wait("job", count=3, outcome="succeeded")
+    worker.wait("job-settled", count=3, outcome="succeeded")
     left = [int(line) for line in bench.lines()]
     assert len(left) == 6
     wait_for(lambda: not any(map(is_alive, left)))
@@ -283,7 +285,7 @@ def test_a_program_that_vanishes_fails_jobs_and_not_the_worker(bench: Bench) -> 
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     bench.enqueue("any")
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
 
 
 # Exec: limits and interruptions
@@ -330,8 +332,8 @@ TRAPPED = "trap 'echo tidied; exit {code}' TERM; echo start >> diary; while :; d
 def test_the_soft_limit_is_a_sigterm_that_a_command_may_make_good_of(bench: Bench) -> None:
     worker = shell(bench, TRAPPED.format(code=0), soft_limit="1s")
     job = bench.enqueue("any")
-    worker.wait("job", outcome="succeeded")
-    assert worker.events("output", job=job, line="tidied")
+    worker.wait("job-settled", outcome="succeeded")
+    assert worker.events("output-written", job=job, line="tidied")
 
 
 @pytest.mark.parametrize(
@@ -361,9 +363,9 @@ def test_a_drain_with_requeue_gives_a_command_back_uncharged(bench: Bench, code:
     job = bench.enqueue("any")
     bench.wait_lines(1)
     assert worker.stop() == 0
-    assert worker.events("job", outcome="returned", job=job)
+    assert worker.events("job-settled", outcome="returned", job=job)
     second = shell(bench, "echo again >> diary")
-    second.wait("job", outcome="succeeded", job=job, attempt=1)
+    second.wait("job-settled", outcome="succeeded", job=job, attempt=1)
     assert bench.lines() == ["start", "again"]
 
 
@@ -372,7 +374,7 @@ def test_a_command_that_is_done_as_it_is_interrupted_is_done(bench: Bench) -> No
     bench.enqueue("any")
     bench.wait_lines(1)
     assert worker.stop() == 0
-    assert worker.events("job", outcome="succeeded")
+    assert worker.events("job-settled", outcome="succeeded")
     assert bench.is_empty()
 
 
@@ -390,7 +392,7 @@ def test_a_second_sigterm_kills_a_command(bench: Bench) -> None:
     bench.enqueue("any")
     (pid,) = bench.wait_lines(1)
     worker.process.send_signal(signal.SIGTERM)
-    worker.wait("draining")
+    worker.wait("worker-draining")
     assert worker.stop() == 143
     assert not is_alive(int(pid))
     wait_for(lambda: bench.ready() == 1)
@@ -404,9 +406,9 @@ def test_a_command_whose_delivery_is_lost_is_told(bench: Bench) -> None:
     bench.enqueue("any")
     bench.wait_lines(1)
     bench.broker.close_all_connections()
-    worker.wait("job", outcome="succeeded", attempt=2)
-    worker.wait("job", outcome="void")
-    assert not worker.events("job", outcome="retried")
+    worker.wait("job-settled", outcome="succeeded", attempt=2)
+    worker.wait("job-settled", outcome="void")
+    assert not worker.events("job-settled", outcome="retried")
     assert bench.lines() == ["start", "told", "start"]
 
 

@@ -25,7 +25,7 @@ def test_jobs_are_done_and_acked(bench: Bench) -> None:
     worker = bench.started(slots=2, prefetch=2)
     for number in range(20):
         bench.enqueue("write", diary=bench.diary, text=str(number))
-    worker.wait("job", count=20, outcome="succeeded")
+    worker.wait("job-settled", count=20, outcome="succeeded")
     assert sorted(bench.lines()) == sorted(f"{number} 1" for number in range(20))
     assert worker.stop() == 0
     assert bench.is_empty()
@@ -34,7 +34,7 @@ def test_jobs_are_done_and_acked(bench: Bench) -> None:
 def test_a_failed_job_runs_again_after_its_delay_with_the_next_attempt(bench: Bench) -> None:
     worker = bench.started()
     bench.enqueue("fail.twice", diary=bench.diary)
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     attempts, times = zip(*(line.split() for line in bench.lines()), strict=True)
     assert attempts == ("1", "2", "3")
     first, second, third = map(float, times)
@@ -70,7 +70,7 @@ def test_a_handler_says_when_it_wants_another_attempt(bench: Bench) -> None:
 def test_a_snoozed_job_runs_later_and_is_not_charged(bench: Bench) -> None:
     worker = bench.started()
     bench.enqueue("snooze_once", diary=bench.diary)
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     assert bench.lines() == ["1", "1"]
 
 
@@ -91,7 +91,7 @@ def test_a_job_that_outlives_its_limit_is_killed_with_all_its_processes(bench: B
     assert properties.headers[DEAD_REASON] == "hard-limit"
     assert "hard limit of 1 s" in properties.headers[ERROR]
     bench.enqueue("write", diary=bench.diary)
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     assert 'longshore_kills_total{cause="hard-limit"} 1.0' in worker.get("/metrics")[1]
 
 
@@ -102,7 +102,7 @@ def test_what_was_delayed_on_purpose_is_no_wait(bench: Bench) -> None:
     properties = {"type": "write", "content_type": "application/json"}
     bench.publish(body, exchange=exchange, key=key, **properties)
     bench.enqueue("snooze_once", diary=bench.diary)
-    worker.wait("job", count=2, outcome="succeeded", attempt=1)
+    worker.wait("job-settled", count=2, outcome="succeeded", attempt=1)
     assert len(bench.lines()) == 2
     # Only the first start of the job that snoozed counts.
     assert "longshore_job_wait_seconds_count 1.0\n" in worker.get("/metrics")[1]
@@ -117,7 +117,7 @@ def test_a_job_that_outlives_its_limit_is_tried_again(bench: Bench) -> None:
     assert (
         "time.sleep" in properties.headers[TRACEBACK] or "overrun" in properties.headers[TRACEBACK]
     )
-    assert worker.events("job", outcome="retried", death="hard-limit")
+    assert worker.events("job-settled", outcome="retried", death="hard-limit")
 
 
 def test_sys_exit_is_a_failure_like_any_other(bench: Bench) -> None:
@@ -131,7 +131,7 @@ def test_sys_exit_is_a_failure_like_any_other(bench: Bench) -> None:
 def test_the_soft_limit_can_be_caught(bench: Bench) -> None:
     worker = bench.started(soft_limit="300ms")
     bench.enqueue("tidy_at_soft_limit", diary=bench.diary)
-    ended = worker.wait("job", outcome="succeeded")
+    ended = worker.wait("job-settled", outcome="succeeded")
     assert bench.lines() == ["tidied"]
     # The limit runs from the hand-over, the job's own clock from its start in the child; without
     # the limit it would sleep for a minute.
@@ -145,13 +145,13 @@ def test_the_soft_limit_cancels_the_task_of_an_async_handler(bench: Bench) -> No
     assert bench.lines() == ["start 1", "cancelled"]
     assert properties.headers[ERROR].startswith("SoftTimeLimit")
     bench.enqueue("sleep_async", diary=bench.diary, seconds=0)
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
 
 
 def test_an_async_handler_behind_a_plain_decorator_runs_before_it_succeeds(bench: Bench) -> None:
     worker = bench.started()
     bench.enqueue("sleep_async_in_disguise", diary=bench.diary)
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     assert bench.lines() == ["woke 1"]
 
 
@@ -159,7 +159,7 @@ def test_a_pool_that_jobs_share_keeps_its_own_processes(bench: Bench) -> None:
     worker = bench.started()
     for _ in range(20):
         bench.enqueue("compute_in_a_pool")
-    worker.wait("job", count=20, outcome="succeeded")
+    worker.wait("job-settled", count=20, outcome="succeeded")
 
 
 def test_an_expired_job_is_dead_and_does_not_run(bench: Bench) -> None:
@@ -179,7 +179,7 @@ def test_a_job_needs_nothing_but_the_wire_format(bench: Bench) -> None:
     worker = bench.started()
     body = json.dumps({"diary": bench.diary, "text": "plain"}).encode()
     bench.publish(body, type="write", content_type="application/json")
-    ended = worker.wait("job", outcome="succeeded")
+    ended = worker.wait("job-settled", outcome="succeeded")
     assert bench.lines() == ["plain 1"]
     assert ended["job"]
 
@@ -190,7 +190,7 @@ def test_jobs_of_one_id_are_as_many_jobs(bench: Bench) -> None:
     for number in range(6):
         body = json.dumps({"diary": bench.diary, "text": str(number)}).encode()
         bench.publish(body, type="write", content_type="application/json", message_id="one")
-    worker.wait("job", outcome="succeeded", job="one", count=6)
+    worker.wait("job-settled", outcome="succeeded", job="one", count=6)
     assert sorted(bench.lines()) == [f"{number} 1" for number in range(6)]
     assert worker.stop() == 0
     assert bench.is_empty()
@@ -207,15 +207,15 @@ def test_json_is_json_however_its_media_type_is_spelt(bench: Bench) -> None:
         bench.publish(body, type="write", content_type=spelling)
     bench.publish(body, type="write", content_type="application/json; charset=latin-1")
     properties, _ = bench.dead()
-    worker.wait("job", outcome="succeeded", count=len(spellings))
+    worker.wait("job-settled", outcome="succeeded", count=len(spellings))
     assert "in UTF-8, not in another charset" in properties.headers[ERROR]
 
 
 def test_progress_is_told_but_not_at_every_step(bench: Bench) -> None:
     worker = bench.started()
     job = bench.enqueue("steps", diary=bench.diary)
-    worker.wait("job", outcome="succeeded")
-    told = [event["value"]["step"] for event in worker.events("progress", job=job)]
+    worker.wait("job-settled", outcome="succeeded")
+    told = [event["value"]["step"] for event in worker.events("job-progressed", job=job)]
     assert told[0] == 0
     assert told == sorted(told)
     assert len(told) < 20
@@ -224,8 +224,11 @@ def test_progress_is_told_but_not_at_every_step(bench: Bench) -> None:
 def test_output_is_logged_with_its_job(bench: Bench) -> None:
     worker = bench.started()
     job = bench.enqueue("speak")
-    worker.wait("job", outcome="succeeded")
-    said = [event["line"] for event in worker.events("output", job=job, handler="speak", attempt=1)]
+    worker.wait("job-settled", outcome="succeeded")
+    said = [
+        event["line"]
+        for event in worker.events("output-written", job=job, handler="speak", attempt=1)
+    ]
     assert sorted(said) == ["from Python", "from a descriptor", "from a shell"]
 
 
@@ -235,7 +238,7 @@ def test_a_delay_that_is_none_fails_the_job_and_holds_up_no_other(bench: Bench) 
     bench.enqueue("write", diary=bench.diary)
     properties, _ = bench.dead()
     assert "'30' is not a duration" in properties.headers[ERROR]
-    worker.wait("job", handler="write", outcome="succeeded")
+    worker.wait("job-settled", handler="write", outcome="succeeded")
 
 
 def test_a_job_that_fills_an_output_that_does_not_wait_is_done_and_so_is_the_next(
@@ -245,5 +248,5 @@ def test_a_job_that_fills_an_output_that_does_not_wait_is_done_and_so_is_the_nex
     for _ in range(5):
         bench.enqueue("fill_the_output")
         bench.enqueue("say_much")
-    worker.wait("job", outcome="succeeded", count=10)
-    assert not worker.events("job", outcome="retried")
+    worker.wait("job-settled", outcome="succeeded", count=10)
+    assert not worker.events("job-settled", outcome="retried")

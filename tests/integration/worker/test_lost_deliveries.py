@@ -42,7 +42,7 @@ def serving(bench: Bench, **config: object) -> Worker:
 
 
 def began(*workers: Worker) -> list[str]:
-    lines = [line["line"] for worker in workers for line in worker.events("output")]
+    lines = [line["line"] for worker in workers for line in worker.events("output-written")]
     return [line.removeprefix("began ") for line in lines if line.startswith("began")]
 
 
@@ -57,11 +57,16 @@ def test_jobs_that_wait_in_a_worker_outlive_its_lost_connections(
         bench.enqueue("once", number=number, seconds=0)
     for loss in range(1, 4):
         bench.broker.close_all_connections()
-        worker.wait("consuming", count=1 + loss)
+        worker.wait("consumer-started", count=1 + loss)
     wait_for(lambda: sorted(began(worker)) == ["0", "1", "2", "3", "4", "5"], why=worker.text)
-    wait_for(lambda: len(worker.events("job", outcome="succeeded")) == 5)
+    wait_for(lambda: len(worker.events("job-settled", outcome="succeeded")) == 5)
     # The one that had begun is charged, and its one attempt was that.
-    worker.wait("job", outcome="dead", reason="worker-lost", job=worker.events("job")[0]["job"])
+    worker.wait(
+        "job-settled",
+        outcome="dead",
+        reason="worker-lost",
+        job=worker.events("job-settled")[0]["job"],
+    )
 
 
 def test_jobs_that_waited_in_a_worker_that_died_are_run_by_others(bench: Bench) -> None:
@@ -85,4 +90,4 @@ def test_a_job_that_kills_its_worker_runs_out_of_attempts(bench: Bench) -> None:
     properties, _ = bench.dead()
     assert properties.headers[DEAD_REASON] == "worker-lost"
     assert "all 3 attempts are used up; of 3 the worker" in properties.headers[ERROR]
-    assert not last.events("output")
+    assert not last.events("output-written")

@@ -40,7 +40,7 @@ def predicting(bench: Bench) -> Bench:
 def test_processes_that_share_a_model_may_each_use_it(predicting: Bench) -> None:
     """Five times 110 MB are resident, of which all but 30 are the same."""
     predicting.enqueue("predict", megabytes=0)
-    predicting.workers[0].wait("job", outcome="succeeded")
+    predicting.workers[0].wait("job-settled", outcome="succeeded")
 
 
 def test_what_each_of_them_has_for_itself_adds_up(predicting: Bench) -> None:

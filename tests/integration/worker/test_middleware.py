@@ -77,7 +77,7 @@ def test_middleware_surrounds_the_handler_in_order_of_registration(
     write(bench, "layered", LAYERS)
     worker = bench.started(handlers=["layered"])
     bench.enqueue(handler)
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     assert bench.lines() == [
         f"outer in {handler} 1",
         "inner in",
@@ -111,7 +111,7 @@ def test_middleware_of_modules_that_are_not_served_is_left_out(bench: Bench) -> 
     (bench.directory / "gather.py").write_text("from layered import work, outer\n")
     worker = bench.started(handlers=["gather"])
     bench.enqueue("work")
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     assert bench.lines() == ["outer in work 1", "work for ada", "outer out"]
 
 
@@ -158,7 +158,7 @@ def test_middleware_may_put_a_job_off_without_charging_an_attempt(bench: Bench) 
     )
     worker = bench.started(handlers=["patient"])
     bench.enqueue("work")
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     assert bench.lines() == ["snoozed 1", "begun 1", "work for nobody"]
 
 
@@ -254,7 +254,9 @@ def test_what_the_handler_raised_outlasts_a_soft_limit_in_middleware(
     properties, _ = bench.dead()
     assert properties.headers[ERROR] == "ValueError: work failed"
     assert "tidied" not in bench.lines()
-    worker.wait("output", line="longshore.errors.SoftTimeLimit: the soft time limit has passed")
+    worker.wait(
+        "output-written", line="longshore.errors.SoftTimeLimit: the soft time limit has passed"
+    )
 
 
 @pytest.mark.parametrize(("how", "outcome"), [("well", "succeeded"), ("badly", "retried")])
@@ -267,7 +269,7 @@ def test_a_drain_leaves_the_outcome_of_a_handler_that_has_ended(
     bench.enqueue(handler, how=how)
     bench.wait_lines(2)
     assert worker.stop() == 0
-    assert [line["outcome"] for line in worker.events("job")] == [outcome]
+    assert [line["outcome"] for line in worker.events("job-settled")] == [outcome]
     assert bench.lines()[1:] == ["tidies", "tidied"]
 
 
@@ -298,7 +300,7 @@ def test_a_task_that_will_not_end_is_not_the_next_jobs(bench: Bench) -> None:
     bench.enqueue("leave_a_task")
     bench.dead()
     bench.enqueue("count_tasks")
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     # Its own, and the one that waits for it.
     assert bench.lines() == ["2"]
 
@@ -319,7 +321,7 @@ def test_what_a_middleware_forgets_to_take_back_ends_with_its_job(bench: Bench) 
     worker = bench.started(handlers=["leaky"])
     bench.enqueue("work")
     bench.enqueue("work_async")
-    worker.wait("job", outcome="succeeded", count=2)
+    worker.wait("job-settled", outcome="succeeded", count=2)
     assert [line for line in bench.lines() if "before" in line] == ["before: nobody"] * 2
 
 
@@ -384,7 +386,7 @@ def test_installed_middleware_is_chosen_by_name_and_stands_in_the_order_of_the_l
     write(bench, "layered", LAYERS)
     worker = bench.started(handlers=["layered"], middleware=["two", "one"])
     bench.enqueue("work")
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     assert [line for line in bench.lines() if " in" in line] == [
         "two in",
         "one in",
@@ -399,7 +401,7 @@ def test_middleware_is_told_when_a_child_ends_and_cannot_hold_it_up(bench: Bench
     worker = bench.started(handlers=["plain"], middleware=["one", "two"], max_jobs_per_child=1)
     bench.enqueue("work")
     bench.enqueue("work")
-    worker.wait("job", outcome="succeeded", count=2)
+    worker.wait("job-settled", outcome="succeeded", count=2)
     assert worker.stop() == 0
     closed = [line for line in bench.lines() if "closed" in line]
     assert sorted(closed[:4]) == ["one closed"] * 2 + ["two closed"] * 2
@@ -414,8 +416,8 @@ def test_a_child_whose_middleware_keeps_the_interpreter_is_killed_and_replaced(
     worker = bench.started(handlers=["plain"], middleware=["two"], max_jobs_per_child=1)
     for number in (1, 2):
         bench.enqueue("work")
-        worker.wait("job", outcome="succeeded", count=number)
-        stuck_one = worker.wait("child-does-not-end", count=number)["pid"]
+        worker.wait("job-settled", outcome="succeeded", count=number)
+        stuck_one = worker.wait("child-stuck", count=number)["pid"]
         wait_for(lambda pid=stuck_one: not Path(f"/proc/{pid}").exists())
     assert 'longshore_kills_total{cause="dismissed"} 2.0' in worker.get("/metrics")[1]
 
@@ -455,7 +457,7 @@ def test_installed_middleware_surrounds_commands_too(bench: Bench, code: int) ->
     install(bench.directory, "plugins", {"one": "plugins:one"}, PLUGINS)
     worker = bench.started(job_command=["sh", "-c", f"exit {code}"], middleware=["one"])
     bench.enqueue("anything")
-    worker.wait("job", outcome="retried" if code else "succeeded")
+    worker.wait("job-settled", outcome="retried" if code else "succeeded")
     # One process per job: it is closed at once.
     bench.wait_lines(2 if code else 3)
     assert bench.lines() == ["one in", *([] if code else ["one out"]), "one closed"]
@@ -466,5 +468,5 @@ def test_each_job_of_its_own_process_has_its_middleware(bench: Bench) -> None:
     worker = bench.started(handlers=["layered"], isolation="Fork")
     bench.enqueue("work")
     bench.enqueue("work_async")
-    worker.wait("job", outcome="succeeded", count=2)
+    worker.wait("job-settled", outcome="succeeded", count=2)
     assert bench.lines().count("work for ada") == 2

@@ -120,7 +120,7 @@ def test_a_cordon_that_nobody_renews_ends_by_itself(bench: Bench) -> None:
     operator.order("cordon", "one", lease=1.0)
     operator.hears(lambda report: report.cordon == "one")
 
-    worker.wait("uncordoned", why="lease-expired")
+    worker.wait("worker-uncordoned", reason="lease-expired")
 
     bench.enqueue("write", diary=bench.diary)
     bench.wait_lines(1)
@@ -133,7 +133,7 @@ def test_a_cordon_outlives_the_connections(bench: Bench) -> None:
 
     close_connections_of_workers(bench)
 
-    worker.wait("taking-orders", count=2)
+    worker.wait("operator-line-opened", count=2)
     wait_for(lambda: worker.get("/readyz")[0] == 200)
     bench.enqueue("write", diary=bench.diary)
     operator.forget()
@@ -159,7 +159,7 @@ def test_orders_may_come_twice_or_be_nonsense(bench: Bench) -> None:
     bench.enqueue("write", diary=bench.diary)
     bench.wait_lines(1)
     worker.stop()
-    assert len(worker.events("uncordoned")) == 1
+    assert len(worker.events("worker-uncordoned")) == 1
 
 
 def test_a_busy_worker_with_many_short_jobs_stops_and_goes_on(bench: Bench) -> None:
@@ -193,7 +193,7 @@ def test_a_drain_can_be_ordered_and_ends_the_job_first(bench: Bench) -> None:
 
     for _ in range(2):
         operator.order("drain", "end")
-    worker.wait("draining")
+    worker.wait("worker-draining")
     # The signal that the order stands in for may come after all: it is the first, and kills nobody.
     worker.process.send_signal(signal.SIGTERM)
 

@@ -131,7 +131,7 @@ def reporting(bench: Bench) -> Bench:
 def started(bench: Bench, **settings: Any) -> Worker:
     """A worker that consumes; Sentry's integrations take their time to import."""
     worker = bench.start(**settings)
-    worker.wait("consuming", deadline=90)
+    worker.wait("consumer-started", deadline=90)
     return worker
 
 
@@ -187,9 +187,9 @@ def test_sentry_hears_only_of_failures_that_nobody_announced(
     reporting.enqueue("well")
     for how in ("expected", "discard", "retry"):
         reporting.enqueue("announce", how=how)
-    worker.wait("job", handler="announce", count=4)
+    worker.wait("job-settled", handler="announce", count=4)
     failed = reporting.enqueue("fail_async")
-    worker.wait("job", handler="fail_async")
+    worker.wait("job-settled", handler="fail_async")
     assert [event["tags"]["longshore.job"] for event in collector.events()] == [failed]
 
 
@@ -227,7 +227,7 @@ def test_what_handlers_send_to_sentry_themselves_outlives_the_processes_of_its_j
     worker = started(reporting, **settings)
     for number in range(5):
         reporting.enqueue("tell", number=number)
-    worker.wait("job", outcome="succeeded", count=5)
+    worker.wait("job-settled", outcome="succeeded", count=5)
     assert worker.stop() == 0
     heard = sorted(json.dumps(event).partition("hello ")[2][0] for event in collector.events())
     assert heard == ["0", "1", "2", "3", "4"]
@@ -249,7 +249,7 @@ def test_sentry_reaches_out_of_children_whose_zygote_has_sent_events_too(
     worker = started(reporting, **settings, slots=2, prefetch=2)
     for _ in range(4):
         reporting.enqueue("fail_async")
-    worker.wait("job", handler="fail_async", count=4)
+    worker.wait("job-settled", handler="fail_async", count=4)
     first, *others = collector.events()
     assert "hello from the import" in json.dumps(first)
     assert [event["exception"]["values"][-1]["value"] for event in others] == ["attempt 1"] * 4
@@ -333,7 +333,7 @@ def test_each_attempt_has_a_span_with_its_exception(reporting: Bench, collector:
         told = {each.key: each.value.string_value for each in event.attributes}
         assert (event.name, told["exception.type"]) == ("exception", "ValueError")
         assert "in fail" in told["exception.stacktrace"]
-    assert not worker.events("threads-at-import")
+    assert not worker.events("threads-running")
 
 
 def test_what_was_announced_is_no_error_of_its_span(reporting: Bench, collector: Collector) -> None:
@@ -350,7 +350,7 @@ def test_spans_that_wait_for_their_batch_are_sent_when_the_worker_ends(
     worker = started(reporting, **tracing(collector, delay=600_000), slots=2, prefetch=2)
     for _ in range(10):
         reporting.enqueue("well")
-    worker.wait("job", outcome="succeeded", count=10)
+    worker.wait("job-settled", outcome="succeeded", count=10)
     assert collector.spans() == []
     assert worker.stop() == 0
     assert len(collector.spans()) == 10
@@ -375,10 +375,10 @@ trace.set_tracer_provider(provider)
     worker = started(reporting, **tracing(collector, delay=100), slots=2, prefetch=2)
     for _ in range(4):
         reporting.enqueue("well")
-    worker.wait("job", outcome="succeeded", count=4)
+    worker.wait("job-settled", outcome="succeeded", count=4)
     wait_for(lambda: len(collector.spans()) == 4)
     assert b"theirs" in collector.posts[0][1]
-    assert worker.events("threads-at-import")
+    assert worker.events("threads-running")
 
 
 @pytest.fixture
@@ -396,7 +396,7 @@ def test_a_collector_that_never_answers_holds_up_neither_jobs_nor_the_workers_en
     worker = started(reporting, **tracing(deaf, delay=50), slots=2, prefetch=2)
     for _ in range(10):
         reporting.enqueue("well")
-    worker.wait("job", outcome="succeeded", count=10)
+    worker.wait("job-settled", outcome="succeeded", count=10)
     asked = time.monotonic()
     assert worker.stop() == 0
     # Half of what its exporter would wait for.
@@ -412,5 +412,5 @@ def test_a_sentry_that_never_answers_costs_a_failed_attempt_its_flush_and_no_mor
     properties, _ = reporting.dead()
     assert properties.headers[DEAD_REASON] == "max-attempts"
     assert properties.headers[ERROR] == "ValueError: attempt 2"
-    worker.wait("job", handler="well", outcome="succeeded")
-    assert all(event["seconds"] < 5 for event in worker.events("job", handler="fail"))
+    worker.wait("job-settled", handler="well", outcome="succeeded")
+    assert all(event["seconds"] < 5 for event in worker.events("job-settled", handler="fail"))

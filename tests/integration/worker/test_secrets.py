@@ -47,10 +47,10 @@ def test_refused_and_lost_connections_are_told_without_it(bench: Bench) -> None:
     who = bench.broker.worker.replace(secret.CORE, f"{secret.CORE}wrong")
     split = urlsplit(bench.broker.amqp)
     refused = split._replace(netloc=f"{who}@{split.hostname}:{split.port}").geturl()
-    bench.start(env={AMQP_URL_ENV: refused}).wait("connect-failed")
+    bench.start(env={AMQP_URL_ENV: refused}).wait("connection-failed")
     with Relay(bench.broker.amqp) as relay:
         bench.amqp = relay.url
         worker = bench.started()
         relay.cut()
         worker.wait("consumer-lost")
-        worker.wait("consuming", count=2)
+        worker.wait("consumer-started", count=2)

@@ -86,7 +86,7 @@ def test_a_job_parameter_may_stand_anywhere(bench: Bench) -> None:
     worker = bench.started(handlers=["odd"])
     for name in ("keyword", "second", "optional"):
         bench.enqueue(name, x=1)
-        worker.wait("job", handler=name, outcome="succeeded")
+        worker.wait("job-settled", handler=name, outcome="succeeded")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_bad_configuration_ends_the_worker_with_one_clear_line(
 def test_refused_credentials_are_told_and_tried_again(bench: Bench) -> None:
     url = bench.broker.amqp.replace("guest:guest", "guest:wrong")
     worker = bench.start(env={AMQP_URL_ENV: url})
-    worker.wait("connect-failed", count=3)
+    worker.wait("connection-failed", count=3)
     wait_for(lambda: "refused" in worker.termination.read_text(), why=worker.text)
     assert "wrong" not in worker.text()
     status, body = worker.get("/readyz")
@@ -141,12 +141,12 @@ def test_a_worker_that_rabbitmq_has_no_room_for_says_so_until_it_has(bench: Benc
     ctl("set_vhost_limits", *vhost, '{"max-connections": 0}')
     try:
         worker = bench.start()
-        worker.wait("connect-failed")
+        worker.wait("connection-failed")
         said = wait_for(lambda: trouble_in(worker.get("/readyz")[1].encode()))
     finally:
         ctl("clear_vhost_limits", *vhost)
     assert "limit" in said
-    worker.wait("consuming")
+    worker.wait("consumer-started")
     assert worker.get("/readyz") == (200, "consuming\n")
     assert worker.stop() == 0
 
@@ -166,11 +166,11 @@ def test_a_port_that_is_taken_ends_the_worker_with_one_clear_line(bench: Bench) 
 def test_more_slots_than_a_soft_limit_of_open_files_allows_work(bench: Bench) -> None:
     """32 slots, and the soft limit that some container runtimes set is far too low for them."""
     worker = bench.start(command=_with_open_files(128, 4096), slots=32, prefetch=32)
-    worker.wait("consuming")
+    worker.wait("consumer-started")
     bench.enqueue("open_files", diary=bench.diary)
     for _ in range(64):
         bench.enqueue("write", diary=f"{bench.diary}-more")
-    worker.wait("job", count=65, outcome="succeeded")
+    worker.wait("job-settled", count=65, outcome="succeeded")
     assert bench.lines() == ["128 4096"]
     assert worker.stop() == 0
 
@@ -195,7 +195,7 @@ def test_as_many_open_files_as_the_machine_allows_slow_nothing_down(
     worker = bench.start(command=_with_open_files(most, most), **what)
     for _ in range(20):
         bench.enqueue("write", diary=bench.diary)
-    worker.wait("job", count=20, outcome="succeeded")
+    worker.wait("job-settled", count=20, outcome="succeeded")
     assert worker.stop() == 0
 
 
@@ -208,21 +208,21 @@ def test_thousands_of_handlers_with_long_names_are_served(bench: Bench) -> None:
     )
     worker = bench.started(handlers=["many"])
     bench.enqueue(f"{'n' * 150}.1999")
-    worker.wait("job", outcome="succeeded")
+    worker.wait("job-settled", outcome="succeeded")
     assert worker.stop() == 0
 
 
 def test_a_bug_in_the_worker_is_told_in_the_log_and_the_termination_message(
     bench: Bench,
 ) -> None:
-    bench.tolerated.add("crashed")
+    bench.tolerated.add("worker-crashed")
     (bench.directory / "sitecustomize.py").write_text(_A_BUG)
     worker = bench.start()
     assert worker.exit_code() == 70
     message = worker.termination.read_text()
     assert message.splitlines()[0] == "a bug in the worker: KeyError: 'nobody foresaw this'"
     assert "Traceback" in message
-    assert worker.events("crashed")[0]["error"] == "KeyError('nobody foresaw this')"
+    assert worker.events("worker-crashed")[0]["error"] == "KeyError('nobody foresaw this')"
     assert "nobody foresaw this" in worker.stderr.read_text()
 
 

@@ -76,7 +76,7 @@ def test_the_job_of_a_worker_that_takes_no_more_outlives_its_node(
     bench.enqueue("sleep", diary=bench.diary, seconds=60)
     bench.wait_lines(1)
     worker.process.send_signal(signal.SIGTERM)
-    worker.wait("draining")
+    worker.wait("worker-draining")
     time.sleep(2)  # its consumer is cancelled by then, of which nothing is told
     bench.enqueue("write", diary=bench.diary)
     time.sleep(2)

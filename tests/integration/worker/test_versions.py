@@ -36,7 +36,7 @@ def version(bench: Bench, name: str, source: str, **config: object) -> Worker:
 
 
 def ran(*workers: Worker) -> int:
-    return sum(len(worker.events("job", outcome="succeeded")) for worker in workers)
+    return sum(len(worker.events("job-settled", outcome="succeeded")) for worker in workers)
 
 
 @pytest.mark.parametrize(
@@ -48,14 +48,14 @@ def test_jobs_that_only_the_new_version_runs_wait_for_it(
     old = version(bench, "before", BEFORE)
     for _ in range(JOBS):
         bench.enqueue(handler, **arguments)
-    old.wait("job", outcome="deferred", count=JOBS)
-    told = old.events("job", outcome="deferred")[-1]
+    old.wait("job-settled", outcome="deferred", count=JOBS)
+    told = old.events("job-settled", outcome="deferred")[-1]
     assert told["attempt"] == 1
     assert told["delay"] >= 1
     new = version(bench, "after", AFTER)
     wait_for(lambda: ran(new) == JOBS, deadline=60, why=new.text)
-    assert not old.events("job", outcome="dead")
-    assert {job["attempt"] for job in new.events("job", outcome="succeeded")} == {1}
+    assert not old.events("job-settled", outcome="dead")
+    assert {job["attempt"] for job in new.events("job-settled", outcome="succeeded")} == {1}
     assert 'longshore_jobs_total{outcome="deferred"}' in old.get("/metrics")[1]
 
 
@@ -63,7 +63,7 @@ def test_a_job_that_no_version_knows_is_dead_after_its_time(bench: Bench) -> Non
     worker = version(bench, "before", BEFORE, retry={"defer_for": 2.0})
     bench.enqueue("nowhere")
     properties, _ = bench.dead()
-    assert worker.events("job", outcome="deferred")
+    assert worker.events("job-settled", outcome="deferred")
     assert properties.headers[DEAD_REASON] == "unknown-handler"
     assert "deferred to other versions of the workers for " in properties.headers[ERROR]
     assert properties.headers[ATTEMPT] == 1

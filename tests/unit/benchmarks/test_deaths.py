@@ -14,7 +14,12 @@ OTHER = Run(1, 1)
 
 
 def line(outcome: str, run: Run, pid: int | None = None) -> str:
-    event = {"event": "job", "outcome": outcome, "job": str(run.job), "attempt": run.attempt}
+    event = {
+        "event": "job-settled",
+        "outcome": outcome,
+        "job": str(run.job),
+        "attempt": run.attempt,
+    }
     return json.dumps({**event, "pid": pid})
 
 

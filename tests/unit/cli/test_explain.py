@@ -35,14 +35,14 @@ def test_every_line_of_why_is_shown_with_the_numbers() -> None:
         )
     )
 
-    assert lines[0] == "media/transcode: 3 workers, 5 wanted since 2026-01-01T00:00:00Z"
+    assert lines[0] == "media.transcode: 3 workers, 5 wanted since 2026-01-01T00:00:00Z"
     assert [line.strip() for line in lines[1:3]] == why
 
 
 def test_what_is_unknown_is_not_zero() -> None:
     lines = shown(explanation(task_queue(), "service a/b does not tell: 403 Forbidden", now=NOW))
 
-    assert lines[0] == "media/transcode: ? workers, ? wanted"
+    assert lines[0] == "media.transcode: ? workers, ? wanted"
     assert "403" in lines[-1]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from longshore import Client, InvalidAddress, InvalidJob
-from longshore.producing.link import Publication
+from longshore.producing.link import Submission
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 OTHER_TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -75,9 +75,10 @@ def test_telemetry_never_keeps_a_job_from_being_enqueued(
     monkeypatch: pytest.MonkeyPatch, trace: Any, expected: dict[str, str]
 ) -> None:
     client = Client("amqp://h", trace_headers=lambda: trace)
-    sent: list[Publication] = []
+    sent: list[Submission] = []
     monkeypatch.setattr(
-        "longshore.producing.publisher.Publisher.publish", lambda _, job, timeout: sent.append(job)
+        "longshore.producing.publisher.BlockingPublisher.publish",
+        lambda _, job, timeout: sent.append(job),
     )
 
     client.enqueue("media.transcode", "transcode", headers={"own": "x"})
@@ -119,9 +120,10 @@ def test_the_trace_of_the_moment_is_asked_for_unless_the_caller_gives_one(
     monkeypatch: pytest.MonkeyPatch, given: dict[str, str], expected: dict[str, str]
 ) -> None:
     client = Client("amqp://h", trace_headers=lambda: {"traceparent": TRACE, "tracestate": "a=b"})
-    sent: list[Publication] = []
+    sent: list[Submission] = []
     monkeypatch.setattr(
-        "longshore.producing.publisher.Publisher.publish", lambda _, job, timeout: sent.append(job)
+        "longshore.producing.publisher.BlockingPublisher.publish",
+        lambda _, job, timeout: sent.append(job),
     )
 
     client.enqueue("media.transcode", "transcode", headers=given)

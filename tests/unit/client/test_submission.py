@@ -12,8 +12,8 @@ import pytest
 
 from longshore import InvalidJob, Job, handler
 from longshore.contract import delays
-from longshore.producing.link import Publication
-from longshore.producing.submission import publication, refuse_ambiguous
+from longshore.producing.link import Submission
+from longshore.producing.submission import prepare, refuse_ambiguous
 
 QUEUE = "media.transcode"
 NOW = 1_700_000_000_000
@@ -32,10 +32,10 @@ def with_delay(delay: float, priority: int = 0) -> None:
 
 def submit(
     handler: Any = "transcode", arguments: dict[Any, Any] | None = None, **changes: Any
-) -> Publication:
+) -> Submission:
     options = {"delay": 0, "priority": 0, "expires_in": None, "headers": {}} | changes
     queue = options.pop("queue", QUEUE)
-    return publication(queue, handler, arguments or {}, now=NOW, entropy=b"0123456789", **options)
+    return prepare(queue, handler, arguments or {}, now=NOW, entropy=b"0123456789", **options)
 
 
 def test_a_job_without_delay_goes_to_the_jobs_exchange() -> None:

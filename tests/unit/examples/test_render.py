@@ -15,9 +15,9 @@ from PIL import Image
 
 from demo.verdict import DESIGNED_END
 from longshore import Job
-from longshore.binding import Binding, InvalidArguments
+from longshore.binding import BoundHandler, InvalidArguments
 from longshore.handler import discover, spec_of
-from longshore.producing.submission import Handler, publication
+from longshore.producing.submission import Handler, prepare
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "render"
@@ -100,7 +100,7 @@ def test_bad_arguments_are_seen_before_the_handler_runs(
     assert spec
 
     with pytest.raises(InvalidArguments):
-        Binding(spec).arguments(json.dumps(arguments).encode())
+        BoundHandler(spec).arguments(json.dumps(arguments).encode())
 
 
 class Recorder:
@@ -110,7 +110,7 @@ class Recorder:
         self.sent: list[str] = []
 
     def enqueue(self, queue: str, handler: Handler, **arguments: Any) -> str:
-        made = publication(
+        made = prepare(
             queue,
             handler,
             arguments,

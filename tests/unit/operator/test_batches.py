@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from longshore_operator.adapters.rabbitmq.batches import MOST, Batches
+from longshore_operator.adapters.management.batches import MOST, Batches
 
 
 class Sink:
@@ -22,8 +22,8 @@ class Sink:
 
 
 async def test_what_comes_alone_goes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("longshore_operator.adapters.rabbitmq.batches.REST", 3600)
-    monkeypatch.setattr("longshore_operator.adapters.rabbitmq.batches.LONGEST_REST", 3600)
+    monkeypatch.setattr("longshore_operator.adapters.management.batches.REST", 3600)
+    monkeypatch.setattr("longshore_operator.adapters.management.batches.LONGEST_REST", 3600)
     sink = Sink()
     sink.is_open.set()
     batches = Batches(sink)

@@ -2,13 +2,18 @@
 
 import pytest
 
-from longshore_operator.app.record import Record
+from longshore_operator.api.v1alpha1 import TaskQueueSpec
 from longshore_operator.core.rabbitmq.blockage import (
     QUORUM_LOST_AFTER,
     UNAVAILABLE_AFTER,
     Alarm,
     alarm_trouble,
 )
+from longshore_operator.core.rabbitmq.depth import Depth
+from longshore_operator.core.scaling.sight import Sight
+from longshore_operator.core.scaling.state import ScalingState
+from longshore_operator.core.scaling.step import step
+from longshore_operator.core.workers.recent import Recent
 from longshore_operator.core.workers.tally import Tally
 
 
@@ -32,12 +37,28 @@ def test_alarms_that_block_publishers_are_told_with_their_node(
     assert trouble is None or "rabbit@b" in trouble.message
 
 
+SPEC = TaskQueueSpec.model_validate(
+    {"timeLimit": {"hard": "60s"}, "worker": {"image": "i", "handlers": ["m"]}}
+)
+
+
 def reasons(*looks: tuple[float, bool, bool]) -> list[str | None]:
     """Of looks at a queue: when, whether it was silent, whether it had its quorum."""
-    record, found = Record(uid="u", tally=Tally(since=0)), list[str | None]()
+    state = ScalingState(tally=Tally(since=0), recent=Recent(since=0))
+    found = list[str | None]()
     for now, is_silent, has_quorum in looks:
-        record.note_answer("media.work", is_silent=is_silent, has_quorum=has_quorum, now=now)
-        found.append(record.blockage.reason if record.blockage else None)
+        sight = Sight(
+            key=("media", "work"),
+            deployment=None,
+            pods=(),
+            reports={},
+            now=now,
+            queue="media.work",
+            jobs=None if is_silent else Depth(ready=0, consumers=0),
+            has_quorum=has_quorum,
+        )
+        state = step(state, sight, spec=SPEC, new_id=str).state
+        found.append(state.blockage.reason if state.blockage else None)
     return found
 
 

@@ -18,7 +18,7 @@ from longshore_operator.app.watched.objects import BrokerObject
 from longshore_operator.app.watched.world import World
 from longshore_operator.core.rabbitmq.installation import mark_of
 from longshore_operator.core.rabbitmq.inventory import Inventory
-from tests.integration.operator.brokers import SECRET, registered
+from tests.integration.operator.brokers import SECRET, registered, reporter
 from tests.integration.operator.fakes import Kubernetes
 from tests.integration.operator.task_queues import until
 
@@ -82,17 +82,18 @@ async def keeping(*names: str, kubernetes: Kubernetes) -> AsyncIterator[Watched]
         cluster=kubernetes,
         connect=None,  # type: ignore[arg-type]
         clock=time.monotonic,
-        now=lambda: "2026-01-01T00:00:00Z",
         chance=lambda: 0.0,
     )
     brokers.links = {}
-    loop = asyncio.create_task(brokers.run())
+    parts = (brokers, reporter(brokers, world=brokers.world, kubernetes=kubernetes))
+    loops = [asyncio.create_task(part.run()) for part in parts]
     try:
         yield brokers
-        assert not loop.done(), loop.exception()
+        assert not any(loop.done() for loop in loops), loops
     finally:
-        loop.cancel()
-        await asyncio.gather(loop, return_exceptions=True)
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
 
 
 def odd_version(link: Link) -> None:

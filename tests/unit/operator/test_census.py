@@ -1,7 +1,7 @@
 from longshore_operator.app.scaling.census import SILENT_FOR, Census
-from longshore_operator.app.scaling.execution import Sight
 from longshore_operator.app.watched.world import World
 from longshore_operator.core.kubernetes.pods import Pod
+from longshore_operator.core.scaling.sight import Sight
 from tests.unit.operator.kubernetes import Kubernetes
 from tests.unit.operator.test_workers import KEY, pod, report
 

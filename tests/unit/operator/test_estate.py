@@ -6,19 +6,19 @@ import pytest
 
 from longshore_operator.core.rabbitmq.estate import Estate, estate_of
 from longshore_operator.core.rabbitmq.inventory import Inventory
-from longshore_operator.core.rabbitmq.policies import Policy
+from longshore_operator.core.rabbitmq.policies import QueuePolicy
 from longshore_operator.core.rabbitmq.rosters import DEAD, JOBS, ROSTERS
-from longshore_operator.core.rabbitmq.topology import Queue, dead_binding, entry_bindings
+from longshore_operator.core.rabbitmq.topology import QueueDefinition, dead_binding, entry_bindings
 
 OWN, LETTERS = "media.x", "media.x.dead"
-QUEUES = {name: Queue(name=name) for name in (OWN, LETTERS)}
+QUEUES = {name: QueueDefinition(name=name) for name in (OWN, LETTERS)}
 
 
-def policy(name: str, pattern: str) -> Policy:
-    return Policy(name=name, pattern=pattern, priority=1, definition={"max-length": 7})
+def policy(name: str, pattern: str) -> QueuePolicy:
+    return QueuePolicy(name=name, pattern=pattern, priority=1, definition={"max-length": 7})
 
 
-def roster(name: str) -> dict[str, Policy]:
+def roster(name: str) -> dict[str, QueuePolicy]:
     return {each.name: each for each in ROSTERS[name].changed({}, add={OWN}).policies}
 
 
@@ -75,7 +75,7 @@ def test_a_name_alone_proves_nothing() -> None:
 def test_a_queue_with_other_arguments_is_somebody_elses_whatever_else_is_there(
     name: str, kept: tuple[bool, bool]
 ) -> None:
-    theirs = Queue(name=name, arguments={"x-queue-type": "classic"})
+    theirs = QueueDefinition(name=name, arguments={"x-queue-type": "classic"})
 
     found = estate_of(OWN, inventory=Inventory(queues=QUEUES | {name: theirs}), was_declared=True)
 
@@ -102,7 +102,7 @@ def test_what_another_task_queue_has_is_not_part_of_it() -> None:
 
 
 def test_only_its_bindings_prove_that_a_queue_was_taken_over() -> None:
-    queues = {"celery": Queue(name="celery", arguments={"x-queue-type": "classic"})}
+    queues = {"celery": QueueDefinition(name="celery", arguments={"x-queue-type": "classic"})}
     wish = estate_of(OWN, inventory=Inventory(queues=queues), adopted="celery")
     bound = Inventory(queues=queues, bindings=set(entry_bindings(OWN, source="celery")))
     given = estate_of(OWN, inventory=bound, adopted="celery")

@@ -1,16 +1,21 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from longshore_operator.api.v1alpha1 import Scaling
-from longshore_operator.app.record import Record, Records
-from longshore_operator.app.scaling.limits import Limits, Sharer, sharers
-from longshore_operator.app.watched.objects import DeploymentObject, task_queue
+from longshore_operator.app.scaling.limits import CurrentLimits, Sharer, sharers
+from longshore_operator.app.scaling.state import ScalingRecord, begun
+from longshore_operator.app.states import States
+from longshore_operator.app.watched.objects import TaskQueueObject, task_queue
 from longshore_operator.app.watched.world import World
+from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.scaling import Decision, Limit
 from longshore_operator.core.scaling.limits import ceiling_of
-from longshore_operator.core.workers.missing import APPEAR_WITHIN, Missing
+from longshore_operator.core.scaling.state import ScalingState
+from longshore_operator.core.workers.missing import APPEAR_WITHIN, MissingPods
+from longshore_operator.core.workers.recent import Recent
 from longshore_operator.core.workers.tally import Tally
 
 A, B = ("shop", "a"), ("shop", "b")
@@ -20,8 +25,8 @@ def scaling(**parts: Any) -> Scaling:
     return Scaling.model_validate({"max": 20, "budget": {"group": "gpu"}} | parts)
 
 
-def limits(**budgets: int) -> Limits:
-    return Limits(today=lambda: datetime(2026, 11, 21, 12, tzinfo=UTC), budgets=budgets)
+def limits(**budgets: int) -> CurrentLimits:
+    return CurrentLimits(today=lambda: datetime(2026, 11, 21, 12, tzinfo=UTC), budgets=budgets)
 
 
 def wanting(claim: int | None, *, current: int | None = 0) -> Sharer:
@@ -78,14 +83,14 @@ def test_a_budget_that_there_is_is_no_trouble() -> None:
     assert limit.trouble is None
 
 
-def test_schedules_hold_by_the_time_of_day() -> None:
+def test_windows_hold_by_the_time_of_day() -> None:
     noon = {"cron": "0 12 * * *", "duration": "1h", "min": 4}
-    found = limits().of(A, scaling(budget=None, schedules=[noon]), current=0)
+    found = limits().of(A, scaling(budget=None, windows=[noon]), current=0)
 
     assert [each.floor for each in found] == [4]
 
 
-def test_a_rollout_keeps_to_schedules_and_not_to_the_share_of_this_moment() -> None:
+def test_a_rollout_keeps_to_windows_and_not_to_the_share_of_this_moment() -> None:
     night = Limit(name="night", ceiling=4)
     share = Limit(name="budget 'gpu'", ceiling=1, is_share=True)
 
@@ -103,7 +108,23 @@ def test_what_is_kept_without_being_wanted_is_given_back_as_far_as_others_lack_i
     assert found.of(A, scaling(), current=5)[0].keeps == 5
 
 
-def sharer(record: Record, *, asked: int, now: float) -> Sharer:
+def lacking() -> ScalingRecord:
+    """Nine replicas have no pod."""
+    state = ScalingState(
+        tally=Tally(since=0),
+        recent=Recent(since=0),
+        missing=MissingPods(count=9, pods=1, since=0),
+    )
+    return ScalingRecord(state=state)
+
+
+def remembered(task_queue: TaskQueueObject, record: ScalingRecord) -> States[ScalingRecord]:
+    states = States(new=lambda _: record)
+    states.of(A, task_queue)
+    return states
+
+
+def sharer(record: ScalingRecord, *, asked: int, now: float) -> Sharer:
     """How a TaskQueue whose Deployment asks for so many is seen by its budget."""
     queue = task_queue(
         {
@@ -115,9 +136,9 @@ def sharer(record: Record, *, asked: int, now: float) -> Sharer:
             },
         }
     )
-    records = Records(now=lambda: 0, _records={A: record})
+    states = remembered(queue, record)
     world = World(deployments={A: [DeploymentObject(replicas=asked, uid="d")]})
-    ((_, found),) = sharers({A: queue}, world=world, records=records, now=now)
+    ((_, found),) = sharers({A: queue}, world=world, states=states, now=now)
     return found
 
 
@@ -125,7 +146,7 @@ def test_a_budget_counts_workers_that_cannot_be_had_as_little_as_those_that_are_
     None
 ):
     """One TaskQueue under a quota, with ten replicas and one pod, starves no other."""
-    record = Record(uid="u", tally=Tally(since=0), missing=Missing(count=9, pods=1, since=0))
+    record = lacking()
     blocked = sharer(record, asked=10, now=APPEAR_WITHIN)
     found = limits(gpu=10)
     found.divide([(A, blocked), (B, wanting(9))])
@@ -135,7 +156,7 @@ def test_a_budget_counts_workers_that_cannot_be_had_as_little_as_those_that_are_
 
 
 def test_a_budget_counts_workers_that_are_on_their_way() -> None:
-    record = Record(uid="u", tally=Tally(since=0), missing=Missing(count=9, pods=1, since=0))
+    record = lacking()
 
     assert sharer(record, asked=10, now=APPEAR_WITHIN / 2).current == 10
 
@@ -150,18 +171,20 @@ def test_a_budget_counts_the_workers_of_a_task_queue_whose_spec_cannot_be_read_a
                 "scaling": {
                     "max": 20,
                     "budget": {"group": "gpu", "weight": "much"},
-                    "schedules": [{"cron": "0 25 * * *", "duration": "1h", "max": 1}],
+                    "windows": [{"cron": "0 25 * * *", "duration": "1h", "max": 1}],
                 },
             },
         }
     )
     assert unreadable.spec is None
     world = World(deployments={A: [DeploymentObject(replicas=5, uid="d")]})
-    records = Records(now=lambda: 0)
+    record = begun(unreadable, since=0)
     # What was wanted before it became unreadable counts no more.
-    records.of(A, unreadable).decision = Decision(replicas=9, why=("",), claim=9)
+    wanted = Decision(replicas=9, why=("",), claim=9)
+    record.state = replace(record.state, decision=wanted)
+    states = remembered(unreadable, record)
 
-    seen = dict(sharers({A: unreadable}, world=world, records=records, now=0))
+    seen = dict(sharers({A: unreadable}, world=world, states=states, now=0))
     found = limits(gpu=8)
     found.divide([*seen.items(), (B, wanting(20))])
 

@@ -1,20 +1,20 @@
 from prometheus_client.parser import text_string_to_metric_families
 
-from longshore_operator.adapters.metrics import Metrics, Shown
+from longshore_operator.adapters.metrics import OperatorMetrics, Shown
 
 KNOWN = Shown(namespace="media", name="transcode", ready=3, dead=0, wanted=2, workers=1)
 UNKNOWN = Shown(namespace="media", name="thumbs", ready=None, dead=None, wanted=None, workers=0)
 
 
-def made() -> Metrics:
-    return Metrics(
+def made() -> OperatorMetrics:
+    return OperatorMetrics(
         clock=lambda: 0.0,
         task_queues=lambda: [KNOWN, UNKNOWN],
         brokers=lambda: [("default", True), ("far", False)],
     )
 
 
-def values(metrics: Metrics) -> dict[tuple[str, str], float]:
+def values(metrics: OperatorMetrics) -> dict[tuple[str, str], float]:
     """By name, and the last of the labels."""
     families = text_string_to_metric_families(metrics.exposition().decode())
     return {
@@ -42,7 +42,7 @@ def test_what_is_unknown_is_no_zero() -> None:
 
 def test_a_task_queue_that_is_gone_is_not_shown() -> None:
     shown, now = [KNOWN, UNKNOWN], [0.0]
-    metrics = Metrics(clock=lambda: now[0], task_queues=lambda: shown, brokers=lambda: [])
+    metrics = OperatorMetrics(clock=lambda: now[0], task_queues=lambda: shown, brokers=lambda: [])
     assert "transcode" in {name for _, name in values(metrics)}
 
     shown.remove(KNOWN)
@@ -80,7 +80,7 @@ def test_however_many_ask_the_numbers_are_gathered_once_a_second() -> None:
         gathered.append(clock[0])
         return [KNOWN]
 
-    metrics = Metrics(clock=lambda: clock[0], task_queues=task_queues, brokers=lambda: [])
+    metrics = OperatorMetrics(clock=lambda: clock[0], task_queues=task_queues, brokers=lambda: [])
     gathered.clear()  # a collector is asked once when it is registered
     for moment in (0.0, 0.5, 0.9, 1.0, 1.9):
         clock[0] = moment

@@ -6,19 +6,25 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from longshore_operator.app.record import Record
-from longshore_operator.app.reporting.task_queues import TELL_AGAIN_AFTER, Statuses
-from longshore_operator.app.scaling.execution import Sight
+from longshore_operator.api.v1alpha1 import TaskQueueSpec
+from longshore_operator.app.reconciling.state import Reconciled
+from longshore_operator.app.reporting.state import Reported
+from longshore_operator.app.reporting.task_queues import TELL_AGAIN_AFTER, TaskQueueStatuses
 from longshore_operator.app.scaling.obstacles import RETRY_PODS_EVERY, Obstacles
+from longshore_operator.app.scaling.state import Scaled, ScalingRecord
 from longshore_operator.app.scaling.warnings import Answer, Warnings
-from longshore_operator.app.watched.objects import DeploymentObject, TaskQueueObject, task_queue
+from longshore_operator.app.watched.objects import TaskQueueObject, task_queue
 from longshore_operator.app.watched.world import World
+from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.kubernetes.obstacles import REFUSED_AFTER, Since
 from longshore_operator.core.scaling import Decision
+from longshore_operator.core.scaling.sight import Sight
+from longshore_operator.core.scaling.state import ScalingState
+from longshore_operator.core.scaling.step import step
 from longshore_operator.core.status import merge_patch
-from longshore_operator.core.trouble import Trouble
-from longshore_operator.core.workers.missing import Missing
+from longshore_operator.core.workers.recent import Recent
 from longshore_operator.core.workers.tally import Tally
+from longshore_operator.trouble import Trouble
 from tests.integration.operator.fakes import Kubernetes as Posting
 from tests.unit.operator.kubernetes import Kubernetes
 from tests.unit.operator.test_workers import pod as made
@@ -26,6 +32,12 @@ from tests.unit.operator.test_workers import pod as made
 KEY = ("media", "work")
 FAILED = Trouble(reason="FailedMount", message="no such volume")
 CRASHED = Trouble(reason="WorkerCrashed", message="exit code 1")
+
+
+STATE = ScalingState(tally=Tally(since=0), recent=Recent(since=0))
+SPEC = TaskQueueSpec.model_validate(
+    {"timeLimit": {"hard": "60s"}, "worker": {"image": "i", "handlers": ["m"]}}
+)
 
 
 async def nobody(address: str) -> Answer | None:
@@ -47,7 +59,8 @@ class Desk:
     """Where a TaskQueue's status is written."""
 
     posting: Posting = field(default_factory=Posting)
-    record: Record = field(default_factory=lambda: Record(uid="u", tally=Tally(since=0)))
+    state: ScalingState = STATE
+    reported: Reported = field(default_factory=Reported)
     now: float = 100.0
 
     def __post_init__(self) -> None:
@@ -60,12 +73,15 @@ class Desk:
                 },
             }
         )
-        self.record.decision = Decision(replicas=1, wanted=1, why=("1 wanted",))
+        decision = Decision(replicas=1, wanted=1, why=("1 wanted",))
+        self.state = replace(self.state, decision=decision)
         world = World(deployments={KEY: [DeploymentObject(replicas=1, uid="d")]})
-        self.statuses = Statuses(
+        self.statuses = TaskQueueStatuses(
             world=world,
             brokers=Gone(),
             cluster=self.posting,
+            reconciled=lambda *_: Reconciled(),
+            scaled=lambda *_: Scaled(state=self.state),
             now=lambda: "2026-01-01T00:00:00Z",
             clock=lambda: self.now,
             chance=lambda: 0.0,
@@ -73,9 +89,9 @@ class Desk:
 
     async def say(self, obstacle: Trouble | None) -> None:
         """Write what holds the workers up, and have the watch show it."""
-        self.record.obstacle, self.now = obstacle, self.now + 1
+        self.state, self.now = replace(self.state, obstacle=obstacle), self.now + 1
         before = len(self.posting.statuses)
-        await self.statuses.write(KEY, self.queue, record=self.record, reports={})
+        await self.statuses.write(KEY, self.queue, self.reported)
         if len(self.posting.statuses) == before:
             return
         raw = dict(self.queue.raw_status)
@@ -108,15 +124,14 @@ REFUSED = Trouble(reason="FailedCreate", message="exceeded quota")
 
 
 @pytest.fixture
-def record() -> Record:
-    return Record(uid="u", tally=Tally(since=0), missing=Missing(count=1, pods=0, since=0))
+def record() -> ScalingRecord:
+    return ScalingRecord(state=STATE)
 
 
-async def test_pods_that_were_refused_are_tried_again_within_seconds(record: Record) -> None:
+async def test_pods_that_were_refused_are_tried_again_within_seconds(record: ScalingRecord) -> None:
     """Kubernetes itself waits ever longer, up to 17 minutes."""
     kubernetes = Kubernetes()
     obstacles = Obstacles(
-        world=World(),
         cluster=kubernetes,
         warnings=Warnings(cluster=kubernetes, ask=nobody),
         new_id=lambda: "one",
@@ -125,18 +140,18 @@ async def test_pods_that_were_refused_are_tried_again_within_seconds(record: Rec
     sight = Sight(key=KEY, deployment=deployment, pods=(), reports={}, now=0.0)
 
     def at(now: float) -> Sight:
-        found = replace(sight, now=now)
-        obstacles.note(found, record, asked=1, epoch=now)
+        found = replace(sight, now=now, epoch=now)
+        record.state = step(record.state, found, spec=SPEC, new_id=str).state
         return found
 
     for now in range(int(2 * RETRY_PODS_EVERY) + 1):
         await obstacles.retry_pods(at(float(now)), record)
 
-    assert record.obstacle == REFUSED
+    assert record.state.obstacle == REFUSED
     assert kubernetes.calls == ["retry media/work-worker"] * 2
     made = replace(deployment, refused=None)
     assert not obstacles.is_retry_due(replace(at(1000.0), deployment=made), record)
-    assert record.since == Since(refused=0.0, unready=0.0)
+    assert record.state.since == Since(refused=0.0, unready=0.0)
     assert not math.isinf(record.retried_at)
 
 
@@ -149,26 +164,20 @@ async def test_pods_that_were_refused_are_tried_again_within_seconds(record: Rec
     ],
 )
 def test_a_quota_is_a_ceiling_of_rollouts_and_another_refusal_is_none(
-    record: Record, said: str, is_rolling: bool, is_full: bool
+    record: ScalingRecord, said: str, is_rolling: bool, is_full: bool
 ) -> None:
     """To take a worker away makes room under a quota, and helps against nothing else."""
     refused = Trouble(reason="FailedCreate", message=said)
     deployment = DeploymentObject(replicas=2, uid="d", is_rolling=is_rolling, refused=refused)
     sight = Sight(key=KEY, deployment=deployment, pods=(), reports={}, now=0.0)
-    kubernetes = Kubernetes()
-    obstacles = Obstacles(
-        world=World(),
-        cluster=kubernetes,
-        warnings=Warnings(cluster=kubernetes, ask=nobody),
-        new_id=lambda: "one",
-    )
-    for now in (0.0, REFUSED_AFTER):
-        obstacles.note(replace(sight, now=now), record, asked=2, epoch=now)
+    for now in (0.0, REFUSED_AFTER, REFUSED_AFTER + 1):
+        seen = replace(sight, now=now)
+        record.state = step(record.state, seen, spec=SPEC, new_id=str).state
 
-    assert obstacles.is_full(sight, record) is is_full
+    assert (record.state.ceiling < SPEC.scaling.max) is is_full
 
 
-async def test_who_does_not_answer_holds_up_nobody_and_is_asked_once(record: Record) -> None:
+async def test_who_does_not_answer_holds_up_nobody_and_is_asked_once(record: ScalingRecord) -> None:
     """As behind a NetworkPolicy."""
     asked, answers = list[str](), asyncio.Event()
 
@@ -179,20 +188,19 @@ async def test_who_does_not_answer_holds_up_nobody_and_is_asked_once(record: Rec
 
     kubernetes = Kubernetes()
     obstacles = Obstacles(
-        world=World(),
         cluster=kubernetes,
         warnings=Warnings(cluster=kubernetes, ask=silent),
         new_id=lambda: "one",
     )
     late = made("late", ready=False, unready_since=1.0, address="10.0.0.1")
-    sight = Sight(key=KEY, deployment=None, pods=(late,), reports={}, now=100.0)
+    sight = Sight(key=KEY, deployment=None, pods=(late,), reports={}, now=100.0, epoch=100.0)
 
-    assert obstacles.is_ask_due(sight, record, epoch=100.0)
-    asking = asyncio.create_task(obstacles.ask(sight, record, epoch=100.0))
+    assert obstacles.is_ask_due(sight, record)
+    asking = asyncio.create_task(obstacles.ask(sight, record))
     await asyncio.sleep(0)
-    assert not obstacles.is_ask_due(replace(sight, now=200.0), record, epoch=200.0)
+    assert not obstacles.is_ask_due(replace(sight, now=200.0, epoch=200.0), record)
     answers.set()
     await asking
 
     assert asked == ["10.0.0.1"]
-    assert obstacles.is_ask_due(replace(sight, now=200.0), record, epoch=200.0)
+    assert obstacles.is_ask_due(replace(sight, now=200.0, epoch=200.0), record)

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from longshore_operator.app.scaling.execution import Sight
 from longshore_operator.app.scaling.warnings import ASK_AFTER, Answer, Warnings
-from longshore_operator.app.watched.objects import DeploymentObject, deployment
+from longshore_operator.app.watched.objects import deployment
 from longshore_operator.core.kubernetes.containers import warned
+from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.kubernetes.obstacles import (
     HALTED_AFTER,
     PATIENCE,
@@ -28,7 +28,8 @@ from longshore_operator.core.kubernetes.obstacles import (
     overdue_after,
 )
 from longshore_operator.core.kubernetes.pods import Pod, pod
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.core.scaling.sight import Sight
+from longshore_operator.trouble import Trouble
 from tests.unit.operator.kubernetes import Kubernetes
 from tests.unit.operator.test_workers import pod as made
 
@@ -54,8 +55,10 @@ async def words_of(name: str, *, epoch: float, ask: Any = nobody) -> Any:
     events = [warned(event) for event in RECORDED[name]["warnings"]]
     kubernetes = Kubernetes(warned=[event for event in events if event])
     staying = tuple(each for each in pods_of(name) if not each.over)
-    sight = Sight(key=("media", "work"), deployment=None, pods=staying, reports={}, now=NOW)
-    return await Warnings(cluster=kubernetes, ask=ask).look(sight, {}, epoch=epoch)
+    sight = Sight(
+        key=("media", "work"), deployment=None, pods=staying, reports={}, now=NOW, epoch=epoch
+    )
+    return await Warnings(cluster=kubernetes, ask=ask).look(sight, {})
 
 
 async def verdict(name: str, *, age: float, ask: Any = nobody) -> Trouble | None:
@@ -191,14 +194,22 @@ async def test_nobody_is_asked_about_a_start_that_has_just_begun() -> None:
     kubernetes = Kubernetes()
     (pod_,) = pods_of("secret-volume")
     assert pod_.unready_since is not None
-    sight = Sight(key=("media", "work"), deployment=None, pods=(pod_,), reports={}, now=NOW)
+    began = max(pod_.unready_since, pod_.stage_since or 0.0)
+    early = Sight(
+        key=("media", "work"),
+        deployment=None,
+        pods=(pod_,),
+        reports={},
+        now=NOW,
+        epoch=began + ASK_AFTER - 1,
+    )
+    late = replace(early, epoch=began + ASK_AFTER)
     warnings = Warnings(cluster=kubernetes, ask=nobody)
 
-    began = max(pod_.unready_since, pod_.stage_since or 0.0)
-    assert await warnings.look(sight, {}, epoch=began + ASK_AFTER - 1) == {}
+    assert await warnings.look(early, {}) == {}
     assert kubernetes.calls == []
-    await warnings.look(sight, {}, epoch=began + ASK_AFTER)
-    await warnings.look(sight, {}, epoch=began + ASK_AFTER)
+    await warnings.look(late, {})
+    await warnings.look(late, {})
     assert len(kubernetes.calls) == 1, "not each second"
 
 

@@ -32,5 +32,5 @@ def test_one_that_cannot_be_used_is_named_and_left_out(
         policies = scaling_policies([entry(name, value)])
 
     assert dict(policies) == dict(BUILT_IN)
-    assert f"{name} = {value}" in str(caplog.records[0].__dict__["entry_point"])
+    assert f"{name} = {value}" in vars(caplog.records[0])["fields"]["entry_point"]
     assert what in caplog.text

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from longshore_operator.core.kubernetes.rollout import rollout
-from longshore_operator.core.scaling import Decision
-from longshore_operator.core.workers.missing import APPEAR_WITHIN, Missing, missing
+from longshore_operator.core.scaling.step import is_due
+from longshore_operator.core.workers.missing import APPEAR_WITHIN, MissingPods, missing
 from longshore_operator.errors import Transient
 from tests.unit.operator.test_workers import MOST, Stage, pod, report
 
@@ -25,9 +25,8 @@ def stage() -> Stage:
 
 async def carry_out(stage: Stage, **parts: Any) -> list[str]:
     stage.kubernetes.calls.clear()
-    stage.record.decision = Decision(replicas=2, free=6, why=(), **parts)
-    await stage.workers.scale(stage.sight, stage.record, look_again=lambda: stage.sight)
-    return stage.kubernetes.calls
+    stage.decide(replicas=2, free=6, **parts)
+    return await stage.execute()
 
 
 async def test_they_are_given_up_in_one_call_and_without_marking_a_pod(stage: Stage) -> None:
@@ -47,7 +46,7 @@ async def test_they_are_not_given_up_when_kubernetes_has_made_their_pods_meanwhi
 
     with pytest.raises(Transient, match="3 pods, more than 2"):
         await carry_out(stage)
-    assert stage.record.refusals.trouble is None
+    assert stage.state.refusals.trouble is None
 
 
 async def test_during_a_rollout_they_stay(stage: Stage) -> None:
@@ -59,9 +58,9 @@ async def test_during_a_rollout_they_stay(stage: Stage) -> None:
 
 async def test_they_are_given_up_where_there_is_no_pod_at_all(stage: Stage) -> None:
     stage.pods, stage.reports, stage.kubernetes.made = (), {}, 0
-    stage.record.decision = Decision(replicas=0, free=8, why=())
+    stage.decide(replicas=0, free=8)
 
-    assert stage.workers.is_due(stage.sight, stage.record)
+    assert is_due(stage.state, stage.sight)
 
 
 def test_a_worker_that_only_its_own_word_shows_has_a_pod(stage: Stage) -> None:
@@ -91,7 +90,7 @@ def test_what_is_missing_is_missing_since_the_last_pod_came() -> None:
     second = missing(first, replicas=8, pods=2, now=3)
     third = missing(second, replicas=9, pods=2, now=7)
 
-    assert third == Missing(count=7, pods=2, since=3)
+    assert third == MissingPods(count=7, pods=2, since=3)
     assert not third.is_over(now=7)
     assert third.is_over(now=3 + APPEAR_WITHIN)
     assert missing(third, replicas=2, pods=2, now=8) is None

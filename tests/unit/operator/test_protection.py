@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from longshore_operator.app.scaling.execution import Sight
 from longshore_operator.app.scaling.protection import IDLE_FOR, Protection
 from longshore_operator.app.watched.world import World
+from longshore_operator.core.scaling.sight import Sight
 from tests.unit.operator.kubernetes import Kubernetes
 from tests.unit.operator.specs import spec, worker
 from tests.unit.operator.test_workers import KEY, pod, report

@@ -7,7 +7,7 @@ import pytest
 
 from longshore_operator.core.scaling import Decision
 from longshore_operator.core.status import TOLD, Facts
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 from tests.unit.operator.test_status import CRASH, WELL, made, pod
 
 QUOTA = Trouble(reason="FailedCreate", message="Kubernetes refuses pods: exceeded quota")
@@ -23,7 +23,7 @@ def held(reason: str, why: str) -> Decision:
     return decided(replicas=None, wanted=None, holds=reason, why=(why,))
 
 
-LOWERED = decided(why=("3 wanted", "schedule 'night' lowers it to 0", "nothing else"))
+LOWERED = decided(why=("3 wanted", "window 'night' lowers it to 0", "nothing else"))
 
 CASES: dict[str, tuple[Facts, str, str]] = {
     "nobody is needed": (replace(WELL, decision=decided()), "True", "ScaledToZero"),
@@ -119,7 +119,7 @@ def test_no_workers_are_needed_only_if_none_is_wanted() -> None:
 def test_what_lowers_the_number_to_zero_is_named() -> None:
     found = made(replace(WELL, decision=LOWERED, is_halted=True))
 
-    assert found["Ready"].message == "jobs wait for no worker: schedule 'night' lowers it to 0"
+    assert found["Ready"].message == "jobs wait for no worker: window 'night' lowers it to 0"
 
 
 def test_how_many_are_ready_is_told_beside_why_the_others_are_not() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from longshore_operator.core.kubernetes.refusals import RETRY_AFTER, TOLD_AFTER, Refusals
 from longshore_operator.core.kubernetes.rollout import rollout
+from longshore_operator.core.scaling.step import is_due
 from longshore_operator.errors import UNREACHABLE, Invalid, Transient
 from tests.unit.operator.test_workers import MOST, Stage
 
@@ -21,7 +22,7 @@ def asked(stage: Stage, replicas: int) -> None:
     stage.deployment = replace(
         stage.deployment, replicas=replicas, rollout=rollout(replicas, ceiling=MOST)
     )
-    stage.record.asked = None
+    stage.state = replace(stage.state, asked=None)
 
 
 async def settled(stage: Stage, *, replicas: int) -> int:
@@ -29,7 +30,7 @@ async def settled(stage: Stage, *, replicas: int) -> int:
     for _ in range(3):
         with suppress(Invalid):
             await stage.carry_out(replicas=replicas)
-        asked(stage, stage.workers.replicas(stage.sight, stage.record) or 0)
+        asked(stage, stage.replicas or 0)
     return stage.deployment.replicas
 
 
@@ -41,7 +42,7 @@ async def test_a_step_that_is_refused_is_tried_smaller_until_one_is_granted(
 
     assert await settled(stage, replicas=wanted) == allowed
     if allowed < wanted:
-        trouble = stage.record.refusals.trouble
+        trouble = stage.state.refusals.trouble
         assert trouble is not None
         assert trouble.reason == "ScaleRefused"
         assert f"more than {allowed} workers" in trouble.message
@@ -53,9 +54,9 @@ async def test_what_was_refused_is_not_asked_for_each_second(stage: Stage) -> No
     await settled(stage, replicas=5)
 
     assert await stage.carry_out(replicas=5) == []
-    assert not stage.workers.is_due(stage.sight, stage.record)
+    assert not is_due(stage.state, stage.sight)
     stage.now += RETRY_AFTER
-    assert stage.workers.is_due(stage.sight, stage.record)
+    assert is_due(stage.state, stage.sight)
 
 
 async def test_once_the_rule_is_gone_all_are_asked_for(stage: Stage) -> None:
@@ -65,7 +66,7 @@ async def test_once_the_rule_is_gone_all_are_asked_for(stage: Stage) -> None:
     stage.now += RETRY_AFTER
 
     assert await stage.carry_out(replicas=5) == ["rescale media/transcode-worker from 3 to 5"]
-    assert stage.record.refusals.trouble is None
+    assert stage.state.refusals.trouble is None
 
 
 async def test_where_not_even_one_more_is_granted_the_refusal_is_raised(stage: Stage) -> None:
@@ -82,7 +83,7 @@ async def test_a_shrink_that_is_refused_lets_the_cordoned_work_again(stage: Stag
     with pytest.raises(Invalid):
         await stage.carry_out(replicas=1, remove=("idle",))
 
-    refusals = stage.record.refusals
+    refusals = stage.state.refusals
     assert refusals.keeps(before=2, now=stage.now)
     assert not refusals.keeps(before=2, now=stage.now + RETRY_AFTER)
     assert refusals.trouble is not None

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from longshore_operator.core.rabbitmq.policies import Policy
+from longshore_operator.core.rabbitmq.policies import QueuePolicy
 from longshore_operator.core.rabbitmq.rosters import (
     DEAD,
     JOBS,
@@ -30,13 +30,13 @@ def names(count: int, *, seed: int = 1, alphabet: str = "abc-09") -> list[str]:
     return sorted({f"{label()}.{label()}" for _ in range(count)})
 
 
-def applied(policies: dict[str, Policy], change: Change) -> dict[str, Policy]:
+def applied(policies: dict[str, QueuePolicy], change: Change) -> dict[str, QueuePolicy]:
     after = policies | {policy.name: policy for policy in change.policies}
     absent = {each.name for each in change.absent}
     return {name: policy for name, policy in after.items() if name not in absent}
 
 
-def matching(policies: dict[str, Policy], queue: str) -> list[str]:
+def matching(policies: dict[str, QueuePolicy], queue: str) -> list[str]:
     return [name for name, policy in policies.items() if re.search(policy.pattern, queue)]
 
 
@@ -109,7 +109,7 @@ def test_a_roster_of_nobody_is_no_policy() -> None:
 
 def test_no_queue_is_without_a_policy_while_the_pattern_of_an_earlier_release_gives_way() -> None:
     roster, listed = ROSTERS[JOBS], set(names(300))
-    wide = Policy(name=JOBS, pattern=WIDE, priority=1000, definition=roster.definition)
+    wide = QueuePolicy(name=JOBS, pattern=WIDE, priority=1000, definition=roster.definition)
     policies = {JOBS: wide}
     assert roster.unreadable(policies) == []
 
@@ -125,20 +125,20 @@ def test_no_queue_is_without_a_policy_while_the_pattern_of_an_earlier_release_gi
 def test_a_changed_definition_is_put_right() -> None:
     roster = ROSTERS[JOBS]
     (ours,) = roster.changed({}, add={"media.transcode"}).policies
-    changed = Policy(name=JOBS, pattern=ours.pattern, priority=1, definition={"max-length": 1})
+    changed = QueuePolicy(name=JOBS, pattern=ours.pattern, priority=1, definition={"max-length": 1})
 
     assert roster.changed({JOBS: changed}, add=set()).policies == (ours,)
 
 
 @pytest.mark.parametrize("name", [JOBS, f"{JOBS}.2"])
 def test_a_policy_of_somebody_elses_under_a_rosters_name_is_seen(name: str) -> None:
-    theirs = Policy(name=name, pattern="^theirs", priority=1, definition={"max-length": 7})
+    theirs = QueuePolicy(name=name, pattern="^theirs", priority=1, definition={"max-length": 7})
 
     assert ROSTERS[JOBS].unreadable({name: theirs}) == [name]
     assert ROSTERS[DEAD].unreadable({name: theirs}) == []
 
 
-THEIRS = Policy(name=f"{JOBS}.2", pattern="^theirs", priority=1, definition={"max-length": 7})
+THEIRS = QueuePolicy(name=f"{JOBS}.2", pattern="^theirs", priority=1, definition={"max-length": 7})
 
 
 def test_a_policy_of_somebody_elses_under_a_rosters_name_is_neither_removed_nor_written() -> None:
@@ -154,7 +154,7 @@ def test_a_policy_of_somebody_elses_under_a_rosters_name_is_neither_removed_nor_
 def test_a_policy_that_was_seen_as_ours_is_put_right_when_its_pattern_was_changed() -> None:
     roster = ROSTERS[JOBS]
     (ours,) = roster.changed({}, add={"media.transcode"}).policies
-    changed = Policy(name=JOBS, pattern="^changed", priority=1, definition={})
+    changed = QueuePolicy(name=JOBS, pattern="^changed", priority=1, definition={})
 
     found = roster.changed({JOBS: changed}, add={"media.transcode"}, seen={JOBS})
 

@@ -6,14 +6,15 @@ from typing import Any
 
 from longshore_operator.app.ports.kubernetes import Secret
 from longshore_operator.app.reconciling.rounds import SECRETS_AGE, UNFIT_AGE, Rounds
-from longshore_operator.app.record import Records
+from longshore_operator.app.reconciling.state import Reconciliation
+from longshore_operator.app.states import States
 from longshore_operator.app.watched.objects import task_queue
 from longshore_operator.app.watched.world import World
 from longshore_operator.core.access.credentials import Address
 from longshore_operator.core.access.passwords import Credentials
 from longshore_operator.core.kubernetes.pods import Pod
-from longshore_operator.core.trouble import Trouble
 from longshore_operator.errors import Transient
+from longshore_operator.trouble import Trouble
 
 SPEC = {"timeLimit": {"hard": "2h"}, "worker": {"image": "media:1", "handlers": ["media.jobs"]}}
 ADDRESS = Address(
@@ -41,21 +42,21 @@ class Turns:
     def __init__(self, *names: str, chances: tuple[float, ...] = (0.0,)) -> None:
         self.now, self.kubernetes, self.woken = 0.0, Kubernetes(), 0
         draws = iter(chances)
-        records = Records(now=lambda: 0)
+        states = States(new=lambda _: Reconciliation())
         self.world = World(queues={})
-        self.records = {}
+        self.states = {}
         for name in names:
             metadata = {"namespace": "media", "name": name, "uid": f"uid-{name}", "generation": 1}
             queue = task_queue({"metadata": metadata, "spec": SPEC})
             self.world.queues = {**self.world.queues, ("media", name): [queue]}
-            record = self.records[name] = records.of(("media", name), queue)
-            record.users.known["producer"] = Credentials(password="p")
+            state = self.states[name] = states.of(("media", name), queue)
+            state.users.known["producer"] = Credentials(password="p")
             session: Any = SimpleNamespace(address=ADDRESS)
-            record.session = session
+            state.session = session
         self.rounds = Rounds(
             world=self.world,
             cluster=self.kubernetes,
-            records=records,
+            states=states,
             clock=lambda: self.now,
             chance=lambda: next(draws),
             wake=self._wake,
@@ -76,7 +77,7 @@ async def test_what_is_missing_is_doubted_and_looked_into_at_once() -> None:
     turns = Turns("a")
 
     assert await turns.at(0) == ["a-producer"]
-    assert turns.records["a"].is_doubted
+    assert turns.states["a"].is_doubted
     assert turns.woken == 1
     assert await turns.at(SECRETS_AGE) == [], "it is being looked into already"
 
@@ -111,6 +112,6 @@ async def test_a_pod_that_waits_for_a_secret_does_not_wait_for_its_turn() -> Non
 
 async def test_what_was_never_written_is_not_missed() -> None:
     turns = Turns("a")
-    turns.records["a"].users.known.clear()
+    turns.states["a"].users.known.clear()
 
     assert await turns.at(0) == []

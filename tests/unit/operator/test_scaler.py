@@ -1,5 +1,5 @@
-from longshore_operator.app.ports.rabbitmq import Depth, Missing
-from longshore_operator.app.scaling.waits import waiting
+from longshore_operator.core.rabbitmq.depth import Depth, Missing
+from longshore_operator.core.scaling.waits import waiting
 from tests.unit.operator.test_workers import report
 
 EMPTY = Depth(ready=0, consumers=0)

@@ -10,14 +10,14 @@ from longshore_operator.core.scaling import (
     Limit,
     Memory,
     Observation,
+    ObservedWorker,
     ServiceTimes,
     Situation,
     Wanted,
-    Worker,
     decide,
 )
-from longshore_operator.core.trouble import Trouble
 from longshore_operator.plugin_checks import check_scaling_policy
+from longshore_operator.trouble import Trouble
 
 GRACE = 30.0
 NOW = 1000.0
@@ -33,25 +33,25 @@ def settings(**parts: Any) -> Scaling:
     return Scaling.model_validate({"policy": "backlog", "idleGrace": "30s", **parts})
 
 
-def idle(count: int, *, cordoned: bool = False) -> tuple[Worker, ...]:
+def idle(count: int, *, cordoned: bool = False) -> tuple[ObservedWorker, ...]:
     return tuple(
-        Worker(name=f"{'c' if cordoned else 'w'}{n}", state="idle", cordoned=cordoned)
+        ObservedWorker(name=f"{'c' if cordoned else 'w'}{n}", state="idle", cordoned=cordoned)
         for n in range(count)
     )
 
 
-def busy(count: int, *, held: int = 1) -> tuple[Worker, ...]:
-    return tuple(Worker(name=f"b{n}", state="busy", held=held) for n in range(count))
+def busy(count: int, *, held: int = 1) -> tuple[ObservedWorker, ...]:
+    return tuple(ObservedWorker(name=f"b{n}", state="busy", held=held) for n in range(count))
 
 
-def starting(count: int) -> tuple[Worker, ...]:
-    return tuple(Worker(name=f"s{n}", state="starting") for n in range(count))
+def starting(count: int) -> tuple[ObservedWorker, ...]:
+    return tuple(ObservedWorker(name=f"s{n}", state="starting") for n in range(count))
 
 
 def seen(
     *,
     ready: int | None = 0,
-    workers: tuple[Worker, ...] = (),
+    workers: tuple[ObservedWorker, ...] = (),
     replicas: int | None = None,
     **parts: Any,
 ) -> Observation:
@@ -110,7 +110,9 @@ def test_growing(
     ("observation", "idle_for"),
     [
         pytest.param(
-            seen(workers=(*idle(2), Worker(name="u", state="unknown"))), 99, id="one is silent"
+            seen(workers=(*idle(2), ObservedWorker(name="u", state="unknown"))),
+            99,
+            id="one is silent",
         ),
         pytest.param(seen(workers=idle(3)), GRACE - 1, id="idle for too short"),
         pytest.param(seen(ready=3, workers=idle(3)), 99, id="jobs wait"),
@@ -146,7 +148,7 @@ def test_idle_ones_go_while_others_work() -> None:
 
 def test_a_cordoned_worker_that_still_holds_a_job_stays() -> None:
     memory = remembering(work=2)
-    late = Worker(name="late", state="busy", held=1, cordoned=True)
+    late = ObservedWorker(name="late", state="busy", held=1, cordoned=True)
 
     decision = decided(seen(workers=(late, *idle(1))), memory=memory)
 
@@ -228,13 +230,13 @@ def test_an_operator_that_has_just_started_takes_nobody_away() -> None:
 
 
 def test_limits_leave_a_line() -> None:
-    night = Limit(name="schedule night", ceiling=2)
-    day = Limit(name="schedule day", floor=5)
+    night = Limit(name="window night", ceiling=2)
+    day = Limit(name="window day", floor=5)
 
     assert decided(seen(ready=9), limits=(night,)).replicas == 2
-    assert "schedule night lowers it to 2" in decided(seen(ready=9), limits=(night,)).why
+    assert "window night lowers it to 2" in decided(seen(ready=9), limits=(night,)).why
     assert decided(seen(), limits=(day,)).replicas == 5
-    assert "schedule day raises it to 5" in decided(seen(), limits=(day,)).why
+    assert "window day raises it to 5" in decided(seen(), limits=(day,)).why
 
 
 @pytest.mark.parametrize("ready", [0, 9])
@@ -291,7 +293,7 @@ def test_a_heap_of_jobs_forecasts_no_other_once_nothing_comes() -> None:
 def test_jobs_that_a_worker_holds_beyond_its_slots_wait() -> None:
     """Short jobs are fetched ahead; a worker with eight of them is one busy slot."""
     service = ServiceTimes(count=1_000_000, mean=0.1)
-    fetched = (Worker(name="b", state="busy", held=8, busy=1),)
+    fetched = (ObservedWorker(name="b", state="busy", held=8, busy=1),)
 
     decision = decided(seen(workers=fetched, startup=3.0, service=service), Scaling(max=50))
 
@@ -325,7 +327,7 @@ def test_a_policy_that_fails_holds_the_number_and_is_named() -> None:
 
 def test_a_busy_worker_that_is_not_ready_keeps_all_others() -> None:
     """Kubernetes would take it before the one that we choose."""
-    late = Worker(name="b", state="busy", held=1, ready=False)
+    late = ObservedWorker(name="b", state="busy", held=1, ready=False)
     observation = seen(workers=(late, *idle(2, cordoned=True)))
 
     decision = decided(observation, memory=remembering(work=1))
@@ -374,7 +376,7 @@ def test_the_default_grace_is_that_of_a_start_without_others_beside_it() -> None
 def test_a_job_does_not_wait_for_a_slot_until_a_long_one_ends(
     slots: int, waiting: int, seconds: float, expected: int
 ) -> None:
-    full = (Worker(name="b", state="busy", held=slots, busy=slots, slots=slots),)
+    full = (ObservedWorker(name="b", state="busy", held=slots, busy=slots, slots=slots),)
     service = ServiceTimes(count=1_000_000, mean=seconds)
     observation = seen(ready=waiting, workers=full, startup=3.0, service=service)
 
@@ -410,7 +412,7 @@ def test_a_stall_needs_jobs_that_wait_and_jobs_that_run() -> None:
 
 def test_a_budget_is_claimed_for_floors_too_and_not_beyond_ceilings() -> None:
     share = Limit(name="budget 'gpu'", ceiling=0, is_share=True)
-    night = Limit(name="schedule night", ceiling=2)
+    night = Limit(name="window night", ceiling=2)
 
     assert decided(seen(), settings(min=1), limits=(share,)).claim == 1
     assert decided(seen(ready=9), limits=(share, night)).claim == 2

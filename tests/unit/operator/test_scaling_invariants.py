@@ -14,9 +14,9 @@ from longshore_operator.core.scaling import (
     Limit,
     Memory,
     Observation,
+    ObservedWorker,
     ServiceTimes,
     Situation,
-    Worker,
     decide,
 )
 from tests.unit.operator.test_scaling import NOW, settings
@@ -30,9 +30,9 @@ def examples(count: int) -> Any:
 STATES = st.sampled_from(["idle", "busy", "starting", "unknown"])
 
 
-def _workers(states: list[tuple[Any, int, bool]]) -> tuple[Worker, ...]:
+def _workers(states: list[tuple[Any, int, bool]]) -> tuple[ObservedWorker, ...]:
     return tuple(
-        Worker(
+        ObservedWorker(
             name=f"w{n}",
             state=state,
             held=max(1, held) if state == "busy" else 0,
@@ -394,12 +394,12 @@ class Fleet:
 
     def seen(self) -> Observation:
         workers = [
-            *[Worker(name=name, state="busy", held=1) for name in self.running],
+            *[ObservedWorker(name=name, state="busy", held=1) for name in self.running],
             *[
-                Worker(name=name, state="idle", cordoned=name in self.cordoned)
+                ObservedWorker(name=name, state="idle", cordoned=name in self.cordoned)
                 for name in self.idle
             ],
-            *[Worker(name=name, state="starting", ready=False) for name in self.starting],
+            *[ObservedWorker(name=name, state="starting", ready=False) for name in self.starting],
         ]
         return Observation(
             ready=self.waiting,

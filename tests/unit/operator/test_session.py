@@ -8,7 +8,7 @@ from longshore.contract.features import features_of
 from longshore_operator.api.v1alpha1 import BrokerSpec
 from longshore_operator.app.sessions.session import INVENTORY_AGE, Session
 from longshore_operator.core.rabbitmq.inventory import Inventory
-from longshore_operator.core.rabbitmq.topology import Queue, Topology
+from longshore_operator.core.rabbitmq.topology import QueueDefinition, Topology
 
 
 class RabbitMQ:
@@ -88,7 +88,7 @@ async def test_what_is_written_during_a_reading_is_not_forgotten() -> None:
     rabbitmq.may_end.clear()
     reading = asyncio.create_task(session.inventory())
     await asyncio.sleep(0)
-    queue = Queue(name="media.transcode")
+    queue = QueueDefinition(name="media.transcode")
     session.note(lambda read: read.add(Topology(queues=(queue,))))
     rabbitmq.may_end.set()
 

@@ -16,7 +16,7 @@ from longshore_operator.core.status import (
     merge_patch,
     priorities,
 )
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 from tests.unit.operator.specs import V4_0, V4_3
 
 WELL = Facts(
@@ -233,7 +233,7 @@ def test_workers_that_are_silent_are_a_condition_of_scaling_alone() -> None:
 
 
 def test_a_spec_that_cannot_be_read_is_no_fault_of_its_broker() -> None:
-    trouble = Trouble(reason="InvalidSpec", message="spec.scaling.schedules: no such hour")
+    trouble = Trouble(reason="InvalidSpec", message="spec.scaling.windows: no such hour")
     found = made(replace(WELL, topology=trouble, is_declared=False, decision=None))
 
     assert found["BrokerReachable"].status == "True"

@@ -6,7 +6,7 @@ import pytest
 from longshore.contract.features import Features
 from longshore.contract.names import DUE_EXCHANGE, JOBS_EXCHANGE, LOST
 from longshore_operator.core.kubernetes.workload import timeouts
-from longshore_operator.core.rabbitmq.policies import Policy
+from longshore_operator.core.rabbitmq.policies import QueuePolicy
 from longshore_operator.core.rabbitmq.rosters import JOBS, ROSTERS, policies_in_force
 from longshore_operator.core.rabbitmq.topology import (
     Topology,
@@ -27,7 +27,7 @@ def topology(features: Features = V4_3, **parts: Any) -> Topology:
     )
 
 
-def own(found: Topology, name: str) -> Policy:
+def own(found: Topology, name: str) -> QueuePolicy:
     (policy,) = [policy for policy in found.policies if policy.name == f"longshore.own.{name}"]
     return policy
 

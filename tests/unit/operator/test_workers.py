@@ -1,21 +1,24 @@
 """What is asked of Kubernetes and of workers when a decision is carried out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 import pytest
 
-from longshore.contract.orders import Order
 from longshore.contract.reports import WorkerReport
-from longshore_operator.app.record import Record
-from longshore_operator.app.scaling.execution import LEAVE_WITHIN, Sight, Workers
-from longshore_operator.app.watched.objects import DeploymentObject
+from longshore_operator.app.scaling.execution import Execution
+from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.kubernetes.pods import CHEAPEST, Pod
 from longshore_operator.core.kubernetes.rollout import Rollout, rollout
-from longshore_operator.core.scaling import Decision, Worker
+from longshore_operator.core.scaling import Decision, ObservedWorker
+from longshore_operator.core.scaling.holds import held, without_shrink
+from longshore_operator.core.scaling.sight import Sight, asked_for
+from longshore_operator.core.scaling.state import ScalingState
+from longshore_operator.core.scaling.step import LEAVE_WITHIN, leaving, observed, ordered
 from longshore_operator.core.workers.cordons import TRUSTED_FOR
-from longshore_operator.core.workers.holds import held, without_shrink
+from longshore_operator.core.workers.recent import Recent
 from longshore_operator.core.workers.tally import Tally
 from longshore_operator.errors import UNREACHABLE, Transient
 from tests.unit.operator.kubernetes import Kubernetes
@@ -35,12 +38,15 @@ def report(name: str, **parts: Any) -> WorkerReport:
     return msgspec.convert(values | parts, WorkerReport)
 
 
+STATE = ScalingState(tally=Tally(since=0), recent=Recent(since=0))
+
+
 @dataclass
 class Stage:
     """Two workers, `busy` and `idle`, and everything that a decision needs."""
 
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
-    record: Record = field(default_factory=lambda: Record(uid="u", tally=Tally(since=0)))
+    state: ScalingState = STATE
     pods: tuple[Pod, ...] = (pod("busy"), pod("idle"))
     deployment: DeploymentObject = field(
         default_factory=lambda: DeploymentObject(
@@ -52,11 +58,7 @@ class Stage:
     now: float = 100.0
 
     def __post_init__(self) -> None:
-        self.workers = Workers(cluster=self.kubernetes, new_id=lambda: "one")
         self.reports = {"busy": report("busy", busy=1, held=1), "idle": report("idle")}
-
-    def order(self, order: Order, *, queue: str, worker: str) -> None:
-        self.told.append((worker, order.kind))
 
     @property
     def sight(self) -> Sight:
@@ -66,19 +68,40 @@ class Stage:
             pods=self.pods,
             reports=self.reports,
             now=self.now,
-            ceiling=self.ceiling,
+            epoch=EPOCH,
         )
 
-    def observed(self) -> dict[str, Worker]:
-        seen = self.workers.observed(self.sight, self.record, epoch=EPOCH)
-        return {worker.name: worker for worker in seen}
+    def observed(self) -> dict[str, ObservedWorker]:
+        self.state = replace(self.state, leaving=leaving(self.state, self.sight))
+        return {worker.name: worker for worker in observed(self.state, self.sight)}
 
-    async def carry_out(self, *, replicas: int | None, **parts: tuple[str, ...]) -> list[str]:
+    @property
+    def replicas(self) -> int | None:
+        return asked_for(self.deployment, self.state.asked)
+
+    async def carry_out(self, *, replicas: int | None, **parts: Any) -> list[str]:
         """The calls that the decision led to."""
+        self.decide(replicas=replicas, **parts)
+        self.state, orders = ordered(self.state, self.sight, new_id=lambda: "one")
+        self.told += [(worker, order.kind) for worker, order in orders]
+        return await self.execute()
+
+    def decide(self, *, replicas: int | None, **parts: Any) -> None:
+        decision = Decision(**{"replicas": replicas, "why": ()} | parts)
+        self.state = replace(self.state, decision=decision, ceiling=self.ceiling, hazard=None)
+
+    async def execute(self, *, look_again: Callable[[], Sight] | None = None) -> list[str]:
+        """The calls that carry out what was decided."""
         self.kubernetes.calls.clear()
-        self.record.decision = Decision(replicas=replicas, why=(), **parts)
-        self.workers.order(self.sight, self.record, fleet=self, queue="media.transcode")
-        await self.workers.scale(self.sight, self.record, look_again=lambda: self.sight)
+        execution = Execution(
+            cluster=self.kubernetes,
+            state=self.state,
+            look_again=look_again or (lambda: self.sight),
+        )
+        try:
+            await execution.scale(self.sight)
+        finally:
+            self.state = execution.state
         return self.kubernetes.calls
 
     async def cordon_idle(self) -> None:
@@ -136,8 +159,8 @@ async def test_nobody_goes_while_kubernetes_would_take_another_one_first(stage: 
     stage.pods = (pod("busy", ready=False), pod("idle"))
 
     assert await stage.carry_out(replicas=1, remove=("idle",)) == []
-    assert stage.record.decision is not None
-    assert "busy is not ready" in stage.record.decision.why[-1]
+    assert stage.state.hazard is not None
+    assert "busy is not ready" in stage.state.hazard
 
 
 async def test_a_pod_that_cannot_be_marked_does_not_go(stage: Stage) -> None:
@@ -175,7 +198,7 @@ async def test_who_is_going_is_neither_counted_nor_uncordoned_before_it_ends(sta
     stage.pods = (pod("busy"), pod("idle", is_marked=True))
 
     assert set(stage.observed()) == {"busy"}
-    assert stage.workers.replicas(stage.sight, stage.record) == 1, "the watch is behind"
+    assert stage.replicas == 1, "the watch is behind"
     assert await stage.carry_out(replicas=1) == []
     assert stage.told == [("idle", "cordon")]
 
@@ -204,7 +227,7 @@ async def test_a_pod_that_has_no_process_yet_needs_no_proof(stage: Stage) -> Non
 
 async def test_more_workers_are_asked_for_in_one_call(stage: Stage) -> None:
     assert await stage.carry_out(replicas=20) == ["rescale media/transcode-worker from 2 to 20"]
-    assert stage.workers.replicas(stage.sight, stage.record) == 20, "the watch is behind"
+    assert stage.replicas == 20, "the watch is behind"
 
 
 async def test_a_deployment_made_anew_counts_by_itself(stage: Stage) -> None:
@@ -213,7 +236,7 @@ async def test_a_deployment_made_anew_counts_by_itself(stage: Stage) -> None:
         replicas=0, uid="another", generation=1, rollout=rollout(0, ceiling=MOST)
     )
 
-    assert stage.workers.replicas(stage.sight, stage.record) == 0
+    assert stage.replicas == 0
     assert await stage.carry_out(replicas=20) == ["rescale media/transcode-worker from 0 to 20"]
 
 
@@ -270,11 +293,9 @@ async def test_the_number_and_its_rollout_are_written_in_one_call(stage: Stage) 
 @pytest.mark.parametrize("reason", ["DryRun", "ForeignAutoscaler"])
 async def test_a_deployment_that_is_left_alone_keeps_its_rollout(stage: Stage, reason: str) -> None:
     stage.ceiling = 2
-    stage.record.decision = Decision(replicas=None, why=("",), holds=reason)
+    stage.decide(replicas=None, why=("",), holds=reason)
 
-    await stage.workers.scale(stage.sight, stage.record, look_again=lambda: stage.sight)
-
-    assert stage.kubernetes.calls == []
+    assert await stage.execute() == []
 
 
 def test_a_workers_own_word_counts_before_kubernetes_has_noticed_that_it_runs(
@@ -293,7 +314,10 @@ def test_a_running_pod_that_says_nothing_is_unknown(stage: Stage) -> None:
     assert stage.observed()["idle"].state == "unknown"
 
 
-CORDONED = (Worker(name="a", state="idle", cordoned=True), Worker(name="b", state="idle"))
+CORDONED = (
+    ObservedWorker(name="a", state="idle", cordoned=True),
+    ObservedWorker(name="b", state="idle"),
+)
 
 
 def test_without_a_shrink_the_cordoned_work_again_and_all_stay() -> None:
@@ -325,34 +349,27 @@ async def test_nobody_goes_while_one_that_only_its_own_word_shows_would_go_first
 
 async def test_who_takes_a_job_while_it_is_marked_stays(stage: Stage) -> None:
     await stage.cordon_idle()
-    stage.record.decision = Decision(replicas=1, why=(), remove=("idle",))
+    stage.decide(replicas=1, remove=("idle",))
 
     def look_again() -> Sight:
         return replace(
             stage.sight, reports={**stage.reports, "idle": report("idle", cordon="one", held=1)}
         )
 
-    stage.kubernetes.calls.clear()
-    await stage.workers.scale(stage.sight, stage.record, look_again=look_again)
-
-    assert stage.kubernetes.calls == SHRUNK[:1]
-    assert stage.record.leaving == {}
+    assert await stage.execute(look_again=look_again) == SHRUNK[:1]
+    assert stage.state.leaving == {}
 
 
 async def test_a_word_that_is_too_old_by_the_time_of_the_shrink_does_not_count(
     stage: Stage,
 ) -> None:
     await stage.cordon_idle()
-    stage.record.decision = Decision(replicas=1, why=(), remove=("idle",))
-    stage.kubernetes.calls.clear()
+    stage.decide(replicas=1, remove=("idle",))
 
-    await stage.workers.scale(
-        stage.sight,
-        stage.record,
-        look_again=lambda: replace(stage.sight, now=stage.now + TRUSTED_FOR),
-    )
+    def later() -> Sight:
+        return replace(stage.sight, now=stage.now + TRUSTED_FOR)
 
-    assert stage.kubernetes.calls == SHRUNK[:1]
+    assert await stage.execute(look_again=later) == SHRUNK[:1]
 
 
 async def test_who_is_to_go_stays_cordoned_while_kubernetes_is_behind(stage: Stage) -> None:
@@ -419,14 +436,9 @@ async def test_nobody_goes_when_the_deployment_has_changed_meanwhile(
     stage: Stage, change: dict[str, Any]
 ) -> None:
     await stage.cordon_idle()
-    stage.record.decision = Decision(replicas=1, why=(), remove=("idle",))
-    stage.kubernetes.calls.clear()
-    changed = replace(stage.deployment, **change)
+    stage.decide(replicas=1, remove=("idle",))
 
-    await stage.workers.scale(
-        stage.sight,
-        stage.record,
-        look_again=lambda: replace(stage.sight, deployment=changed),
-    )
+    def changed() -> Sight:
+        return replace(stage.sight, deployment=replace(stage.deployment, **change))
 
-    assert stage.kubernetes.calls == SHRUNK[:1]
+    assert await stage.execute(look_again=changed) == SHRUNK[:1]

@@ -13,7 +13,7 @@ import pytest
 
 from longshore.contract.message import Message
 from longshore.worker.parent.children.child import Child
-from longshore.worker.parent.children.states import TRANSITIONS, Kill, State
+from longshore.worker.parent.children.states import TRANSITIONS, ChildState, Kill
 from longshore.worker.parent.children.zygote import Birth
 from longshore.worker.parent.jobs.work import Work
 from longshore.worker.wire.frames import (
@@ -101,13 +101,13 @@ def puppet() -> Iterator[Puppet]:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-REACHED_BY: dict[State, Callable[[Child], object]] = {
-    State.SERVING: lambda child: None,
-    State.RETIRING: Child.retire,
-    State.DISMISSED: Child.dismiss,
-    State.BROKEN: lambda child: child.find_fault("nonsense"),
-    State.DYING: lambda child: child.begin_kill(Kill.HARD_LIMIT, until=0.0),
-    State.DEAD: Child.die,
+REACHED_BY: dict[ChildState, Callable[[Child], object]] = {
+    ChildState.SERVING: lambda child: None,
+    ChildState.RETIRING: Child.retire,
+    ChildState.DISMISSED: Child.dismiss,
+    ChildState.BROKEN: lambda child: child.find_fault("nonsense"),
+    ChildState.DYING: lambda child: child.begin_kill(Kill.HARD_LIMIT, until=0.0),
+    ChildState.DEAD: Child.die,
 }
 """What brings a child into each state, but the last: that closes its descriptors."""
 
@@ -115,7 +115,7 @@ REACHED_BY: dict[State, Callable[[Child], object]] = {
 @pytest.mark.parametrize("event", REACHED_BY)
 @pytest.mark.parametrize("state", REACHED_BY)
 def test_an_event_changes_the_state_as_drawn_or_comes_too_late(
-    puppet: Puppet, state: State, event: State
+    puppet: Puppet, state: ChildState, event: ChildState
 ) -> None:
     REACHED_BY[state](puppet.child)
     assert puppet.child.state is state
@@ -124,19 +124,19 @@ def test_an_event_changes_the_state_as_drawn_or_comes_too_late(
 
 
 def test_every_state_but_the_last_can_be_left_for_the_end() -> None:
-    assert set(TRANSITIONS) == set(State)
-    assert {state for state in State if State.DEAD not in TRANSITIONS[state]} == {
-        State.DEAD,
-        State.BURIED,
+    assert set(TRANSITIONS) == set(ChildState)
+    assert {state for state in ChildState if ChildState.DEAD not in TRANSITIONS[state]} == {
+        ChildState.DEAD,
+        ChildState.BURIED,
     }
-    assert TRANSITIONS[State.DEAD] == {State.BURIED}
-    assert not TRANSITIONS[State.BURIED]
+    assert TRANSITIONS[ChildState.DEAD] == {ChildState.BURIED}
+    assert not TRANSITIONS[ChildState.BURIED]
 
 
 @pytest.mark.parametrize("state", REACHED_BY)
-def test_only_one_that_serves_takes_jobs(puppet: Puppet, state: State) -> None:
+def test_only_one_that_serves_takes_jobs(puppet: Puppet, state: ChildState) -> None:
     REACHED_BY[state](puppet.child)
-    assert puppet.child.takes_jobs is (state is State.SERVING)
+    assert puppet.child.takes_jobs is (state is ChildState.SERVING)
 
 
 def test_one_that_has_its_last_job_takes_another_when_that_is_taken_back() -> None:

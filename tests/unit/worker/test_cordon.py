@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from longshore.contract.orders import Order, OrderKind
-from longshore.worker.parent.intake.cordon import Cordon
+from longshore.worker.parent.intake.cordon import CordonGate
 
 
 class Source:
@@ -38,7 +38,7 @@ class Stage:
         self.source = Source()
         self.held = 0
         self.told: list[str | None] = []
-        self.cordon = Cordon(on_change=lambda: self.told.append(self.cordon.in_force))
+        self.cordon = CordonGate(on_change=lambda: self.told.append(self.cordon.in_force))
         self.running = asyncio.ensure_future(self.cordon.run(self.source, held=lambda: self.held))
 
     async def take(self, kind: OrderKind, id: str = "one", *, lease: float = 60.0) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from longshore.worker.linux.exits import Exit
 from longshore.worker.parent import crash
 
 Loop = asyncio.AbstractEventLoop
@@ -54,7 +55,7 @@ async def test_a_callback_that_fails_ends_the_worker(codes: list[int], way: Any)
 
     way(loop, fail)
     await asyncio.sleep(0.05)
-    assert codes == [crash.CRASHED]
+    assert codes == [Exit.CRASHED]
 
 
 async def test_a_connection_that_breaks_does_not(codes: list[int]) -> None:

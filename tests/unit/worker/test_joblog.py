@@ -24,7 +24,7 @@ def work(**message: Any) -> Work:
 @pytest.mark.parametrize("name", ["j-1", 'quo"te\\', "new\nline", "räder", "\ud800"])
 def test_a_success_is_one_line_of_json_whatever_its_id(name: str) -> None:
     lines: list[str] = []
-    told = JobLog(lines.append, queue="ns.q", successes=True, now=lambda: 1_700_000_000.5)
+    told = JobLog(lines.append, task_queue="ns.q", successes=True, now=lambda: 1_700_000_000.5)
     told.succeeded(work(id=name, attempt=2), 0.00123)
     (line,) = lines
     assert line.endswith("}\n")
@@ -32,9 +32,9 @@ def test_a_success_is_one_line_of_json_whatever_its_id(name: str) -> None:
     assert json.loads(line) == {
         "time": "2023-11-14T22:13:20.500+00:00",
         "level": "info",
-        "event": "job",
+        "event": "job-settled",
         "outcome": "succeeded",
-        "queue": "ns.q",
+        "task_queue": "ns.q",
         "job": name,
         "handler": "h",
         "attempt": 2,
@@ -44,6 +44,6 @@ def test_a_success_is_one_line_of_json_whatever_its_id(name: str) -> None:
 
 def test_successes_can_be_kept_quiet() -> None:
     lines: list[str] = []
-    told = JobLog(lines.append, queue="ns.q", successes=False, now=lambda: 0.0)
+    told = JobLog(lines.append, task_queue="ns.q", successes=False, now=lambda: 0.0)
     told.succeeded(work(id="j"), 0.1)
     assert not lines

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from longshore.worker.linux.exits import Exit
 from longshore.worker.parent import crash
 from longshore.worker.parent.children import child as child_module
 from longshore.worker.parent.children import pool as module
@@ -19,7 +20,7 @@ from longshore.worker.parent.children import processes
 from longshore.worker.parent.children.child import Child
 from longshore.worker.parent.children.kill import Killer
 from longshore.worker.parent.children.pool import Limits, Pool
-from longshore.worker.parent.children.states import Kill, State
+from longshore.worker.parent.children.states import ChildState, Kill
 from longshore.worker.wire.frames import Cause, receive_job
 from tests.unit.worker.test_child import Puppet, work
 
@@ -283,12 +284,12 @@ async def test_a_child_that_keeps_too_much_memory_gets_no_more_and_ends_when_it_
     for ticket in (1, 2):
         assert child.hand(work(ticket), now=0.0)
     for ticket in (1, 2):
-        assert child.state is not State.DISMISSED
+        assert child.state is not ChildState.DISMISSED
         puppet.end(ticket)
         pool._intake.read_records(child)
         assert child.takes_jobs is not outgrown
         assert zygote.forks == 1 + outgrown
-    assert (child.state is State.DISMISSED) is outgrown
+    assert (child.state is ChildState.DISMISSED) is outgrown
     assert pool.hand(work(3)) is not outgrown
 
 
@@ -301,9 +302,9 @@ async def test_a_child_that_keeps_too_much_memory_ends_when_its_last_job_is_take
     assert receive_job(puppet.far)
     puppet.end(1)
     pool._intake.read_records(child)
-    assert child.state is State.RETIRING
+    assert child.state is ChildState.RETIRING
     assert [each.ticket for each in pool.take_back()] == [2]
-    assert child.state is State.DISMISSED
+    assert child.state is ChildState.DISMISSED
 
 
 def test_a_process_that_is_gone_has_no_memory() -> None:
@@ -357,7 +358,7 @@ async def test_a_burial_that_fails_ends_the_worker(
     monkeypatch.setattr(Killer, "clean_up_after", fail)
     pool_of(puppet)._on_exit(puppet.child)
     await asyncio.sleep(0.01)
-    assert codes == [crash.CRASHED]
+    assert codes == [Exit.CRASHED]
 
 
 def test_processes_of_another_user_are_named_not_fatal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ async def test_a_channel_that_is_given_up_takes_nothing_from_the_next(
 
 
 class Soon(module.Backoff):
-    def __init__(self, **_: float) -> None:
+    def __init__(self, **_: Any) -> None:
         super().__init__(first=0.01, most=0.02)
 
 

@@ -52,7 +52,7 @@ from longshore.worker.child import zygote
 def work(job: Job, seconds: float, names: list[str] | None = None) -> None: ...
 
 from longshore.handler import spec_of
-zygote.Binding(spec_of(work)).arguments(b'{"seconds": 1}')
+zygote.BoundHandler(spec_of(work)).arguments(b'{"seconds": 1}')
 print([name for name in sys.modules if name.startswith("pydantic")])
 """
     said = subprocess.run(

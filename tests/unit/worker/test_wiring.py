@@ -14,7 +14,7 @@ import pytest
 
 import longshore.worker.parent
 from longshore.contract.config import WorkerConfig
-from longshore.worker.parent.ending import Ending
+from longshore.worker.parent.shutdown import Shutdown
 from longshore.worker.parent.wiring import build
 
 ROOT = Path(longshore.worker.parent.__path__[0])
@@ -68,7 +68,7 @@ async def test_a_worker_is_built_before_anything_runs(prefetch: str | int) -> No
         control=control,
         zygote_pid=os.getpid(),
         name="w",
-        ending=Ending(),
+        shutdown=Shutdown(),
         put_line=lambda _: None,
     )
     assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -36,7 +36,7 @@ class End:
     """The broker has closed this channel alone."""
 
 
-class Owner(Protocol):
+class ConnectionOwner(Protocol):
     """The connection."""
 
     @property
@@ -50,7 +50,7 @@ class Owner(Protocol):
 class Channel:
     """What Longshore says over one channel."""
 
-    def __init__(self, owner: Owner, channel: PikaChannel) -> None:
+    def __init__(self, owner: ConnectionOwner, channel: PikaChannel) -> None:
         self.number: int = channel.channel_number
         self.end: End | None = None
         """Why it has ended, once it has."""

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import traceback
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pika.adapters.asyncio_connection import AsyncioConnection
@@ -10,6 +11,7 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 from longshore.amqp import inbound
 from longshore.amqp.channel import Channel, End, Lost, end_of, words
 from longshore.amqp.guard import Guard
+from longshore.contract import backoff
 from longshore.contract.features import Features, features_of
 from longshore.logs import Log
 
@@ -29,20 +31,34 @@ log = Log("longshore.connection")
 class Backoff:
     """Growing pauses with jitter, so that workers that failed together don't return together."""
 
-    def __init__(self, *, first: float = 0.2, most: float = 15.0) -> None:
+    def __init__(
+        self,
+        *,
+        first: float = 0.2,
+        most: float = 15.0,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self._first = first
         self._most = most
-        self._tries = 0
+        self._chance = chance
+        self._failures = 0
 
     async def pause(self) -> None:
         """Wait a little longer than the last time."""
-        delay = min(self._most, self._first * 2.0**self._tries)
-        self._tries = min(self._tries + 1, 30)
-        await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+        self._failures += 1
+        await asyncio.sleep(
+            backoff.delay_after(
+                self._failures,
+                first=self._first,
+                most=self._most,
+                jitter=backoff.BELOW,
+                chance=self._chance(),
+            )
+        )
 
     def reset(self) -> None:
         """It works again."""
-        self._tries = 0
+        self._failures = 0
 
 
 class Connection:
@@ -142,7 +158,7 @@ class Connection:
         if self._guard.is_shut:
             return
         lines = traceback.format_exception(error)
-        log.error("connection-fault", error=words(error), traceback="".join(lines)[-4096:])
+        log.error("connection-broken", error=words(error), traceback="".join(lines)[-4096:])
         self._guard.shut()
         # Not at once: whoever sends just now would find everything changed under its hands.
         asyncio.get_running_loop().call_soon(self._end, End(cause=words(error)))

@@ -24,7 +24,6 @@ from longshore.amqp.connection import Backoff, Connection, resolve
 from longshore.amqp.guard import Guard
 from longshore.contract.timing import CONNECT_TIMEOUT
 from longshore.logs import Log
-from longshore.worker.linux import termination
 
 OPEN_TIMEOUT = 10.0
 """Seconds for the TCP, TLS and AMQP handshakes together, divided among a broker's addresses."""
@@ -45,7 +44,8 @@ class Refused(Lost):
 class Dial:
     """Opens connections to one broker, one after another.
 
-    `purpose` is what the log calls them; `note` is told why an attempt failed.
+    `purpose` is what the log calls them. `note` is told why an attempt failed; `refused` why the
+    broker does not let us in, and an empty text once it does.
     """
 
     def __init__(
@@ -54,9 +54,11 @@ class Dial:
         *,
         purpose: str,
         note: Callable[[str], None] = lambda _: None,
+        refused: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._parameters = parameters
         self._note = note
+        self._refused = refused
         self._purpose = purpose
         self._answered: str | None = None
         """The address of the latest connection: it is tried first."""
@@ -67,14 +69,14 @@ class Dial:
         """Open a connection, however long it takes."""
         parameters = self._parameters
         backoff = Backoff(most=SLOWEST_RETRY)
-        refused = False
+        is_refused = False
         while True:
             try:
                 connection = await self._try_all()
             except Lost as error:
-                refused = isinstance(error, Refused)
+                is_refused = isinstance(error, Refused)
                 log.warning(
-                    "connect-failed",
+                    "connection-failed",
                     connection=self._purpose,
                     host=parameters.host,
                     port=parameters.port,
@@ -83,13 +85,13 @@ class Dial:
                 )
                 why = f"RabbitMQ at {parameters.host}:{parameters.port}: {error}"
                 self._note(why)
-                if refused:
-                    termination.tell(why)
+                if is_refused:
+                    self._refused(why)
                 await backoff.pause()
                 continue
-            if refused:
-                termination.tell("")
-            log.info("connected", connection=self._purpose, version=connection.version)
+            if is_refused:
+                self._refused("")
+            log.info("connection-opened", connection=self._purpose, version=connection.version)
             return connection
 
     async def _try_all(self) -> Connection:

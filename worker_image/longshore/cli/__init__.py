@@ -19,7 +19,7 @@ _OWN = {
 }
 
 
-class Commands(click.Group):
+class CommandGroup(click.Group):
     """Subcommands found by name: our own, and those of entry points."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
@@ -62,7 +62,7 @@ def _unavailable(name: str, reason: str) -> click.Command:
     )
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="longshore", message="%(prog)s %(version)s")
 def longshore() -> None:
     """Durable work queues on Kubernetes and RabbitMQ."""

@@ -7,14 +7,16 @@ from typing import Any
 
 import click
 
+from longshore.cli import names
 from longshore.client import DEFAULT_TIMEOUT, Client
 from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV
 
 
 @click.command(no_args_is_help=True)
-@click.argument("queue")
+@click.argument("queue", metavar=names.METAVAR)
 @click.argument("handler")
 @click.argument("arguments", nargs=-1, metavar="[KEY=TEXT | KEY:=JSON]...")
+@click.option("-n", "--namespace", help="The TaskQueue's, where its name has none.")
 @click.option("--delay", default="0s", show_default=True, help="Start no earlier, e.g. 10m.")
 @click.option("--priority", default=0, show_default=True, help="0 to 31, higher first.")
 @click.option("--expires-in", help="Do not start later than after this time, e.g. 1h.")
@@ -35,6 +37,7 @@ def enqueue(
     handler: str,
     arguments: tuple[str, ...],
     *,
+    namespace: str | None,
     delay: str,
     priority: int,
     expires_in: str | None,
@@ -43,12 +46,14 @@ def enqueue(
     url: str,
     ca: str | None,
 ) -> None:
-    """Enqueue a job for HANDLER in QUEUE (NAMESPACE.NAME) and print its id.
+    """Enqueue a job for HANDLER of a TaskQueue and print its id.
 
     \b
     longshore enqueue media.transcode transcode source=s3://in/1.mov threads:=4
     """
     given = parse_arguments(arguments)
+    if namespace is not None:
+        queue = ".".join((namespace, names.split(queue, namespace=namespace)[1]))
     with Client(url, timeout=timeout, authority=ca) as client:
         for _ in range(count):
             click.echo(

@@ -4,6 +4,9 @@ import re
 from datetime import timedelta
 from typing import SupportsFloat
 
+Span = float | str | timedelta
+"""A length of time as users give it: seconds, a timedelta, or a string such as `"10m"`."""
+
 PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
 """A duration's form; the CRD carries the same pattern, and CEL's `duration()` reads the same."""
 
@@ -19,7 +22,8 @@ def parse_duration(text: str) -> float:
 
 
 def seconds_in(span: object) -> float:
-    """Seconds in `span`: a number of them, a timedelta, or text such as `90s`.
+    """Seconds in `span`, which should be a `Span`. Every duration of the Python API is read here;
+    which lengths make sense is for its caller to say.
 
     Raises TypeError for what is none of these, ValueError for text or a number that is no length.
     """

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from longshore.contract import backoff
+
 LONGEST_DEFERRAL = 30.0
 """Seconds between two looks at a job that is deferred to another version of the workers."""
 
@@ -28,11 +30,14 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         `chance` is uniform in [0, 1). Jitter keeps jobs that failed together from
         returning together.
         """
-        try:
-            delay = min(self.max_delay, self.initial_delay * self.factor ** (attempt - 1))
-        except OverflowError:
-            delay = self.max_delay
-        return delay * (1 + self.jitter * (2 * chance - 1))
+        return backoff.delay_after(
+            attempt,
+            first=self.initial_delay,
+            most=self.max_delay,
+            factor=self.factor,
+            jitter=(1 - self.jitter, 1 + self.jitter),
+            chance=chance,
+        )
 
     def deferral(self, *, since: int, now: int) -> float | None:
         """Seconds until a job that has been deferred `since` is offered again; None for no more.

@@ -10,7 +10,7 @@ import pika
 
 from longshore.errors import BrokerUnavailable
 from longshore.producing.desk import Errand
-from longshore.producing.link import Link, address_of
+from longshore.producing.link import BlockingLink, address_of
 
 Record = tuple[Any, Any, int, str, Any]
 """One of the answers of `socket.getaddrinfo`."""
@@ -26,7 +26,7 @@ class Dialer:
         self._parameters = parameters
         self._answered: Any = None
 
-    def dial(self, errand: Errand) -> Link:
+    def dial(self, errand: Errand) -> BlockingLink:
         """An open link. Raises BrokerUnavailable, which says how far each attempt got.
 
         The address that answered last comes first. Each one gets its share of the time that is
@@ -42,7 +42,7 @@ class Dialer:
         for position, record in enumerate(records):
             now = time.monotonic()
             until = now + max(0.0, errand.deadline - now) / (len(records) - position)
-            link = Link(self._parameters, record)
+            link = BlockingLink(self._parameters, record)
             try:
                 link.open(errand, until=until)
             except BrokerUnavailable as error:

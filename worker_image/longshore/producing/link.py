@@ -50,7 +50,7 @@ _TOO_LARGE = 406
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
+class Submission:
     """One message and where it goes."""
 
     queue: str
@@ -67,7 +67,7 @@ class LinkLost(BrokerUnavailable):
     """The connection ended. What was published last may have arrived or not."""
 
 
-class Link:
+class BlockingLink:
     """A connection to one address that is opened once and given up at its first fault.
 
     Deadlines are moments of `time.monotonic`. Not thread-safe: its owner uses it from one thread at
@@ -165,24 +165,24 @@ class Link:
                 f"RabbitMQ at {self._address} takes no messages for now: {self._blocked}"
             )
 
-    def publish(self, publication: Publication, errand: Errand) -> None:
+    def publish(self, submission: Submission, errand: Errand) -> None:
         """Publish and wait for the broker's confirm. Raises EnqueueError.
 
         After any error but QueueNotFound by return and QueueFull the link is closed.
         """
         try:
-            self._send(publication, errand)
+            self._send(submission, errand)
         except BaseException:
             # A confirm that comes later would be taken for the next job's.
             self.abort()
             raise
         if self._returned:
             raise QueueNotFound(
-                f"{publication}: no such queue; is there a TaskQueue of that name, and is it ready?"
+                f"{submission}: no such queue; is there a TaskQueue of that name, and is it ready?"
             )
         if not self._confirmed:
             raise QueueFull(
-                f"{publication}: RabbitMQ refused it; the queue is full, or without a leader for a "
+                f"{submission}: RabbitMQ refused it; the queue is full, or without a leader for a "
                 "moment; nothing was stored, try again later"
             )
 
@@ -227,15 +227,15 @@ class Link:
             return "{} {}".format(*self._refused)
         return self._lost
 
-    def _send(self, publication: Publication, errand: Errand) -> None:
+    def _send(self, submission: Submission, errand: Errand) -> None:
         self._returned, self._confirmed = False, None
         errand.begin()
         errand.stage = f"waiting for the confirm of RabbitMQ at {self._address}"
         self._channel.basic_publish(
-            publication.exchange,
-            publication.routing_key,
-            publication.body,
-            pika.BasicProperties(**publication.properties),
+            submission.exchange,
+            submission.routing_key,
+            submission.body,
+            pika.BasicProperties(**submission.properties),
             mandatory=True,
         )
         self._run_until(
@@ -244,21 +244,21 @@ class Link:
             errand=errand,
         )
         if self._confirmed is None:
-            raise self._no_answer(publication)
+            raise self._no_answer(submission)
 
-    def _no_answer(self, publication: Publication) -> EnqueueError:
+    def _no_answer(self, submission: Submission) -> EnqueueError:
         if self._refused is not None:
             code, text = self._refused
             kinds = {_NOT_PERMITTED: NotPermitted, _NO_EXCHANGE: QueueNotFound}
             kind = kinds.get(code, InvalidJob if code == _TOO_LARGE else EnqueueError)
-            return kind(f"{publication}: RabbitMQ refused it: {code} {text}")
+            return kind(f"{submission}: RabbitMQ refused it: {code} {text}")
         if self._lost is not None:
             return LinkLost(
-                f"{publication}: lost RabbitMQ at {self._address} before it confirmed "
+                f"{submission}: lost RabbitMQ at {self._address} before it confirmed "
                 f"({self._lost}); the job may or may not be stored"
             )
         why = f"it is blocked: {self._blocked}" if self._blocked else "no confirm in time"
-        return ConfirmTimeout(f"{publication}: {why}; the job may or may not be stored")
+        return ConfirmTimeout(f"{submission}: {why}; the job may or may not be stored")
 
     def _comes_true(self, done: Callable[[], bool], *, deadline: float, errand: Errand) -> bool:
         self._run_until(lambda: done() or self._is_broken, deadline=deadline, errand=errand)

@@ -16,10 +16,10 @@ import pika
 from longshore.errors import BrokerUnavailable, ConfirmTimeout, EnqueueError
 from longshore.producing.desk import Abandoned, Desk, Errand, PerProcess, Unfinished
 from longshore.producing.dialer import Dialer
-from longshore.producing.link import CLOSE_TIMEOUT, Link, LinkLost, Publication
+from longshore.producing.link import CLOSE_TIMEOUT, BlockingLink, LinkLost, Submission
 
 
-class Publisher:
+class BlockingPublisher:
     """Publishes one message at a time, each confirmed by the broker, over one connection.
 
     Threads take turns. A process that forked makes its own connection: two on one socket would
@@ -29,30 +29,30 @@ class Publisher:
     def __init__(self, parameters: pika.ConnectionParameters) -> None:
         self._outlets = PerProcess(lambda: _Outlet(parameters))
 
-    def publish(self, publication: Publication, *, timeout: float) -> None:
+    def publish(self, submission: Submission, *, timeout: float) -> None:
         """Raises EnqueueError, shortly after `timeout` seconds at the latest.
 
         A connection that proves dead is replaced once, and the same message sent again: if only
         the confirm was lost it is now stored twice, with one id.
         """
         if sys.is_finalizing():  # the thread that would do it has been stopped
-            raise BrokerUnavailable(f"{publication}: the interpreter is ending; nothing was stored")
+            raise BrokerUnavailable(f"{submission}: the interpreter is ending; nothing was stored")
         outlet = self._outlets.get()
         errand = Errand(
-            lambda errand: outlet.publish(publication, errand), deadline=time.monotonic() + timeout
+            lambda errand: outlet.publish(submission, errand), deadline=time.monotonic() + timeout
         )
         try:
             if _has_ended(errand, outlet.desk):
                 return
         except Unfinished as error:
             raise BrokerUnavailable(
-                f"{publication}: {errand.stage}: {error}; {_fate(errand)}"
+                f"{submission}: {errand.stage}: {error}; {_fate(errand)}"
             ) from None
         if errand.abandon():
             raise BrokerUnavailable(
-                f"{publication}: no answer in {timeout:g} s: {errand.stage}; nothing was stored"
+                f"{submission}: no answer in {timeout:g} s: {errand.stage}; nothing was stored"
             )
-        raise ConfirmTimeout(f"{publication}: no confirm in time; the job may or may not be stored")
+        raise ConfirmTimeout(f"{submission}: no confirm in time; the job may or may not be stored")
 
     def close(self) -> None:
         """Close this process's connection, if there is one, after the jobs that are on their way.
@@ -81,55 +81,55 @@ class _Outlet:
     def __init__(self, parameters: pika.ConnectionParameters) -> None:
         self.desk = Desk()
         self._dialer = Dialer(parameters)
-        self._link: Link | None = None
+        self._link: BlockingLink | None = None
         self._dials, self._confirms = _Lately(), _Lately()
 
-    def publish(self, publication: Publication, errand: Errand) -> None:
+    def publish(self, submission: Submission, errand: Errand) -> None:
         try:
-            self._publish(publication, errand)
+            self._publish(submission, errand)
         except (EnqueueError, Abandoned):
             raise
         except Exception as error:
             # Of pika or of the system, such as no descriptor left: another connection may do.
             self._drop()
             raise BrokerUnavailable(
-                f"{publication}: {errand.stage}: {type(error).__name__}: {error}; {_fate(errand)}"
+                f"{submission}: {errand.stage}: {type(error).__name__}: {error}; {_fate(errand)}"
             ) from error
 
-    def _publish(self, publication: Publication, errand: Errand) -> None:
+    def _publish(self, submission: Submission, errand: Errand) -> None:
         link = self._usable_link()
         if link is not None:
             try:
-                return self._send(link, publication, errand)
+                return self._send(link, submission, errand)
             except LinkLost:
                 # An idle connection dies unseen; a fresh one tells whether the broker lives.
                 self._drop()
-        _refuse_if_late(publication, errand, self._dials.margin + self._confirms.margin)
+        _refuse_if_late(submission, errand, self._dials.margin + self._confirms.margin)
         try:
             with self._dials.timed():
                 self._link = self._dialer.dial(errand)
         except BrokerUnavailable as error:
             raise BrokerUnavailable(f"{error}; {_fate(errand)}") from error
-        self._send(self._link, publication, errand)
+        self._send(self._link, submission, errand)
 
-    def _send(self, link: Link, publication: Publication, errand: Errand) -> None:
-        _refuse_if_late(publication, errand, self._confirms.margin)
+    def _send(self, link: BlockingLink, submission: Submission, errand: Errand) -> None:
+        _refuse_if_late(submission, errand, self._confirms.margin)
         try:
             link.wait_for_room(errand)
         except LinkLost:
             raise
         except BrokerUnavailable as error:
             raise BrokerUnavailable(f"{error}; {_fate(errand)}") from error
-        _refuse_if_late(publication, errand, self._confirms.margin)
+        _refuse_if_late(submission, errand, self._confirms.margin)
         with self._confirms.timed():
-            link.publish(publication, errand)
+            link.publish(submission, errand)
 
     def close(self) -> None:
         if self._link is not None:
             self._link.close()
             self._link = None
 
-    def _usable_link(self) -> Link | None:
+    def _usable_link(self) -> BlockingLink | None:
         if self._link is not None and not self._link.is_usable():
             self._drop()
         return self._link
@@ -164,12 +164,12 @@ class _Lately:
             self._seconds = max(time.monotonic() - begun, 0.9 * self._seconds)
 
 
-def _refuse_if_late(publication: Publication, errand: Errand, needed: float) -> None:
+def _refuse_if_late(submission: Submission, errand: Errand, needed: float) -> None:
     # A job without time for its confirm would take the connection along at its deadline, and the
     # next one's time for a new connection.
     if not errand.has_time_for(needed):
         raise BrokerUnavailable(
-            f"{publication}: {errand.stage}: too little time is left for the confirm; "
+            f"{submission}: {errand.stage}: too little time is left for the confirm; "
             f"{_fate(errand)}"
         )
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from pika import BasicProperties
 
-from longshore.binding import Binding, InvalidArguments
+from longshore.binding import BoundHandler, InvalidArguments
 from longshore.contract import delays, durations, names
 from longshore.contract.message import MAX_PRIORITY, TRACEPARENT, Message, job_id
 from longshore.contract.reserved import MAX_HEADER_DEPTH, is_brokers, is_too_nested
-from longshore.errors import HandlerError, InvalidJob, Span
+from longshore.errors import HandlerError, InvalidJob
 from longshore.handler import HandlerSpec, spec_of
-from longshore.producing.link import Publication
+from longshore.producing.link import Submission
 
 Handler = str | Callable[..., Any]
 """A handler's name, or the function that `@handler` decorates."""
@@ -34,25 +34,25 @@ _RESERVED_HEADERS = ("longshore-", "x-")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 
 
-def publication(
+def prepare(
     queue: str,
     handler: Handler,
     arguments: Mapping[str, Any],
     *,
-    delay: Span,
+    delay: durations.Span,
     priority: int,
-    expires_in: Span | None,
+    expires_in: durations.Span | None,
     headers: Mapping[str, Any],
     now: int,
     entropy: bytes,
-) -> Publication:
+) -> Submission:
     """The message for one job. `now` in ms since the epoch. Raises InvalidJob, and nothing else.
 
     All that is given may be of any type, and code of the user's that is run here, such as a
     `__repr__` or a validator, may raise anything.
     """
     try:
-        return _publication(
+        return _prepared(
             queue,
             handler,
             arguments,
@@ -69,18 +69,18 @@ def publication(
         raise InvalidJob(f"the job cannot be read: {_in_words(error)}") from error
 
 
-def _publication(
+def _prepared(
     queue: str,
     handler: Handler,
     arguments: Mapping[str, Any],
     *,
-    delay: Span,
+    delay: durations.Span,
     priority: int,
-    expires_in: Span | None,
+    expires_in: durations.Span | None,
     headers: Mapping[str, Any],
     now: int,
     entropy: bytes,
-) -> Publication:
+) -> Submission:
     queue = _queue(queue)
     name = names.plain(handler) if isinstance(handler, str) else _spec(handler).name
     body = _encode(arguments)
@@ -98,7 +98,7 @@ def _publication(
         traceparent=traceparent,
         headers=others,
     )
-    return Publication(
+    return Submission(
         queue=queue,
         exchange=exchange,
         routing_key=routing_key,
@@ -138,7 +138,7 @@ def sendable(headers: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def seconds(what: str, span: Span) -> float:
+def seconds(what: str, span: durations.Span) -> float:
     """`span` in seconds, not negative. Raises InvalidJob, which names `what`."""
     if isinstance(span, bool):
         raise InvalidJob(f"{what} is {span}; it must be a length of time")
@@ -218,8 +218,8 @@ def _check_arguments(handler: Handler, body: bytes) -> None:
 
 
 @lru_cache(maxsize=256)
-def _binding(spec: HandlerSpec) -> Binding:
-    return Binding(spec)
+def _binding(spec: HandlerSpec) -> BoundHandler:
+    return BoundHandler(spec)
 
 
 def _route(queue: str, *, delay: float) -> tuple[str, str]:
@@ -237,7 +237,7 @@ def _priority(priority: int) -> int:
     return int(priority)
 
 
-def _expiry(expires_in: Span | None, *, delay: int, now: int) -> int | None:
+def _expiry(expires_in: durations.Span | None, *, delay: int, now: int) -> int | None:
     if expires_in is None:
         return None
     life = seconds("expires_in", expires_in)

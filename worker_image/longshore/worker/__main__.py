@@ -2,16 +2,7 @@
 
 Reads `LONGSHORE_WORKER_CONFIG` (JSON, see `longshore.contract.config`) and `LONGSHORE_AMQP_URL`.
 
-Exit codes:
-  0    drained after SIGTERM or SIGINT: every job settled or given back
-  2    the configuration is missing or invalid
-  3    a handlers' module cannot be imported or served, or the command cannot be run
-  4    the zygote is gone, so no child can be made any more
-  5    the node does not give what the worker needs: its HTTP port is taken, too few files may be
-       open for its slots, or no process can be made
-  70   a bug in the worker itself; its traceback is on stderr
-  143  a second SIGTERM or SIGINT: jobs killed, the broker redelivers them
-The reason of each but 0 and 143 is also written to the Kubernetes termination log.
+Its exit codes are those of `longshore.worker.linux.exits`.
 """
 
 import importlib
@@ -24,7 +15,7 @@ import traceback
 from longshore.contract.config import WorkerConfig
 from longshore.contract.names import AMQP_URL_ENV, WORKER_CONFIG_ENV
 from longshore.worker.linux import termination
-from longshore.worker.linux.exits import BAD_CONFIG, CRASHED, UNSUITABLE
+from longshore.worker.linux.exits import Exit
 from longshore.worker.linux.openfiles import OpenFiles
 
 SHARED = (
@@ -48,7 +39,7 @@ def main() -> int:
             raise
         termination.tell_bug(error)
         traceback.print_exc()
-        return CRASHED
+        return Exit.CRASHED
 
 
 def _main(parent: int) -> int:
@@ -58,12 +49,12 @@ def _main(parent: int) -> int:
         config = read_config(os.environ.get(WORKER_CONFIG_ENV))
         url = read_url(os.environ.get(AMQP_URL_ENV))
     except ValueError as error:
-        return _give_up(str(error), code=BAD_CONFIG)
+        return _give_up(str(error), code=Exit.BAD_CONFIG)
     open_files = OpenFiles()
     try:
         open_files.raise_for(config.slots)
     except OSError as error:
-        return _give_up(str(error), code=UNSUITABLE)
+        return _give_up(str(error), code=Exit.UNSUITABLE)
     for module in SHARED:
         importlib.import_module(module)
     # Fork before anything of the broker is imported: children carry none of it, and the handlers'
@@ -72,7 +63,7 @@ def _main(parent: int) -> int:
     try:
         zygote = os.fork()
     except OSError as error:
-        return _give_up(f"cannot make a process: {error}", code=UNSUITABLE)
+        return _give_up(f"cannot make a process: {error}", code=Exit.UNSUITABLE)
     if zygote == 0:
         near.close()
         from longshore.worker.child.zygote import main as be_zygote

@@ -5,7 +5,6 @@ The client's own methods carry no types where they are ignored below.
 
 import base64
 import json
-import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -16,6 +15,7 @@ import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
+from longshore.logs import Log
 from longshore_operator.adapters.kubernetes.lists import uids_of
 from longshore_operator.api.v1alpha1 import API_VERSION
 from longshore_operator.app.ports.kubernetes import Secret
@@ -28,7 +28,7 @@ from longshore_operator.core.kubernetes.rollout import Rollout
 from longshore_operator.core.kubernetes.workload import RETRIED_ANNOTATION
 from longshore_operator.errors import UNREACHABLE, Invalid, OperatorError, Transient
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
 TIMEOUT = 15.0
 """Seconds for one call."""
@@ -313,7 +313,7 @@ class Cluster:
         try:
             await self._send("POST", f"/api/v1/namespaces/{namespace}/events", body=body)
         except OperatorError as error:
-            logger.info("event_not_posted", extra={"why": str(error)})
+            log.info("event-not-posted", error=str(error))
 
     async def _read(self, path: str) -> Mapping[str, Any] | None:
         try:

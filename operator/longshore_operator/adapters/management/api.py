@@ -14,7 +14,9 @@ from pydantic_core import from_json
 from yarl import URL
 
 from longshore.contract.timing import CONNECT_TIMEOUT
+from longshore_operator.adapters import tls
 from longshore_operator.adapters.management.answers import no_management, understood
+from longshore_operator.adapters.management.batches import Batches
 from longshore_operator.adapters.management.definitions import (
     Definitions,
     exchange_body,
@@ -32,14 +34,12 @@ from longshore_operator.adapters.management.listings import (
     state_in,
 )
 from longshore_operator.adapters.management.versions import versions_in
-from longshore_operator.adapters.rabbitmq import tls
-from longshore_operator.adapters.rabbitmq.batches import Batches
-from longshore_operator.app.ports.rabbitmq import Count
 from longshore_operator.core.access.credentials import Address, hash_password
 from longshore_operator.core.access.permissions import Keys, User
 from longshore_operator.core.rabbitmq.blockage import Alarm
+from longshore_operator.core.rabbitmq.depth import Count
 from longshore_operator.core.rabbitmq.inventory import Inventory
-from longshore_operator.core.rabbitmq.policies import Policy
+from longshore_operator.core.rabbitmq.policies import QueuePolicy
 from longshore_operator.core.rabbitmq.topology import Binding, Topology
 from longshore_operator.errors import Invalid, Transient
 
@@ -173,7 +173,7 @@ class Management:
                 inventory.topics.setdefault(item["user"], {})[item["exchange"]] = keys
         return inventory
 
-    async def policies(self) -> dict[str, Policy]:
+    async def policies(self) -> dict[str, QueuePolicy]:
         """The vhost's policies by name, as they are now."""
         found = await self._get("policies", self._vhost)
         with understood(self._url):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from longshore_operator.core.access.permissions import User
-from longshore_operator.core.rabbitmq.policies import Policy
+from longshore_operator.core.rabbitmq.policies import QueuePolicy
 from longshore_operator.core.rabbitmq.topology import Exchange, Topology
 
 Definitions = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -51,7 +51,7 @@ def topology_definitions(topology: Topology, *, vhost: str) -> Definitions:
     }
 
 
-def policy_body(policy: Policy) -> dict[str, Any]:
+def policy_body(policy: QueuePolicy) -> dict[str, Any]:
     """All of a policy but its name."""
     return {
         "pattern": policy.pattern,

@@ -5,8 +5,8 @@ from typing import Any
 
 from longshore_operator.core.access.permissions import Permissions
 from longshore_operator.core.rabbitmq.inventory import QueueState
-from longshore_operator.core.rabbitmq.policies import Policy
-from longshore_operator.core.rabbitmq.topology import Binding, Exchange, Queue
+from longshore_operator.core.rabbitmq.policies import QueuePolicy
+from longshore_operator.core.rabbitmq.topology import Binding, Exchange, QueueDefinition
 
 
 def exchange_in(item: Mapping[str, Any]) -> Exchange:
@@ -21,7 +21,7 @@ def exchange_in(item: Mapping[str, Any]) -> Exchange:
     )
 
 
-def queue_in(item: Mapping[str, Any]) -> Queue:
+def queue_in(item: Mapping[str, Any]) -> QueueDefinition:
     """What a queue was declared with."""
     arguments = dict(item.get("arguments", {}))
     if item.get("type") == "quorum":
@@ -30,7 +30,7 @@ def queue_in(item: Mapping[str, Any]) -> Queue:
         # A queue that somebody made before: never equal to one of ours, so RabbitMQ is asked and
         # its refusal names the difference.
         arguments["x-queue-type"] = item.get("type")
-    return Queue(name=item["name"], arguments=arguments)
+    return QueueDefinition(name=item["name"], arguments=arguments)
 
 
 def state_in(item: Mapping[str, Any]) -> QueueState:
@@ -62,9 +62,9 @@ def binding_in(item: Mapping[str, Any]) -> Binding:
     )
 
 
-def policy_in(item: Mapping[str, Any]) -> Policy:
+def policy_in(item: Mapping[str, Any]) -> QueuePolicy:
     """A policy."""
-    return Policy(
+    return QueuePolicy(
         name=item["name"],
         pattern=item["pattern"],
         priority=item["priority"],

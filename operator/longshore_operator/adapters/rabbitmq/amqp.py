@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +18,11 @@ from pika.exceptions import (
 )
 
 from longshore.amqp.guard import Guard
-from longshore_operator.adapters.rabbitmq import tls
+from longshore.logs import Log
+from longshore_operator.adapters import tls
 from longshore_operator.errors import Transient
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
 OPEN_TIMEOUT = 10.0
 """Seconds to connect, to open a channel, and for the answer to a call."""
@@ -41,14 +41,14 @@ class Closed(Transient):
         self.code = code
 
 
-class Connection:
+class OperatorConnection:
     """An open connection. It is given up at its first fault; `is_lost` tells."""
 
     def __init__(self, connection: AsyncioConnection, guard: Guard) -> None:
         self._connection = connection
         self._guard = guard
         self._gone = asyncio.Event()
-        self._channels: WeakSet[Channel] = WeakSet()
+        self._channels: WeakSet[OperatorChannel] = WeakSet()
         guard.on_fault = self._give_up
         connection.add_on_close_callback(lambda *_: self._gone.set())
 
@@ -57,20 +57,20 @@ class Connection:
         """Whether it has ended."""
         return self._gone.is_set() or not self._connection.is_open
 
-    async def channel(self) -> "Channel":
+    async def channel(self) -> "OperatorChannel":
         """A new channel. Raises Transient."""
         opened = asyncio.get_running_loop().create_future()
         try:
             self._connection.channel(on_open_callback=lambda raw: _take(opened, raw))
         except AMQPError as error:
             raise Transient(f"cannot open a channel: {error!r}", reason="Unreachable") from error
-        channel = Channel(await within(opened, seconds=OPEN_TIMEOUT, what="open a channel"))
+        channel = OperatorChannel(await within(opened, seconds=OPEN_TIMEOUT, what="open a channel"))
         self._channels.add(channel)
         return channel
 
     def _give_up(self, error: Exception) -> None:
         """A callback has raised: pika's own state cannot be relied on any more."""
-        logger.error("amqp_fault", exc_info=error)
+        log.error("connection-broken", error=repr(error), exc_info=error)
         self._guard.shut()
         self._gone.set()
         for channel in tuple(self._channels):
@@ -95,7 +95,7 @@ class _Passive:
     """Answers there will be, if the channel does not close before."""
 
 
-class Channel:
+class OperatorChannel:
     """One channel, used for one call at a time."""
 
     def __init__(self, channel: Any) -> None:
@@ -212,7 +212,7 @@ class _Properties(pika.BasicProperties):  # type: ignore[misc] # pika is untyped
         try:
             super().decode(encoded, offset)
         except Exception as error:  # which, pika says nowhere
-            logger.warning("properties_unreadable", extra={"why": repr(error)})
+            log.warning("properties-unreadable", error=repr(error))
         return self
 
 

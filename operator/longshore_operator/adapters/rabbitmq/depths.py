@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from pika import spec
 from pika.exceptions import AMQPError
 
-from longshore_operator.adapters.rabbitmq.amqp import Connection
-from longshore_operator.app.ports.rabbitmq import Depth, Missing
+from longshore_operator.adapters.rabbitmq.amqp import OperatorConnection
+from longshore_operator.core.rabbitmq.depth import Depth, Missing
 from longshore_operator.errors import OperatorError
 
 CHANNELS = 4
@@ -25,7 +25,7 @@ _NOT_FOUND = 404
 class Depths:
     """Reads depths over a connection that it does not own."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: OperatorConnection) -> None:
         self._connection = connection
         self._turn = 0
 

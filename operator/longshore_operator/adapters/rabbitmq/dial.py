@@ -13,10 +13,10 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 
 from longshore.amqp.guard import Guard
 from longshore.contract.timing import CONNECT_TIMEOUT, whole_heartbeat
-from longshore_operator.adapters.rabbitmq import tls
+from longshore_operator.adapters import tls
 from longshore_operator.adapters.rabbitmq.amqp import (
     OPEN_TIMEOUT,
-    Connection,
+    OperatorConnection,
     fail,
     in_words,
     settle,
@@ -32,7 +32,7 @@ _answered: dict[str, str] = {}
 """By a broker's host: the address of the latest connection, which is tried first."""
 
 
-async def connect(address: Address, *, name: str, heartbeat: float) -> Connection:
+async def connect(address: Address, *, name: str, heartbeat: float) -> OperatorConnection:
     """Open a connection that RabbitMQ lists as `name`.
 
     Raises Transient or Invalid, which say how far the attempt at each address got.
@@ -86,7 +86,7 @@ async def _resolved(host: str, port: int) -> list[str]:
 
 async def _open(
     place: str, parameters: pika.URLParameters, address: Address, *, seconds: float
-) -> Connection:
+) -> OperatorConnection:
     mine = copy(parameters)
     mine.host = place
     mine.socket_timeout = min(CONNECT_TIMEOUT, seconds)
@@ -105,7 +105,7 @@ async def _open(
         await asyncio.wait({opened}, timeout=seconds)
         if not opened.done():
             fail(opened, TimeoutError(f"none within {seconds:.3g} s: {_reached(connection)}"))
-        return Connection(opened.result(), guard)
+        return OperatorConnection(opened.result(), guard)
     except BaseException as error:
         guard.shut()
         if not isinstance(error, Exception):

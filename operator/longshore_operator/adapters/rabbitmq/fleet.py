@@ -1,6 +1,5 @@
 """What workers report and what they are told, over RabbitMQ."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +12,12 @@ from longshore.contract.foreign import read
 from longshore.contract.names import REPORTS_EXCHANGE
 from longshore.contract.orders import Order
 from longshore.contract.reports import STALE_AFTER, WorkerReport
-from longshore_operator.adapters.rabbitmq.amqp import Channel, Connection
+from longshore.logs import Log
+from longshore_operator.adapters.rabbitmq.amqp import OperatorChannel, OperatorConnection
 from longshore_operator.api.v1alpha1 import MOST_WORKERS
 from longshore_operator.core.access.replies import is_reply_address
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
 FORGET_AFTER = 10 * STALE_AFTER
 """Seconds after which a silent worker is forgotten."""
@@ -45,7 +45,7 @@ class Fleet:
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._channels: tuple[Channel, ...] = ()
+        self._channels: tuple[OperatorChannel, ...] = ()
         self._heard: dict[str, dict[str, _Heard]] = {}
         self._unreadable: dict[str, tuple[float, int]] = {}
         """By queue: when the log last had a line about it, and the reports dropped since."""
@@ -55,7 +55,7 @@ class Fleet:
         """Whether reports or orders get lost: the queue of reports was deleted, say."""
         return any(not channel.is_open for channel in self._channels)
 
-    async def listen(self, connection: Connection, *, orders: Connection) -> None:
+    async def listen(self, connection: OperatorConnection, *, orders: OperatorConnection) -> None:
         """Take reports from now on, and give orders over a connection of their own.
 
         A broker that is short of memory stops reading from connections that publish; depths are
@@ -133,9 +133,7 @@ class Fleet:
             self._unreadable[queue] = (since, dropped + 1)
             return
         self._unreadable[queue] = (now, 0)
-        logger.warning(
-            "report_unreadable", extra={"key": queue, "why": str(error), "not_logged": dropped}
-        )
+        log.warning("report-unreadable", task_queue=queue, error=str(error), not_logged=dropped)
 
 
 def _heard(body: bytes, *, queue: str, address: object, at: float) -> _Heard:

@@ -3,12 +3,12 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from longshore.contract.features import features_of
 from longshore.contract.timing import CONNECT_TIMEOUT
 from longshore_operator.adapters.management.api import Management
-from longshore_operator.adapters.rabbitmq.amqp import Connection
+from longshore_operator.adapters.rabbitmq.amqp import OperatorConnection
 from longshore_operator.adapters.rabbitmq.depths import Depths
 from longshore_operator.adapters.rabbitmq.dial import connect as connect_amqp
 from longshore_operator.adapters.rabbitmq.fleet import Fleet
@@ -25,14 +25,14 @@ SCRUTINIES = 256
 
 
 class RabbitMQ:
-    """A link as `app.broker` wants it."""
+    """A link as `app.ports.rabbitmq` wants it."""
 
     def __init__(
         self,
         *,
         management: Management,
-        connection: Connection,
-        orders: Connection,
+        connection: OperatorConnection,
+        orders: OperatorConnection,
         version: str,
         address: Address,
         heartbeat: float,
@@ -75,10 +75,11 @@ class RabbitMQ:
                 yield look
 
     async def close(self) -> None:
-        """Close everything."""
-        await self._connection.close()
-        await self._orders.close()
-        await self.management.close()
+        """Close everything, also what comes after a part that cannot be closed."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.management.close)
+            stack.push_async_callback(self._orders.close)
+            stack.push_async_callback(self._connection.close)
 
 
 async def connect(address: Address, /, *, heartbeat: float) -> RabbitMQ:

@@ -26,11 +26,11 @@ from pika.exceptions import AMQPError
 from longshore_operator.adapters.rabbitmq.amqp import (
     NOT_FOUND,
     OPEN_TIMEOUT,
-    Channel,
     Closed,
-    Connection,
+    OperatorChannel,
+    OperatorConnection,
 )
-from longshore_operator.app.ports.rabbitmq import Count
+from longshore_operator.core.rabbitmq.depth import Count
 from longshore_operator.errors import Transient
 
 CONSUMERS = range(2, 9)
@@ -54,7 +54,7 @@ PAUSES = (0.2, 0.5, 1.0)
 class _Watched:
     """A queue that is consumed from."""
 
-    channel: Channel
+    channel: OperatorChannel
     consumers: int
     deliveries: list[int] = field(default_factory=list)
     """Tags of jobs that came."""
@@ -65,7 +65,7 @@ class Scrutiny:
     quorum. `count` asks for the leader's count."""
 
     def __init__(
-        self, connection: Connection, *, count: Callable[[str], Awaitable[Count | None]]
+        self, connection: OperatorConnection, *, count: Callable[[str], Awaitable[Count | None]]
     ) -> None:
         self._connection = connection
         self._count = count
@@ -205,7 +205,7 @@ class Scrutiny:
 
 @asynccontextmanager
 async def scrutiny(
-    connection: Connection, *, count: Callable[[str], Awaitable[Count | None]]
+    connection: OperatorConnection, *, count: Callable[[str], Awaitable[Count | None]]
 ) -> AsyncIterator[Scrutiny]:
     """Look at queues while the block lasts; what came in of jobs is given back at its end."""
     try:

@@ -19,7 +19,7 @@ from longshore_operator.api.v1alpha1.scaling import (
     Budget,
     Scaling,
     ScalingStatus,
-    Schedule,
+    ScalingWindow,
 )
 from longshore_operator.api.v1alpha1.task_queue import (
     BrokerReference,
@@ -60,7 +60,7 @@ __all__ = [
     "QueueType",
     "Scaling",
     "ScalingStatus",
-    "Schedule",
+    "ScalingWindow",
     "SecretReference",
     "TaskQueue",
     "TaskQueueSpec",

@@ -1,8 +1,8 @@
 """Pieces of a pod in a TaskQueue: what `worker.podTemplate` may say, and what it may not because a
 promise rests on it.
 
-The API server checks it by the rules made here; `core.promises` checks the merged template by the
-same tables, for what was stored before there was a rule.
+The API server checks it by the rules made here; `core.kubernetes.promises` checks the merged
+template by the same tables, for what was stored before there was a rule.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

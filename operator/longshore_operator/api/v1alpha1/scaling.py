@@ -27,22 +27,22 @@ _FIELDS = (
     "five fields: minute, hour, day of month, month, day of week, e.g. 0 8 * * MON-FRI; there are "
     "neither seconds nor names like @daily"
 )
-"""cronsim takes six as well, and a schedule of seconds costs the scaler 20 ms a minute."""
+"""cronsim takes six as well, and an expression with seconds costs the scaler 20 ms a minute."""
 
 
-class Schedule(Resource):
+class ScalingWindow(Resource):
     """A time in which other bounds hold."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             {
                 "rule": "has(self.min) || has(self.max)",
-                "message": "a schedule needs min, which raises the floor, or max, which lowers the "
+                "message": "a window needs min, which raises the floor, or max, which lowers the "
                 "ceiling",
             },
             {
                 "rule": "!has(self.min) || !has(self.max) || self.min <= self.max",
-                "message": "a schedule's min must not exceed its max",
+                "message": "a window's min must not exceed its max",
             },
         )
     )
@@ -172,7 +172,7 @@ class Scaling(Resource):
         le=MOST_WORKERS,
         description="Most workers that are taken away in one minute.",
     )
-    schedules: list[Schedule] = Field(
+    windows: list[ScalingWindow] = Field(
         default=[],
         max_length=16,
         description="Times in which the floor is raised or the ceiling lowered.",

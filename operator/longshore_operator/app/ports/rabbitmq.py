@@ -2,38 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Protocol
 
 from longshore.contract.orders import Order
 from longshore.contract.reports import WorkerReport
 from longshore_operator.core.access.permissions import User
 from longshore_operator.core.rabbitmq.blockage import Alarm
+from longshore_operator.core.rabbitmq.depth import Depth, Missing
 from longshore_operator.core.rabbitmq.inventory import Inventory
-from longshore_operator.core.rabbitmq.policies import Policy
+from longshore_operator.core.rabbitmq.policies import QueuePolicy
 from longshore_operator.core.rabbitmq.topology import Binding, Topology
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Depth:
-    """A queue's jobs that wait, and its consumers."""
-
-    ready: int
-    consumers: int
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """The queue is not there."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Count:
-    """What a quorum queue's leader counted at one moment, which may be long ago."""
-
-    consumers: int
-    jobs: int
-    """All that are in the queue: ready, unacked, and on their way to the dead letters."""
 
 
 class Management(Protocol):
@@ -49,7 +27,7 @@ class Management(Protocol):
     async def delete_user(self, name: str) -> None: ...
     async def delete_queue(self, name: str) -> None: ...
     async def delete_exchange(self, name: str) -> None: ...
-    async def policies(self) -> Mapping[str, Policy]: ...
+    async def policies(self) -> Mapping[str, QueuePolicy]: ...
     async def delete_policy(self, name: str) -> None: ...
     async def has_queue(self, name: str) -> bool: ...
 

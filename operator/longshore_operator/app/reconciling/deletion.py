@@ -6,24 +6,27 @@ needs as evidence is removed by an earlier one.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 
 from longshore.contract.delays import LEVELS, level_name, shared_queues
 from longshore.contract.names import LOST, dead_queue_name, worker_name
+from longshore.logs import Log
 from longshore_operator.api.v1alpha1 import DeletionPolicy
 from longshore_operator.app.ports.kubernetes import Cluster
-from longshore_operator.app.ports.rabbitmq import Depth, Scrutiny
+from longshore_operator.app.ports.rabbitmq import Scrutiny
 from longshore_operator.app.reconciling.claims import others
-from longshore_operator.app.record import Record, Records
+from longshore_operator.app.reconciling.state import Reconciliation
 from longshore_operator.app.sessions.keeper import CONNECTING, Brokers
 from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.states import States
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import Key, World
 from longshore_operator.core.access.permissions import ROLES, user_name
 from longshore_operator.core.kubernetes.rollout import rollout
 from longshore_operator.core.kubernetes.workload import timeouts
+from longshore_operator.core.rabbitmq.depth import Depth
 from longshore_operator.core.rabbitmq.estate import Estate, estate_of
 from longshore_operator.core.rabbitmq.inventory import Inventory
 from longshore_operator.core.rabbitmq.policies import own_policy_name
@@ -31,7 +34,7 @@ from longshore_operator.core.rabbitmq.rosters import DEAD, JOBS, Listed
 from longshore_operator.core.rabbitmq.topology import Topology, entry_bindings
 from longshore_operator.errors import UNREACHABLE, OperatorError, Transient
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
 CLOSED_FOR = 2.0
 """Seconds for jobs that RabbitMQ had routed to a queue when it was closed to arrive there."""
@@ -75,15 +78,24 @@ class _Leaving:
 
 
 @dataclass(slots=True, kw_only=True)
+class Stuck:
+    """Since when one deletion has met the trouble that it has, and when it met it last."""
+
+    since: float | None = None
+    at: float = -inf
+
+
+@dataclass(slots=True, kw_only=True)
 class Deletion:
     """Deletes TaskQueues. `clock` is monotonic; `sleep` waits so many seconds."""
 
     world: World
     brokers: Brokers
     cluster: Cluster
-    records: Records
+    states: States[Reconciliation]
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    stuck: States[Stuck] = field(default_factory=lambda: States(new=lambda _: Stuck()))
 
     async def delete(self, task_queue: TaskQueueObject) -> None:
         """Do all that must be done before the TaskQueue may go.
@@ -91,15 +103,15 @@ class Deletion:
         Raises Transient to be called again. Trouble without a break holds a deletion up for
         `GIVE_UP_AFTER` at the most; then the TaskQueue goes, and an Event names what stays behind.
         """
-        record = self.records.of(_key(task_queue), task_queue)
+        stuck = self.stuck.of(_key(task_queue), task_queue)
         try:
-            await self._delete(task_queue, record=record)
+            await self._delete(task_queue, stuck=stuck)
         except _Gone:
-            return
+            pass
         except OperatorError as error:
             if error.reason in _PASSING:
                 raise
-            if error.reason != "BrokerNotFound" and not self._is_over(record):
+            if error.reason != "BrokerNotFound" and not self._is_over(stuck):
                 raise
             await self._tell(
                 task_queue,
@@ -107,34 +119,36 @@ class Deletion:
                 message=f"deleted without having been removed from its Broker ({error}): queue "
                 f"{task_queue.source} and its users may still be in RabbitMQ",
             )
+        self.stuck.forget(_key(task_queue))
 
-    def _is_over(self, record: Record) -> bool:
+    def _is_over(self, stuck: Stuck) -> bool:
         """Whether trouble, which there is now, has lasted for too long."""
         now = self.clock()
-        if record.stuck_since is None or now - record.stuck_at > GIVE_UP_AFTER:
-            record.stuck_since = now  # what there was before, if anything, had passed
-        record.stuck_at = now
-        return now - record.stuck_since >= GIVE_UP_AFTER
+        if stuck.since is None or now - stuck.at > GIVE_UP_AFTER:
+            stuck.since = now  # what there was before, if anything, had passed
+        stuck.at = now
+        return now - stuck.since >= GIVE_UP_AFTER
 
-    async def _delete(self, task_queue: TaskQueueObject, *, record: Record) -> None:
+    async def _delete(self, task_queue: TaskQueueObject, *, stuck: Stuck) -> None:
+        state = self.states.of(_key(task_queue), task_queue)
         broker = task_queue.ending.broker
         session = self.brokers.session(broker)
         if session is None:
-            if record.session is None and task_queue.status.timeouts is None:
+            if state.session is None and task_queue.status.timeouts is None:
                 return  # its Broker was never reached, so there is nothing of it in RabbitMQ
             trouble = self.brokers.trouble(broker) or CONNECTING
-            raise Transient(trouble.message, reason=trouble.reason)
-        if record.is_busy:
+            raise Transient.of(trouble)
+        if state.is_busy:
             raise Transient("it is being reconciled", reason="Busy")
         if task_queue.ending.policy is not DeletionPolicy.DELETE:
             # Workers end their jobs first: without their user they could not ack them.
-            task_queue = await self._drain(task_queue, session=session, record=record)
+            task_queue = await self._drain(task_queue, session=session, stuck=stuck)
         await self._delete_users(task_queue, session)
         await self._leave_queues(task_queue, session=session)
         session.doubt()
 
     async def _drain(
-        self, task_queue: TaskQueueObject, *, session: Session, record: Record
+        self, task_queue: TaskQueueObject, *, session: Session, stuck: Stuck
     ) -> TaskQueueObject:
         """Have the workers end their jobs; the TaskQueue as it is then."""
         key = _key(task_queue)
@@ -153,7 +167,7 @@ class Deletion:
         while waited < left and self._may_work(key, waited=waited):
             await self.sleep(1.0)
             waited += 1
-            record.stuck_since = None  # no trouble holds it up, but work
+            stuck.since = None  # no trouble holds it up, but work
             if waited % LOOK_AGAIN == 0:
                 task_queue = await self._as_it_is(task_queue)
                 if task_queue.ending.policy is DeletionPolicy.DELETE:
@@ -349,10 +363,8 @@ class Deletion:
 
     async def _tell(self, task_queue: TaskQueueObject, *, reason: str, message: str) -> None:
         owner = task_queue.owner
-        logger.info(
-            "deletion",
-            extra={"task_queue": f"{owner.namespace}/{owner.name}", "why": message},
-        )
+        name = f"{owner.namespace}.{owner.name}"
+        log.info("deletion-reported", task_queue=name, reason=reason, message=message)
         await self.cluster.event(
             namespace=owner.namespace,
             name=owner.name,

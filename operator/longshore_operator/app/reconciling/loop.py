@@ -1,41 +1,36 @@
-"""Decides which TaskQueue is to be reconciled when, and looks after what was declared."""
+"""Reconciles each TaskQueue when it is due: when it changed, is doubted, or failed a while ago."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from longshore.contract.names import REPORTS_EXCHANGE
+from longshore.contract import backoff
+from longshore.logs import Log
 from longshore_operator.app.ports.kubernetes import Cluster
 from longshore_operator.app.reconciling.claims import refuse_taken, refuse_unallowed, refuse_unfit
-from longshore_operator.app.reconciling.users import admit, are_users_intact
+from longshore_operator.app.reconciling.patrol import RESYNC, Patrol, judge
+from longshore_operator.app.reconciling.state import Reconciled, Reconciliation
+from longshore_operator.app.reconciling.users import admit
 from longshore_operator.app.reconciling.workload import deploy, protect
-from longshore_operator.app.record import Record, Records
 from longshore_operator.app.sessions.declaring import declare, refuse_foreign_policies
-from longshore_operator.app.sessions.installations import keep
 from longshore_operator.app.sessions.keeper import Brokers
 from longshore_operator.app.sessions.session import INVENTORY_AGE, Session
+from longshore_operator.app.sessions.vhosts import Vhosts
+from longshore_operator.app.states import States
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import Key, World
 from longshore_operator.core.kubernetes.owner import Owner
 from longshore_operator.core.kubernetes.workload import timeouts
-from longshore_operator.core.rabbitmq.adoption import shortcomings
-from longshore_operator.core.rabbitmq.exchanges import foreign_exchange_policy
-from longshore_operator.core.rabbitmq.inventory import Inventory
-from longshore_operator.core.rabbitmq.policies import shared_policies_in_force
-from longshore_operator.core.rabbitmq.rosters import policies_in_force
 from longshore_operator.core.rabbitmq.topology import (
     Topology,
     in_words,
     task_queue_topology,
-    vhost_topology,
 )
-from longshore_operator.core.status import foreign_policy, foreign_shared_policy
-from longshore_operator.core.trouble import Trouble
 from longshore_operator.errors import Invalid, OperatorError, Transient
+from longshore_operator.trouble import Trouble
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
 CONCURRENCY = 256
 """TaskQueues reconciled at the same time: what is new of them shares requests to RabbitMQ."""
@@ -47,13 +42,6 @@ INVALID_RETRY = 30.0
 PAUSE = 0.05
 """Seconds between two looks for what is to be done."""
 
-PATIENCE = 3
-"""Times that an object in Kubernetes is restored at once. Then the pauses grow: of two controllers
-that each want another pod template, pods would be replaced for ever."""
-
-RESYNC = 600.0
-"""Seconds after which even an undisturbed TaskQueue is compared with Kubernetes."""
-
 
 @dataclass(slots=True, kw_only=True)
 class Reconciler:
@@ -62,7 +50,9 @@ class Reconciler:
     world: World
     brokers: Brokers
     cluster: Cluster
-    records: Records
+    states: States[Reconciliation]
+    vhosts: Vhosts
+    patrol: Patrol
     clock: Callable[[], float]
     chance: Callable[[], float]
     new_password: Callable[[], str]
@@ -77,6 +67,19 @@ class Reconciler:
         """Look at once: something changed."""
         self._wake.set()
 
+    def seen(self, key: Key, task_queue: TaskQueueObject) -> Reconciled:
+        """What the other loops may know of one TaskQueue now."""
+        return self.states.of(key, task_queue).seen
+
+    def doubt(self, key: Key, task_queue: TaskQueueObject) -> None:
+        """Something of this TaskQueue seems to be missing: read it anew, and reconcile."""
+        state = self.states.of(key, task_queue)
+        if not state.is_doubted and not state.is_busy:
+            state.is_doubted = True
+            if state.session is not None:
+                state.session.doubt()
+            self.wake()
+
     async def run(self) -> None:
         """Reconcile until cancelled."""
         patrol: asyncio.Task[None] | None = None
@@ -87,8 +90,11 @@ class Reconciler:
                 is_idle = patrol is None or patrol.done()
                 if is_idle and self.clock() - self._patrolled > INVENTORY_AGE:
                     self._patrolled = self.clock()
-                    patrol = group.create_task(self._patrol())
-                for key, task_queue in self.world.task_queues():
+                    patrol = group.create_task(self.patrol.look())
+                present = dict(self.world.task_queues())
+                if self.world.is_complete:
+                    self.states.keep_only(present)
+                for key, task_queue in present.items():
                     self._start(group, key, task_queue)
                 # Many changes that come together cost one look at all TaskQueues, not one each.
                 await asyncio.sleep(PAUSE)
@@ -100,87 +106,85 @@ class Reconciler:
         if task_queue.is_deleting or not task_queue.is_finalized or task_queue.spec is None:
             return
         session = self.brokers.session(task_queue.spec.broker.name)
-        record = self.records.of(key, task_queue)
-        if session is None or record.is_busy or not self._is_due(task_queue, record, session):
+        state = self.states.of(key, task_queue)
+        if session is None or state.is_busy or not self._is_due(task_queue, state, session):
             return
-        record.is_busy = True
-        group.create_task(self._reconcile(key, task_queue, record=record, session=session))
+        state.is_busy = True
+        group.create_task(self._reconcile(key, task_queue, state=state, session=session))
 
-    def _is_due(self, task_queue: TaskQueueObject, record: Record, session: Session) -> bool:
-        if not record.is_of(task_queue) or record.session is not session:
+    def _is_due(self, task_queue: TaskQueueObject, state: Reconciliation, session: Session) -> bool:
+        if not state.is_of(task_queue) or state.session is not session:
             return True
         now = self.clock()
-        if record.failures and (record.topology or not record.is_doubted):
-            return now >= record.next_try
+        if state.failures and (state.queue_trouble or not state.is_doubted):
+            return now >= state.next_try
         # RabbitMQ's part is put right even while Kubernetes refuses the workers.
-        is_bare = not record.is_protected and self._has_workers(task_queue.owner)
-        return record.is_doubted or is_bare or now - record.reconciled_at > RESYNC
+        is_bare = not state.is_protected and self._has_workers(task_queue.owner)
+        return state.is_doubted or is_bare or now - state.at > RESYNC
 
     def _has_workers(self, owner: Owner) -> bool:
         deployment = self.world.deployment((owner.namespace, owner.name))
         return deployment is not None and deployment.replicas > 0
 
     async def _reconcile(
-        self, key: Key, task_queue: TaskQueueObject, *, record: Record, session: Session
+        self, key: Key, task_queue: TaskQueueObject, *, state: Reconciliation, session: Session
     ) -> None:
-        name = f"{key[0]}/{key[1]}"
+        name = ".".join(key)
         try:
             async with self._slots:
-                await self.reconcile(task_queue, record=record, session=session)
+                await self.reconcile(task_queue, state=state, session=session)
         except OperatorError as error:
-            logger.warning("reconcile_failed", extra={"task_queue": name, "why": str(error)})
-            self._note_failure(record, invalid=isinstance(error, Invalid))
+            log.warning("reconciliation-failed", task_queue=name, error=str(error))
+            self._note_failure(state, invalid=isinstance(error, Invalid))
         except Exception:
             # A bug that one spec brings to light must not take the others down.
-            logger.exception("reconcile_crashed", extra={"task_queue": name})
-            record.topology = Trouble(reason="InternalError", message="see the operator's log")
-            self._note_failure(record, invalid=True)
+            log.exception("reconciliation-crashed", task_queue=name)
+            state.queue_trouble = Trouble(reason="InternalError", message="see the operator's log")
+            self._note_failure(state, invalid=True)
         else:
-            logger.info(
-                "reconciled", extra={"task_queue": name, "generation": task_queue.generation}
-            )
+            log.info("task-queue-reconciled", task_queue=name, generation=task_queue.generation)
         finally:
-            record.generation, record.session = task_queue.generation, session
-            record.rotation = task_queue.rotation
-            record.reconciled_at = self.clock()
-            record.is_busy = False
-            self.reconciled(record.failures > 0)
+            state.generation, state.session = task_queue.generation, session
+            state.rotation = task_queue.rotation
+            state.at = self.clock()
+            state.is_busy = False
+            self.reconciled(state.failures > 0)
 
     async def reconcile(
-        self, task_queue: TaskQueueObject, *, record: Record, session: Session
+        self, task_queue: TaskQueueObject, *, state: Reconciliation, session: Session
     ) -> None:
         """Bring one TaskQueue to RabbitMQ and Kubernetes. Raises Transient or Invalid."""
         spec, owner = task_queue.spec, task_queue.owner
         if spec is None:
             raise Invalid(task_queue.invalid, reason="InvalidSpec")
-        record.is_doubted = False
-        limits = record.timeouts = timeouts(spec, features=session.features)
+        state.is_doubted = False
+        limits = state.timeouts = timeouts(spec, features=session.features)
         topology = task_queue_topology(
             queue=owner.queue, spec=spec, timeouts=limits, features=session.features
         )
-        is_known = record.is_of(task_queue) and record.session is session
-        is_repair = is_known and record.wanted == topology
+        is_known = state.is_of(task_queue) and state.session is session
+        is_repair = is_known and state.wanted == topology
         try:
-            await self._declare(task_queue, topology, record=record, session=session)
+            await self._declare(task_queue, topology, state=state, session=session)
             self._refuse_gone(owner)
             await admit(
                 owner,
                 session=session,
                 cluster=self.cluster,
                 new_password=self.new_password,
-                remembered=record.users,
+                remembered=state.users,
                 source=task_queue.source,
                 rotation=task_queue.rotation,
             )
         except OperatorError as error:
-            record.topology = Trouble(reason=error.reason, message=str(error))
+            state.queue_trouble = error.trouble
             raise
         if is_repair:
-            await self._tell_drift(owner, [*record.missed, *record.users.repaired])
-        await self._tell_renewal(owner, list(record.users.renewed))
-        record.missed, record.users.repaired, record.users.renewed = {}, {}, {}
-        record.topology, record.wanted = None, topology
-        _judge(record, task_queue, session=session, inventory=await session.inventory())
+            await self._tell_drift(owner, [*state.missed, *state.users.repaired])
+        await self._tell_renewal(owner, list(state.users.renewed))
+        state.missed, state.users.repaired, state.users.renewed = {}, {}, {}
+        state.queue_trouble, state.wanted = None, topology
+        judge(state, task_queue, session=session, inventory=await session.inventory())
         repaired = []
         self._refuse_gone(owner)
         try:
@@ -190,27 +194,27 @@ class Reconciler:
                 timeouts=limits,
                 session=session,
                 cluster=self.cluster,
-                credentials=record.users.known.get("worker"),
+                credentials=state.users.known.get("worker"),
             )
-            if is_repair and placed.is_repaired(record.deployed):
+            if is_repair and placed.is_repaired(state.deployed):
                 repaired.append(placed.name)
-            record.deployed = placed.after
+            state.deployed = placed.after
             # A thousand queues at rest need no budgets, which Kubernetes would go on counting.
-            if record.is_protected or self._has_workers(owner):
+            if state.is_protected or self._has_workers(owner):
                 placed = await protect(owner, cluster=self.cluster)
-                if is_repair and placed.is_repaired(record.budgeted):
+                if is_repair and placed.is_repaired(state.budgeted):
                     repaired.append(placed.name)
-                record.is_protected, record.budgeted = True, placed.after
+                state.is_protected, state.budgeted = True, placed.after
         except OperatorError as error:
             if error.reason != "Conflict":  # the next try sees what somebody wrote just now
-                record.workload = Trouble(reason=error.reason, message=str(error))
+                state.worker_trouble = error.trouble
             raise
-        record.workload = None
-        record.failures = 0
+        state.worker_trouble = None
+        state.failures = 0
         if repaired:
             now = self.clock()
-            record.repairs = 1 if now - record.repaired_at > 2 * RESYNC else record.repairs + 1
-            record.repaired_at = now
+            state.repairs = 1 if now - state.repaired_at > 2 * RESYNC else state.repairs + 1
+            state.repaired_at = now
             await self._tell_drift(owner, repaired)
 
     def _refuse_gone(self, owner: Owner) -> None:
@@ -222,21 +226,26 @@ class Reconciler:
             raise Transient(f"TaskQueue {name} is gone, or was made anew", reason="Gone")
 
     async def _declare(
-        self, task_queue: TaskQueueObject, topology: Topology, *, record: Record, session: Session
+        self,
+        task_queue: TaskQueueObject,
+        topology: Topology,
+        *,
+        state: Reconciliation,
+        session: Session,
     ) -> None:
         refuse_unallowed(task_queue, broker=session.spec, world=self.world)
-        if record.failures and task_queue.spec is not None:
+        if state.failures and task_queue.spec is not None:
             # What failed may have been for want of an exchange that all share.
-            await self._tend_vhost(task_queue.spec.broker.name, session)
+            await self.vhosts.tend(task_queue.spec.broker.name, session)
         inventory = await session.inventory()
-        if _adopts(task_queue) and task_queue.source not in inventory.states:
+        if task_queue.adopts and task_queue.source not in inventory.states:
             session.doubt()  # it may be younger than what was read
             inventory = await session.inventory()
         refuse_unfit(task_queue, inventory=inventory)
         refuse_taken(task_queue, broker=session.spec, world=self.world, inventory=inventory)
-        await refuse_foreign_policies(topology, session=session, known=record.wanted)
+        await refuse_foreign_policies(topology, session=session, known=state.wanted)
         # Kept for the Event if this attempt fails: the next one does not miss all of it any more.
-        record.missed |= dict.fromkeys(in_words(inventory.missing(topology)))
+        state.missed |= dict.fromkeys(in_words(inventory.missing(topology)))
         await declare(topology, session=session)
 
     async def _tell_drift(self, owner: Owner, repaired: list[str]) -> None:
@@ -262,133 +271,13 @@ class Reconciler:
                 "made again with a new password; producers that run must read it again",
             )
 
-    def _note_failure(self, record: Record, *, invalid: bool) -> None:
-        record.failures += 1
-        delay = min(SLOWEST_RETRY, 2.0 ** min(record.failures, 10) / 2)
-        if invalid:
-            delay = max(delay, INVALID_RETRY)
-        record.next_try = self.clock() + delay * (0.5 + self.chance())
-
-    async def _patrol(self) -> None:
-        """Find what was deleted or changed by hand, and have it repaired."""
-        sessions = self.brokers.sessions().items()
-        await asyncio.gather(*(self._patrol_one(name, session) for name, session in sessions))
-
-    async def _patrol_one(self, name: str, session: Session) -> None:
-        try:
-            await self._inspect(name, session)
-            session.note_patrol(failed=False)
-        except Exception as error:
-            # An answer that is none, of a proxy say, must not end the patrols of the others.
-            session.note_patrol(failed=True)
-            logger.warning(
-                "patrol_failed",
-                extra={"broker": name, "why": str(error)},
-                exc_info=not isinstance(error, OperatorError),
-            )
-
-    async def _inspect(self, name: str, session: Session) -> None:
-        began = self.clock()
-        inventory = await session.inventory(max_age=0.0)
-        if session.owner and not await keep(session, inventory):
-            session.give_up()
-            return
-        await self._tend_vhost(name, session, inventory=inventory)
-        if inventory.knows_policies:
-            winning = inventory.winning_policies(shared_policies_in_force())
-            session.policy = foreign_shared_policy(winning) or foreign_exchange_policy(
-                inventory.exchange_policies, vhost_topology().exchanges
-            )
-        for key, task_queue in self.world.task_queues():
-            record = self.records.of(key, task_queue)
-            if record.session is not session or record.wanted is None or record.is_busy:
-                continue
-            if record.reconciled_at >= began:
-                continue  # written while this was read
-            is_intact = _is_intact(task_queue, record, session=session, inventory=inventory)
-            if not is_intact or self._is_replaced(key, record):
-                record.is_doubted = True
-            if not is_intact:
-                continue
-            _judge(record, task_queue, session=session, inventory=inventory)
-
-    def _is_replaced(self, key: Key, record: Record) -> bool:
-        """Whether Deployment or PodDisruptionBudget do not say any more what they said."""
-        pause = (
-            10.0 * 2.0 ** min(record.repairs - PATIENCE, 10) if record.repairs >= PATIENCE else 0
+    def _note_failure(self, state: Reconciliation, *, invalid: bool) -> None:
+        state.failures += 1
+        delay = backoff.delay_after(
+            state.failures,
+            first=1.0,
+            least=INVALID_RETRY if invalid else 0.0,
+            most=SLOWEST_RETRY,
+            chance=self.chance(),
         )
-        if self.clock() - record.repaired_at < min(pause, RESYNC):
-            return False
-        deployment = self.world.deployment(key)
-        said = deployment.standing if deployment else None
-        return (record.deployed is not None and said != record.deployed) or (
-            record.budgeted is not None and self.world.budget(key) != record.budgeted
-        )
-
-    async def _tend_vhost(
-        self, name: str, session: Session, *, inventory: Inventory | None = None
-    ) -> None:
-        async with session.tending:
-            await self._clear(session)
-            repaired = await declare(vhost_topology(), session=session)
-            if inventory is not None and self.world.is_complete:
-                claimed = self.world.listed(broker=name)
-                policies = await session.rosters.tend(inventory, claimed=claimed)
-                repaired = replace(repaired, policies=(*repaired.policies, *policies))
-        if REPORTS_EXCHANGE in {exchange.name for exchange in repaired.exchanges}:
-            session.give_up()  # nothing is heard over the new one: our binding went with the old
-        broker, words = self.world.broker(name), ", ".join(in_words(repaired))
-        if words and broker is not None:
-            await self.cluster.event(
-                kind="Broker",
-                namespace="default",  # where Kubernetes keeps events of what is in no namespace
-                name=name,
-                uid=broker.uid,
-                type="Warning",
-                reason="DriftRepaired",
-                message=f"deleted or changed by hand, and restored: {words}",
-            )
-
-    async def _clear(self, session: Session) -> None:
-        """Remove exchanges that were remade with other flags since the session was opened.
-
-        What was bound to them is gone already, or is bound again.
-        """
-        for exchange in (await session.inventory()).foreign_exchanges(vhost_topology()):
-            await session.management.delete_exchange(exchange.name)
-            session.doubt()
-
-
-def _is_intact(
-    task_queue: TaskQueueObject, record: Record, *, session: Session, inventory: Inventory
-) -> bool:
-    is_declared = record.wanted is not None and inventory.missing(record.wanted) == Topology()
-    return (
-        is_declared
-        and task_queue.source in inventory.states
-        and are_users_intact(
-            task_queue.owner,
-            source=task_queue.source,
-            session=session,
-            inventory=inventory,
-            remembered=record.users,
-        )
-    )
-
-
-def _adopts(task_queue: TaskQueueObject) -> bool:
-    return task_queue.spec is not None and task_queue.spec.queue.name is not None
-
-
-def _judge(
-    record: Record, task_queue: TaskQueueObject, *, session: Session, inventory: Inventory
-) -> None:
-    """Note what others do to the queues, and what these cannot do."""
-    source, features = task_queue.source, session.features
-    if record.wanted is not None and inventory.knows_policies:
-        policies = record.wanted.policies
-        expected = policies_in_force(policies, queue=task_queue.owner.queue, source=source)
-        record.policy = foreign_policy(inventory.winning_policies(expected), features=features)
-    state = inventory.states.get(source)
-    if state is not None and _adopts(task_queue):
-        record.shortcomings = shortcomings(source, state, features=features)
+        state.next_try = self.clock() + delay

@@ -4,18 +4,19 @@ The operator may neither list nor watch Secrets: see ADR 9.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from longshore.logs import Log
 from longshore_operator.app.ports.kubernetes import Cluster
+from longshore_operator.app.reconciling.state import Reconciliation
 from longshore_operator.app.reconciling.users import are_secrets_intact
-from longshore_operator.app.record import Record, Records
+from longshore_operator.app.states import States
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import Key, World
 from longshore_operator.errors import OperatorError
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
 SECRETS_AGE = 45.0
 """Seconds between two looks at a TaskQueue's Secrets: what is missing is back within 60 s."""
@@ -36,7 +37,7 @@ class Rounds:
 
     world: World
     cluster: Cluster
-    records: Records
+    states: States[Reconciliation]
     clock: Callable[[], float]
     chance: Callable[[], float]
     wake: Callable[[], None]
@@ -52,27 +53,27 @@ class Rounds:
         """Look at all Secrets whose turn it is."""
         async with asyncio.TaskGroup() as group:
             for key, task_queue in self.world.task_queues():
-                record = self.records.of(key, task_queue)
-                if self._is_due(key, record):
-                    group.create_task(self._look(task_queue, record))
+                state = self.states.of(key, task_queue)
+                if self._is_due(key, state):
+                    group.create_task(self._look(task_queue, state))
 
-    def _is_due(self, key: Key, record: Record) -> bool:
-        if not record.users.known or record.is_busy or record.is_doubted:
+    def _is_due(self, key: Key, state: Reconciliation) -> bool:
+        if not state.users.known or state.is_busy or state.is_doubted:
             return False
         now = self.clock()
-        if record.secrets_due is None:
+        if state.secrets_due is None:
             # Spread from the start: a thousand that were reconciled together are not looked at so.
-            record.secrets_due = now + SECRETS_AGE * self.chance()
+            state.secrets_due = now + SECRETS_AGE * self.chance()
         wanting = any(
             pod.trouble is not None and pod.trouble.reason == _WANTING
             for pod in self.world.all_pods.get(key) or ()
         )
         early = SECRETS_AGE - UNFIT_AGE if wanting else 0.0
-        return now >= record.secrets_due - early
+        return now >= state.secrets_due - early
 
-    async def _look(self, task_queue: TaskQueueObject, record: Record) -> None:
-        session = record.session
-        record.secrets_due = self.clock() + SECRETS_AGE
+    async def _look(self, task_queue: TaskQueueObject, state: Reconciliation) -> None:
+        session = state.session
+        state.secrets_due = self.clock() + SECRETS_AGE
         if session is None or task_queue.is_deleting:
             return
         async with self._slots:
@@ -81,11 +82,13 @@ class Rounds:
                     task_queue.owner,
                     session=session,
                     cluster=self.cluster,
-                    remembered=record.users,
+                    remembered=state.users,
                 )
             except OperatorError as error:
-                logger.info("secrets_not_read", extra={"why": str(error)})
+                owner = task_queue.owner
+                name = f"{owner.namespace}.{owner.name}"
+                log.info("secrets-not-read", task_queue=name, error=str(error))
                 return
-        if not is_intact and not record.is_busy:
-            record.is_doubted = True
+        if not is_intact and not state.is_busy:
+            state.is_doubted = True
             self.wake()

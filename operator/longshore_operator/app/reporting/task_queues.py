@@ -16,13 +16,15 @@ from longshore_operator.api.v1alpha1 import (
     Workers,
 )
 from longshore_operator.app.ports.kubernetes import Cluster
-from longshore_operator.app.record import Record
-from longshore_operator.app.scaling.execution import asked_for
+from longshore_operator.app.reconciling.state import Reconciled
+from longshore_operator.app.reporting.state import Reported
+from longshore_operator.app.scaling.state import Scaled
 from longshore_operator.app.sessions.keeper import CONNECTING, Brokers
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import Key, World
 from longshore_operator.core.kubernetes.pods import Pod, crash
+from longshore_operator.core.scaling.sight import asked_for
 from longshore_operator.core.status import (
     INVALID_SPEC,
     PASSING,
@@ -33,7 +35,7 @@ from longshore_operator.core.status import (
     merge_patch,
     priorities,
 )
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 
 NUMBERS_EVERY = 5.0
 """Seconds, on average, between two writes of numbers alone: those of a queue at work change all the
@@ -58,10 +60,12 @@ class _Seen(NamedTuple):
     dead: int | None
     succeeded: int
     failed: int
+    hazard: str | None
+    """Why the last decision could not be carried out for now."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Statuses:
+class TaskQueueStatuses:
     """The only writer of TaskQueues' status. `now` gives RFC 3339, `clock` is monotonic,
     `chance` uniform in [0, 1)."""
 
@@ -71,52 +75,40 @@ class Statuses:
     now: Callable[[], str]
     clock: Callable[[], float]
     chance: Callable[[], float]
+    reconciled: Callable[[Key, TaskQueueObject], Reconciled]
+    scaled: Callable[[Key, TaskQueueObject], Scaled]
 
-    def is_written(
-        self,
-        key: Key,
-        task_queue: TaskQueueObject,
-        *,
-        record: Record,
-        reports: Mapping[str, WorkerReport],
-    ) -> bool:
+    def is_written(self, key: Key, task_queue: TaskQueueObject, reported: Reported) -> bool:
         """Whether the status says all this already."""
-        return record.written == self._seen(key, task_queue, record=record, reports=reports)
+        return reported.written == self._seen(key, task_queue)
 
-    async def write(
-        self,
-        key: Key,
-        task_queue: TaskQueueObject,
-        *,
-        record: Record,
-        reports: Mapping[str, WorkerReport],
-    ) -> None:
+    async def write(self, key: Key, task_queue: TaskQueueObject, reported: Reported) -> None:
         """Bring the status up to date with one patch, or with none. Raises Transient, Invalid."""
-        seen = self._seen(key, task_queue, record=record, reports=reports)
+        seen = self._seen(key, task_queue)
         facts = seen.facts
-        if seen == record.written or _is_passing(facts, is_new=not task_queue.raw_status):
+        if seen == reported.written or _is_passing(facts, is_new=not task_queue.raw_status):
             return  # in a moment there is a verdict; the old one stands until then
-        status = self._status(seen, record)
+        status = self._status(seen, reported)
         after = status.model_dump(mode="json", by_alias=True, exclude_none=True)
         patch = merge_patch(task_queue.raw_status, after)
         if not patch:
-            record.written = seen
+            reported.written = seen
             return
         if (
             not _is_news_in(patch, before=task_queue.raw_status)
-            and self.clock() < record.quiet_until
+            and self.clock() < reported.quiet_until
         ):
             return
         # Spread, so that those of many queues do not fall into one tick.
-        record.quiet_until = self.clock() + NUMBERS_EVERY * (0.5 + self.chance())
+        reported.quiet_until = self.clock() + NUMBERS_EVERY * (0.5 + self.chance())
         await self.cluster.put_task_queue_status(
             namespace=key[0], name=key[1], uid=task_queue.uid, status=after
         )
         # The watch may not have shown the last write yet.
-        before = record.conditions or task_queue.status.conditions
-        record.conditions = status.conditions
+        before = reported.conditions or task_queue.status.conditions
+        reported.conditions = status.conditions
         for condition in _news(before=before, after=status.conditions):
-            if self._was_told(condition, record):
+            if self._was_told(condition, reported):
                 continue
             await self.cluster.event(
                 namespace=key[0],
@@ -127,63 +119,63 @@ class Statuses:
                 message=f"{condition.type} is {condition.status}: {condition.message}",
             )
 
-    def _was_told(self, condition: Condition, record: Record) -> bool:
+    def _was_told(self, condition: Condition, reported: Reported) -> bool:
         """Whether the same was an Event a moment ago: a crash that comes again and again, between
         which Kubernetes says other things, is one piece of news."""
         if condition.type not in _REPEATED:
             return False
         what, now = (condition.type, condition.reason), self.clock()
-        last = record.told.get(what)
+        last = reported.told.get(what)
         if last is not None and now - last < TELL_AGAIN_AFTER:
             return True
-        record.told[what] = now
+        reported.told[what] = now
         return False
 
-    def _seen(
-        self,
-        key: Key,
-        task_queue: TaskQueueObject,
-        *,
-        record: Record,
-        reports: Mapping[str, WorkerReport],
-    ) -> "_Seen":
-        facts = self._facts(key, task_queue, record)
+    def _seen(self, key: Key, task_queue: TaskQueueObject) -> "_Seen":
+        reconciled, scaled = self.reconciled(key, task_queue), self.scaled(key, task_queue)
+        state, session = scaled.state, self._session(task_queue)
+        pods = self.world.pods(key)
         return _Seen(
             task_queue=task_queue,
-            facts=facts,
-            timeouts=record.timeouts,
-            ready=record.ready,
-            running=_running(facts.pods, reports),
-            dead=record.dead,
-            succeeded=record.tally.succeeded,
-            failed=record.tally.failed,
+            facts=self._facts(key, task_queue, reconciled, scaled),
+            timeouts=reconciled.timeouts,
+            ready=state.ready,
+            running=_running(
+                pods, session.link.fleet.reports(task_queue.owner.queue) if session else {}
+            ),
+            dead=state.dead,
+            succeeded=state.tally.succeeded,
+            failed=state.tally.failed,
+            hazard=state.hazard,
         )
 
-    def _facts(self, key: Key, task_queue: TaskQueueObject, record: Record) -> Facts:
+    def _facts(
+        self, key: Key, task_queue: TaskQueueObject, reconciled: Reconciled, scaled: Scaled
+    ) -> Facts:
         spec, deployment = task_queue.spec, self.world.deployment(key)
-        session = self._session(task_queue)
+        session, state = self._session(task_queue), scaled.state
         pods = self.world.pods(key)
         invalid = Trouble(reason=INVALID_SPEC, message=task_queue.invalid)
         return Facts(
             broker=self.brokers.trouble(task_queue.ending.broker),
             alarm=session.alarm if session else None,
-            blockage=record.blockage,
+            blockage=state.blockage,
             broker_version=session.link.version if session else None,
-            topology=record.topology if spec else invalid,
-            workload=record.workload,
-            policy=record.policy,
-            shortcomings=record.shortcomings,
+            topology=reconciled.queue_trouble if spec else invalid,
+            workload=reconciled.worker_trouble,
+            policy=reconciled.policy_trouble,
+            shortcomings=reconciled.shortcomings,
             is_declared=session is not None
-            and record.is_reconciled(generation=task_queue.generation, session=session),
+            and reconciled.is_of(generation=task_queue.generation, session=session),
             pods=pods,
             replicas=deployment.replicas if deployment else None,
-            asked=asked_for(deployment, record),
-            decision=record.decision,
-            silent=record.silent,
+            asked=asked_for(deployment, state.asked),
+            decision=state.decision,
+            silent=scaled.silent,
             crash=crash((pod for pod in pods if not pod.ending), epoch=self._epoch()),
-            obstacle=record.obstacle,
-            refused=record.refusals.trouble,
-            is_halted=record.since.is_halted(now=self.clock()),
+            obstacle=state.obstacle,
+            refused=state.refusals.trouble,
+            is_halted=state.since.is_halted(now=self.clock()),
         )
 
     def _epoch(self) -> float:
@@ -192,7 +184,7 @@ class Statuses:
     def _session(self, task_queue: TaskQueueObject) -> Session | None:
         return self.brokers.session(task_queue.ending.broker)
 
-    def _status(self, seen: _Seen, record: Record) -> TaskQueueStatus:
+    def _status(self, seen: _Seen, reported: Reported) -> TaskQueueStatus:
         task_queue, facts, now = seen.task_queue, seen.facts, self.now()
         queue, session = task_queue.owner.queue, self._session(task_queue)
         knows = session is not None
@@ -201,7 +193,7 @@ class Statuses:
             conditions=conditions(
                 facts,
                 generation=task_queue.generation,
-                before=record.conditions or task_queue.status.conditions,
+                before=reported.conditions or task_queue.status.conditions,
                 now=now,
             ),
             queue=task_queue.source,
@@ -221,7 +213,7 @@ class Statuses:
                 current=facts.replicas,
                 ready=sum(pod.ready for pod in facts.pods if not pod.ending),
             ),
-            scaling=_scaling(task_queue, record, current=facts.replicas, now=now),
+            scaling=_scaling(task_queue, seen, now=now),
         )
 
 
@@ -236,17 +228,16 @@ MOST_LINES, MOST_WORDS = 32, 512
 """What the CRD admits of reasons; a plug-in may have more to say."""
 
 
-def _scaling(
-    task_queue: TaskQueueObject, record: Record, *, current: int | None, now: str
-) -> ScalingStatus | None:
-    decision, before = record.decision, task_queue.status.scaling
+def _scaling(task_queue: TaskQueueObject, seen: _Seen, *, now: str) -> ScalingStatus | None:
+    decision, before = seen.facts.decision, task_queue.status.scaling
     if decision is None:
         return before
     is_same = before is not None and before.wanted == decision.wanted
+    why = decision.why if seen.hazard is None else (*decision.why, seen.hazard)
     return ScalingStatus(
         wanted=decision.wanted,
-        current=current,
-        why=[line[:MOST_WORDS] for line in decision.why[:MOST_LINES]],
+        current=seen.facts.replicas,
+        why=[line[:MOST_WORDS] for line in why[:MOST_LINES]],
         since=before.since if before and is_same else now,
     )
 

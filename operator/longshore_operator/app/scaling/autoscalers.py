@@ -1,16 +1,16 @@
 """Looks for autoscalers of others that set the number of our workers, KEDA's among them."""
 
 import asyncio
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from longshore.contract.names import worker_name
+from longshore.logs import Log
 from longshore_operator.app.ports.kubernetes import Cluster
 from longshore_operator.app.watched.world import Key, World
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
 LOOK_EVERY = 15.0
 """Seconds; one call for the whole cluster."""
@@ -31,7 +31,7 @@ class Autoscalers:
                 await self.look()
             except Exception as error:
                 # What was known stays: an HPA doesn't go because nobody can be asked.
-                logger.warning("autoscalers_unknown", extra={"why": repr(error)})
+                log.warning("autoscalers-unknown", error=repr(error))
             await asyncio.sleep(LOOK_EVERY if self.world.is_complete else 0.5)
 
     async def look(self) -> None:

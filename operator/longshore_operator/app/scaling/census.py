@@ -3,15 +3,15 @@
 Such a pod never says anything, so it would hold every scale-in.
 """
 
-import logging
 from dataclasses import dataclass, field
 
+from longshore.logs import Log
 from longshore_operator.app.ports.kubernetes import Cluster
-from longshore_operator.app.scaling.execution import Sight
 from longshore_operator.app.watched.world import Kind, World
 from longshore_operator.core.kubernetes.pods import Pod
+from longshore_operator.core.scaling.sight import Sight
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
 SILENT_FOR = 20.0
 """Seconds without a report after which Kubernetes is asked whether the pod is there, and again."""
@@ -61,7 +61,7 @@ class Census:
     async def _is_there(self, sight: Sight, pod: Pod) -> bool:
         if await self.cluster.has_pod(namespace=sight.key[0], name=pod.name, uid=pod.uid):
             return True
-        logger.warning("pod_gone_unseen", extra={"pod": pod.name, "uid": pod.uid})
+        log.warning("pod-gone-unseen", task_queue=".".join(sight.key), pod=pod.name, uid=pod.uid)
         self.world.gone.add(pod.uid)
         return False
 

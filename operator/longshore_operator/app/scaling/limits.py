@@ -1,4 +1,4 @@
-"""Schedules and budgets, brought to the scaler as limits of the present moment."""
+"""Windows and budgets, brought to the scaler as limits of the present moment."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from longshore_operator.api.v1alpha1 import Scaling
-from longshore_operator.app.record import Record, Records
-from longshore_operator.app.scaling.execution import asked_for
-from longshore_operator.app.watched.objects import DeploymentObject, TaskQueueObject
+from longshore_operator.app.scaling.state import ScalingRecord
+from longshore_operator.app.states import States
+from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import Key, World
+from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.scaling import Decision, Limit
 from longshore_operator.core.scaling.budget import Claim, allotted
-from longshore_operator.core.scaling.schedules import limits_at
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.core.scaling.sight import asked_for
+from longshore_operator.core.scaling.windows import limits_at
+from longshore_operator.trouble import Trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,35 +30,42 @@ class Sharer:
 
 
 def sharers(
-    present: Mapping[Key, TaskQueueObject], *, world: World, records: Records, now: float
+    present: Mapping[Key, TaskQueueObject],
+    *,
+    world: World,
+    states: States[ScalingRecord],
+    now: float,
 ) -> Iterator[tuple[Key, Sharer]]:
     """Those of the TaskQueues that draw on a budget. One whose spec cannot be read any more keeps
     its workers, so it goes on drawing for these."""
     for key, task_queue in present.items():
         if task_queue.budget is not None:
-            spec, record = task_queue.spec, records.of(key, task_queue)
+            spec, record = task_queue.spec, states.of(key, task_queue)
             is_settled = spec is None or task_queue.is_deleting
             yield (
                 key,
                 Sharer(
                     scaling=spec.scaling if spec else Scaling(budget=task_queue.budget),
                     current=_current(world.deployment(key), record, now=now),
-                    decision=None if is_settled else record.decision,
+                    decision=None if is_settled else record.state.decision,
                 ),
             )
 
 
-def _current(deployment: DeploymentObject | None, record: Record, *, now: float) -> int | None:
-    if record.missing and record.missing.is_over(now=now):
-        return record.missing.pods  # the rest cannot be had
-    current, decision = asked_for(deployment, record), record.decision
+def _current(
+    deployment: DeploymentObject | None, record: ScalingRecord, *, now: float
+) -> int | None:
+    state = record.state
+    if state.missing and state.missing.is_over(now=now):
+        return state.missing.pods  # the rest cannot be had
+    current, decision = asked_for(deployment, state.asked), state.decision
     if record.is_acting and decision and decision.replicas is not None:
         return max(current or 0, decision.replicas)  # it is being asked for
     return current
 
 
 @dataclass(slots=True, kw_only=True)
-class Limits:
+class CurrentLimits:
     """`today` gives the time of day, `budgets` the workers of each group."""
 
     today: Callable[[], datetime]
@@ -90,7 +99,7 @@ class Limits:
 
     def of(self, key: Key, scaling: Scaling, *, current: int) -> tuple[Limit, ...]:
         """What limits this TaskQueue now."""
-        limits = limits_at(scaling.schedules, self.today()) if scaling.schedules else ()
+        limits = limits_at(scaling.windows, self.today()) if scaling.windows else ()
         if scaling.budget is None:
             return limits
         group = scaling.budget.group

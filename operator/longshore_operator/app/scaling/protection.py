@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
 from longshore_operator.app.ports.kubernetes import Cluster
-from longshore_operator.app.scaling.execution import Sight
 from longshore_operator.app.watched.world import World
 from longshore_operator.core.kubernetes.pods import Pod
 from longshore_operator.core.kubernetes.workload import NOT_EVICTABLE
+from longshore_operator.core.scaling.sight import Sight
 
 IDLE_FOR = 60.0
 """Seconds without a job after which a worker may be moved. A pod's annotations so change once in

@@ -7,12 +7,14 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from longshore_operator.app.guards import read_depths
-from longshore_operator.app.ports.rabbitmq import Depth
-from longshore_operator.app.record import Records
+from longshore_operator.app.reconciling.state import Reconciled
+from longshore_operator.app.scaling.state import ScalingRecord
 from longshore_operator.app.sessions.keeper import Brokers
 from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.states import States
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import Key, World
+from longshore_operator.core.rabbitmq.depth import Depth
 
 LOOK_EVERY = 0.2
 """Seconds."""
@@ -30,7 +32,8 @@ class Sleepers:
 
     world: World
     brokers: Brokers
-    records: Records
+    states: States[ScalingRecord]
+    reconciled: Callable[[Key, TaskQueueObject], Reconciled]
     _looks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     """The last one at each Broker."""
 
@@ -74,15 +77,15 @@ class Sleepers:
 
     def _sleeper(self, key: Key) -> TaskQueueObject | None:
         """The TaskQueue, if it has no workers, had no jobs at the last look, and stays."""
-        record, task_queue = self.records.known(key), self.world.task_queue(key)
+        record, task_queue = self.states.known(key), self.world.task_queue(key)
         if (
             record is None
-            or not record.is_declared()
-            or record.ready != 0
+            or record.state.ready != 0
             or record.is_acting
             or self.world.pods(key)
             or task_queue is None
             or task_queue.is_deleting
+            or not self.reconciled(key, task_queue).is_declared
         ):
             return None
         return task_queue

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from longshore_operator.app.ports.kubernetes import Cluster
-from longshore_operator.app.scaling.execution import Sight
 from longshore_operator.core.kubernetes.pods import Pod
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.core.scaling.sight import Sight
+from longshore_operator.trouble import Trouble
 
 ASK_AFTER = 6.0
 """Seconds for which a pod that is not ready must have come no further."""
@@ -44,19 +44,17 @@ class Warnings:
     _asked: dict[str, float] = field(default_factory=dict)
     """When, by uid."""
 
-    def is_due(self, sight: Sight, *, epoch: float) -> bool:
+    def is_due(self, sight: Sight) -> bool:
         """Whether `look` has somebody to ask about."""
-        return any(self._is_due(pod, now=sight.now) for pod in _waiting(sight, epoch=epoch))
+        return any(self._is_due(pod, now=sight.now) for pod in _waiting(sight))
 
     def _is_due(self, pod: Pod, *, now: float) -> bool:
         return now - self._asked.get(pod.uid, -ASK_EVERY) >= ASK_EVERY
 
-    async def look(
-        self, sight: Sight, before: Mapping[str, Trouble], *, epoch: float
-    ) -> Mapping[str, Trouble]:
+    async def look(self, sight: Sight, before: Mapping[str, Trouble]) -> Mapping[str, Trouble]:
         """What is known of pods that are not ready, by uid; `before` is what was. Raises
         Transient."""
-        waiting = _waiting(sight, epoch=epoch)
+        waiting = _waiting(sight)
         words = {pod.uid: before[pod.uid] for pod in waiting if pod.uid in before}
         due = [pod for pod in waiting if self._is_due(pod, now=sight.now)]
         for pod in sorted(due, key=lambda pod: (pod.unready_since or 0.0, pod.name))[:AT_ONCE]:
@@ -89,12 +87,12 @@ class Warnings:
         self._asked = {uid: at for uid, at in self._asked.items() if now - at < 10 * ASK_EVERY}
 
 
-def _waiting(sight: Sight, *, epoch: float) -> list[Pod]:
+def _waiting(sight: Sight) -> list[Pod]:
     """Pods that should have come further by now, and do not say why they have not."""
     return [
         pod
         for pod in sight.staying
         if not pod.ready
         and not pod.trouble
-        and epoch - max(pod.unready_since or 0.0, pod.stage_since or 0.0) >= ASK_AFTER
+        and sight.epoch - max(pod.unready_since or 0.0, pod.stage_since or 0.0) >= ASK_AFTER
     ]

@@ -1,8 +1,7 @@
 """Sees that a virtual host is one Broker's: two would fight over its policies and passwords."""
 
-import logging
-
 from longshore.contract.names import INSTALLATION_EXCHANGE
+from longshore.logs import Log
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.app.watched.objects import TAKE_ANNOTATION, BrokerObject
 from longshore_operator.app.watched.world import World
@@ -11,7 +10,7 @@ from longshore_operator.core.rabbitmq.inventory import Inventory
 from longshore_operator.core.rabbitmq.topology import Topology
 from longshore_operator.errors import Invalid, OperatorError
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 async def claim(session: Session, *, broker: BrokerObject, world: World) -> None:
@@ -23,7 +22,7 @@ async def claim(session: Session, *, broker: BrokerObject, world: World) -> None
     inventory = await session.inventory(max_age=0.0)
     found = owner(inventory)
     if found not in (None, session.owner) and _may_take(found, broker=broker, world=world):
-        logger.info("vhost_taken_over", extra={"broker": broker.name, "from": found})
+        log.info("vhost-taken-over", broker=broker.name, previous_owner=found)
         await session.management.delete_exchange(INSTALLATION_EXCHANGE)
         found = None
     if found is None:
@@ -49,7 +48,7 @@ async def release(session: Session) -> None:
         if owner(await session.inventory(max_age=0.0)) == session.owner:
             await session.management.delete_exchange(INSTALLATION_EXCHANGE)
     except OperatorError as error:
-        logger.warning("vhost_not_released", extra={"owner": session.owner, "why": str(error)})
+        log.warning("vhost-not-released", owner=session.owner, error=str(error))
 
 
 def owner(inventory: Inventory) -> str | None:

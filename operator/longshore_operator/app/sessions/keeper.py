@@ -1,14 +1,15 @@
-"""Keeps a session with every Broker: opens, opens again, closes; says what is wrong."""
+"""Keeps a session with every Broker: opens, opens again, closes; knows what is wrong."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
 
+from longshore.contract import backoff
 from longshore.contract.features import features_of
-from longshore_operator.api.v1alpha1 import BrokerSpec, BrokerStatus, SecretReference
+from longshore.logs import Log
+from longshore_operator.api.v1alpha1 import BrokerSpec, SecretReference
 from longshore_operator.app.ports.kubernetes import Cluster
 from longshore_operator.app.ports.rabbitmq import Link
 from longshore_operator.app.sessions.declaring import declare, refuse_foreign_policies
@@ -20,17 +21,10 @@ from longshore_operator.core.access.credentials import Address, address
 from longshore_operator.core.rabbitmq.blockage import alarm_trouble
 from longshore_operator.core.rabbitmq.installation import owner_name
 from longshore_operator.core.rabbitmq.topology import vhost_topology
-from longshore_operator.core.status import (
-    broker_condition,
-    broker_features,
-    merge_patch,
-    policy_condition,
-    stamped,
-)
-from longshore_operator.core.trouble import Trouble
 from longshore_operator.errors import OperatorError, Transient
+from longshore_operator.trouble import Trouble
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
 SLOWEST_RETRY = 2.0
 """Seconds between attempts on a Broker that does not answer, at most, before jitter."""
@@ -52,13 +46,12 @@ class Connect(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Brokers:
-    """All Brokers. `clock` is monotonic, `now` gives RFC 3339, `chance` is uniform in [0, 1)."""
+    """All Brokers. `clock` is monotonic, `chance` is uniform in [0, 1)."""
 
     world: World
     cluster: Cluster
     connect: Connect
     clock: Callable[[], float]
-    now: Callable[[], str]
     chance: Callable[[], float]
     _sessions: dict[str, Session] = field(default_factory=dict)
     _troubles: dict[str, Trouble] = field(default_factory=dict)
@@ -90,7 +83,6 @@ class Brokers:
             async with asyncio.TaskGroup() as group:
                 while True:
                     self._start_keepers(group)
-                    await self._write_statuses()
                     await asyncio.sleep(1.0)
         finally:
             for session in self._sessions.values():
@@ -113,13 +105,17 @@ class Brokers:
                 # Whatever one Broker's fields or answers bring to light must not end the others.
                 failures += 1
                 self._troubles[name] = _trouble(error)
-                logger.warning(
-                    "broker_unreachable",
-                    extra={"broker": name, "why": self._troubles[name].message},
+                log.warning(
+                    "broker-unreachable",
+                    broker=name,
+                    error=self._troubles[name].message,
                     exc_info=not isinstance(error, OperatorError),
                 )
-                delay = min(SLOWEST_RETRY, 2.0 ** min(failures, 10) / 2)
-                await asyncio.sleep(delay * (0.5 + self.chance()))
+                await asyncio.sleep(
+                    backoff.delay_after(
+                        failures, first=1.0, most=SLOWEST_RETRY, chance=self.chance()
+                    )
+                )
         self._troubles.pop(name, None)
 
     async def _hold(self, broker: BrokerObject) -> None:
@@ -129,13 +125,13 @@ class Brokers:
         session = await self._open(broker)
         self._troubles.pop(name, None)
         self._sessions[name] = session
-        logger.info("broker_connected", extra={"broker": name, "version": session.link.version})
+        log.info("broker-connected", broker=name, version=session.link.version)
         try:
             await self._until_void(name, session)
         except Exception as error:
             failed = error
         del self._sessions[name]
-        logger.info("broker_disconnected", extra={"broker": name})
+        log.info("broker-disconnected", broker=name)
         try:
             if await self._has_left(name, session):
                 await release(session)
@@ -168,10 +164,10 @@ class Brokers:
             if self.clock() - looked_at > SECRET_AGE:
                 looked_at = self.clock()
                 if await self._address_now(session) != session.address:
-                    logger.info("broker_readdressed", extra={"broker": name})
+                    log.info("broker-address-changed", broker=name)
                     return
                 if await _is_upgraded(session):
-                    logger.info("broker_upgraded", extra={"broker": name})
+                    log.info("broker-upgraded", broker=name)
                     return
             await asyncio.sleep(0.5)
 
@@ -227,54 +223,6 @@ class Brokers:
             )
         return secret.data
 
-    async def _write_statuses(self) -> None:
-        if not self.world.is_complete:
-            return  # not all TaskQueues are counted yet
-        for broker in self.world.brokers():
-            trouble = self.trouble(broker.name)
-            if trouble == CONNECTING:
-                continue
-            try:
-                await self._write_status(broker, trouble)
-            except Exception as error:
-                logger.warning(
-                    "status_not_written",
-                    extra={"broker": broker.name, "why": str(error)},
-                    exc_info=not isinstance(error, OperatorError),
-                )
-
-    async def _write_status(self, broker: BrokerObject, trouble: Trouble | None) -> None:
-        after = self._status(broker, trouble).model_dump(
-            mode="json", by_alias=True, exclude_none=True
-        )
-        if patch := merge_patch(broker.raw_status, after):
-            await self.cluster.patch_broker_status(name=broker.name, patch=patch)
-
-    def _status(self, broker: BrokerObject, trouble: Trouble | None) -> BrokerStatus:
-        session = self._sessions.get(broker.name)
-        before = broker.status
-        version = session.link.version if session else before.version
-        return BrokerStatus(
-            observed_generation=broker.generation,
-            conditions=stamped(
-                [
-                    broker_condition(
-                        trouble or (session.alarm if session else None), version=version
-                    ),
-                    *([policy_condition(session.policy)] if session else []),
-                ],
-                generation=broker.generation,
-                before=before.conditions,
-                now=self.now(),
-            ),
-            version=version,
-            features=broker_features(session.features) if session else before.features,
-            task_queues=sum(
-                task_queue.spec is not None and task_queue.spec.broker.name == broker.name
-                for _, task_queue in self.world.task_queues()
-            ),
-        )
-
 
 async def _is_upgraded(session: Session) -> bool:
     """Whether all nodes are of another version by now. What is not known changes nothing."""
@@ -297,10 +245,10 @@ async def _close(session: Session) -> None:
     try:
         await session.link.close()
     except Exception:
-        logger.exception("broker_not_closed", extra={"address": str(session.address)})
+        log.exception("session-not-closed", address=str(session.address))
 
 
 def _trouble(error: Exception) -> Trouble:
     if isinstance(error, OperatorError):
-        return Trouble(reason=error.reason, message=str(error))
+        return error.trouble
     return Trouble(reason="InternalError", message=f"{type(error).__name__}: {error}")

@@ -13,9 +13,9 @@ from typing import Protocol
 
 from longshore.contract.names import dead_queue_name
 from longshore_operator.core.rabbitmq.inventory import Inventory
-from longshore_operator.core.rabbitmq.policies import Policy
+from longshore_operator.core.rabbitmq.policies import QueuePolicy
 from longshore_operator.core.rabbitmq.rosters import DEAD, ROSTERS, Change, Listed
-from longshore_operator.core.rabbitmq.topology import Queue, Topology
+from longshore_operator.core.rabbitmq.topology import QueueDefinition, Topology
 
 REST = 4.0
 """Pause after a change, in times of what it took: one that comes alone never waits, and of many
@@ -28,7 +28,7 @@ LONGEST_REST = 5.0
 class Policies(Protocol):
     """Reading and writing the policies of one vhost. Both raise Transient or Invalid."""
 
-    async def policies(self) -> Mapping[str, Policy]: ...
+    async def policies(self) -> Mapping[str, QueuePolicy]: ...
     async def apply(self, topology: Topology) -> None: ...
 
 
@@ -76,7 +76,7 @@ class Rosters:
 
     async def tend(
         self, inventory: Inventory, *, claimed: Set[Listed] | None = None
-    ) -> tuple[Policy, ...]:
+    ) -> tuple[QueuePolicy, ...]:
         """List again what should be, and strike out what is listed for nobody; what was repaired.
 
         `claimed` is what all TaskQueues together need; None while that is unknown.
@@ -90,7 +90,7 @@ class Rosters:
         }
         stale = frozenset() if claimed is None else _stale(inventory, claimed=claimed)
         dropped, self._stale = stale & self._stale, stale
-        repaired: tuple[Policy, ...] = ()
+        repaired: tuple[QueuePolicy, ...] = ()
         self._see(inventory.policies)
         if missing or any(_changes(inventory.policies, seen=self._seen)):
             async with self._lock:
@@ -102,9 +102,9 @@ class Rosters:
 
     async def _write(
         self, *, add: Set[Listed] = frozenset(), drop: Set[Listed] = frozenset()
-    ) -> tuple[Policy, ...]:
+    ) -> tuple[QueuePolicy, ...]:
         began = self.clock()
-        written: list[Policy] = []
+        written: list[QueuePolicy] = []
         # Not by what is remembered: what somebody wrote since must not be undone.
         policies = await self.management.policies()
         self._see(policies)
@@ -123,7 +123,7 @@ class Rosters:
         self._rested_at = now + min(LONGEST_REST, REST * (now - began))
         return tuple(written)
 
-    def _see(self, policies: Mapping[str, Policy]) -> None:
+    def _see(self, policies: Mapping[str, QueuePolicy]) -> None:
         # One that is gone is ours no more: its name is free for others.
         self._seen &= policies.keys()
         for roster in ROSTERS.values():
@@ -131,7 +131,7 @@ class Rosters:
 
 
 def _changes(
-    policies: Mapping[str, Policy],
+    policies: Mapping[str, QueuePolicy],
     *,
     seen: Set[str],
     add: Set[Listed] = frozenset(),
@@ -168,7 +168,7 @@ def _stale(inventory: Inventory, *, claimed: Set[Listed]) -> frozenset[Listed]:
 
 def _is_anothers(listed: Listed, *, inventory: Inventory) -> bool:
     name = _queue_of(listed)
-    return inventory.queues.get(name) not in (None, Queue(name=name))
+    return inventory.queues.get(name) not in (None, QueueDefinition(name=name))
 
 
 def _queue_of(listed: Listed) -> str:

@@ -10,7 +10,7 @@ from longshore_operator.app.ports.rabbitmq import Link, Management
 from longshore_operator.app.sessions.rosters import Rosters
 from longshore_operator.core.access.credentials import Address
 from longshore_operator.core.rabbitmq.inventory import Inventory
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 
 INVENTORY_AGE = 6.0
 """Seconds for which a bulk reading is trusted; so long may a change by hand go unseen, and within

@@ -16,11 +16,11 @@ from longshore_operator.api.v1alpha1 import (
     TaskQueueSpec,
     TaskQueueStatus,
 )
+from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.kubernetes.obstacles import pods_refused, rollout_stuck
 from longshore_operator.core.kubernetes.owner import Owner, owner_in
-from longshore_operator.core.kubernetes.rollout import Rollout, rollout_in
+from longshore_operator.core.kubernetes.rollout import rollout_in
 from longshore_operator.core.kubernetes.workload import standing
-from longshore_operator.core.trouble import Trouble
 
 ROTATE_ANNOTATION = f"{GROUP}/rotate-credentials"
 
@@ -31,7 +31,7 @@ FINALIZER = f"{GROUP}/finalizer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class DeletionSpec:
     """What a deletion must know of a spec. Read field by field, so that a spec that is invalid
     elsewhere can still be cleaned up after."""
 
@@ -55,7 +55,7 @@ class TaskQueueObject:
     invalid: str
     """Why the spec cannot be read; empty when it can."""
 
-    ending: Ending
+    ending: DeletionSpec
     budget: Budget | None
     """The budget that its workers draw on; read by itself, like `ending`."""
 
@@ -76,6 +76,11 @@ class TaskQueueObject:
     def source(self) -> str:
         """The queue in RabbitMQ that holds its jobs: its own, or one that it has taken over."""
         return self.ending.queue_name or self.owner.queue
+
+    @property
+    def adopts(self) -> bool:
+        """Whether its spec takes over a queue that was there before."""
+        return self.spec is not None and self.spec.queue.name is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,36 +105,6 @@ class BrokerObject:
     created: str = ""
     takes_from: str = ""
     """The owner of its vhost that it may take the vhost from; empty where it may from none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeploymentObject:
-    """The Deployment of a TaskQueue's workers."""
-
-    replicas: int
-    uid: str
-    owner: str = ""
-    """Uid of its TaskQueue."""
-
-    created: str = ""
-    generation: int = 0
-    is_rolling: bool = False
-    """Pods of an older template are there, or may be: which of them goes is not ours to say."""
-
-    is_observed: bool = True
-    """Kubernetes has seen its present spec."""
-
-    rollout: Rollout | None = None
-    """How it replaces its pods; None where that is not what we would say."""
-
-    refused: Trouble | None = None
-    """Why Kubernetes does not make pods that it should."""
-
-    stuck: Trouble | None = None
-    """Why Kubernetes says that it gets no further with its present template."""
-
-    standing: str = ""
-    """A digest of what it says (`core.workload.standing`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,11 +158,11 @@ def task_queue(body: Mapping[str, Any]) -> TaskQueueObject:
     )
 
 
-def _ending(spec: Mapping[str, Any], *, status: TaskQueueStatus, owner: Owner) -> Ending:
+def _ending(spec: Mapping[str, Any], *, status: TaskQueueStatus, owner: Owner) -> DeletionSpec:
     """What can be read of it; the default, which loses no job, where a field cannot."""
     broker, policy = _field(spec, "broker", "name"), spec.get("deletionPolicy")
     known = status.queue if status.queue != owner.queue else None
-    return Ending(
+    return DeletionSpec(
         broker=broker or BrokerReference().name,
         policy=DeletionPolicy(policy)
         if policy in tuple(DeletionPolicy)

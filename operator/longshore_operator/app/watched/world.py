@@ -8,10 +8,10 @@ from typing import Any, Protocol, TypeVar
 from longshore_operator.app.watched.objects import (
     BrokerObject,
     BudgetObject,
-    DeploymentObject,
     NamespaceObject,
     TaskQueueObject,
 )
+from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.kubernetes.pods import Pod
 from longshore_operator.core.rabbitmq.rosters import Listed
 from longshore_operator.core.rabbitmq.topology import listed_for

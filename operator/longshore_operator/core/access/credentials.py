@@ -12,7 +12,7 @@ from longshore_operator.errors import Invalid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
+class Trust:
     """Whom to trust when RabbitMQ shows its certificate."""
 
     authority: str | None = field(default=None, repr=False)
@@ -32,7 +32,7 @@ class Address:
     management_url: str
     username: str
     password: str = field(repr=False)
-    tls: Tls | None = None
+    tls: Trust | None = None
     create_vhost: bool = True
 
     def __str__(self) -> str:
@@ -93,7 +93,7 @@ def _host(spec: BrokerSpec, keys: "_Keys") -> str:
         raise Invalid(f"{field} {error}", reason=reason) from error
 
 
-def _management_url(spec: BrokerSpec, where: str, tls: Tls | None) -> str:
+def _management_url(spec: BrokerSpec, where: str, tls: Trust | None) -> str:
     if not spec.management_url:
         return f"https://{in_url(where)}:15671" if tls else f"http://{in_url(where)}:15672"
     try:
@@ -111,15 +111,15 @@ def _shown(address: str) -> str:
 _CA_KEY = "ca.crt"
 
 
-def _tls(spec: BrokerSpec, keys: "_Keys", authority: Mapping[str, str] | None) -> Tls | None:
+def _tls(spec: BrokerSpec, keys: "_Keys", authority: Mapping[str, str] | None) -> Trust | None:
     if spec.tls is None and not keys.values.get("connection_string", "").startswith("amqps://"):
         return None
     if spec.tls and (reference := spec.tls.ca_secret_ref):
         keys = _Keys(f"Secret {reference.namespace}/{reference.name}", authority or {})
-        return Tls(authority=keys.certificates(reference.key), source=keys.named(reference.key))
+        return Trust(authority=keys.certificates(reference.key), source=keys.named(reference.key))
     if _CA_KEY in keys.values:
-        return Tls(authority=keys.certificates(_CA_KEY), source=keys.named(_CA_KEY))
-    return Tls()
+        return Trust(authority=keys.certificates(_CA_KEY), source=keys.named(_CA_KEY))
+    return Trust()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from longshore_operator.api.v1alpha1.pod_template import CONTAINER
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 
 _STARTING = frozenset({"", "ContainerCreating", "PodInitializing"})
 """Why a container waits that has nothing to complain of."""

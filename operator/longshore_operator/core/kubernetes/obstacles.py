@@ -11,8 +11,10 @@ from typing import Any
 
 from longshore_operator.core.kubernetes.containers import condition
 from longshore_operator.core.kubernetes.pods import Pod
-from longshore_operator.core.scaling.policies import PRIOR_STARTUP
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
+
+PRIOR_STARTUP = 10.0
+"""Seconds that a worker takes to start, until one was seen to: schedule, pull nothing, import."""
 
 REFUSED_AFTER = 2.0
 """Seconds for which Kubernetes must have refused pods: it asks again by itself, and of many pods

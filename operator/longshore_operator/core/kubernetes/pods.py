@@ -18,7 +18,7 @@ from longshore_operator.core.kubernetes.containers import (
 )
 from longshore_operator.core.kubernetes.containers import seconds as _seconds
 from longshore_operator.core.kubernetes.workload import NOT_EVICTABLE
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 
 __all__ = ["CHEAPEST", "DELETION_COST", "Pod", "crash", "pod"]
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from longshore_operator.core.trouble import Trouble
 from longshore_operator.errors import UNREACHABLE, Invalid, OperatorError
+from longshore_operator.trouble import Trouble
 
 RETRY_AFTER = 10.0
 """Seconds until a number that was refused is asked for again: whoever forbids it may have

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 
 QUORUM_LOST_AFTER = 2.0
 """Seconds for which most members of a queue must have been down: nodes that are restarted in turn

@@ -13,7 +13,7 @@ from longshore.contract.names import dead_queue_name
 from longshore_operator.core.rabbitmq.inventory import Inventory
 from longshore_operator.core.rabbitmq.policies import Absent, own_absent
 from longshore_operator.core.rabbitmq.rosters import DEAD, JOBS
-from longshore_operator.core.rabbitmq.topology import Queue, dead_binding, entry_bindings
+from longshore_operator.core.rabbitmq.topology import QueueDefinition, dead_binding, entry_bindings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ def estate_of(
 
 def _own(name: str, *, is_declared: bool, inventory: Inventory) -> Part:
     found = inventory.queues.get(name)
-    if found not in (None, Queue(name=name)):
+    if found not in (None, QueueDefinition(name=name)):
         return Part(is_ours=False, why_not=f"queue {name} was made by somebody else and stays")
     if not is_declared:
         why_not = f"queue {name} was not declared for this TaskQueue and stays"

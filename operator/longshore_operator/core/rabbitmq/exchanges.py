@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from longshore_operator.core.rabbitmq.topology import Exchange
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 
 
 def foreign_exchange_policy(

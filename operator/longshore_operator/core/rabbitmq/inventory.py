@@ -12,12 +12,12 @@ from longshore.contract.names import (
 )
 from longshore_operator.core.access.credentials import is_password
 from longshore_operator.core.access.permissions import Keys, Permissions, User
-from longshore_operator.core.rabbitmq.policies import EARLIER_PATTERNS, Policy
+from longshore_operator.core.rabbitmq.policies import EARLIER_PATTERNS, QueuePolicy
 from longshore_operator.core.rabbitmq.rosters import DEAD, ROSTERS, can_be_listed, roster_of
 from longshore_operator.core.rabbitmq.topology import (
     Binding,
     Exchange,
-    Queue,
+    QueueDefinition,
     Topology,
     dead_binding,
 )
@@ -45,9 +45,9 @@ class Inventory:
     """One vhost as it was when read, with what was written since."""
 
     exchanges: dict[str, Exchange] = field(default_factory=dict)
-    queues: dict[str, Queue] = field(default_factory=dict)
+    queues: dict[str, QueueDefinition] = field(default_factory=dict)
     bindings: set[Binding] = field(default_factory=set)
-    policies: dict[str, Policy] = field(default_factory=dict)
+    policies: dict[str, QueuePolicy] = field(default_factory=dict)
     password_hashes: dict[str, str] = field(default_factory=dict)
     tagged: set[str] = field(default_factory=set)
     """Users with a tag, such as `administrator`. Ours have none."""
@@ -113,7 +113,7 @@ class Inventory:
         return (each for each in self.bindings if each.source == exchange and each.to == "queue")
 
     def _is_plain(self, queue: str) -> bool:
-        return self.queues.get(queue) == Queue(name=queue)
+        return self.queues.get(queue) == QueueDefinition(name=queue)
 
     def foreign_queues(self, wanted: Topology) -> list[str]:
         """Queues that are there under a wanted name but with other arguments, in words."""

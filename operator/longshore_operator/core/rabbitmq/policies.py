@@ -23,7 +23,7 @@ LOST_RETENTION = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class QueuePolicy:
     """Settings for the queues whose name matches `pattern`. The highest priority wins whole:
     policies do not merge."""
 
@@ -41,16 +41,16 @@ class Absent:
     name: str
     pattern: str
 
-    def is_in(self, policies: Mapping[str, Policy]) -> bool:
+    def is_in(self, policies: Mapping[str, QueuePolicy]) -> bool:
         """Whether it is there after all."""
         found = policies.get(self.name)
         return found is not None and found.pattern == self.pattern
 
 
-def shared_policies() -> tuple[Policy, ...]:
+def shared_policies() -> tuple[QueuePolicy, ...]:
     """Those of a whole vhost."""
     return (
-        Policy(
+        QueuePolicy(
             # Says again what the queues' arguments say, so that no policy for `.*` of somebody
             # else's adds a limit of its own.
             name=DELAY_POLICY,
@@ -61,7 +61,7 @@ def shared_policies() -> tuple[Policy, ...]:
                 "overflow": "reject-publish",
             },
         ),
-        Policy(
+        QueuePolicy(
             name=LOST,
             pattern=r"^longshore\.lost$",
             priority=_OWN_PRIORITY,
@@ -81,7 +81,7 @@ EARLIER_PATTERNS: Mapping[str, str] = {DELAY_POLICY: r"^longshore\.delay\."}
 
 def own_policies(
     queue: str, spec: TaskQueueSpec, *, timeouts: Timeouts, features: Features
-) -> tuple[tuple[Policy, ...], tuple[Absent, ...]]:
+) -> tuple[tuple[QueuePolicy, ...], tuple[Absent, ...]]:
     """Policies for the queues of one TaskQueue alone; and those that it does not need."""
     dead, source = dead_queue_name(queue), spec.queue.name or queue
     jobs = _jobs_definition(queue, spec, timeouts=timeouts, features=features)
@@ -95,7 +95,7 @@ def own_policies(
         ),
     )
     return (
-        tuple(policy for policy in own if isinstance(policy, Policy)),
+        tuple(policy for policy in own if isinstance(policy, QueuePolicy)),
         tuple(policy for policy in own if isinstance(policy, Absent)),
     )
 
@@ -166,12 +166,12 @@ def _own_policy(
     key: str,
     default: Mapping[str, Any],
     spec: TaskQueueSpec | None = None,
-) -> Policy | Absent:
+) -> QueuePolicy | Absent:
     """A policy for this queue alone; none where the default does."""
     if definition == default:
         return Absent(name=own_policy_name(key), pattern=_exactly(queue))
     is_classic = spec is not None and spec.queue.type is QueueType.CLASSIC
-    return Policy(
+    return QueuePolicy(
         name=own_policy_name(key),
         pattern=_exactly(queue),
         priority=_OWN_PRIORITY,

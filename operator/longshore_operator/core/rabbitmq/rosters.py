@@ -18,7 +18,7 @@ from longshore_operator.core.rabbitmq.policies import (
     DEFAULT_PRIORITY,
     JOB_DEFAULTS,
     Absent,
-    Policy,
+    QueuePolicy,
     own_policy_name,
 )
 
@@ -46,7 +46,7 @@ class Change:
     """Policies to write, in this order, and those to remove after it: no queue that stays listed
     is without its policy in between."""
 
-    policies: tuple[Policy, ...] = ()
+    policies: tuple[QueuePolicy, ...] = ()
     absent: tuple[Absent, ...] = ()
 
 
@@ -60,7 +60,7 @@ class Roster:
 
     definition: Mapping[str, Any]
 
-    def listed(self, policies: Mapping[str, Policy]) -> dict[str, frozenset[str]]:
+    def listed(self, policies: Mapping[str, QueuePolicy]) -> dict[str, frozenset[str]]:
         """Job queues by the policy that lists them. A policy that cannot be read lists none."""
         return {
             name: queues_in(policy.pattern, suffix=self.suffix) or frozenset()
@@ -68,7 +68,7 @@ class Roster:
             if self._is_part(name)
         }
 
-    def unreadable(self, policies: Mapping[str, Policy]) -> list[str]:
+    def unreadable(self, policies: Mapping[str, QueuePolicy]) -> list[str]:
         """Policies of the roster's names whose pattern is not one that Longshore writes."""
         return [
             name
@@ -76,7 +76,7 @@ class Roster:
             if self._is_part(name) and not self._is_written(policy)
         ]
 
-    def written(self, policies: Mapping[str, Policy]) -> set[str]:
+    def written(self, policies: Mapping[str, QueuePolicy]) -> set[str]:
         """Policies of the roster's names that look as Longshore writes them."""
         return {
             name
@@ -86,7 +86,7 @@ class Roster:
 
     def changed(
         self,
-        policies: Mapping[str, Policy],
+        policies: Mapping[str, QueuePolicy],
         *,
         add: Set[str],
         drop: Set[str] = frozenset(),
@@ -132,8 +132,8 @@ class Roster:
     def _length(self, queues: Iterable[str]) -> int:
         return len(pattern_of(queues, suffix=self.suffix).encode())
 
-    def _policy(self, name: str, queues: Iterable[str]) -> Policy:
-        return Policy(
+    def _policy(self, name: str, queues: Iterable[str]) -> QueuePolicy:
+        return QueuePolicy(
             name=name,
             pattern=pattern_of(queues, suffix=self.suffix),
             priority=DEFAULT_PRIORITY,
@@ -143,7 +143,7 @@ class Roster:
     def _is_part(self, name: str) -> bool:
         return roster_of(name) == self.name
 
-    def _is_written(self, policy: Policy) -> bool:
+    def _is_written(self, policy: QueuePolicy) -> bool:
         return (
             queues_in(policy.pattern, suffix=self.suffix) is not None
             or policy.pattern == _OF_EARLIER_RELEASES[self.name]
@@ -171,7 +171,9 @@ def roster_of(policy: str) -> str:
     return name if name in ROSTERS and _NUMBER.fullmatch(number) else policy
 
 
-def policies_in_force(policies: Iterable[Policy], *, queue: str, source: str) -> dict[str, str]:
+def policies_in_force(
+    policies: Iterable[QueuePolicy], *, queue: str, source: str
+) -> dict[str, str]:
     """The policy that each queue of a TaskQueue, whose own are `policies`, should be under."""
     own = {policy.name for policy in policies}
     dead = dead_queue_name(queue)
@@ -303,7 +305,7 @@ _DEEPEST = 200
 
 
 def _only_grows(
-    policy: Policy, before: Mapping[str, frozenset[str]], after: Mapping[str, set[str]]
+    policy: QueuePolicy, before: Mapping[str, frozenset[str]], after: Mapping[str, set[str]]
 ) -> bool:
     # One that cannot be read may have matched any queue.
     return frozenset() < before[policy.name] <= after[policy.name]

@@ -20,7 +20,12 @@ from longshore.contract.names import (
 )
 from longshore.contract.timing import Timeouts
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
-from longshore_operator.core.rabbitmq.policies import Absent, Policy, own_policies, shared_policies
+from longshore_operator.core.rabbitmq.policies import (
+    Absent,
+    QueuePolicy,
+    own_policies,
+    shared_policies,
+)
 from longshore_operator.core.rabbitmq.rosters import DEAD, JOBS, ROSTERS, Listed
 
 
@@ -46,7 +51,7 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Queue:
+class QueueDefinition:
     """A quorum queue."""
 
     name: str
@@ -69,9 +74,9 @@ class Topology:
     """Objects of one vhost that belong together."""
 
     exchanges: tuple[Exchange, ...] = ()
-    queues: tuple[Queue, ...] = ()
+    queues: tuple[QueueDefinition, ...] = ()
     bindings: tuple[Binding, ...] = ()
-    policies: tuple[Policy, ...] = ()
+    policies: tuple[QueuePolicy, ...] = ()
     absent_policies: tuple[Absent, ...] = ()
     """Policies that must not be there any more."""
 
@@ -94,7 +99,7 @@ def vhost_topology() -> Topology:
             Exchange(name=REPORTS_EXCHANGE),
             *(Exchange(name=level_name(level)) for level in levels),
         ),
-        queues=(Queue(name=LOST), *map(_level_queue, levels)),
+        queues=(QueueDefinition(name=LOST), *map(_level_queue, levels)),
         bindings=(
             Binding(source=LOST, key="", destination=LOST),
             *(binding for level in levels for binding in _level_bindings(level)),
@@ -115,7 +120,10 @@ def task_queue_topology(
     dead, source = dead_queue_name(queue), spec.queue.name or queue
     policies, absent = own_policies(queue, spec, timeouts=timeouts, features=features)
     return Topology(
-        queues=(*([] if spec.queue.name else [Queue(name=queue)]), Queue(name=dead)),
+        queues=(
+            *([] if spec.queue.name else [QueueDefinition(name=queue)]),
+            QueueDefinition(name=dead),
+        ),
         bindings=(*entry_bindings(queue, source=source), dead_binding(queue)),
         policies=policies,
         absent_policies=absent,
@@ -156,8 +164,8 @@ def dead_binding(queue: str) -> Binding:
     return Binding(source=DEAD_EXCHANGE, key=ending_with(queue), destination=dead_queue_name(queue))
 
 
-def _level_queue(level: int) -> Queue:
-    return Queue(
+def _level_queue(level: int) -> QueueDefinition:
+    return QueueDefinition(
         name=level_name(level),
         arguments={
             "x-message-ttl": 2**level * 1000,

@@ -7,8 +7,9 @@ proved that it holds nothing. `docs/scaling.md` explains the steps and works an 
 from longshore_operator.core.scaling.decision import Decision, decide
 from longshore_operator.core.scaling.limits import Limit, ceiling_of
 from longshore_operator.core.scaling.memory import Memory
-from longshore_operator.core.scaling.observation import Observation, ServiceTimes, Worker
+from longshore_operator.core.scaling.observation import Observation, ObservedWorker
 from longshore_operator.core.scaling.policies import BUILT_IN, Policy, Situation, Wanted
+from longshore_operator.core.workers.recent import ServiceTimes
 
 __all__ = [
     "BUILT_IN",
@@ -16,11 +17,11 @@ __all__ = [
     "Limit",
     "Memory",
     "Observation",
+    "ObservedWorker",
     "Policy",
     "ServiceTimes",
     "Situation",
     "Wanted",
-    "Worker",
     "ceiling_of",
     "decide",
 ]

@@ -15,7 +15,7 @@ from longshore_operator.core.scaling.policies import (
     startup_of,
 )
 from longshore_operator.core.scaling.victims import Choice, all_or_none, chosen
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ def decide(
     """How many workers `scaling` wants for what is observed, and who goes if there are too many.
 
     `slots` is what one worker runs at the same time; `memory` comes from the decision before;
-    `limits` are what schedules and budgets say now; `policies` are all that are installed.
+    `limits` are what windows and budgets say now; `policies` are all that are installed.
     """
     service, startup = service_of(scaling, observation), startup_of(observation)
     memory = recalled(memory, observation=observation, service=service, now=now)

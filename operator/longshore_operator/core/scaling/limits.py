@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from longshore_operator.api.v1alpha1 import Scaling
 from longshore_operator.core.scaling.memory import Counts, Memory
-from longshore_operator.core.trouble import Trouble
+from longshore_operator.trouble import Trouble
 
 GRACE_PER_STARTUP = 5.0
 """For each second of start-up beyond the first: to keep a worker for that long costs what starting
@@ -19,7 +19,7 @@ Lines = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """A floor, a ceiling or both, and where it comes from: a schedule, a budget."""
+    """A floor, a ceiling or both, and where it comes from: a window, a budget."""
 
     name: str
     """As in `{name} raises it to 5`."""

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from longshore_operator.core.workers.recent import ServiceTimes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Worker:
+class ObservedWorker:
     """What is known of one worker that has not been asked to end."""
 
     name: str
@@ -33,22 +35,13 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceTimes:
-    """How long recent jobs ran."""
-
-    count: int
-    mean: float
-    """Seconds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """What the scaler sees of one TaskQueue."""
 
     ready: int | None
     """Jobs that wait in the queue; None is unknown."""
 
-    workers: tuple[Worker, ...]
+    workers: tuple[ObservedWorker, ...]
     replicas: int | None
     """Workers asked of Kubernetes now; None is unknown."""
 

@@ -12,10 +12,8 @@ from types import MappingProxyType
 from typing import Protocol
 
 from longshore_operator.api.v1alpha1 import Scaling
+from longshore_operator.core.kubernetes.obstacles import PRIOR_STARTUP
 from longshore_operator.core.scaling.observation import Observation
-
-PRIOR_STARTUP = 10.0
-"""Seconds that a worker takes to start, until one was seen to: schedule, pull nothing, import."""
 
 REACTION = 2.0
 """Seconds until a job is noticed, and until Kubernetes has noticed that a worker is asked for."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from longshore_operator.core.scaling.observation import Worker
+from longshore_operator.core.scaling.observation import ObservedWorker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,9 @@ class Choice:
     """How many of `remove` are taken away: fewer than there are where Kubernetes chooses."""
 
 
-def chosen(workers: Sequence[Worker], *, surplus: int, removable: int, min_life: float) -> Choice:
+def chosen(
+    workers: Sequence[ObservedWorker], *, surplus: int, removable: int, min_life: float
+) -> Choice:
     """Whom to cordon, to uncordon and to take away so that there are `surplus` fewer.
 
     At most `removable` are taken away now.
@@ -61,7 +63,7 @@ def chosen(workers: Sequence[Worker], *, surplus: int, removable: int, min_life:
 
 
 def all_or_none(
-    workers: Sequence[Worker],
+    workers: Sequence[ObservedWorker],
     *,
     replicas: int,
     surplus: int,
@@ -96,7 +98,7 @@ def all_or_none(
     return Choice(remove=tuple(worker.name for worker in workers), why=(why,), going=removable)
 
 
-def _obstacle(workers: Sequence[Worker]) -> str | None:
+def _obstacle(workers: Sequence[ObservedWorker]) -> str | None:
     """Why nobody may be taken away now."""
     silent = sum(worker.state == "unknown" for worker in workers)
     if silent:
@@ -107,10 +109,10 @@ def _obstacle(workers: Sequence[Worker]) -> str | None:
     return None
 
 
-def _is_empty(worker: Worker) -> bool:
+def _is_empty(worker: ObservedWorker) -> bool:
     return worker.state == "idle" and worker.held == 0
 
 
-def _youngest_first(workers: Iterable[Worker]) -> list[Worker]:
+def _youngest_first(workers: Iterable[ObservedWorker]) -> list[ObservedWorker]:
     """In an order of which any two looks have the same opinion."""
     return sorted(workers, key=lambda each: (math.inf if each.age is None else each.age, each.name))

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from longshore.contract.orders import CORDON_LEASE, Order, OrderKind
 from longshore.contract.reports import WorkerReport
-from longshore_operator.core.scaling import Decision
 
 REPEAT_AFTER = 2.0
 """Seconds after which a cordon is ordered again that its worker has not confirmed."""
@@ -48,9 +48,28 @@ class Cordons:
 Orders = tuple[tuple[str, Order], ...]
 
 
+class CordonPlan(Protocol):
+    """What is decided of cordons."""
+
+    @property
+    def holds(self) -> str | None:
+        """Why nothing is done; None where something is."""
+        ...
+
+    @property
+    def cordon(self) -> tuple[str, ...]:
+        """Workers that shall take no new jobs."""
+        ...
+
+    @property
+    def uncordon(self) -> tuple[str, ...]:
+        """Cordoned workers that are needed after all."""
+        ...
+
+
 def followed(
     cordons: Cordons,
-    decision: Decision,
+    decision: CordonPlan,
     *,
     reports: Mapping[str, WorkerReport],
     leaving: Collection[str],

@@ -7,7 +7,7 @@ APPEAR_WITHIN = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Missing:
+class MissingPods:
     """Of one TaskQueue. Times are seconds of the caller's clock."""
 
     count: int
@@ -23,10 +23,10 @@ class Missing:
 
 
 def missing(
-    before: Missing | None, *, replicas: int | None, pods: int, now: float
-) -> Missing | None:
+    before: MissingPods | None, *, replicas: int | None, pods: int, now: float
+) -> MissingPods | None:
     """What is missing of `replicas`; None when nothing is, or that is unknown."""
     if replicas is None or pods >= replicas:
         return None
     since = before.since if before and before.pods == pods else now
-    return Missing(count=replicas - pods, pods=pods, since=since)
+    return MissingPods(count=replicas - pods, pods=pods, since=since)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from longshore.contract.reports import WorkerReport
 from longshore_operator.api.v1alpha1 import MOST_WORKERS
 from longshore_operator.core.kubernetes.pods import Pod
-from longshore_operator.core.scaling import ServiceTimes
 from longshore_operator.core.workers.forgetting import forget
 
 WINDOW = 600.0
@@ -20,6 +19,15 @@ STARTS = 10
 
 QUICKEST_OF = 100
 """Starts of which the quickest counts: more than come together, as those slow each other down."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceTimes:
+    """How long recent jobs ran."""
+
+    count: int
+    mean: float
+    """Seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,7 +65,7 @@ def _not_found(program: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """Runs a job, as `longshore.binding.Binding` does."""
+    """Runs a job, as `longshore.binding.BoundHandler` does."""
 
     takes_job: ClassVar[bool] = True
     throws: ClassVar[tuple[type[Exception], ...]] = ()

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from longshore.binding import Binding
+from longshore.binding import BoundHandler
 from longshore.contract.config import Isolation, WorkerConfig
 from longshore.errors import HandlerError
 from longshore.handler import discover
@@ -122,8 +122,8 @@ def _find_command(control: socket.socket, words: Sequence[str]) -> Commands:
 
 def _import_handlers(
     control: socket.socket, config: WorkerConfig
-) -> tuple[dict[str, Binding], dict[str, HandlerLimits]]:
-    bindings: dict[str, Binding] = {}
+) -> tuple[dict[str, BoundHandler], dict[str, HandlerLimits]]:
+    bindings: dict[str, BoundHandler] = {}
     limits: dict[str, HandlerLimits] = {}
     module = ""
     # `python -m` looks into the working directory; a console script does not.
@@ -134,7 +134,7 @@ def _import_handlers(
             discover([module])
         for name, spec in discover(config.handlers).items():
             module = spec.function.__module__
-            bindings[name] = Binding(spec)
+            bindings[name] = BoundHandler(spec)
             if config.isolation is Isolation.FORK:
                 bindings[name].prepare()  # else each job that needs it would import it anew
             limits[name] = limits_of(spec, config)

@@ -7,9 +7,10 @@ import os
 import sys
 from typing import Any
 
-from longshore.logs import Log, LogWriter
+from longshore.logs import Log
 from longshore.worker.linux import termination
-from longshore.worker.linux.exits import CRASHED
+from longshore.worker.linux.exits import Exit
+from longshore.worker.parent.logs import LogWriter
 
 log = Log("longshore.worker")
 
@@ -42,11 +43,11 @@ def fail_loudly(task: asyncio.Task[Any]) -> None:
 
 def crash(error: BaseException) -> None:
     """End the worker over a bug; the log and the termination message tell of it."""
-    log.error("crashed", error=repr(error))
+    log.error("worker-crashed", error=repr(error))
     termination.tell_bug(error)
     sys.excepthook(type(error), error, error.__traceback__)
     # Another thread writes the log, and nothing waits for it below.
     for handler in logging.getLogger().handlers:
         if isinstance(handler, LogWriter):
             handler.stop()
-    os._exit(CRASHED)
+    os._exit(Exit.CRASHED)

@@ -270,7 +270,7 @@ class Dispatch:
 
     def on_progress(self, work: Work, value: object) -> None:
         """The handler told how far it is."""
-        log.info("progress", **work.fields(), value=value)
+        log.info("job-progressed", **work.fields(), value=value)
 
     # The end
 
@@ -349,7 +349,7 @@ class Dispatch:
         del self._settling[task]
         if not task.cancelled() and (error := task.exception()):
             # The job stays unacked: it returns when the connection ends.
-            log.error("settling-failed", error=repr(error))
+            log.error("settlement-failed", error=repr(error))
         self._changed()
 
     def _tell(self, verdict: Verdict, fields: dict[str, Any]) -> None:

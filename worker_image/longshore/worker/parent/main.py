@@ -17,14 +17,15 @@ import pika
 from longshore.amqp.address import parameters as read_parameters
 from longshore.contract.config import OnTermination, WorkerConfig
 from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV, POD_NAME_ENV
-from longshore.logs import Log, LogWriter
+from longshore.logs import Log
 from longshore.worker.linux import prctl, termination
-from longshore.worker.linux.exits import BAD_CONFIG, IMPORT_FAILED, UNSUITABLE
+from longshore.worker.linux.exits import Exit
 from longshore.worker.parent.children import processes
 from longshore.worker.parent.children.zygote import Zygote
 from longshore.worker.parent.crash import crash, fail_loudly, watch_callbacks
-from longshore.worker.parent.ending import Ending
-from longshore.worker.parent.wiring import Worker, build
+from longshore.worker.parent.logs import LogWriter
+from longshore.worker.parent.shutdown import Shutdown
+from longshore.worker.parent.wiring import WorkerParts, build
 from longshore.worker.wire.control import CommandUnusable, ImportFailed, Ready
 
 RETURN_TIMEOUT = 3.0
@@ -43,8 +44,8 @@ def run(config: WorkerConfig, *, url: str, control: socket.socket, zygote: int) 
     parameters = _parameters(url, config)
     if isinstance(parameters, str):
         termination.tell(parameters)
-        log.error("bad-config", error=parameters)
-        code = BAD_CONFIG
+        log.error("config-invalid", error=parameters)
+        code: int = Exit.BAD_CONFIG
     else:
         prctl.give_back_memory()
         # As in the zygote: looking through what the imports made would be a tenth of the start.
@@ -57,7 +58,7 @@ def run(config: WorkerConfig, *, url: str, control: socket.socket, zygote: int) 
         except Exception as error:
             crash(error)
             raise
-    log.info("exit", code=code)
+    log.info("worker-exited", code=code)
     writer.stop()
     return code
 
@@ -89,35 +90,37 @@ async def _work(
 ) -> int:
     """Build, start, wait for the end, drain, close; the exit code."""
     watch_callbacks(asyncio.get_running_loop())
-    ending = Ending()
-    worker = build(
+    shutdown = Shutdown()
+    parts = build(
         config,
         parameters=parameters,
         control=control,
         zygote_pid=zygote_pid,
         name=_name(),
-        ending=ending,
+        shutdown=shutdown,
         put_line=put_line,
     )
     tasks = _Tasks()
-    with _signals(ending, worker.zygote):
-        serving = asyncio.ensure_future(_serve(worker, config, ending=ending, tasks=tasks))
-        ends: set[asyncio.Future[int]] = {serving, ending.killed}
+    with _signals(shutdown, parts.zygote):
+        serving = asyncio.ensure_future(_serve(parts, config, shutdown=shutdown, tasks=tasks))
+        ends: set[asyncio.Future[int]] = {serving, shutdown.killed}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             code = serving.result()
         else:
-            log.warning("killed")
-            code = ending.killed.result()
-            await _kill(worker, serving)
-        await _close(worker)
+            log.warning("worker-killed")
+            code = shutdown.killed.result()
+            await _kill(parts, serving)
+        await _close(parts)
         await tasks.cancel()
     return code
 
 
-async def _serve(worker: Worker, config: WorkerConfig, *, ending: Ending, tasks: "_Tasks") -> int:
+async def _serve(
+    parts: WorkerParts, config: WorkerConfig, *, shutdown: Shutdown, tasks: "_Tasks"
+) -> int:
     try:
-        port = await worker.health.start(config.http_port)
+        port = await parts.health.start(config.http_port)
     except (OSError, OverflowError) as error:
         message = (
             f"cannot listen on port {config.http_port} for /healthz, /readyz and /metrics: "
@@ -126,39 +129,43 @@ async def _serve(worker: Worker, config: WorkerConfig, *, ending: Ending, tasks:
         termination.tell(message)
         # One clear line, without a traceback.
         log.error("port-unavailable", port=config.http_port, error=str(error))  # noqa: TRY400
-        return UNSUITABLE
-    log.info("started", queue=config.queue, http_port=port, pid=os.getpid())
-    tasks.start(worker.publisher.run())  # which connects while the handlers' modules load
-    code = await _imported(worker.zygote, config, ending=ending)
+        return Exit.UNSUITABLE
+    log.info("worker-started", task_queue=config.queue, http_port=port, pid=os.getpid())
+    tasks.start(parts.publisher.run())  # which connects while the handlers' modules load
+    code = await _imported(parts.zygote, config, shutdown=shutdown)
     if code is not None:
         return code
-    zygote, dispatch = worker.zygote, worker.dispatch
-    zygote.gone.add_done_callback(lambda _: ending.on_zygote_gone(zygote.fault))
-    worker.pool.start()
-    for loop in worker.loops:
+    zygote, dispatch = parts.zygote, parts.dispatch
+    zygote.gone.add_done_callback(lambda _: shutdown.on_zygote_gone(zygote.fault))
+    parts.pool.start()
+    for loop in parts.loops:
         tasks.start(loop())
-    tasks.start(worker.consumer.run())
-    code = await ending.begun
-    log.info("draining", held=dispatch.held, mode=config.on_termination)
+    tasks.start(parts.consumer.run())
+    code = await shutdown.begun
+    log.info("worker-draining", held=dispatch.held, mode=config.on_termination)
     dispatch.stop_handing_out()
-    await worker.consumer.drain()
+    await parts.consumer.drain()
     dispatch.start_draining(requeue=config.on_termination is OnTermination.REQUEUE)
     await dispatch.quiet()
     return code
 
 
-async def _imported(zygote: Zygote, config: WorkerConfig, *, ending: Ending) -> int | None:
+async def _imported(zygote: Zygote, config: WorkerConfig, *, shutdown: Shutdown) -> int | None:
     """Wait for the zygote's imports; an exit code when there is nothing to serve."""
     ready = asyncio.ensure_future(zygote.ready())
-    ends: set[asyncio.Future[Any]] = {ready, ending.begun}
+    ends: set[asyncio.Future[Any]] = {ready, shutdown.begun}
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     if not ready.done():
-        return ending.begun.result()
+        return shutdown.begun.result()
     match ready.result():
         case Ready() as answer:
-            log.info("imported", handlers=sorted(answer.handlers), any=answer.serves_any)
+            log.info(
+                "handlers-imported",
+                handlers=sorted(answer.handlers),
+                serves_any=answer.serves_any,
+            )
             if answer.threads > 1:
-                log.warning("threads-at-import", threads=answer.threads)
+                log.warning("threads-running", threads=answer.threads)
             return None
         case ImportFailed() as failed:
             termination.tell(f"cannot import {failed.what}: {failed.error}\n{failed.traceback}")
@@ -174,35 +181,35 @@ async def _imported(zygote: Zygote, config: WorkerConfig, *, ending: Ending) -> 
         case None:
             message = f"the process that imports the handlers {zygote.fault}"
             termination.tell(f"{message}: {', '.join(config.handlers)}")
-            log.error("import-failed", modules=config.handlers, error=message)
-    return IMPORT_FAILED
+            log.error("import-failed", what=", ".join(config.handlers), error=message)
+    return Exit.IMPORT_FAILED
 
 
-async def _kill(worker: Worker, serving: asyncio.Task[int]) -> None:
+async def _kill(parts: WorkerParts, serving: asyncio.Task[int]) -> None:
     """End all jobs while their deliveries are ours: no other worker has one of them yet."""
-    worker.dispatch.stop_handing_out()
-    await worker.pool.close()
+    parts.dispatch.stop_handing_out()
+    await parts.pool.close()
     # The drain that is under way gives them back, once no more can come.
     await asyncio.wait({serving}, timeout=RETURN_TIMEOUT)
     serving.cancel()
 
 
-async def _close(worker: Worker) -> None:
+async def _close(parts: WorkerParts) -> None:
     """Close in the order of dependence: consumer, children, publisher, zygote."""
-    worker.reporter.close()
-    await worker.consumer.close()
-    await worker.pool.close()
-    await worker.publisher.close()
-    await worker.health.stop()
-    worker.zygote.close()
+    parts.reporter.close()
+    await parts.consumer.close()
+    await parts.pool.close()
+    await parts.publisher.close()
+    await parts.health.stop()
+    parts.zygote.close()
 
 
 @contextlib.contextmanager
-def _signals(ending: Ending, zygote: Zygote) -> Iterator[None]:
+def _signals(shutdown: Shutdown, zygote: Zygote) -> Iterator[None]:
     """Listen to signals, those that have waited included."""
     loop = asyncio.get_running_loop()
     for number in _ENDING:
-        loop.add_signal_handler(number, ending.on_signal)
+        loop.add_signal_handler(number, shutdown.on_signal)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     loop.add_signal_handler(signal.SIGCHLD, processes.reap, zygote.on_exit)
     processes.reap(zygote.on_exit)  # one may have died before the handler stood

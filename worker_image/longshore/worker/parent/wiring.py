@@ -2,8 +2,8 @@
 
 Each is complete when its constructor returns: whom it calls is an argument, so each is made after
 those. Where two need each other, what one has to tell the other goes through something small that
-is made before both (an `asyncio.Event`, the `Ending`, the `Cordon`), or, for the pool and the
-dispatch, one makes the other. Nothing runs before `Worker.start`.
+is made before both (an `asyncio.Event`, the `Shutdown`, the `CordonGate`), or, for the pool and the
+dispatch, one makes the other. Nothing runs before `main` starts it.
 """
 
 import asyncio
@@ -31,23 +31,23 @@ from longshore.worker.parent.children import memory, processes
 from longshore.worker.parent.children.pool import Limits, Pool, PoolListener
 from longshore.worker.parent.children.zygote import Zygote
 from longshore.worker.parent.dispatch import Dispatch
-from longshore.worker.parent.ending import Ending
-from longshore.worker.parent.intake.cordon import Cordon
+from longshore.worker.parent.intake.cordon import CordonGate
 from longshore.worker.parent.intake.flow import Bounds, Flow, Steady, first, fixed
 from longshore.worker.parent.jobs.losses import Losses
 from longshore.worker.parent.jobs.outcome import Judge, Outcome
+from longshore.worker.parent.shutdown import Shutdown
 from longshore.worker.parent.telemetry.health import Health
 from longshore.worker.parent.telemetry.joblog import JobLog
 from longshore.worker.parent.telemetry.metrics import Metrics
 from longshore.worker.parent.telemetry.reporter import Reporter
-from longshore.worker.parent.telemetry.start import Start
+from longshore.worker.parent.telemetry.start import StartTimes
 
 Loop = Callable[[], Coroutine[Any, Any, None]]
 """Runs until it is cancelled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Worker:
+class WorkerParts:
     """What `main` starts, drains and closes, in that order."""
 
     zygote: Zygote
@@ -68,15 +68,15 @@ def build(
     control: socket.socket,
     zygote_pid: int,
     name: str,
-    ending: Ending,
+    shutdown: Shutdown,
     put_line: Callable[[str], None],
-) -> Worker:
+) -> WorkerParts:
     """Make all parts of the worker that is called `name`; needs a running event loop."""
     metrics = Metrics(slots=config.slots)
-    start = Start(began=processes.began(now=_now()), now=_now, cpu_times=processes.cpu_times)
+    start = StartTimes(began=processes.began(now=_now()), now=_now, cpu_times=processes.cpu_times)
     report_due, jobs_changed = asyncio.Event(), asyncio.Event()
-    cordon = Cordon(on_change=report_due.set)
-    line = Line(on_order=functools.partial(_obey, cordon, ending))
+    cordon = CordonGate(on_change=report_due.set)
+    line = Line(on_order=functools.partial(_obey, cordon, shutdown))
     publisher = Publisher(
         parameters,
         beside=line.keep,
@@ -90,7 +90,9 @@ def build(
         # Where nothing waits in a worker, what was lost had begun.
         losses=Losses(allowance=0 if config.prefetch == config.slots else 1),
         metrics=metrics,
-        job_log=JobLog(put_line, queue=config.queue, successes=config.log_successes, now=time.time),
+        job_log=JobLog(
+            put_line, task_queue=config.queue, successes=config.log_successes, now=time.time
+        ),
         new_id=lambda: job_id(now=_now(), entropy=os.urandom(10)),
         on_change=(report_due.set, cordon.note, jobs_changed.set),
     )
@@ -122,7 +124,7 @@ def build(
     ]
     if (most := config.memory_limit_per_job) is not None:
         loops.append(lambda: memory.watch(pool.children, limit=most, kill=pool.kill))
-    return Worker(
+    return WorkerParts(
         zygote=zygote,
         publisher=publisher,
         health=Health(
@@ -138,9 +140,9 @@ def build(
     )
 
 
-def _obey(cordon: Cordon, ending: Ending, order: Order) -> None:
+def _obey(cordon: CordonGate, shutdown: Shutdown, order: Order) -> None:
     if order.kind is OrderKind.DRAIN:
-        ending.on_drain_order()
+        shutdown.on_drain_order()
     else:
         cordon.take(order)
 
@@ -213,9 +215,9 @@ def _report(
     name: str,
     *,
     dispatch: Dispatch,
-    cordon: Cordon,
+    cordon: CordonGate,
     metrics: Metrics,
-    start: Start,
+    start: StartTimes,
 ) -> WorkerReport:
     settled, cpu, wait = metrics.jobs, start.cpu, dispatch.latest_wait
     return WorkerReport(

@@ -12,6 +12,7 @@ from longshore.amqp.connection import Backoff, Connection, resolve
 from longshore.amqp.dial import Dial
 from longshore.contract.config import QueueType
 from longshore.logs import Log
+from longshore.worker.linux import termination
 from longshore.worker.parent.broker.subscription import (
     LONG_SILENCE,
     SHORT_SILENCE,
@@ -71,7 +72,7 @@ class Consumer:
         self._room = room
         self._on_consuming = on_consuming
         self._on_loss = on_loss
-        self._dial = Dial(parameters, purpose="consume", note=self._note)
+        self._dial = Dial(parameters, purpose="consume", note=self._note, refused=termination.tell)
         self._queue = queue
         self._is_quorum = queue_type is QueueType.QUORUM
         self._prefetch = self._least = prefetch
@@ -115,7 +116,7 @@ class Consumer:
                 if self._draining:
                     return
                 self._note(f"consumer of queue {self._queue}: {cause}")
-                log.warning("consumer-lost", queue=self._queue, cause=cause)
+                log.warning("consumer-lost", queue=self._queue, error=cause)
                 self._on_loss()
                 if time.monotonic() - since > HEALTHY_AFTER:
                     backoff.reset()
@@ -183,7 +184,7 @@ class Consumer:
             if self._prefetch:
                 await self._subscribe(connection, lost, prefetch=self._prefetch)
             else:
-                log.info("consuming", queue=self._queue, prefetch=0)
+                log.info("consumer-started", queue=self._queue, prefetch=0)
             self._is_consuming = True
             self.trouble = ""
             self._on_consuming()
@@ -235,7 +236,7 @@ class Consumer:
             raise
         if lost.done():
             raise Lost(lost.result())
-        log.info("consuming", queue=self._queue, prefetch=prefetch)
+        log.info("consumer-started", queue=self._queue, prefetch=prefetch)
 
     @property
     def _is_shut(self) -> bool:

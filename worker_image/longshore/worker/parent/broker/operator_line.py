@@ -40,7 +40,7 @@ class Line:
             except Exception as error:
                 cause = words(error)
             # A worker without it goes on working; the operator then cannot take it away.
-            log.warning("line-lost", cause=cause)
+            log.warning("operator-line-lost", error=cause)
             await backoff.pause()
 
     def report(self, exchange: str, key: str, body: bytes) -> None:
@@ -73,7 +73,7 @@ class Line:
             # Only now: RabbitMQ closes the channel over a report that wants an answer to it
             # before anybody consumes.
             self._connection, self._channel = connection, channel
-            log.info("taking-orders")
+            log.info("operator-line-opened")
             return await lost
         finally:
             channel.close()

@@ -15,6 +15,7 @@ from longshore.amqp.connection import Backoff, Connection, resolve
 from longshore.amqp.dial import Dial
 from longshore.amqp.publication import Publication
 from longshore.logs import Log
+from longshore.worker.linux import termination
 from longshore.worker.parent.broker.lane import Lane, Unsendable
 
 MOST_STRIKES = 3
@@ -48,7 +49,7 @@ class Publisher:
     ) -> None:
         self._beside = beside
         self._on_loss = on_loss
-        self._dial = Dial(parameters, purpose="publish")
+        self._dial = Dial(parameters, purpose="publish", refused=termination.tell)
         self._connection: Connection | None = None
         self._lane: Lane | None = None
         self._open = asyncio.Event()
@@ -74,7 +75,7 @@ class Publisher:
                         cause = str(error)
                         # No job depends on this connection, and another may answer.
                         await connection.close()
-                    log.warning("publisher-lost", cause=cause)
+                    log.warning("publisher-lost", error=cause)
                     self._on_loss()
                     await backoff.pause()
             finally:
@@ -103,7 +104,7 @@ class Publisher:
             log.error(
                 "publish-failed",
                 exchange=publication.exchange,
-                key=publication.key,
+                routing_key=publication.key,
                 error=problem,
             )
             await backoff.pause()

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 Delivery = TypeVar("Delivery")
 
 
-class Ledger(Generic[Delivery]):
+class Settlements(Generic[Delivery]):
     """Deliveries of one channel by tag, from their arrival until they are settled."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ import pika
 from longshore.amqp.channel import Channel, Lost
 from longshore.amqp.connection import Connection, resolve
 from longshore.amqp.inbound import Arrival, properties_in
-from longshore.worker.parent.broker.settlements import Ledger
+from longshore.worker.parent.broker.settlements import Settlements
 
 CANCEL_TIMEOUT = 5.0
 """Seconds for the answer to a cancellation."""
@@ -133,7 +133,7 @@ class Subscription:
 
         self._on_deliveries = on_deliveries
         self._on_lost = on_lost
-        self._ledger: Ledger[Delivery] = Ledger()
+        self._settlements: Settlements[Delivery] = Settlements()
         self._acking: asyncio.Handle | None = None
         self._is_delayed = False
         """Acks are sent after `ACK_DELAY`, not in this turn of the loop."""
@@ -187,13 +187,13 @@ class Subscription:
         `ACK_DELAY`.
         """
         if delivery.void is None:
-            self._ledger.settle(delivery.tag)
+            self._settlements.settle(delivery.tag)
             self._send_soon(may_wait=may_wait and not self._is_retired)
 
     def give_back(self, delivery: Delivery) -> None:
         """Return a delivery to the head of its queue, uncharged where nack is free."""
         if delivery.void is None:
-            self._ledger.give_back(delivery.tag)
+            self._settlements.give_back(delivery.tag)
             self._send_soon()
 
     async def retire(self, *, silence: float) -> None:
@@ -206,7 +206,7 @@ class Subscription:
         await self._cancel()
         self._is_retired = True
         self.flush()
-        if self._parks and self._ledger.unacked:
+        if self._parks and self._settlements.unacked:
             self._parking = asyncio.create_task(self._park())
 
     async def leave(self) -> None:
@@ -240,7 +240,7 @@ class Subscription:
         """
         self._channel.on_end(lambda _: self._news.set())
         await self._until_passed_on()
-        while self._parks and self._ledger.unacked and not self._is_leaving:
+        while self._parks and self._settlements.unacked and not self._is_leaving:
             self._news.clear()
             self._is_holding = True
             try:
@@ -260,7 +260,7 @@ class Subscription:
             self._on_message,
             tag=self._tag,
             on_started=lambda: resolve(started, None),
-            prefetch=self._ledger.unacked,
+            prefetch=self._settlements.unacked,
         )
         await self._connection.answer(started, of=self._channel)
 
@@ -275,7 +275,7 @@ class Subscription:
         swallows jobs (4.3.6).
         """
         self.is_current = False
-        gone = self._ledger.clear()
+        gone = self._settlements.clear()
         for delivery in gone:
             delivery.make_void(cause)
         self._close()
@@ -291,7 +291,7 @@ class Subscription:
         self._is_holding = True
         for _ in range(_MAX_WAITS):
             arrived = self._arrived
-            if self._ledger.unacked >= self._prefetch:
+            if self._settlements.unacked >= self._prefetch:
                 return
             await asyncio.sleep(silence)
             if self._arrived == arrived:
@@ -311,7 +311,7 @@ class Subscription:
     def _take(self, deliveries: list[Delivery]) -> None:
         self._arrived += len(deliveries)
         for delivery in deliveries:
-            self._ledger.add(delivery.tag, delivery)
+            self._settlements.add(delivery.tag, delivery)
         self._on_deliveries(deliveries)
 
     def _send_soon(self, *, may_wait: bool = False) -> None:
@@ -333,14 +333,14 @@ class Subscription:
         if self._is_holding or not self._channel.is_open:
             self._news.set()
             return  # later, or about to be void
-        acks, nacks = self._ledger.acks(), self._ledger.nacks()
+        acks, nacks = self._settlements.acks(), self._settlements.nacks()
         self._channel.settle(acks, nacks)
         if len(acks) + len(nacks) > MOST_AT_ONCE:
             self.settled_at = asyncio.get_running_loop().time() + LINGER
         self._close_when_done()
 
     def _close_when_done(self) -> None:
-        if self._is_retired and not self._ledger.unacked:
+        if self._is_retired and not self._settlements.unacked:
             loop = asyncio.get_running_loop()
             if (left := self.settled_at - loop.time()) > 0:
                 loop.call_later(left, self._close)

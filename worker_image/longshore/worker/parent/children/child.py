@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from longshore.logs import Log
 from longshore.worker.parent.children.output import Output
-from longshore.worker.parent.children.states import TRANSITIONS, Kill, State
+from longshore.worker.parent.children.states import TRANSITIONS, ChildState, Kill
 from longshore.worker.parent.children.zygote import Birth
 from longshore.worker.parent.jobs.run import Run
 from longshore.worker.parent.jobs.work import Work
@@ -53,7 +53,7 @@ class Child:
         self.results = birth.results
         self.output_descriptor = birth.output
         self.output = Output(birth.output, boundary=birth.mark.boundary, put=put_line)
-        self.state = State.SERVING
+        self.state = ChildState.SERVING
         self.jobs: deque[Work] = deque()
         """In the order handed over; the first one runs."""
 
@@ -110,25 +110,25 @@ class Child:
     @property
     def takes_jobs(self) -> bool:
         """Whether it may be given another job, now or later."""
-        if self.state is not State.SERVING:
+        if self.state is not ChildState.SERVING:
             return False
         return not 0 < self._max_jobs <= self.served + len(self.jobs)
 
     @property
     def is_done(self) -> bool:
         """Whether its last job has ended, and it was not told so yet."""
-        is_open = self.state is State.SERVING or self.state is State.RETIRING
+        is_open = self.state is ChildState.SERVING or self.state is ChildState.RETIRING
         return is_open and not self.jobs and not self.takes_jobs
 
     @property
     def is_ending(self) -> bool:
         """Whether it is dead or being killed."""
-        return self.state in (State.DYING, State.DEAD, State.BURIED)
+        return self.state in (ChildState.DYING, ChildState.DEAD, ChildState.BURIED)
 
     @property
     def is_dead(self) -> bool:
         """Whether its process has ended."""
-        return self.state in (State.DEAD, State.BURIED)
+        return self.state in (ChildState.DEAD, ChildState.BURIED)
 
     @property
     def is_barren(self) -> bool:
@@ -139,11 +139,11 @@ class Child:
 
     def retire(self) -> None:
         """No more jobs; those that it has are done."""
-        self._enter(State.RETIRING)
+        self._enter(ChildState.RETIRING)
 
     def dismiss(self) -> None:
         """No more jobs: an idle child ends by itself."""
-        if self._enter(State.DISMISSED):
+        if self._enter(ChildState.DISMISSED):
             self._was_dismissed = True
             with contextlib.suppress(OSError):  # the child has shut it down itself
                 self._near.shutdown(socket.SHUT_WR)
@@ -155,16 +155,16 @@ class Child:
         if is_first:
             self.killed_for = cause
         self.killed_until = until
-        self._enter(State.DYING)
+        self._enter(ChildState.DYING)
         return is_first
 
     def die(self) -> None:
         """Its process has ended."""
-        self._enter(State.DEAD)
+        self._enter(ChildState.DEAD)
 
     def bury(self) -> None:
         """Give back every descriptor."""
-        self._enter(State.BURIED)
+        self._enter(ChildState.BURIED)
         if self.timer:
             self.timer.cancel()
         for end in (self._near, self._far, self.results):
@@ -173,7 +173,7 @@ class Child:
         os.close(self.pidfd)
         self._mark.close()
 
-    def _enter(self, state: State) -> bool:
+    def _enter(self, state: ChildState) -> bool:
         if state not in TRANSITIONS[self.state]:
             return False
         self.state = state
@@ -196,7 +196,7 @@ class Child:
         run = self.run
         if run is None or self.unsettled:
             return math.inf
-        if self.state is not State.SERVING and self.state is not State.RETIRING:
+        if self.state is not ChildState.SERVING and self.state is not ChildState.RETIRING:
             return math.inf
         if self.output.has_success_ahead:  # it has ended already
             return math.inf
@@ -275,7 +275,7 @@ class Child:
         if self.fault:
             return
         self.fault = fault
-        self._enter(State.BROKEN)
+        self._enter(ChildState.BROKEN)
         begun = self.begun()
         if not begun:
             return

@@ -93,7 +93,7 @@ class Killer:
         rest = own | anybodys
         now = self._loop.time()
         if now >= max(began, *(due[pid] for pid in rest)) + SWEEP_DEADLINE:
-            log.error("unkillable", pids=sorted(rest))
+            log.error("processes-unkillable", pids=sorted(rest))
             return True
         if now >= child.killed_until:
             processes.signal_group(child.pid, signal.SIGKILL)

@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from json.encoder import encode_basestring_ascii as quoted
 
-from longshore.logs import Log
-from longshore.stamp import Stamp
+from longshore.logs import Log, Stamp
 from longshore.worker.parent.jobs.work import Work
 from longshore.worker.wire.frames import END, Ended, Status
 
@@ -292,7 +291,7 @@ class Output:
                 f", {json.dumps(fields, default=str)[1:-1]}}}\n" if fields else "}\n",
             )
         told = (
-            f'{{"time": "{self._stamp()}", "level": "info", "event": "output", '
+            f'{{"time": "{self._stamp()}", "level": "info", "event": "output-written", '
             f'"line": {quoted(shown.decode("utf-8", "replace"))}{self._owned[1]}'
         )
         self._logged += len(told)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from longshore.contract import backoff
 from longshore.logs import Log
 from longshore.worker.linux.exits import describe_exit
 from longshore.worker.parent.children import processes
@@ -307,7 +308,7 @@ class Pool:
 
     def _on_overstayed(self, child: Child) -> None:
         if not child.is_dead:
-            log.warning("child-does-not-end", pid=child.pid, grace=CLOSE_GRACE)
+            log.warning("child-stuck", pid=child.pid, grace=CLOSE_GRACE)
             self._killer.kill(child, Kill.DISMISSED, at_once=True)
 
     def _on_soft_limit(self, child: Child, run: Run) -> None:
@@ -369,7 +370,9 @@ class Pool:
         if not self._barren:
             self._zygote.fork(self)
             return
-        delay = min(MAX_RESPAWN_DELAY, 0.1 * 2.0**self._barren)
+        delay = backoff.delay_after(
+            self._barren, first=0.2, most=MAX_RESPAWN_DELAY, jitter=backoff.NONE, chance=0.0
+        )
         self._loop.call_later(delay, self._zygote.fork, self)
 
 

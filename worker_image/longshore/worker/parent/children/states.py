@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import Enum, StrEnum, auto
 
 
-class State(Enum):
+class ChildState(Enum):
     """Where a child is in its life, as docs/state_machine.md draws it."""
 
     SERVING = auto()
@@ -30,16 +30,24 @@ class State(Enum):
     """Nothing is left of it."""
 
 
-TRANSITIONS: Mapping[State, frozenset[State]] = {
-    State.SERVING: frozenset(
-        {State.RETIRING, State.DISMISSED, State.BROKEN, State.DYING, State.DEAD}
+TRANSITIONS: Mapping[ChildState, frozenset[ChildState]] = {
+    ChildState.SERVING: frozenset(
+        {
+            ChildState.RETIRING,
+            ChildState.DISMISSED,
+            ChildState.BROKEN,
+            ChildState.DYING,
+            ChildState.DEAD,
+        }
     ),
-    State.RETIRING: frozenset({State.DISMISSED, State.BROKEN, State.DYING, State.DEAD}),
-    State.DISMISSED: frozenset({State.BROKEN, State.DYING, State.DEAD}),
-    State.BROKEN: frozenset({State.DYING, State.DEAD}),
-    State.DYING: frozenset({State.DEAD}),
-    State.DEAD: frozenset({State.BURIED}),
-    State.BURIED: frozenset(),
+    ChildState.RETIRING: frozenset(
+        {ChildState.DISMISSED, ChildState.BROKEN, ChildState.DYING, ChildState.DEAD}
+    ),
+    ChildState.DISMISSED: frozenset({ChildState.BROKEN, ChildState.DYING, ChildState.DEAD}),
+    ChildState.BROKEN: frozenset({ChildState.DYING, ChildState.DEAD}),
+    ChildState.DYING: frozenset({ChildState.DEAD}),
+    ChildState.DEAD: frozenset({ChildState.BURIED}),
+    ChildState.BURIED: frozenset(),
 }
 """What may follow what. An event that asks for anything else has come too late to matter."""
 

@@ -10,8 +10,8 @@ from longshore.logs import Log
 log = Log("longshore.cordon")
 
 
-class Source(Protocol):
-    """Where jobs come from."""
+class Cordonable(Protocol):
+    """Where jobs come from, as a cordon needs it."""
 
     @property
     def prefetch(self) -> int:
@@ -27,7 +27,7 @@ class Source(Protocol):
         """So many at a time from now on."""
 
 
-class Cordon:
+class CordonGate:
     """Open at first. A cordon that is not renewed ends with its lease.
 
     It takes orders before there is anything to cordon: who holds jobs needs it, and it needs them,
@@ -56,7 +56,7 @@ class Cordon:
             loop = asyncio.get_running_loop()
             self._lease = loop.call_later(order.lease, self._open, "lease-expired")
             if self._wanted != order.id:
-                log.info("cordoned", cordon=order.id)
+                log.info("worker-cordoned", cordon=order.id)
                 self._wanted = order.id
                 self._news.set()
         else:
@@ -67,7 +67,7 @@ class Cordon:
         if self._owed and self._wanted is None:
             self._news.set()
 
-    async def run(self, source: Source, *, held: Callable[[], int]) -> None:
+    async def run(self, source: Cordonable, *, held: Callable[[], int]) -> None:
         """Bring about at `source` what was ordered last, until cancelled.
 
         `held` returns the number of jobs that are here.
@@ -89,13 +89,13 @@ class Cordon:
     def _open(self, why: str) -> None:
         if self._wanted is None:
             return
-        log.info("uncordoned", cordon=self._wanted, why=why)
+        log.info("worker-uncordoned", cordon=self._wanted, reason=why)
         # At once: nobody may take this worker for one without jobs any more.
         self._wanted = self.in_force = None
         self._news.set()
         self._on_change()
 
-    async def _let_in(self, source: Source, held: Callable[[], int]) -> None:
+    async def _let_in(self, source: Cordonable, held: Callable[[], int]) -> None:
         if self._is_shut:
             self._is_shut = False
             # Jobs that came just before the cordon don't count against a new consumer's prefetch;

@@ -7,8 +7,7 @@ costs more than all else that the parent does for a short job.
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as quoted
 
-from longshore.logs import Log
-from longshore.stamp import Stamp
+from longshore.logs import Log, Stamp
 from longshore.worker.parent.jobs.outcome import Outcome, Verdict
 from longshore.worker.parent.jobs.work import Work
 
@@ -16,20 +15,21 @@ log = Log("longshore.jobs")
 
 
 class JobLog:
-    """Tells of one queue's jobs; `put` writes a line, `now` gives seconds since the epoch."""
+    """Logs one TaskQueue's jobs; `put` writes a line, `now` gives seconds since the epoch."""
 
     def __init__(
         self,
         put: Callable[[str], None],
         *,
-        queue: str,
+        task_queue: str,
         successes: bool,
         now: Callable[[], float],
     ) -> None:
         self._put = put
-        self._queue = queue
+        self._task_queue = task_queue
         self._middle = (
-            f'"level": "info", "event": "job", "outcome": "succeeded", "queue": {quoted(queue)}'
+            '"level": "info", "event": "job-settled", "outcome": "succeeded", '
+            f'"task_queue": {quoted(task_queue)}'
         )
         self._successes = successes
         self._stamp = Stamp(now)
@@ -49,11 +49,11 @@ class JobLog:
     def settled(self, verdict: Verdict, fields: dict[str, object]) -> None:
         """Any other end."""
         is_well = verdict.outcome is Outcome.SUCCEEDED or verdict.is_expected
-        tell = log.info if is_well else log.warning
-        tell(
-            "job",
+        at_level = log.info if is_well else log.warning
+        at_level(
+            "job-settled",
             outcome=verdict.outcome,
-            queue=self._queue,
+            task_queue=self._task_queue,
             **fields,
             reason=verdict.reason,
             error=verdict.error,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from longshore.worker.parent.children.processes import CpuTimes
 
 
-class Start:
+class StartTimes:
     """`now` gives ms since the epoch, `cpu_times` what the process has had of the CPUs so far."""
 
     def __init__(

@@ -5,13 +5,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from cronsim import CronSim
 
-from longshore_operator.api.v1alpha1 import Schedule
-from longshore_operator.core.scaling import schedules
-from longshore_operator.core.scaling.schedules import last_begin, limits_at
+from longshore_operator.api.v1alpha1 import ScalingWindow
+from longshore_operator.core import cron
+from longshore_operator.core.cron import last_begin
+from longshore_operator.core.scaling.windows import limits_at
 
 
-def schedule(**parts: Any) -> Schedule:
-    return Schedule.model_validate(
+def window(**parts: Any) -> ScalingWindow:
+    return ScalingWindow.model_validate(
         {"cron": "0 8 * * MON-FRI", "duration": "10h", "timeZone": "Europe/Berlin", "min": 3}
         | parts
     )
@@ -32,8 +33,8 @@ def at(text: str) -> datetime:
         pytest.param("2026-07-20T06:00:00", True, id="8 in Berlin in summer"),
     ],
 )
-def test_a_schedule_holds_from_its_time_for_its_duration(now: str, holds: bool) -> None:
-    assert bool(limits_at([schedule()], at(now))) == holds
+def test_a_window_holds_from_its_time_for_its_duration(now: str, holds: bool) -> None:
+    assert bool(limits_at([window()], at(now))) == holds
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_clocks_that_change(minute: str, begin: str) -> None:
 
 
 def test_a_duration_is_real_time_over_a_change_of_clocks() -> None:
-    night = schedule(cron="0 0 * * *", duration="6h", max=1, min=None)
+    night = window(cron="0 0 * * *", duration="6h", max=1, min=None)
 
     assert limits_at([night], at("2026-10-25T03:59"))  # 4:59, but six hours are not over
     assert not limits_at([night], at("2026-10-25T04:00"))
@@ -78,11 +79,11 @@ def test_the_last_begin_is_the_latest_of_all(cron: str, zone: str) -> None:
 @pytest.mark.parametrize("duration", ["1m", "45m", "3h", "49h"])
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Lord_Howe"])
 @pytest.mark.parametrize("cron", ["* * * * *", "30 2 * * *", "15 1,2,3 * * SUN", "0 0 29 2 MON"])
-def test_a_schedule_holds_minute_by_minute_as_if_it_were_looked_at_once(
+def test_a_window_holds_minute_by_minute_as_if_it_were_looked_at_once(
     cron: str, zone: str, duration: str
 ) -> None:
     """What is remembered of the minutes before changes nothing, also while clocks change."""
-    each = schedule(cron=cron, timeZone=zone, duration=duration)
+    each = window(cron=cron, timeZone=zone, duration=duration)
     for day in ("2026-03-29", "2026-10-25", "2026-04-04", "2026-10-03"):
         for minutes in range(0, 26 * 60, 3):
             now = at(f"{day}T00:00:07") + timedelta(minutes=minutes)
@@ -91,7 +92,7 @@ def test_a_schedule_holds_minute_by_minute_as_if_it_were_looked_at_once(
             assert bool(limits_at([each], now)) == holds, now
 
 
-def test_a_schedule_is_reckoned_when_it_may_change_and_not_each_minute(
+def test_a_window_is_reckoned_when_it_may_change_and_not_each_minute(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Of 5,000 different ones too, among them such that come due every 28 years."""
@@ -101,10 +102,10 @@ def test_a_schedule_is_reckoned_when_it_may_change_and_not_each_minute(
         reckoned.append(cron)
         return CronSim(cron, *rest, **more)
 
-    monkeypatch.setattr(schedules, "CronSim", counting)
-    rare = [schedule(cron=f"{each} 8 * 2 TUE#5") for each in range(60)]
+    monkeypatch.setattr(cron, "CronSim", counting)
+    rare = [window(cron=f"{each} 8 * 2 TUE#5") for each in range(60)]
     usual = [
-        schedule(cron=f"{each % 60} {each // 60 % 24} */{each // 1440 + 1} * *")
+        window(cron=f"{each % 60} {each // 60 % 24} */{each // 1440 + 1} * *")
         for each in range(5000)
     ]
     now = at("2027-02-26T12:00:05")
@@ -123,11 +124,11 @@ def test_a_schedule_is_reckoned_when_it_may_change_and_not_each_minute(
 @pytest.mark.parametrize("cron", ["0 0 8 * * *", "@daily", "@every_minute x y z v", "8 * * *"])
 def test_a_cron_has_five_fields(cron: str) -> None:
     with pytest.raises(ValueError, match=r"must have five fields|at least 9 characters"):
-        schedule(cron=cron)
+        window(cron=cron)
 
 
 def test_a_bad_cron_or_zone_is_named() -> None:
     with pytest.raises(ValueError, match="'61 8 \\* \\* \\*' is not a cron expression"):
-        schedule(cron="61 8 * * *")
+        window(cron="61 8 * * *")
     with pytest.raises(ValueError, match="'Europe/Barlin' is not a time zone"):
-        schedule(timeZone="Europe/Barlin")
+        window(timeZone="Europe/Barlin")

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from longshore_operator.core.scaling import Decision, Worker
+from longshore_operator.core.scaling import Decision, ObservedWorker
 
 
 def without_shrink(
-    decision: Decision, workers: Iterable[Worker], *, replicas: int, why: str
+    decision: Decision, workers: Iterable[ObservedWorker], *, replicas: int, why: str
 ) -> Decision:
     """`decision` but that `replicas` stay and nobody goes, for a reason."""
     if decision.replicas is None or not (
@@ -25,7 +25,9 @@ def without_shrink(
     )
 
 
-def held(decision: Decision, workers: Iterable[Worker], *, reason: str, why: str) -> Decision:
+def held(
+    decision: Decision, workers: Iterable[ObservedWorker], *, reason: str, why: str
+) -> Decision:
     """`decision` but that nothing is done, for a reason; `reason` is one word."""
     return replace(
         decision,

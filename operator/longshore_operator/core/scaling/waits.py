@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from longshore.contract.reports import WorkerReport
-from longshore_operator.app.ports.rabbitmq import Depth, Missing
+from longshore_operator.core.rabbitmq.depth import Depth, Missing
 
 
 def waiting(

@@ -2,7 +2,7 @@
 
 import ssl
 
-from longshore_operator.core.access.credentials import Address, Tls
+from longshore_operator.core.access.credentials import Address, Trust
 from longshore_operator.errors import Invalid, OperatorError, Transient
 
 _MISMATCHES = frozenset({62, 63, 64})
@@ -11,7 +11,7 @@ _MISMATCHES = frozenset({62, 63, 64})
 _EXPIRED = frozenset({9, 10})
 
 
-def context(tls: Tls | None) -> ssl.SSLContext:
+def context(tls: Trust | None) -> ssl.SSLContext:
     """What verifies RabbitMQ's certificate. Raises Invalid for certificates that cannot be read."""
     try:
         return ssl.create_default_context(cadata=tls.authority if tls else None)
@@ -38,7 +38,7 @@ def trouble(error: BaseException, *, address: Address, where: str) -> OperatorEr
         return Transient(text, reason="TlsNameMismatch")
     if cause.verify_code in _EXPIRED:
         return Transient(f"{where}: {said}", reason="TlsCertificateExpired")
-    source = (address.tls or Tls()).source
+    source = (address.tls or Trust()).source
     text = f"{where}: its certificate is not signed by {source}: {said}"
     return Transient(text, reason="TlsUnknownAuthority")
 

@@ -4,12 +4,12 @@ import asyncio
 
 from longshore.logs import Log
 from longshore.worker.linux import termination
-from longshore.worker.linux.exits import DRAINED, KILLED, ZYGOTE_GONE
+from longshore.worker.linux.exits import Exit
 
 log = Log("longshore.worker")
 
 
-class Ending:
+class Shutdown:
     """Made before all that may bring the end about. The first reason counts."""
 
     def __init__(self) -> None:
@@ -28,15 +28,15 @@ class Ending:
         # zygote's end.
         is_second, self._was_signalled = self._was_signalled, True
         if not self.begun.done():
-            self.begun.set_result(DRAINED)
+            self.begun.set_result(Exit.DRAINED)
         elif is_second and not self.killed.done():
-            self.killed.set_result(KILLED)
+            self.killed.set_result(Exit.KILLED)
 
     def on_drain_order(self) -> None:
         """Drain, as the operator orders."""
         if not self.begun.done():
             log.info("drain-ordered")
-            self.begun.set_result(DRAINED)
+            self.begun.set_result(Exit.DRAINED)
 
     def on_zygote_gone(self, fault: str) -> None:
         """Drain: no job can be given a process any more. `fault` tells why, as `has …`."""
@@ -44,4 +44,4 @@ class Ending:
         log.error("zygote-gone", error=message)
         termination.tell(message)
         if not self.begun.done():
-            self.begun.set_result(ZYGOTE_GONE)
+            self.begun.set_result(Exit.ZYGOTE_GONE)

@@ -1,0 +1,132 @@
+"""Finds what was deleted or changed by hand, and has it repaired."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from longshore.logs import Log
+from longshore_operator.app.reconciling.state import Reconciliation
+from longshore_operator.app.reconciling.users import are_users_intact
+from longshore_operator.app.sessions.installations import keep
+from longshore_operator.app.sessions.keeper import Brokers
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.sessions.vhosts import Vhosts
+from longshore_operator.app.states import States
+from longshore_operator.app.watched.objects import TaskQueueObject
+from longshore_operator.app.watched.world import Key, World
+from longshore_operator.core.rabbitmq.adoption import shortcomings
+from longshore_operator.core.rabbitmq.exchanges import foreign_exchange_policy
+from longshore_operator.core.rabbitmq.inventory import Inventory
+from longshore_operator.core.rabbitmq.policies import shared_policies_in_force
+from longshore_operator.core.rabbitmq.rosters import policies_in_force
+from longshore_operator.core.rabbitmq.topology import Topology, vhost_topology
+from longshore_operator.core.status import foreign_policy, foreign_shared_policy
+from longshore_operator.errors import OperatorError
+
+log = Log(__name__)
+
+RESYNC = 600.0
+"""Seconds after which even an undisturbed TaskQueue is compared with Kubernetes."""
+
+PATIENCE = 3
+"""How many times an object in Kubernetes is restored at once. Then the pauses grow: of two
+controllers that each want another pod template, pods would be replaced for ever."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Patrol:
+    """Marks TaskQueues as doubted, which the reconciling loop takes up. `clock` is monotonic."""
+
+    world: World
+    brokers: Brokers
+    vhosts: Vhosts
+    states: States[Reconciliation]
+    clock: Callable[[], float]
+
+    async def look(self) -> None:
+        """Find what was deleted or changed by hand, and have it repaired."""
+        sessions = self.brokers.sessions().items()
+        await asyncio.gather(*(self._patrol_one(name, session) for name, session in sessions))
+
+    async def _patrol_one(self, name: str, session: Session) -> None:
+        try:
+            await self._inspect(name, session)
+            session.note_patrol(failed=False)
+        except Exception as error:
+            # An answer that is none, of a proxy say, must not end the patrols of the others.
+            session.note_patrol(failed=True)
+            log.warning(
+                "patrol-failed",
+                broker=name,
+                error=str(error),
+                exc_info=not isinstance(error, OperatorError),
+            )
+
+    async def _inspect(self, name: str, session: Session) -> None:
+        began = self.clock()
+        inventory = await session.inventory(max_age=0.0)
+        if session.owner and not await keep(session, inventory):
+            session.give_up()
+            return
+        await self.vhosts.tend(name, session, inventory=inventory)
+        if inventory.knows_policies:
+            winning = inventory.winning_policies(shared_policies_in_force())
+            session.policy = foreign_shared_policy(winning) or foreign_exchange_policy(
+                inventory.exchange_policies, vhost_topology().exchanges
+            )
+        for key, task_queue in self.world.task_queues():
+            state = self.states.of(key, task_queue)
+            if state.session is not session or state.wanted is None or state.is_busy:
+                continue
+            if state.at >= began:
+                continue  # written while this was read
+            is_intact = _is_intact(task_queue, state, session=session, inventory=inventory)
+            if not is_intact or self._is_replaced(key, state):
+                state.is_doubted = True
+            if not is_intact:
+                continue
+            judge(state, task_queue, session=session, inventory=inventory)
+
+    def _is_replaced(self, key: Key, state: Reconciliation) -> bool:
+        """Whether Deployment or PodDisruptionBudget do not say any more what they said."""
+        pause = 10.0 * 2.0 ** min(state.repairs - PATIENCE, 10) if state.repairs >= PATIENCE else 0
+        if self.clock() - state.repaired_at < min(pause, RESYNC):
+            return False
+        deployment = self.world.deployment(key)
+        said = deployment.standing if deployment else None
+        return (state.deployed is not None and said != state.deployed) or (
+            state.budgeted is not None and self.world.budget(key) != state.budgeted
+        )
+
+
+def _is_intact(
+    task_queue: TaskQueueObject, state: Reconciliation, *, session: Session, inventory: Inventory
+) -> bool:
+    is_declared = state.wanted is not None and inventory.missing(state.wanted) == Topology()
+    return (
+        is_declared
+        and task_queue.source in inventory.states
+        and are_users_intact(
+            task_queue.owner,
+            source=task_queue.source,
+            session=session,
+            inventory=inventory,
+            remembered=state.users,
+        )
+    )
+
+
+def judge(
+    state: Reconciliation, task_queue: TaskQueueObject, *, session: Session, inventory: Inventory
+) -> None:
+    """Note what others do to the queues, and what these cannot do."""
+    source, features = task_queue.source, session.features
+    if state.wanted is not None and inventory.knows_policies:
+        policies = state.wanted.policies
+        expected = policies_in_force(policies, queue=task_queue.owner.queue, source=source)
+        state.policy_trouble = foreign_policy(
+            inventory.winning_policies(expected), features=features
+        )
+    queue = inventory.states.get(source)
+    if queue is not None and task_queue.adopts:
+        state.shortcomings = shortcomings(source, queue, features=features)

@@ -1,0 +1,113 @@
+"""What the reconciling loop remembers of a TaskQueue."""
+
+from dataclasses import dataclass, field
+from math import inf
+
+from longshore.contract.timing import Timeouts
+from longshore_operator.app.reconciling.users import Remembered
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.watched.objects import TaskQueueObject
+from longshore_operator.core.rabbitmq.topology import Topology
+from longshore_operator.trouble import Trouble
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciled:
+    """What the other loops may know of it."""
+
+    generation: int = 0
+    """Generation of the spec that was last brought to RabbitMQ and Kubernetes, or tried to be."""
+
+    session: Session | None = None
+    """The session in which that was."""
+
+    is_declared: bool = False
+    """Whether its queues stand, for this generation of the spec or an earlier one."""
+
+    at: float = 0.0
+    """When, in seconds of a monotonic clock."""
+
+    timeouts: Timeouts | None = None
+    queue_trouble: Trouble | None = None
+    """Why its queues could not be declared, or its users be given."""
+
+    worker_trouble: Trouble | None = None
+    """Why its workers' objects could not be written."""
+
+    policy_trouble: Trouble | None = None
+    """A foreign policy that is in force instead of Longshore's."""
+
+    shortcomings: tuple[str, ...] | None = None
+    """What cannot be promised on a queue that was taken over; None for a queue of its own."""
+
+    def is_of(self, *, generation: int, session: Session) -> bool:
+        """Whether this generation was brought to this session, or at least tried to be."""
+        return self.generation == generation and self.session is session
+
+
+@dataclass(slots=True, kw_only=True)
+class Reconciliation:
+    """One TaskQueue's, written by the reconciling loop alone."""
+
+    generation: int = 0
+    session: Session | None = None
+    wanted: Topology | None = None
+    """What was declared."""
+
+    timeouts: Timeouts | None = None
+    queue_trouble: Trouble | None = None
+    worker_trouble: Trouble | None = None
+    policy_trouble: Trouble | None = None
+    shortcomings: tuple[str, ...] | None = None
+    rotation: str = ""
+    """The rotation of credentials that was last carried out, or tried to be."""
+
+    users: Remembered = field(default_factory=Remembered)
+    """Its users' credentials."""
+
+    secrets_due: float | None = None
+    """When its Secrets are to be looked at again."""
+
+    deployed: str | None = None
+    """Digest of its Deployment (`core.kubernetes.workload.standing`) when that was as it should
+    be."""
+
+    budgeted: str | None = None
+    """The same of its PodDisruptionBudget."""
+
+    repairs: int = 0
+    """How many times in a row one of the two had been changed by others."""
+
+    repaired_at: float = -inf
+    missed: dict[str, None] = field(default_factory=dict)
+    """What RabbitMQ lacked, in words, in this attempt and in those that failed before it."""
+
+    is_busy: bool = False
+    is_doubted: bool = False
+    """Something is not as it was written; reconcile again."""
+
+    is_protected: bool = False
+    """Whether its workers have a PodDisruptionBudget."""
+
+    failures: int = 0
+    next_try: float = 0.0
+    at: float = 0.0
+
+    def is_of(self, task_queue: TaskQueueObject) -> bool:
+        """Whether nothing was asked for since."""
+        return (self.generation, self.rotation) == (task_queue.generation, task_queue.rotation)
+
+    @property
+    def seen(self) -> Reconciled:
+        """What the other loops may know of it now."""
+        return Reconciled(
+            generation=self.generation,
+            session=self.session,
+            is_declared=self.wanted is not None,
+            at=self.at,
+            timeouts=self.timeouts,
+            queue_trouble=self.queue_trouble,
+            worker_trouble=self.worker_trouble,
+            policy_trouble=self.policy_trouble,
+            shortcomings=self.shortcomings,
+        )

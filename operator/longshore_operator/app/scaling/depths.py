@@ -1,0 +1,64 @@
+"""Reads how many jobs wait, of all queues of a Broker at once. A slow Broker delays no other."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from longshore_operator.app.guards import read_depths
+from longshore_operator.app.sessions.keeper import Brokers
+from longshore_operator.app.sessions.session import Session
+from longshore_operator.core.rabbitmq.depth import Depth, Missing
+
+PATIENCE = 0.8
+"""Seconds that a tick waits for depths. TaskQueues of a Broker that takes longer have their turn
+when it answers; all others go on."""
+
+Depths = Mapping[str, Depth | Missing]
+"""By queue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A look at these queues of one Broker."""
+
+    session: Session
+    task: asyncio.Task[Depths]
+    queues: frozenset[str]
+
+    @property
+    def depths(self) -> Depths:
+        """What it found, once it is done."""
+        return self.task.result()
+
+
+@dataclass(slots=True, kw_only=True)
+class Readings:
+    """At most one reading of each Broker at a time."""
+
+    brokers: Brokers
+    pending: dict[str, Reading] = field(default_factory=dict)
+    """Readings that have yet to end, by Broker."""
+
+    async def read(
+        self, wanted: Mapping[str, Iterable[str]], *, group: asyncio.TaskGroup
+    ) -> dict[str, Reading]:
+        """Begin to read these queues, by Broker, as tasks of `group`; the readings that are done
+        after a moment."""
+        # What is read for a session that has ended says nothing of the one after it.
+        self.pending = {
+            name: each
+            for name, each in self.pending.items()
+            if each.session is self.brokers.session(name)
+        }
+        for name, names in wanted.items():
+            session = self.brokers.session(name)
+            if session and name not in self.pending:
+                queues = list(names)
+                session.link.fleet.forget_silent()
+                task = group.create_task(read_depths(session.link.depths, queues))
+                self.pending[name] = Reading(session=session, task=task, queues=frozenset(queues))
+        if self.pending:
+            await asyncio.wait([each.task for each in self.pending.values()], timeout=PATIENCE)
+        done = {name: each for name, each in self.pending.items() if each.task.done()}
+        self.pending = {name: each for name, each in self.pending.items() if name not in done}
+        return done
