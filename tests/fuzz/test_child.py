@@ -7,11 +7,11 @@ import json
 import random
 from typing import Any
 
-from longshore.worker.parent.children.child import Slot
+from longshore.worker.parent.children.child import Child
 from longshore.worker.parent.children.records import Intake
 from longshore.worker.wire.frames import Ended, Progress, Status, encode_record
 from tests.fuzz.conftest import Seeds
-from tests.unit.worker.test_slot import Child, work
+from tests.unit.worker.test_child import Puppet, work
 
 JOBS = 6
 ROOM = 100_000
@@ -50,31 +50,31 @@ async def test_a_child_that_makes_no_sense_is_found_out_and_only_that(seeds: See
 
 
 async def _attack(dice: random.Random) -> None:
-    child = Child()
+    puppet = Puppet()
     ended: list[int] = []
     honest = 0
     faults: list[str | None] = []
 
-    def on_ended(slot: Slot, record: Ended, _tail: str, at: float) -> None:
-        assert record.ticket <= max(honest, child.mark.running), "of what has begun"
-        assert slot.has_begun()
-        assert slot.end_first(at=at).ticket == record.ticket
+    def on_ended(child: Child, record: Ended, _tail: str, at: float) -> None:
+        assert record.ticket <= max(honest, puppet.mark.running), "of what has begun"
+        assert child.has_begun()
+        assert child.end_first(at=at).ticket == record.ticket
         ended.append(record.ticket)
 
-    def on_progress(slot: Slot, record: Progress) -> None:
+    def on_progress(child: Child, record: Progress) -> None:
         json.dumps(record.value, allow_nan=False)
-        assert slot.running
-        assert slot.running.ticket == record.ticket
+        assert child.run
+        assert child.run.job.ticket == record.ticket
 
     intake = Intake(
         on_ended=on_ended,
         on_progress=on_progress,
-        on_fault=lambda slot: faults.append(slot.fault),
+        on_fault=lambda child: faults.append(child.fault),
         on_read=lambda _: None,
     )
     for ticket in range(1, JOBS + 1):
-        assert child.slot.hand(work(ticket))
-    intake.watch(child.slot)
+        assert puppet.child.hand(work(ticket), now=0.0)
+    intake.watch(puppet.child)
     is_honest = True
     sent = 0
     for _ in range(dice.randrange(1, 12)):
@@ -82,42 +82,42 @@ async def _attack(dice: random.Random) -> None:
             break  # a child would wait here until somebody reads
         if dice.random() < 0.5 and honest < JOBS:
             honest += 1
-            dice.choice((child.end, child.succeed))(honest)
+            dice.choice((puppet.end, puppet.succeed))(honest)
         elif dice.random() < 0.2:
             is_honest = False
-            _forge_success(child, dice, next_ticket=honest + 1)
+            _forge_success(puppet, dice, next_ticket=honest + 1)
             break  # what comes next could make it true
         else:
             message, is_record = _message(dice, next_ticket=honest + 1)
             is_honest = is_honest and is_record
-            sent += child.results.send(message)
-    intake.read_records(child.slot)
+            sent += puppet.results.send(message)
+    intake.read_records(puppet.child)
     await asyncio.sleep(0)
-    child.slot.is_dead = True
-    await intake.finish_records(child.slot)
-    await intake.finish_output(child.slot)
+    puppet.child.die()
+    await intake.finish_records(puppet.child)
+    await intake.finish_output(puppet.child)
     assert ended == sorted(ended), "in their order"
     if is_honest:
         assert not faults
         assert ended == [*range(1, honest + 1)]
-    elif not child.slot.has_hung_up:
+    elif not puppet.child.has_hung_up:
         assert len(faults) <= 1
-        assert child.slot.fault, "something that is no record was believed"
-    child.close()
+        assert puppet.child.fault, "something that is no record was believed"
+    puppet.close()
 
 
-def _forge_success(child: Child, dice: random.Random, *, next_ticket: int) -> None:
+def _forge_success(puppet: Puppet, dice: random.Random, *, next_ticket: int) -> None:
     """A success that is none, where a child tells them."""
-    running = child.mark.running
+    running = puppet.mark.running
     match dice.randrange(3):
         case 0:  # of a job that has not begun
-            child.succeed(next_ticket)
-            child.mark.running = running
+            puppet.succeed(next_ticket)
+            puppet.mark.running = running
         case 1:
-            child.succeed(next_ticket + 1 + dice.randrange(3))
+            puppet.succeed(next_ticket + 1 + dice.randrange(3))
         case 2:
             seconds = dice.choice((float("nan"), float("inf"), -1.0))
-            child.succeed(next_ticket, seconds=seconds)
+            puppet.succeed(next_ticket, seconds=seconds)
 
 
 def _message(dice: random.Random, *, next_ticket: int) -> tuple[bytes, bool]:

@@ -51,17 +51,13 @@ class Stage:
         self.dice = dice
         self.frame_max = dice.choice((4096, 131_072, 131_072))
         self.handed: list[Any] = []
-        consumer: Any = SimpleNamespace(
-            features=dice.choice((None, SimpleNamespace(nack_is_free=True))),
-            is_current=lambda _: True,
-        )
+        self.nack_is_free = dice.choice((False, True))
         pool: Any = SimpleNamespace(
             take_back=self._take_back, hand=self._hand, interrupt=lambda *_: None, slots=[]
         )
         publisher: Any = self
         self.dispatch = Dispatch(
-            pool=pool,
-            consumer=consumer,
+            pool=lambda _: pool,
             publisher=publisher,
             judge=Judge(
                 queue="q",
@@ -76,6 +72,7 @@ class Stage:
             metrics=Metrics(slots=1),
             job_log=JobLog(lambda _: None, task_queue="q", successes=True, now=lambda: 0.0),
             new_id=lambda: "id",
+            on_change=(),
         )
 
     def ack(self, delivery: Delivery, *, may_wait: bool = False) -> None:

@@ -124,16 +124,16 @@ class _Parts:
     """What a worker has on its connections, without the jobs."""
 
     def __init__(self, parameters: pika.ConnectionParameters) -> None:
-        self.consumer = Consumer(parameters, queue="q", prefetch=4, ack_timeout=60)
-        self.publisher = Publisher(parameters)
+        self.consumer = Consumer(parameters, self, queue="q", prefetch=4, ack_timeout=60)
         self.line = Line(on_order=lambda _: None)
-        self.publisher.beside = self.line.keep
+        self.publisher = Publisher(parameters, beside=self.line.keep)
         self.mine: list[Delivery] = []
-        self.consumer.on_deliveries = self._take
-        self.consumer.on_void = lambda gone: None
         self.rounds = 0
 
-    def _take(self, deliveries: list[Delivery]) -> None:
+    def on_void(self, deliveries: list[Delivery]) -> None:
+        pass
+
+    def on_deliveries(self, deliveries: list[Delivery]) -> None:
         self.mine += deliveries
         for delivery in deliveries[::2]:
             delivery.subscription.ack(delivery)

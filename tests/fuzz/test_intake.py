@@ -16,8 +16,8 @@ import pytest
 from longshore.worker.parent.children.kill import Killer
 from longshore.worker.wire.frames import Ended, Progress, Status, encode_record, receive_job
 from tests.fuzz.conftest import Seeds
+from tests.unit.worker.test_child import Puppet, work
 from tests.unit.worker.test_pool import pool_of
-from tests.unit.worker.test_slot import Child, work
 
 JOBS = 8
 PATIENCE = 5.0
@@ -35,44 +35,42 @@ async def test_a_child_that_tells_the_truth_is_understood(seeds: Seeds) -> None:
 
 
 async def _listen(dice: random.Random) -> None:
-    child = Child()
-    pool, slot = pool_of(child), child.slot
+    puppet = Puppet()
     ended: list[int] = []
     lines: list[dict[str, Any]] = []
-    listener: Any = _Listener(ended)
-    pool.listener = listener
-    slot.output._put = lambda line: lines.append(json.loads(line))
-    pool._intake.watch(slot)
+    pool, child = pool_of(puppet, listener=_Listener(ended)), puppet.child
+    child.output._put = lambda line: lines.append(json.loads(line))
+    pool._intake.watch(child)
     tickets = [*range(1, JOBS + 1)]
     dice.shuffle(tickets)
     for ticket in tickets:
         job = work(ticket)
         job.hard_limit = 2 * PATIENCE
-        assert slot.hand(job)
-        assert receive_job(child.far)
+        assert child.hand(job, now=0.0)
+        assert receive_job(puppet.far)
     loop = asyncio.get_running_loop()
-    slot.begin(loop.time())
-    pool._clocks.note(slot)
+    child.begin(loop.time())
+    pool._clocks.note(child)
     dies = dice.random() < 0.3
     last = dice.randrange(JOBS) if dies else JOBS
-    writer = Thread(target=_play, args=(child, tickets, last, random.Random(dice.random())))
+    writer = Thread(target=_play, args=(puppet, tickets, last, random.Random(dice.random())))
     writer.start()
     async with asyncio.timeout(PATIENCE):
-        while writer.is_alive() or (not dies and slot.served < JOBS):
+        while writer.is_alive() or (not dies and child.served < JOBS):
             if dice.random() < 0.3:
                 _block(dice)
             await asyncio.sleep(dice.choice((0, 0, 0.001)))
     if dies:
-        slot.is_dead = True
-        await pool._intake.finish_records(slot)
-    assert slot.fault is None
+        child.die()
+        await pool._intake.finish_records(child)
+    assert child.fault is None
     assert ended == tickets[:last]
-    assert [each.ticket for each in slot.begun()] == tickets[last : last + 1]
+    assert [each.ticket for each in child.begun()] == tickets[last : last + 1]
     told = [(each["job"], each["line"]) for each in lines if each["event"] == "output-written"]
     assert [pair for pair in told if pair[0] != f"j-{pair[1]}"] == []
-    await pool._intake.finish_output(slot)
-    loop.remove_reader(slot.results)
-    child.close()
+    await pool._intake.finish_output(child)
+    loop.remove_reader(child.results)
+    puppet.close()
 
 
 class _Listener:
@@ -94,24 +92,24 @@ def _block(dice: random.Random) -> None:
     time.sleep(dice.random() * 0.003)
 
 
-def _play(child: Child, tickets: list[int], last: int, dice: random.Random) -> None:
+def _play(puppet: Puppet, tickets: list[int], last: int, dice: random.Random) -> None:
     """Be the child until it dies in its job number `last`."""
     for number, ticket in enumerate(tickets):
-        child.mark.running = ticket
+        puppet.mark.running = ticket
         has_progress = dice.random() < 0.2
         if has_progress:
-            child.results.send(encode_record(Progress(ticket=ticket, value=ticket)))
+            puppet.results.send(encode_record(Progress(ticket=ticket, value=ticket)))
         text = f"{ticket}\n".encode() * dice.choice((0, 0, 0, 1, 3, 300, 400, 3000))
         while text:
-            text = text[os.write(child.output, text[: dice.choice((7, 4096, 70_000))]) :]
+            text = text[os.write(puppet.output, text[: dice.choice((7, 4096, 70_000))]) :]
         if number == last:
             if dice.random() < 0.5:  # between its boundary and its record
-                child.tell_of_a_record()
+                puppet.tell_of_a_record()
             return
         if dice.random() < 0.5 and not has_progress:
-            child.succeed(ticket)
+            puppet.succeed(ticket)
         else:
-            child.tell_of_a_record()
-            child.results.send(encode_record(Ended(ticket, Status.FAILED, 0.1, "error")))
+            puppet.tell_of_a_record()
+            puppet.results.send(encode_record(Ended(ticket, Status.FAILED, 0.1, "error")))
         if dice.random() < 0.4:
             time.sleep(dice.random() * 0.002)

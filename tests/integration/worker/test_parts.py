@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pika
@@ -88,8 +89,8 @@ async def test_a_connection_that_ends_with_two_subscriptions_costs_its_deliverie
     gone: list[Delivery] = []
     with Relay(broker.amqp) as relay:
         parameters = pika.URLParameters(relay.url)
-        consumer = Consumer(parameters, queue=queue, prefetch=1, ack_timeout=600)
-        consumer.on_deliveries, consumer.on_void = mine.extend, gone.extend
+        listener = _Listener(on_deliveries=mine.extend, on_void=gone.extend)
+        consumer = Consumer(parameters, listener, queue=queue, prefetch=1, ack_timeout=600)
         async with _running(consumer):
             await _until(lambda: len(mine) == 1)
             await consumer.pause()
@@ -109,14 +110,14 @@ async def test_nothing_is_sent_over_channels_whose_connection_has_ended(
     mine: list[Delivery] = []
     with Relay(broker.amqp) as relay:
         parameters = pika.URLParameters(relay.url)
-        consumer = Consumer(parameters, queue=queue, prefetch=4, ack_timeout=600)
 
         def settle(deliveries: list[Delivery]) -> None:
             for delivery in deliveries:
                 delivery.subscription.ack(delivery)
                 delivery.subscription.flush()
 
-        consumer.on_deliveries, consumer.on_void = mine.extend, settle
+        listener = _Listener(on_deliveries=mine.extend, on_void=settle)
+        consumer = Consumer(parameters, listener, queue=queue, prefetch=4, ack_timeout=600)
         async with _running(consumer):
             for _ in range(3):
                 for _ in range(4):
@@ -129,6 +130,12 @@ async def test_nothing_is_sent_over_channels_whose_connection_has_ended(
                 settle(mine)
                 mine.clear()
     assert bugs == []
+
+
+@dataclass
+class _Listener:
+    on_deliveries: Callable[[list[Delivery]], None]
+    on_void: Callable[[list[Delivery]], None]
 
 
 @contextlib.asynccontextmanager

@@ -26,10 +26,16 @@ class Stage:
             return self.connection
 
         monkeypatch.setattr(module.Dial, "connect", connect)
-        self.consumer = Consumer(pika.ConnectionParameters(), queue="q", prefetch=2, ack_timeout=60)
-        self.consumer.on_deliveries = self.arrived.extend
-        self.consumer.on_void = self.voided.extend
+        self.consumer = Consumer(
+            pika.ConnectionParameters(), self, queue="q", prefetch=2, ack_timeout=60
+        )
         self.running = asyncio.ensure_future(self.consumer.run())
+
+    def on_deliveries(self, deliveries: list[Delivery]) -> None:
+        self.arrived += deliveries
+
+    def on_void(self, deliveries: list[Delivery]) -> None:
+        self.voided += deliveries
 
     def deliver(self, channel: FakeChannel) -> Delivery:
         arrival: Arrival = (1, b"\0\0", b"{}")
@@ -91,7 +97,8 @@ async def test_a_channel_that_comes_for_a_lost_pause_is_closed(stage: Stage) -> 
     new = await stage.connection.arrive()
     assert stage.voided == [delivery]
     assert (late.consumers, new.consumers) == ([], ["q"])
-    assert stage.consumer.is_current(stage.deliver(new))
+    assert stage.deliver(new).subscription.is_current
+    assert not delivery.subscription.is_current
 
 
 async def test_two_who_consume_anew_at_once_make_one_consumer(stage: Stage) -> None:

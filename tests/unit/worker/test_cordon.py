@@ -37,10 +37,9 @@ class Stage:
     def __init__(self) -> None:
         self.source = Source()
         self.held = 0
-        self.cordon = CordonGate(self.source, held=lambda: self.held)
         self.told: list[str | None] = []
-        self.cordon.on_change = lambda: self.told.append(self.cordon.in_force)
-        self.running = asyncio.ensure_future(self.cordon.run())
+        self.cordon = CordonGate(on_change=lambda: self.told.append(self.cordon.in_force))
+        self.running = asyncio.ensure_future(self.cordon.run(self.source, held=lambda: self.held))
 
     async def take(self, kind: OrderKind, id: str = "one", *, lease: float = 60.0) -> None:
         self.cordon.take(Order(kind=kind, id=id, lease=lease))

@@ -37,11 +37,9 @@ class Stage:
     def __init__(self) -> None:
         self.publisher = Away()
         self.told: list[Verdict] = []
-        self.consumer = SimpleNamespace(features=None)
         self.pool = SimpleNamespace(take_back=list, hand=lambda _: False)
         parts: Any = {
-            "pool": self.pool,
-            "consumer": self.consumer,
+            "pool": lambda _: self.pool,
             "publisher": self.publisher,
             "metrics": SimpleNamespace(
                 jobs=dict.fromkeys(Outcome, 0),
@@ -62,12 +60,13 @@ class Stage:
             ),
             losses=Losses(allowance=0),
             new_id=lambda: "id",
+            on_change=(),
             **parts,
         )
 
 
 def delivery(**properties: Any) -> Delivery:
-    subscription: Any = None
+    subscription: Any = SimpleNamespace(nack_is_free=False)
     given = pika.BasicProperties(type="write", content_type="application/json", **properties)
     return Delivery(subscription, 1, b"", b"{}", properties=given)
 
@@ -153,7 +152,7 @@ async def test_an_outcome_that_cannot_be_sent_becomes_a_dead_letter(
 
 async def test_what_arrives_while_the_consumer_still_stands_is_returned_when_it_is_gone() -> None:
     stage = Stage()
-    stage.dispatch.draining = True
+    stage.dispatch.stop_handing_out()
     stage.dispatch.on_deliveries([delivery()])
     await asyncio.sleep(0)
     assert stage.publisher.asked == []

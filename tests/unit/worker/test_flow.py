@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from longshore.worker.parent.intake.flow import (
+    LOOK_INTERVAL,
     MAX_PREFETCH,
     Bounds,
     Flow,
@@ -92,9 +93,8 @@ class Stage:
 
 async def test_what_waits_is_given_back_and_nothing_comes_until_a_slot_is_free() -> None:
     stage = Stage()
-    flow = Flow(stage, stage, bounds=BOUNDS)
+    flow = Flow(stage, stage, bounds=BOUNDS, changed=asyncio.Event())
     running = asyncio.ensure_future(flow.run())
-    flow.note()
     await asyncio.sleep(0.1)
     assert stage.done == ["pause", MAX_PREFETCH]
     stage.seen = view(is_stuck=True, taken=2)
@@ -111,9 +111,8 @@ async def test_what_waits_is_given_back_and_nothing_comes_until_a_slot_is_free()
 async def test_after_a_new_connection_what_waits_behind_lost_jobs_is_given_back() -> None:
     stage = Stage()
     stage.prefetch = 0  # every slot was taken when the connection was lost
-    flow = Flow(stage, stage, bounds=BOUNDS)
+    flow = Flow(stage, stage, bounds=BOUNDS, changed=asyncio.Event())
     running = asyncio.ensure_future(flow.run())
-    flow.note()
     stage.prefetch = 2  # consumes anew, while what the broker has taken back still runs
     stage.seen = view(is_stuck=True, taken=2)
     await asyncio.sleep(0.1)
@@ -151,27 +150,21 @@ def test_a_new_connection_begins_with_what_void_runs_leave_free() -> None:
 async def test_a_worker_has_its_number_again_once_the_void_runs_are_over() -> None:
     class Stage:
         prefetch = 0
-        held = 1
-        seen = view(taken=1)
-
-        def view(self) -> View:
-            return self.seen
-
-        def give_back_waiting(self) -> None: ...
+        wanted = 0
 
         async def pause(self) -> None: ...
 
         async def resume(self, prefetch: int) -> None:
             self.prefetch = prefetch
 
-    stage = Stage()
-    steady = Steady(stage, stage, slots=1, prefetch=3)
+    stage, changed = Stage(), asyncio.Event()
+    steady = Steady(stage, prefetch=3, wanted=lambda: stage.wanted, changed=changed)
     running = asyncio.ensure_future(steady.run())
-    steady.note()
+    changed.set()
     await asyncio.sleep(0.01)
     assert stage.prefetch == 0
-    stage.seen = view()
-    steady.note()
-    await asyncio.sleep(0.01)
+    stage.wanted = 3
+    changed.set()
+    await asyncio.sleep(2 * LOOK_INTERVAL)
     assert stage.prefetch == 3
     running.cancel()

@@ -2,21 +2,18 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from longshore.worker.parent.children.child import Kill
+from longshore.worker.parent.children.states import Kill
 from longshore.worker.parent.jobs.outcome import Outcome
 from longshore.worker.parent.telemetry.metrics import Metrics
 
 
 def test_the_reference_client_reads_what_is_exposed() -> None:
     metrics = Metrics(slots=4)
-    metrics.busy = lambda: 3
-    metrics.is_blocked = lambda: True
     metrics.jobs[Outcome.SUCCEEDED] += 2
     for seconds in (0.001, 0.02, 45, 1e6):
         metrics.run_seconds.observe(seconds)
-    families = {
-        family.name: family for family in text_string_to_metric_families(metrics.render().decode())
-    }
+    text = metrics.render(busy=3, is_blocked=True).decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
     kinds = {name: family.type for name, family in families.items()}
     assert kinds == {
         "longshore_jobs": "counter",

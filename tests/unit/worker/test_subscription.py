@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -50,6 +51,8 @@ class FakeChannel:
 
 
 class FakeConnection:
+    features = SimpleNamespace(nack_is_free=True)
+
     async def answer(self, waiting: asyncio.Future[None], *, of: object) -> None:
         await waiting
 

@@ -5,18 +5,18 @@ import functools
 import itertools
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from longshore.amqp.channel import words
 from longshore.contract.message import ATTEMPT, Message, Undecodable, decode
 from longshore.contract.timing import REQUEUE_GRACE
 from longshore.logs import Log
-from longshore.worker.parent.broker.consumer import Consumer
 from longshore.worker.parent.broker.publisher import Publisher
 from longshore.worker.parent.broker.subscription import Delivery
-from longshore.worker.parent.children.child import Kill
-from longshore.worker.parent.children.pool import Pool
+from longshore.worker.parent.children.pool import Pool, PoolListener
+from longshore.worker.parent.children.states import Kill
 from longshore.worker.parent.intake.flow import View
 from longshore.worker.parent.jobs import outgoing, plain
 from longshore.worker.parent.jobs.losses import Key, Losses
@@ -30,25 +30,26 @@ log = Log("longshore.jobs")
 
 
 class Dispatch:
-    """Hands deliveries to children and settles what comes of them."""
+    """Hands deliveries to children and settles what comes of them.
+
+    `pool` makes the pool of those children for its listener, and `on_change` is called with every
+    change of what is held.
+    """
 
     def __init__(
         self,
         *,
-        pool: Pool,
-        consumer: Consumer,
+        pool: Callable[[PoolListener], Pool],
         publisher: Publisher,
         judge: Judge,
         losses: Losses,
         metrics: Metrics,
         job_log: JobLog,
         new_id: Callable[[], str],
+        on_change: Sequence[Callable[[], None]],
     ) -> None:
         self.draining = False
         """Nothing more is handed to children."""
-
-        self.listeners: list[Callable[[], None]] = []
-        """Told of every change of what is held."""
 
         self.latest_wait: float | None = None
         """Seconds that the first attempt started last had waited since it was enqueued.
@@ -56,14 +57,13 @@ class Dispatch:
         Jobs that were delayed, by a client or by `Snooze`, do not count.
         """
 
-        self._pool = pool
-        self._consumer = consumer
         self._publisher = publisher
         self._judge = judge
         self._losses = losses
         self._metrics = metrics
         self._job_log = job_log
         self._new_id = new_id
+        self._on_change = on_change
         self._waiting: deque[Work] = deque()
         self._running: dict[int, Work] = {}
         """By ticket: handed to a child and not yet ended."""
@@ -75,8 +75,9 @@ class Dispatch:
         self._is_returning = False
         """Nobody consumes any more: what still arrives goes back at once."""
 
-        consumer.on_deliveries = self.on_deliveries
-        consumer.on_void = self.on_void
+        # The two need each other, so the one makes the other, last: jobs are handed out here, and
+        # a pool that has no children yet has nothing to say.
+        self.pool = pool(self)
 
     @property
     def held(self) -> int:
@@ -88,13 +89,11 @@ class Dispatch:
     def view(self) -> View:
         """How it stands with what is held."""
         return View(
-            mean=self._pool.pace.mean,
-            is_stuck=bool(self._waiting) and self._pool.is_stuck(),
-            taken=sum(
-                not self._consumer.is_current(work.delivery) for work in self._running.values()
-            ),
+            mean=self.pool.pace.mean,
+            is_stuck=bool(self._waiting) and self.pool.is_stuck(),
+            taken=sum(not work.delivery.subscription.is_current for work in self._running.values()),
             before=sum(
-                not self._consumer.is_current(work.delivery)
+                not work.delivery.subscription.is_current
                 for work in (*self._running.values(), *self._waiting)
             ),
         )
@@ -127,7 +126,8 @@ class Dispatch:
         if message is None:
             return None
         if message.lost:
-            message.attempt += self._losses.attempts(message, _key(delivery))
+            attempts = self._losses.attempts(message, _key(delivery))
+            message = replace(message, attempt=message.attempt + attempts)
         limits = self._judge.limits(message.handler)
         work = Work(
             ticket=next(self._tickets),
@@ -181,7 +181,7 @@ class Dispatch:
         """The broker has taken these back: nothing about them counts any more."""
         gone = set(map(id, deliveries))
         self._waiting = deque(work for work in self._waiting if id(work.delivery) not in gone)
-        for work in self._pool.take_back():
+        for work in self.pool.take_back():
             del self._running[work.ticket]
             if work.delivery.void is None:
                 self._waiting.appendleft(work)
@@ -189,7 +189,7 @@ class Dispatch:
         for work in self._running.values():
             begun.add(id(work.delivery))
             if id(work.delivery) in gone:
-                self._pool.interrupt(work, Cause.DELIVERY_LOST)
+                self.pool.interrupt(work, Cause.DELIVERY_LOST)
         for delivery in deliveries:
             self._losses.note(_key(delivery), begun=id(delivery) in begun)
         for task, delivery in self._settling.items():
@@ -211,7 +211,7 @@ class Dispatch:
                     waiting.popleft()
                     self._settle(work.delivery, verdict, fields=work.fields())
                     continue
-                if not self._pool.hand(work):
+                if not self.pool.hand(work):
                     break
             except Exception as error:  # headers that no child can be given, for instance
                 waiting.popleft()
@@ -274,18 +274,22 @@ class Dispatch:
 
     # The end
 
+    def stop_handing_out(self) -> None:
+        """Keep what arrives from here on: the worker is about to drain."""
+        self.draining = True
+
     def start_draining(self, *, requeue: bool) -> None:
         """Give back what has not begun; let the rest end, or with `requeue` ask it to."""
         self.draining = self._is_returning = True
         back, self._waiting = [*self._waiting], deque()
-        for work in self._pool.take_back():
+        for work in self.pool.take_back():
             del self._running[work.ticket]
             back.append(work)
         self._give_back(back)
         if requeue:
             for work in self._running.values():
-                self._pool.interrupt(work, Cause.DRAINING)
-            self._loop.call_later(REQUEUE_GRACE, self._kill_running)
+                self.pool.interrupt(work, Cause.DRAINING)
+            self._loop.call_later(REQUEUE_GRACE, self.pool.kill_running, Kill.DRAIN)
         self._changed()
 
     async def quiet(self) -> None:
@@ -298,17 +302,11 @@ class Dispatch:
         running = (work.delivery for work in self._running.values())
         return any(not each.void for each in (*self._settling.values(), *running))
 
-    def _kill_running(self) -> None:
-        for slot in self._pool.slots:
-            if slot.busy:
-                self._pool.kill(slot, Kill.DRAIN)
-
     # Settling
 
     def _give_back(self, works: list[Work]) -> None:
         for work in works:
-            features = self._consumer.features
-            if features is not None and features.nack_is_free and not work.delivery.void:
+            if not work.delivery.void and work.delivery.subscription.nack_is_free:
                 work.delivery.subscription.give_back(work.delivery)
                 self._tell(Verdict(outcome=Outcome.RETURNED), work.fields())
             else:
@@ -362,7 +360,7 @@ class Dispatch:
     def _changed(self) -> None:
         if self.draining and not self._is_busy():
             self._quiet.set()
-        for tell in self.listeners:
+        for tell in self._on_change:
             tell()
 
 

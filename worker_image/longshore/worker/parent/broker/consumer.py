@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import pika
 
@@ -11,7 +11,6 @@ from longshore.amqp.channel import Lost
 from longshore.amqp.connection import Backoff, Connection, resolve
 from longshore.amqp.dial import Dial
 from longshore.contract.config import QueueType
-from longshore.contract.features import Features
 from longshore.logs import Log
 from longshore.worker.linux import termination
 from longshore.worker.parent.broker.subscription import (
@@ -27,34 +26,52 @@ HEALTHY_AFTER = 5.0
 log = Log("longshore.consumer")
 
 
+class DeliveryListener(Protocol):
+    """Takes deliveries in, and hears which of them the broker has taken back."""
+
+    def on_deliveries(self, deliveries: list[Delivery]) -> None:
+        """These have arrived."""
+
+    def on_void(self, deliveries: list[Delivery]) -> None:
+        """The broker has taken these back: nothing about them counts any more."""
+
+
+def _nothing() -> None:
+    pass
+
+
 class Consumer:
     """Consumes `queue` over a connection of its own, again and again, until drained.
 
     406, a basic.cancel by the broker and a lost connection are one path: all deliveries are void,
     the channels are closed and a new one opened.
+
+    `on_consuming` is called whenever the broker has begun to send jobs, `on_loss` whenever it has
+    stopped. `room` returns how many jobs to ask for on a new connection, given how many were asked
+    for on the last one: slots may be taken by jobs that ran on that one, and that nobody waits for
+    any more.
     """
 
     def __init__(
         self,
         parameters: pika.connection.Parameters,
+        listener: DeliveryListener,
         *,
         queue: str,
         queue_type: QueueType = QueueType.QUORUM,
         prefetch: int,
         ack_timeout: float,
+        room: Callable[[int], int] = lambda prefetch: prefetch,
+        on_consuming: Callable[[], None] = _nothing,
+        on_loss: Callable[[], None] = _nothing,
     ) -> None:
-        self.on_deliveries: Callable[[list[Delivery]], None]
-        self.on_void: Callable[[list[Delivery]], None]
-        self.on_loss: Callable[[], None] = lambda: None
-        self.on_consuming: Callable[[], None] = lambda: None
-        self.room: Callable[[int], int] = lambda prefetch: prefetch
-        """Jobs to ask for on a new connection where so many were asked for before: slots may be
-        taken by jobs that ran on the last one, and that nobody waits for any more."""
-
-        self.features: Features | None = None
         self.trouble = ""
         """Why it does not consume, as of the last attempt; empty before the first one's end."""
 
+        self._listener = listener
+        self._room = room
+        self._on_consuming = on_consuming
+        self._on_loss = on_loss
         self._dial = Dial(parameters, purpose="consume", note=self._note, refused=termination.tell)
         self._queue = queue
         self._is_quorum = queue_type is QueueType.QUORUM
@@ -85,16 +102,11 @@ class Consumer:
         """Jobs that the broker may send us unacked, beside those of before; 0 while paused for."""
         return self._prefetch
 
-    def is_current(self, delivery: Delivery) -> bool:
-        """Whether it counts against the prefetch that is in force."""
-        return delivery.subscription is self._current
-
     async def run(self) -> None:
         """Consume until cancelled; after `drain`, until the connection ends."""
         backoff = Backoff()
         while not self._draining:
             self._connection = connection = await self._dial.connect()
-            self.features = connection.features
             while connection.is_open and not self._draining:
                 since = time.monotonic()
                 try:
@@ -105,7 +117,7 @@ class Consumer:
                     return
                 self._note(f"consumer of queue {self._queue}: {cause}")
                 log.warning("consumer-lost", queue=self._queue, error=cause)
-                self.on_loss()
+                self._on_loss()
                 if time.monotonic() - since > HEALTHY_AFTER:
                     backoff.reset()
                 await backoff.pause()
@@ -168,14 +180,14 @@ class Consumer:
         ending = asyncio.ensure_future(_tell_end(connection, lost))
         try:
             # A new connection has none of the jobs that a pause had waited for.
-            self._prefetch = self.room(self._prefetch or self._least)
+            self._prefetch = self._room(self._prefetch or self._least)
             if self._prefetch:
                 await self._subscribe(connection, lost, prefetch=self._prefetch)
             else:
                 log.info("consumer-started", queue=self._queue, prefetch=0)
             self._is_consuming = True
             self.trouble = ""
-            self.on_consuming()
+            self._on_consuming()
             return await lost
         finally:
             ending.cancel()
@@ -207,7 +219,7 @@ class Consumer:
             prefetch=prefetch,
             is_quorum=self._is_quorum,
             parks=self._is_quorum and not connection.features.cancelled_are_freed,
-            on_deliveries=self.on_deliveries,
+            on_deliveries=self._listener.on_deliveries,
             on_lost=lose,
         )
         self._current = current
@@ -236,7 +248,7 @@ class Consumer:
     def _void(self, cause: str) -> None:
         subscriptions, self._retired, self._current = self._subscriptions(), [], None
         if gone := [delivery for each in subscriptions for delivery in each.void(cause)]:
-            self.on_void(gone)
+            self._listener.on_void(gone)
 
 
 async def _tell_end(connection: Connection, lost: asyncio.Future[str]) -> None:

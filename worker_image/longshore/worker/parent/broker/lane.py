@@ -112,7 +112,7 @@ class Lane:
                 and waiting.properties.message_id == properties.message_id
                 and sent.body == body
             ):
-                waiting.returned = f"unroutable: {method.reply_code} {method.reply_text}"
+                waiting.note_return(f"unroutable: {method.reply_code} {method.reply_text}")
                 return
 
 
@@ -130,6 +130,10 @@ class _Unconfirmed:
         self.properties = properties
         self.settled = settled
         self.returned: str | None = None
+
+    def note_return(self, problem: str) -> None:
+        """The broker has sent it back; its confirm follows."""
+        self.returned = problem
 
 
 def _encodable(publication: Publication, *, frame_max: int) -> pika.BasicProperties:

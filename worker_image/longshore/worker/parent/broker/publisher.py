@@ -25,19 +25,30 @@ way on the same connection, and any of them may be the cause."""
 log = Log("longshore.publisher")
 
 
+async def _nothing(_connection: Connection) -> None:
+    pass
+
+
 class Publisher:
     """Publishes until confirmed, across nacks, returns, blocked and lost connections.
 
     A broker that closes a channel over one message takes all that are unconfirmed on it along, and
     does not tell which it was. Each of them is then tried on a channel of its own, one after
     another: the one that costs that too is unsendable.
+
+    `beside` is what else lives on a connection, for as long as that does. `on_loss` is called
+    whenever a connection or its channel is lost.
     """
 
-    def __init__(self, parameters: pika.connection.Parameters) -> None:
-        self.on_loss: Callable[[], None] = lambda: None
-        self.beside: Callable[[Connection], Awaitable[None]] = _nothing
-        """What else lives on the connection, for as long as it does."""
-
+    def __init__(
+        self,
+        parameters: pika.connection.Parameters,
+        *,
+        beside: Callable[[Connection], Awaitable[None]] = _nothing,
+        on_loss: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._beside = beside
+        self._on_loss = on_loss
         self._dial = Dial(parameters, purpose="publish", refused=termination.tell)
         self._connection: Connection | None = None
         self._lane: Lane | None = None
@@ -54,7 +65,7 @@ class Publisher:
         backoff = Backoff()
         while True:
             self._connection = connection = await self._dial.connect()
-            beside = asyncio.ensure_future(self.beside(connection))
+            beside = asyncio.ensure_future(self._beside(connection))
             try:
                 while connection.is_open:
                     try:
@@ -65,7 +76,7 @@ class Publisher:
                         # No job depends on this connection, and another may answer.
                         await connection.close()
                     log.warning("publisher-lost", error=cause)
-                    self.on_loss()
+                    self._on_loss()
                     await backoff.pause()
             finally:
                 beside.cancel()
@@ -156,10 +167,6 @@ async def _along(lane: Lane, publication: Publication) -> _Attempt:
         return await lane.publish(publication), None
     except Lost as error:
         return str(error), lane.end
-
-
-async def _nothing(_connection: Connection) -> None:
-    pass
 
 
 _BLAMING = frozenset({406, 501, 502, 503, 504, 505, 506, 540, 541})

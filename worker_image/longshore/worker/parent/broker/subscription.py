@@ -67,6 +67,10 @@ class Delivery:
         self._properties = properties
         self._fault: str | None = None
 
+    def make_void(self, cause: str) -> None:
+        """The broker has taken it back."""
+        self.void = cause
+
     @property
     def properties(self) -> pika.BasicProperties:
         """AMQP properties, as far as they can be read."""
@@ -119,6 +123,10 @@ class Subscription:
         self._connection = connection
         self._channel = channel
         self.is_quorum = is_quorum
+        self.nack_is_free = connection.features.nack_is_free
+        self.is_current = True
+        """Its jobs count against the prefetch that is in force: it is neither retired nor lost."""
+
         self._prefetch = prefetch
         self._parks = parks
         """Whether jobs that are here once it is retired need `_park`."""
@@ -193,6 +201,7 @@ class Subscription:
 
         Return when none can come any more; `silence` seconds without one are proof enough.
         """
+        self.is_current = False
         await self._settle_down(silence)
         await self._cancel()
         self._is_retired = True
@@ -265,9 +274,10 @@ class Subscription:
         A channel left open after a basic.cancel of the broker's would keep a zombie consumer that
         swallows jobs (4.3.6).
         """
+        self.is_current = False
         gone = self._settlements.clear()
         for delivery in gone:
-            delivery.void = cause
+            delivery.make_void(cause)
         self._close()
         return gone
 

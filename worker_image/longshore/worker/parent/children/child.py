@@ -1,4 +1,4 @@
-"""One slot: a child, the jobs it holds and the clocks that run against them."""
+"""One child: its state, the jobs that it holds and what it says of them."""
 
 import asyncio
 import contextlib
@@ -9,11 +9,12 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Callable
-from enum import StrEnum
 
 from longshore.logs import Log
 from longshore.worker.parent.children.output import Output
+from longshore.worker.parent.children.states import TRANSITIONS, ChildState, Kill
 from longshore.worker.parent.children.zygote import Birth
+from longshore.worker.parent.jobs.run import Run
 from longshore.worker.parent.jobs.work import Work
 from longshore.worker.wire.frames import (
     MAX_RECORD,
@@ -26,62 +27,53 @@ from longshore.worker.wire.frames import (
     send_job,
 )
 
-log = Log("longshore.slot")
-
-
-class Kill(StrEnum):
-    """Why a child is killed; the label of `longshore_kills_total`."""
-
-    HARD_LIMIT = "hard-limit"
-    MEMORY_LIMIT = "memory-limit"
-    DRAIN = "drain"
-    DISMISSED = "dismissed"
-    """It had no more jobs to come, and did not end by itself."""
-
-    BROKEN = "broken"
-    """It said what no child of ours says, or has lost its end: nothing it says can be believed."""
-
+log = Log("longshore.child")
 
 MAX_RECORDS = 32
 """Records of one child that one turn of the event loop reads."""
 
 
-class Slot:
-    """The parent's side of one child. Nothing here waits."""
+class Child:
+    """The parent's side of one child. Nothing here waits.
 
-    def __init__(self, birth: Birth, *, put_line: Callable[[str], None]) -> None:
+    It gets no more than `max_jobs` jobs in its life; 0 for any number. `on_order` is called
+    whenever a run was asked to end.
+    """
+
+    def __init__(
+        self,
+        birth: Birth,
+        *,
+        max_jobs: int,
+        put_line: Callable[[str], None],
+        on_order: Callable[["Child", Run], None],
+    ) -> None:
         self.pid = birth.pid
         self.pidfd = birth.pidfd
         self.results = birth.results
         self.output_descriptor = birth.output
         self.output = Output(birth.output, boundary=birth.mark.boundary, put=put_line)
-        self.busy: deque[Work] = deque()
+        self.state = ChildState.SERVING
+        self.jobs: deque[Work] = deque()
         """In the order handed over; the first one runs."""
 
-        self.since = 0.0
-        """On the loop's clock: when the first job was handed over, or the one before it ended."""
+        self.run: Run | None = None
+        """That of the first job. It runs since it was handed over, or the one before it ended."""
 
-        self.is_softened = False
-        """The first job was told of its soft limit."""
+        self.since = 0.0
+        """When the latest run began, also where its job is none of `jobs` any more."""
 
         self.served = 0
-        self.is_outgrown = False
-        """Kept so much memory after a job, or lost its output over it, that it gets no more."""
-
         self.killed_for: Kill | None = None
         self.killed_until = 0.0
         """On the loop's clock: end of the kill grace."""
 
-        self.dismissed = False
-        """Was told that no more jobs come."""
-
-        self.closing = False
-        """Gets no more jobs: dying, or to be replaced."""
+        self.memory_seen = 0
+        """Bytes at which the memory watchdog killed it."""
 
         self.has_successor = False
         """Another child was asked for, as this one's last job is here."""
 
-        self.is_dead = False
         self.has_hung_up = False
         """Its end of the results is closed: it can report nothing more."""
 
@@ -94,16 +86,18 @@ class Slot:
         self.unsettled: deque[tuple[Ended | Progress, float]] = deque()
         """Records that wait until what their job wrote is logged, and when they came."""
 
-        self.memory_seen = 0
-        """Bytes at which the memory watchdog killed it."""
+        self.timer: asyncio.TimerHandle | None = None
+        """What is done to it unless it is buried before."""
 
-        self.kill_timer: asyncio.TimerHandle | None = None
-        self.on_order: Callable[[Slot, Work], None] = lambda _slot, _work: None
-        """Called when a job was asked to end."""
-
+        self._max_jobs = max_jobs
+        self._on_order = on_order
         self._near = birth.near
         self._far = birth.far
         self._mark = birth.mark
+        self._asked: dict[int, Cause] = {}
+        """Why jobs whose turn is yet to come are asked to end, by ticket."""
+
+        self._was_dismissed = False
         self._last = 0
         """Ticket of the job that ended last."""
 
@@ -114,37 +108,124 @@ class Slot:
         """Jobs that began before the culprit, and whose ends have not been taken yet."""
 
     @property
-    def running(self) -> Work | None:
-        """The job whose clocks run."""
-        return self.busy[0] if self.busy else None
+    def takes_jobs(self) -> bool:
+        """Whether it may be given another job, now or later."""
+        if self.state is not ChildState.SERVING:
+            return False
+        return not 0 < self._max_jobs <= self.served + len(self.jobs)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its last job has ended, and it was not told so yet."""
+        is_open = self.state is ChildState.SERVING or self.state is ChildState.RETIRING
+        return is_open and not self.jobs and not self.takes_jobs
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it is dead or being killed."""
+        return self.state in (ChildState.DYING, ChildState.DEAD, ChildState.BURIED)
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether its process has ended."""
+        return self.state in (ChildState.DEAD, ChildState.BURIED)
+
+    @property
+    def is_barren(self) -> bool:
+        """Whether it has ended without having begun a job, and nobody had asked it to end."""
+        was_asked = self._was_dismissed or self.killed_for not in (None, Kill.BROKEN)
+        has_begun = self.served or self.culprit is not None or self.has_begun()
+        return not (was_asked or has_begun)
+
+    def retire(self) -> None:
+        """No more jobs; those that it has are done."""
+        self._enter(ChildState.RETIRING)
+
+    def dismiss(self) -> None:
+        """No more jobs: an idle child ends by itself."""
+        if self._enter(ChildState.DISMISSED):
+            self._was_dismissed = True
+            with contextlib.suppress(OSError):  # the child has shut it down itself
+                self._near.shutdown(socket.SHUT_WR)
+
+    def begin_kill(self, cause: Kill, *, until: float) -> bool:
+        """It is killed, and its tree has until `until`; whether it is its first kill, whose cause
+        counts."""
+        is_first = self.killed_for is None
+        if is_first:
+            self.killed_for = cause
+        self.killed_until = until
+        self._enter(ChildState.DYING)
+        return is_first
+
+    def die(self) -> None:
+        """Its process has ended."""
+        self._enter(ChildState.DEAD)
+
+    def bury(self) -> None:
+        """Give back every descriptor."""
+        self._enter(ChildState.BURIED)
+        if self.timer:
+            self.timer.cancel()
+        for end in (self._near, self._far, self.results):
+            end.close()
+        os.close(self.output_descriptor)
+        os.close(self.pidfd)
+        self._mark.close()
+
+    def _enter(self, state: ChildState) -> bool:
+        if state not in TRANSITIONS[self.state]:
+            return False
+        self.state = state
+        return True
+
+    def note_successor(self) -> None:
+        """Another child was asked for in its place."""
+        self.has_successor = True
+
+    def note_memory(self, used: int) -> None:
+        """It is to be killed, as its tree uses so many bytes."""
+        self.memory_seen = used
+
+    def keep_timer(self, timer: asyncio.TimerHandle) -> None:
+        """Cancel `timer` when it is buried."""
+        self.timer = timer
 
     def due(self, hold: float) -> float:
-        """When a clock of the first job strikes: a limit, or `hold` with others behind it."""
-        if not self.busy or self.killed_for or self.is_dead or self.unsettled:
+        """When a clock of its run strikes: a limit, or `hold` with others behind it."""
+        run = self.run
+        if run is None or self.unsettled:
+            return math.inf
+        if self.state is not ChildState.SERVING and self.state is not ChildState.RETIRING:
             return math.inf
         if self.output.has_success_ahead:  # it has ended already
             return math.inf
-        work = self.busy[0]
-        first = work.hard_limit
-        if not self.is_softened and work.soft_limit < first:
-            first = work.soft_limit
-        if len(self.busy) > 1 and hold < first:
-            first = hold
-        return self.since + first
+        due = run.due
+        if len(self.jobs) > 1 and run.since + hold < due:
+            due = run.since + hold
+        return due
 
     def begin(self, now: float) -> None:
-        """The clocks of the first job run from here."""
+        """The first job runs from here."""
         self.since = now
-        self.is_softened = False
-        if self.busy and self.busy[0].asked:  # while the result before it was still unread
-            self._order(self.busy[0])
+        if not self.jobs:
+            self.run = None
+            return
+        job = self.jobs[0]
+        # It may have been asked while the result before it was still unread.
+        asked = self._asked.pop(job.ticket, None) if self._asked else None
+        self.run = Run(job, now, asked)
+        if asked is not None:
+            self._order(self.run, asked)
 
-    def hand(self, work: Work) -> bool:
+    def hand(self, work: Work, *, now: float) -> bool:
         """Give `work` to the child; False when its socket is full."""
         if not send_job(self._near, work.frame()):
             return False
-        self.busy.append(work)
+        self.jobs.append(work)
         self._most = max(self._most, work.ticket)
+        if len(self.jobs) == 1:
+            self.begin(now)
         return True
 
     def read_records(self, *, now: float) -> bool:
@@ -154,7 +235,7 @@ class Slot:
         """
         unsettled = self.unsettled
         before = len(unsettled)
-        left = len(self.busy) - before
+        left = len(self.jobs) - before
         nonsense: str | None = None
         for _ in range(MAX_RECORDS):
             if self.has_hung_up:
@@ -194,16 +275,19 @@ class Slot:
         if self.fault:
             return
         self.fault = fault
+        self._enter(ChildState.BROKEN)
         begun = self.begun()
         if not begun:
             return
         self.culprit = next((work for work in begun if work.ticket == ticket), begun[0])
         self._ahead = begun.index(self.culprit)
-        self.busy.remove(self.culprit)
+        self.jobs.remove(self.culprit)
+        if self.run and self.run.job is self.culprit:
+            self.run = None  # no clock matters any more
 
     def accepts(self, record: Ended | Progress) -> bool:
         """Whether `record` is about the job that runs; sets `fault` if it can be of no job."""
-        work = self.running
+        work = self.jobs[0] if self.jobs else None
         if isinstance(record, Ended):
             if work is None or work.ticket != record.ticket or not self.has_begun():
                 self.find_fault(f"job {record.ticket} has ended, but does not run")
@@ -220,11 +304,11 @@ class Slot:
 
     def holds_behind(self, ticket: int) -> bool:
         """Whether a job waits behind the first one."""
-        return any(work.ticket == ticket for work in itertools.islice(self.busy, 1, None))
+        return any(work.ticket == ticket for work in itertools.islice(self.jobs, 1, None))
 
     def end_first(self, *, at: float) -> Work:
         """The first job has ended, `at` that time; the clocks of the next run from there."""
-        work = self.busy.popleft()
+        work = self.jobs.popleft()
         self._last = work.ticket
         self._ahead = max(0, self._ahead - 1)
         self.served += 1
@@ -232,22 +316,17 @@ class Slot:
         return work
 
     def interrupt(self, work: Work, cause: Cause) -> None:
-        """Ask `work` to end soon; one whose turn is yet to come hears of it then.
+        """Ask `work` to end soon; one whose turn is yet to come hears of it then."""
+        if self.run and self.run.job is work:
+            if self.run.ask(cause):
+                self._order(self.run, cause)
+        else:
+            self._asked[work.ticket] = max(cause, self._asked.get(work.ticket, cause))
 
-        Nothing but a graver cause follows: a lost delivery stays lost, and who was promised not to
-        be charged is not given a soft limit.
-        """
-        if work.asked is not None and cause <= work.asked:
-            return
-        work.asked = cause
-        if work is self.running:
-            self._order(work)
-
-    def _order(self, work: Work) -> None:
-        if work.asked is not None:
-            self._mark.order(work.ticket, work.asked)
-            self.signal(signal.SIGALRM)
-            self.on_order(self, work)
+    def _order(self, run: Run, cause: Cause) -> None:
+        self._mark.order(run.job.ticket, cause)
+        self.signal(signal.SIGALRM)
+        self._on_order(self, run)
 
     def signal(self, number: signal.Signals) -> None:
         """Signal the child alone; the pidfd can mean no other process."""
@@ -258,7 +337,7 @@ class Slot:
             except PermissionError:  # the handler has changed its user
                 log.warning("signal-refused", pids=[self.pid], signal=number.name)
 
-    def take_back(self) -> list[Work]:
+    def take_back(self, *, now: float) -> list[Work]:
         """Jobs that the child has never received, exactly; they are ours again."""
         tickets = set()
         while True:
@@ -270,8 +349,16 @@ class Slot:
                 break
             tickets.add(received.ticket)
             received.drop()
-        back = [work for work in self.busy if work.ticket in tickets]
-        self.busy = deque(work for work in self.busy if work.ticket not in tickets)
+        if not tickets:
+            return []
+        back = [work for work in self.jobs if work.ticket in tickets]
+        self.jobs = deque(work for work in self.jobs if work.ticket not in tickets)
+        for ticket in tickets:
+            self._asked.pop(ticket, None)
+        if self.run and self.run.job in back:
+            # The clocks ran against a job that never began; a later one, which the child
+            # received meanwhile, has its whole time.
+            self.begin(now)
         return back
 
     def has_begun(self) -> bool:
@@ -292,7 +379,7 @@ class Slot:
         """
         if not self.has_begun():
             return []
-        works = list(self.busy)
+        works = list(self.jobs)
         running = self._mark.running
         last = next((index for index, work in enumerate(works) if work.ticket == running), 0)
         return works[: last + 1]
@@ -302,19 +389,3 @@ class Slot:
         if self.killed_for is Kill.DRAIN:
             return []
         return [self.culprit] if self.culprit else self.begun()
-
-    def end_input(self) -> None:
-        """No more jobs: an idle child ends by itself."""
-        self.closing = self.dismissed = True
-        with contextlib.suppress(OSError):  # the child has shut it down itself
-            self._near.shutdown(socket.SHUT_WR)
-
-    def close(self) -> None:
-        """Give back every descriptor."""
-        if self.kill_timer:
-            self.kill_timer.cancel()
-        for end in (self._near, self._far, self.results):
-            end.close()
-        os.close(self.output_descriptor)
-        os.close(self.pidfd)
-        self._mark.close()

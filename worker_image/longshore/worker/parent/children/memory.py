@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from longshore.worker.parent.children import processes
-from longshore.worker.parent.children.child import Kill, Slot
+from longshore.worker.parent.children.child import Child
+from longshore.worker.parent.children.states import Kill
 
 INTERVAL = 0.2
 """Seconds between two looks; each reads /proc once."""
@@ -20,7 +21,7 @@ LONGEST = 2.0
 """Seconds between two looks, whatever they cost."""
 
 
-async def watch(slots: list[Slot], *, limit: int, kill: Callable[[Slot, Kill], None]) -> None:
+async def watch(children: list[Child], *, limit: int, kill: Callable[[Child, Kill], None]) -> None:
     """Kill children that run a job and use more than `limit` bytes together with their tree.
 
     Pages that these processes share count once. That is dear to find out, so it is asked only where
@@ -28,13 +29,13 @@ async def watch(slots: list[Slot], *, limit: int, kill: Callable[[Slot, Kill], N
     """
     while True:
         cost = 0.0
-        if any(slot.busy for slot in slots):
+        if any(child.jobs for child in children):
             began = time.monotonic()
             seen = _snapshot()
             cost = time.monotonic() - began
-            for slot in list(slots):
-                if slot.busy and not slot.killed_for:
-                    cost += await _look(slot, seen, limit=limit, kill=kill)
+            for child in list(children):
+                if child.jobs and not child.is_ending:
+                    cost += await _look(child, seen, limit=limit, kill=kill)
         await asyncio.sleep(max(INTERVAL, min(LONGEST, cost / SHARE)))
 
 
@@ -46,25 +47,25 @@ def _snapshot() -> Mapping[int, processes.Process]:
 
 
 async def _look(
-    slot: Slot,
+    child: Child,
     seen: Mapping[int, processes.Process],
     *,
     limit: int,
-    kill: Callable[[Slot, Kill], None],
+    kill: Callable[[Child, Kill], None],
 ) -> float:
-    """Kill the child of `slot` if it is over the limit; the seconds that the dear look took."""
-    tree = processes.tree(slot.pid, seen)
+    """Kill `child` if it is over the limit; the seconds that the dear look took."""
+    tree = processes.tree(child.pid, seen)
     if sum(seen[pid].resident for pid in tree) <= limit:
         return 0.0
-    work, began = slot.running, time.monotonic()
+    run, began = child.run, time.monotonic()
     try:
         # In a thread, as the kernel may take long over it.
         used = await asyncio.to_thread(_used, tree, seen)
     except RuntimeError:  # no thread can be started: jobs may have made too many processes
         used = _used(tree, seen)
-    if used > limit and slot.running is work and not slot.killed_for and not slot.is_dead:
-        slot.memory_seen = used
-        kill(slot, Kill.MEMORY_LIMIT)
+    if used > limit and child.run is run and not child.is_ending:
+        child.note_memory(used)
+        kill(child, Kill.MEMORY_LIMIT)
     return time.monotonic() - began
 
 

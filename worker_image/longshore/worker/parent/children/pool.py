@@ -4,22 +4,24 @@ import asyncio
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from longshore.contract import backoff
 from longshore.logs import Log
 from longshore.worker.linux.exits import describe_exit
 from longshore.worker.parent.children import processes
-from longshore.worker.parent.children.child import Kill, Slot
+from longshore.worker.parent.children.child import Child
 from longshore.worker.parent.children.clocks import Clocks
 from longshore.worker.parent.children.death import death_of
 from longshore.worker.parent.children.kill import Killer
 from longshore.worker.parent.children.pace import HOLD, Pace
 from longshore.worker.parent.children.records import Intake
+from longshore.worker.parent.children.states import Kill
 from longshore.worker.parent.children.zygote import Birth, Zygote
 from longshore.worker.parent.crash import fail_loudly
 from longshore.worker.parent.intake.flow import STUCK
 from longshore.worker.parent.jobs.outcome import Death
+from longshore.worker.parent.jobs.run import Run
 from longshore.worker.parent.jobs.work import Work
 from longshore.worker.wire.frames import Cause, Ended, Progress, Status
 
@@ -34,10 +36,6 @@ REMIND_AT_MOST = 8.0
 """Seconds until a job that was asked to end is asked again, twice as many until the next time, and
 so on: a job may have had SIGALRM for itself, or Python may have swallowed the exception in a
 destructor. A child that has raised it in its handler takes no notice."""
-
-REAP_TIMEOUT = 1.0
-"""Seconds for the status of a child whose zygote is gone: the kernel makes it ours, unless somebody
-has reaped it."""
 
 CLOSE_GRACE = 1.0
 """Seconds that idle children have to end by themselves before they are killed."""
@@ -86,14 +84,15 @@ class Pool:
     def __init__(
         self,
         zygote: Zygote,
+        listener: PoolListener,
         *,
         limits: Limits,
         on_kill: Callable[[Kill], None],
         put_line: Callable[[str], None],
     ) -> None:
-        self.slots: list[Slot] = []
-        self.listener: PoolListener
+        self.children: list[Child] = []
         self._zygote = zygote
+        self._listener = listener
         self._limits = limits
         self._put_line = put_line
         self._loop = asyncio.get_running_loop()
@@ -105,67 +104,59 @@ class Pool:
             on_read=self._on_read,
         )
         self._clocks = Clocks(
-            self.slots,
+            self.children,
             look=self._intake.read_records,
             on_soft=self._on_soft_limit,
             on_hard=self._on_hard_limit,
             on_held=self._on_held,
         )
         self._killer = Killer(
-            self.slots, zygote=zygote.pid, grace=limits.kill_grace, on_kill=on_kill
+            self.children, zygote=zygote.pid, grace=limits.kill_grace, on_kill=on_kill
         )
-        self._statuses: dict[int, asyncio.Future[int | None]] = {}
         self._burials: set[asyncio.Task[None]] = set()
         self._hand_retry: asyncio.TimerHandle | None = None
         self._barren = 0
         self._ending = False
         self._empty = asyncio.Event()
-        zygote.on_birth = self._on_birth
-        zygote.on_fork_failed = self._on_fork_failed
-        zygote.on_buried = self.on_status
 
-    def start(self, listener: PoolListener) -> None:
+    def start(self) -> None:
         """Ask for the first children."""
-        self.listener = listener
         for _ in range(self._limits.slots):
-            self._zygote.fork()
+            self._zygote.fork(self)
 
     @property
     def busy(self) -> int:
         """Slots with a running job."""
-        return sum(1 for slot in self.slots if slot.busy)
+        return sum(1 for child in self.children if child.jobs)
 
     def is_stuck(self) -> bool:
         """Whether every slot has a job that runs for longer than jobs do lately."""
         latest = self._loop.time() - max(STUCK, 2 * (self.pace.mean or 0.0))
-        stuck = sum(1 for slot in self.slots if slot.busy and slot.since < latest)
+        stuck = sum(1 for child in self.children if child.run and child.run.since < latest)
         # Where a slot lacks its child, one is on its way, unless children die as they are born.
-        return stuck >= self._limits.slots or (0 < stuck == len(self.slots) and self._barren > 0)
+        return stuck >= self._limits.slots or (0 < stuck == len(self.children) and self._barren > 0)
 
     def hand(self, work: Work) -> bool:
         """Give `work` to the child that holds least; False when none has room."""
         now = self._loop.time()
-        slot = self._roomiest(now)
-        if slot is None:
+        child = self._roomiest(now)
+        if child is None:
             return False
         try:
-            if not slot.hand(work):
+            if not child.hand(work, now=now):
                 return False
         except (BrokenPipeError, ConnectionResetError) as error:
-            slot.find_fault(f"it has shut down the socket of its jobs: {error}")
-            slot.closing = True
-            self._loop.call_soon(self._on_fault, slot)  # which hands out jobs, as our caller does
+            child.find_fault(f"it has shut down the socket of its jobs: {error}")
+            self._loop.call_soon(self._on_fault, child)  # which hands out jobs, as our caller does
             return self.hand(work)
         except OSError as error:  # no descriptor or memory left for a large body: it waits
             log.warning("hand-over-failed", error=str(error), **work.fields())
             self._hand_again_soon()
             return False
-        if len(slot.busy) == 1:
-            slot.begin(now)
-        if self._is_full(slot):
-            self._ask_for_successor(slot)
-        if len(slot.busy) <= 2:  # a third changes nothing about what is due first
-            self._clocks.note(slot)
+        if not child.takes_jobs:
+            self._ask_for_successor(child)
+        if len(child.jobs) <= 2:  # a third changes nothing about what is due first
+            self._clocks.note(child)
         return True
 
     def _hand_again_soon(self) -> None:
@@ -175,231 +166,214 @@ class Pool:
 
     def _hand_again(self) -> None:
         self._hand_retry = None
-        self.listener.on_room()
+        self._listener.on_room()
 
-    def _roomiest(self, now: float) -> Slot | None:
+    def _roomiest(self, now: float) -> Child | None:
         # Spare children wait for their turn.
-        takes_idle = len(self.slots) <= self._limits.slots or self.busy < self._limits.slots
+        takes_idle = len(self.children) <= self._limits.slots or self.busy < self._limits.slots
         best, least = None, self.pace.depth
-        for slot in self.slots:
-            held = len(slot.busy)
-            if held >= least or slot.closing or self._is_full(slot):
+        for child in self.children:
+            held, run = len(child.jobs), child.run
+            if held >= least or not child.takes_jobs:
                 continue
             # Nothing is put behind a job that has already taken longer than another may wait.
-            if now - slot.since < HOLD if held else takes_idle:
-                best, least = slot, held
+            if now - run.since < HOLD if run else takes_idle:
+                best, least = child, held
         return best
 
-    def _ask_for_successor(self, slot: Slot) -> None:
-        if not slot.has_successor:
-            slot.has_successor = True
-            self._zygote.fork()
-
-    def _is_full(self, slot: Slot) -> bool:
-        """Whether the last job of its life was handed to it."""
-        return slot.is_outgrown or 0 < self._limits.max_jobs <= slot.served + len(slot.busy)
+    def _ask_for_successor(self, child: Child) -> None:
+        if not child.has_successor:
+            child.note_successor()
+            self._zygote.fork(self)
 
     def take_back(self) -> list[Work]:
         """Everything handed over that no child has begun."""
-        return [work for slot in self.slots for work in self._take_back(slot)]
+        return [work for child in self.children for work in self._take_back(child)]
 
-    def _take_back(self, slot: Slot) -> list[Work]:
-        first = slot.running
-        back = slot.take_back()
-        if slot.running is not first:
-            # The clocks ran against a job that never began; a later one, which the child
-            # received meanwhile, has its whole time.
-            slot.begin(self._loop.time())
-        if back:
-            self._dismiss_if_done(slot)
+    def _take_back(self, child: Child) -> list[Work]:
+        if back := child.take_back(now=self._loop.time()):
+            self._dismiss_if_done(child)
         return back
 
     def interrupt(self, work: Work, cause: Cause) -> None:
         """Ask `work` to end soon; it is with a child, which may not have begun it."""
-        for slot in self.slots:
-            if work in slot.busy and not slot.killed_for:
-                slot.interrupt(work, cause)
+        for child in self.children:
+            if work in child.jobs and not child.is_ending:
+                child.interrupt(work, cause)
 
-    def kill(self, slot: Slot, cause: Kill) -> None:
+    def kill(self, child: Child, cause: Kill) -> None:
         """End a child, with its whole tree; what waits behind its job goes elsewhere at once."""
         # A child that eats memory would eat on through its grace, and the kernel then ends all.
-        self._killer.kill(slot, cause, at_once=cause in _AT_ONCE)
-        self._on_held(slot)
+        self._killer.kill(child, cause, at_once=cause in _AT_ONCE)
+        self._on_held(child)
 
-    def on_status(self, pid: int, status: int | None) -> None:
-        """A child was reaped, by the zygote or, when that is gone, by us."""
-        waiting = self._statuses.get(pid)
-        if waiting and not waiting.done():
-            waiting.set_result(status)
+    def kill_running(self, cause: Kill) -> None:
+        """End every child that has a job."""
+        for child in self.children:
+            if child.jobs:
+                self.kill(child, cause)
 
     async def close(self) -> None:
         """End all children; what still runs is killed."""
         self._ending = True
-        if not self.slots:
+        if not self.children:
             return
-        for slot in list(self.slots):
-            if slot.busy:
-                self._killer.kill(slot, Kill.DRAIN, at_once=True)
-            elif not slot.closing:
-                slot.end_input()
+        for child in list(self.children):
+            if child.jobs:
+                self._killer.kill(child, Kill.DRAIN, at_once=True)
+            else:
+                child.dismiss()
         try:
             async with asyncio.timeout(CLOSE_GRACE):
                 await self._empty.wait()
         except TimeoutError:
-            for slot in self.slots:
-                self._killer.kill(slot, Kill.DRAIN, at_once=True)
+            for child in self.children:
+                self._killer.kill(child, Kill.DRAIN, at_once=True)
         if self._burials:
             await asyncio.wait(self._burials, timeout=CLOSE_GRACE)
 
-    def _on_birth(self, birth: Birth) -> None:
-        slot = Slot(birth, put_line=self._put_line)
-        slot.on_order = self._remind_later
-        self.slots.append(slot)
-        self._statuses[slot.pid] = self._loop.create_future()
-        self._intake.watch(slot)
-        self._loop.add_reader(slot.pidfd, self._on_exit, slot)
-        if self._ending:
-            slot.end_input()
-        else:
-            self.listener.on_room()
+    # From the zygote
 
-    def _on_fork_failed(self, error: str) -> None:
+    def on_birth(self, birth: Birth) -> None:
+        """A child that was asked for is here."""
+        child = Child(
+            birth,
+            max_jobs=self._limits.max_jobs,
+            put_line=self._put_line,
+            on_order=self._remind_later,
+        )
+        self.children.append(child)
+        self._intake.watch(child)
+        self._loop.add_reader(child.pidfd, self._on_exit, child)
+        if self._ending:
+            child.dismiss()
+        else:
+            self._listener.on_room()
+
+    def on_fork_failed(self, error: str) -> None:
+        """A child that was asked for is not to be had."""
         log.error("fork-failed", error=error)
         self._respawn(barren=True)
 
-    def _on_ended(self, slot: Slot, ended: Ended, tail: str, at: float) -> None:
+    def _on_ended(self, child: Child, ended: Ended, tail: str, at: float) -> None:
         if ended.status is Status.FAILED and ended.traceback is None:
             ended = ended._replace(traceback=tail or None)
-        work = slot.end_first(at=at)
+        work = child.end_first(at=at)
         # No run is longer, whatever a child says: scaling goes by it.
         ended = ended._replace(seconds=min(ended.seconds, work.hard_limit))
         self._barren = 0
-        self._weigh(slot)
-        if slot.output.is_broken:
-            self._replace(slot)
+        self._weigh(child)
+        if child.output.is_broken:
+            self._replace(child)
         # Where each job needs a new child, that takes most of the time: nothing waits here.
         if self._limits.max_jobs != 1:
             self.pace.note(ended.seconds)
-        self.listener.on_ended(work, ended)
+        self._listener.on_ended(work, ended)
 
-    def _on_progress(self, slot: Slot, progress: Progress) -> None:
-        self.listener.on_progress(slot.busy[0], progress.value)
+    def _on_progress(self, child: Child, progress: Progress) -> None:
+        self._listener.on_progress(child.jobs[0], progress.value)
 
-    def _on_read(self, slot: Slot) -> None:
-        if slot.busy:
-            self._clocks.note(slot)
+    def _on_read(self, child: Child) -> None:
+        if child.jobs:
+            self._clocks.note(child)
         else:
-            self._dismiss_if_done(slot)
-        self.listener.on_room()
+            self._dismiss_if_done(child)
+        self._listener.on_room()
 
-    def _on_fault(self, slot: Slot) -> None:
-        if slot.killed_for or slot.is_dead:
+    def _on_fault(self, child: Child) -> None:
+        if child.is_ending:
             return
-        work = slot.culprit
-        log.error("child-broken", pid=slot.pid, error=slot.fault, **(work.fields() if work else {}))
-        self.kill(slot, Kill.BROKEN)
+        fields = child.culprit.fields() if child.culprit else {}
+        log.error("child-broken", pid=child.pid, error=child.fault, **fields)
+        self.kill(child, Kill.BROKEN)
 
-    def _weigh(self, slot: Slot) -> None:
+    def _weigh(self, child: Child) -> None:
         most = self._limits.max_memory
-        if most is None or slot.closing or self._is_full(slot):
+        if most is None or not child.takes_jobs:
             return
-        kept = processes.resident(slot.pid)
+        kept = processes.resident(child.pid)
         if kept > most:
-            log.info("child-outgrown", pid=slot.pid, bytes=kept, served=slot.served)
-            self._replace(slot)
+            log.info("child-outgrown", pid=child.pid, bytes=kept, served=child.served)
+            self._replace(child)
 
-    def _replace(self, slot: Slot) -> None:
+    def _replace(self, child: Child) -> None:
         """Have the child end once it has done what was handed to it."""
-        slot.is_outgrown = True
-        self._ask_for_successor(slot)
+        child.retire()
+        self._ask_for_successor(child)
 
-    def _dismiss_if_done(self, slot: Slot) -> None:
-        if slot.busy or slot.closing or not self._is_full(slot):
-            return
-        slot.end_input()
-        slot.kill_timer = self._loop.call_later(CLOSE_GRACE, self._on_overstayed, slot)
+    def _dismiss_if_done(self, child: Child) -> None:
+        if child.is_done:
+            child.dismiss()
+            child.keep_timer(self._loop.call_later(CLOSE_GRACE, self._on_overstayed, child))
 
-    def _on_overstayed(self, slot: Slot) -> None:
-        if not slot.is_dead:
-            log.warning("child-stuck", pid=slot.pid, grace=CLOSE_GRACE)
-            self._killer.kill(slot, Kill.DISMISSED, at_once=True)
+    def _on_overstayed(self, child: Child) -> None:
+        if not child.is_dead:
+            log.warning("child-stuck", pid=child.pid, grace=CLOSE_GRACE)
+            self._killer.kill(child, Kill.DISMISSED, at_once=True)
 
-    def _on_soft_limit(self, slot: Slot) -> None:
-        slot.interrupt(slot.busy[0], Cause.SOFT_LIMIT)
+    def _on_soft_limit(self, child: Child, run: Run) -> None:
+        child.interrupt(run.job, Cause.SOFT_LIMIT)
 
-    def _remind_later(self, slot: Slot, work: Work, delay: float = REMIND_AFTER) -> None:
-        self._loop.call_later(delay, self._remind, slot, work, delay)
+    def _remind_later(self, child: Child, run: Run, delay: float = REMIND_AFTER) -> None:
+        self._loop.call_later(delay, self._remind, child, run, delay)
 
-    def _remind(self, slot: Slot, work: Work, delay: float) -> None:
-        if slot.running is work and not slot.killed_for and not slot.is_dead:
-            slot.signal(signal.SIGALRM)
-            self._remind_later(slot, work, min(2 * delay, REMIND_AT_MOST))
+    def _remind(self, child: Child, run: Run, delay: float) -> None:
+        if child.run is run and not child.is_ending:
+            child.signal(signal.SIGALRM)
+            self._remind_later(child, run, min(2 * delay, REMIND_AT_MOST))
 
-    def _on_hard_limit(self, slot: Slot) -> None:
-        if not self._intake.has_ended(slot):
-            self.kill(slot, Kill.HARD_LIMIT)
+    def _on_hard_limit(self, child: Child, _run: Run) -> None:
+        if not self._intake.has_ended(child):
+            self.kill(child, Kill.HARD_LIMIT)
 
-    def _on_held(self, slot: Slot) -> None:
-        if back := self._take_back(slot):
-            self.listener.on_taken_back(back)
+    def _on_held(self, child: Child) -> None:
+        if back := self._take_back(child):
+            self._listener.on_taken_back(back)
 
-    def _on_exit(self, slot: Slot) -> None:
-        slot.closing = slot.is_dead = True
-        self._loop.remove_reader(slot.pidfd)
-        burial = self._loop.create_task(self._bury(slot))
+    def _on_exit(self, child: Child) -> None:
+        child.die()
+        self._loop.remove_reader(child.pidfd)
+        burial = self._loop.create_task(self._bury(child))
         self._burials.add(burial)
         burial.add_done_callback(self._burials.discard)
         burial.add_done_callback(fail_loudly)
 
-    async def _bury(self, slot: Slot) -> None:
+    async def _bury(self, child: Child) -> None:
         """The order is that of docs/state_machine.md, "Order at the end of a child"."""
-        await self._intake.finish_records(slot)  # all that it has told stands
-        await self._killer.clean_up_after(slot)
-        back = slot.take_back()
-        status = await self._reap(slot.pid)
-        tail = await self._intake.finish_output(slot)
-        died = slot.charged()
-        held = [slot.culprit, *slot.busy] if slot.culprit else slot.busy
+        await self._intake.finish_records(child)  # all that it has told stands
+        await self._killer.clean_up_after(child)
+        back = child.take_back(now=self._loop.time())
+        status = await self._zygote.reap(child.pid)
+        tail = await self._intake.finish_output(child)
+        died = child.charged()
+        held = [child.culprit, *child.jobs] if child.culprit else child.jobs
         back = [*(work for work in held if work not in died), *back]
-        has_begun = slot.culprit is not None or slot.has_begun()
-        slot.close()
-        self.slots.remove(slot)
-        was_killed = slot.killed_for not in (None, Kill.BROKEN)
-        barren = not (slot.served or has_begun or was_killed or slot.dismissed)
+        barren = child.is_barren
+        child.bury()
+        self.children.remove(child)
         for work in died:
-            seconds = self._loop.time() - slot.since
-            self.listener.on_death(work, death_of(slot, work, status, tail=tail), seconds=seconds)
+            seconds = self._loop.time() - child.since
+            self._listener.on_death(work, death_of(child, work, status, tail=tail), seconds=seconds)
         if back:
-            self.listener.on_taken_back(back)
+            self._listener.on_taken_back(back)
         if barren:
-            log.error("child-died-idle", pid=slot.pid, exit=describe_exit(status), output=tail)
-        if self._ending or not slot.has_successor:
+            log.error("child-died-idle", pid=child.pid, exit=describe_exit(status), output=tail)
+        if self._ending or not child.has_successor:
             self._respawn(barren=barren)
-
-    async def _reap(self, pid: int) -> int | None:
-        """How a child has ended; None where nobody knows, as when its zygote is gone."""
-        self._zygote.bury(pid)
-        status = self._statuses[pid]
-        ends: set[asyncio.Future[Any]] = {status, self._zygote.gone}
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        if not status.done():
-            await asyncio.wait({status}, timeout=REAP_TIMEOUT)
-        del self._statuses[pid]
-        return status.result() if status.done() else None
 
     def _respawn(self, *, barren: bool) -> None:
         if self._ending:
-            if not self.slots:
+            if not self.children:
                 self._empty.set()
             return
         self._barren = self._barren + 1 if barren else 0
         if not self._barren:
-            self._zygote.fork()
+            self._zygote.fork(self)
             return
         delay = backoff.delay_after(
             self._barren, first=0.2, most=MAX_RESPAWN_DELAY, jitter=backoff.NONE, chance=0.0
         )
-        self._loop.call_later(delay, self._zygote.fork)
+        self._loop.call_later(delay, self._zygote.fork, self)
 
 
 _AT_ONCE = (Kill.MEMORY_LIMIT, Kill.BROKEN)

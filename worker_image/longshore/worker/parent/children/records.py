@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from longshore.worker.parent.children.child import Slot
+from longshore.worker.parent.children.child import Child
 from longshore.worker.parent.children.output import Turn
 from longshore.worker.wire.frames import Ended, Progress
 
@@ -48,199 +48,224 @@ class _Reading:
 
     progress_at: float = 0.0
 
+    def charge(self, began: float, now: float, *, share: float) -> float:
+        """A turn at the child that `began` then is over: how long the next has to wait."""
+        earned = min(BURST, self.credit + (began - self.charged_at) * share)
+        self.credit = earned - min(now - began, LONGEST_TURN)
+        self.charged_at = now
+        return max(0.0, -self.credit / share)
+
+    def pause_output(self) -> None:
+        self.is_output_paused = True
+
+    def resume_output(self) -> None:
+        self.is_output_paused = False
+
+    def pause_records(self) -> None:
+        self.are_records_paused = True
+
+    def resume_records(self) -> None:
+        self.are_records_paused = False
+
+    def ask_for_turn(self) -> None:
+        self.has_turn = True
+
+    def take_turn(self) -> None:
+        self.has_turn = False
+
+    def takes_progress(self, at: float) -> bool:
+        """Whether a line of progress may be told again."""
+        if at - self.progress_at < PROGRESS_INTERVAL:
+            return False
+        self.progress_at = at
+        return True
+
 
 class Intake:
     """Reads what children say and passes it on.
 
-    `on_ended(slot, record, tail, at)` comes when the first job of `slot` has ended `at` that time,
-    with the end of its output; `on_read(slot)` after anything was passed on; `on_fault(slot)` when
-    what the child says makes no sense, as `slot.fault` has it.
+    `on_ended(child, record, tail, at)` comes when the first job of `child` has ended `at` that
+    time, with the end of its output; `on_read(child)` after anything was passed on;
+    `on_fault(child)` when what the child says makes no sense, as `child.fault` has it.
     """
 
     def __init__(
         self,
         *,
-        on_ended: Callable[[Slot, Ended, str, float], None],
-        on_progress: Callable[[Slot, Progress], None],
-        on_fault: Callable[[Slot], None],
-        on_read: Callable[[Slot], None],
+        on_ended: Callable[[Child, Ended, str, float], None],
+        on_progress: Callable[[Child, Progress], None],
+        on_fault: Callable[[Child], None],
+        on_read: Callable[[Child], None],
     ) -> None:
         self._on_ended = on_ended
         self._on_progress = on_progress
         self._on_fault = on_fault
         self._on_read = on_read
         self._loop = asyncio.get_running_loop()
-        self._readings: dict[Slot, _Reading] = {}
+        self._readings: dict[Child, _Reading] = {}
         self._greedy = 0
         """Children whose output or records are paused."""
 
-    def watch(self, slot: Slot) -> None:
+    def watch(self, child: Child) -> None:
         """Read a new child."""
-        self._readings[slot] = _Reading()
-        self._loop.add_reader(slot.results, self.read_records, slot)
-        self._loop.add_reader(slot.output_descriptor, self._read_output, slot)
+        self._readings[child] = _Reading()
+        self._loop.add_reader(child.results, self.read_records, child)
+        self._loop.add_reader(child.output_descriptor, self._read_output, child)
 
-    def read_records(self, slot: Slot) -> None:
+    def read_records(self, child: Child) -> None:
         """Read what the child has reported, and pass on what can be."""
-        if slot.fault or slot.has_hung_up:
+        if child.fault or child.has_hung_up:
             return
         began = self._loop.time()
-        if slot.read_records(now=began):
-            if isinstance(slot.unsettled[-1][0], Progress):
-                self._charge_progress(slot, began)
-            self._pass_on(slot)
-        if slot.has_hung_up:  # its end stays readable for good
-            self._loop.remove_reader(slot.results)
-            if not slot.is_dead:
-                self._loop.call_later(HANG_UP_GRACE, self._outlives_its_end, slot)
-        self._check(slot)
+        if child.read_records(now=began):
+            if isinstance(child.unsettled[-1][0], Progress):
+                self._charge_progress(child, began)
+            self._pass_on(child)
+        if child.has_hung_up:  # its end stays readable for good
+            self._loop.remove_reader(child.results)
+            if not child.is_dead:
+                self._loop.call_later(HANG_UP_GRACE, self._outlives_its_end, child)
+        self._check(child)
 
-    def has_ended(self, slot: Slot) -> bool:
-        """Whether the first job of `slot` has ended, though that may not be passed on yet."""
-        slot.output.absorb()
-        reading = self._readings.get(slot)
+    def has_ended(self, child: Child) -> bool:
+        """Whether the first job of `child` has ended, though that may not be passed on yet."""
+        child.output.absorb()
+        reading = self._readings.get(child)
         if reading and not reading.is_output_paused:  # the pipe is empty now and does not wake us
-            self._loop.call_soon(self._read_output, slot)
-        return slot.output.has_success_ahead
+            self._loop.call_soon(self._read_output, child)
+        return child.output.has_success_ahead
 
-    async def finish_records(self, slot: Slot) -> None:
+    async def finish_records(self, child: Child) -> None:
         """Pass on all ends of jobs that a dead child has told."""
-        slot.output.absorb()
-        while slot.read_records(now=self._loop.time()) or slot.unsettled:
-            self._pass_on(slot)
+        child.output.absorb()
+        while child.read_records(now=self._loop.time()) or child.unsettled:
+            self._pass_on(child)
             await asyncio.sleep(0)
-        while slot.output.has_success_ahead:
-            slot.output.seek(slot.busy)
-            self._pass_on(slot)
+        while child.output.has_success_ahead:
+            child.output.seek(child.jobs)
+            self._pass_on(child)
             await asyncio.sleep(0)
-        self._loop.remove_reader(slot.results)
+        self._loop.remove_reader(child.results)
 
-    async def finish_output(self, slot: Slot) -> str:
+    async def finish_output(self, child: Child) -> str:
         """Read what a dead child has left in its pipe; the end of what its last job wrote."""
         # What has escaped us may write for ever.
         for _ in range(_LAST_TURNS):
-            if slot.output.read(slot.busy) in (Turn.DRY, Turn.END):
+            if child.output.read(child.jobs) in (Turn.DRY, Turn.END):
                 break
             await asyncio.sleep(0)
-        self._pass_on(slot)
-        if reading := self._readings.pop(slot, None):
+        self._pass_on(child)
+        if reading := self._readings.pop(child, None):
             self._greedy -= reading.is_output_paused + reading.are_records_paused
-        self._loop.remove_reader(slot.output_descriptor)
-        return slot.output.finish(slot.busy)
+        self._loop.remove_reader(child.output_descriptor)
+        return child.output.finish(child.jobs)
 
-    def _pass_on(self, slot: Slot) -> None:
+    def _pass_on(self, child: Child) -> None:
         """Pass on ends and records until one must wait for its job's output."""
         now = self._loop.time()
         while True:
-            if end := slot.output.take_success():
+            if end := child.output.take_success():
                 tail, success = end
-                if slot.accepts(success):
-                    self._on_ended(slot, success, tail, now)
-            elif not slot.unsettled or not self._pass_on_record(slot):
+                if child.accepts(success):
+                    self._on_ended(child, success, tail, now)
+            elif not child.unsettled or not self._pass_on_record(child):
                 break
-        reading = self._readings.get(slot)
-        if slot.output.has_lines and reading and not reading.is_output_paused:
+        reading = self._readings.get(child)
+        if child.output.has_lines and reading and not reading.is_output_paused:
             # The pipe may be empty by now, and then it does not wake us.
-            self._loop.call_soon(self._read_output, slot)
-        self._on_read(slot)
+            self._loop.call_soon(self._read_output, child)
+        self._on_read(child)
 
-    def _pass_on_record(self, slot: Slot) -> bool:
+    def _pass_on_record(self, child: Child) -> bool:
         """Pass on the first record; False where it must wait."""
-        record, at = slot.unsettled[0]
+        record, at = child.unsettled[0]
         is_end = isinstance(record, Ended)
-        reading = self._readings.get(slot) or self._readings.setdefault(slot, _Reading())
-        if is_end or slot.holds_behind(record.ticket):
+        reading = self._readings.get(child) or self._readings.setdefault(child, _Reading())
+        if is_end or child.holds_behind(record.ticket):
             began = self._loop.time()
-            found = slot.output.seek(slot.busy)
+            found = child.output.seek(child.jobs)
             if found is None:
-                self._again(slot, reading, self._charge(reading, began))
+                self._again(child, reading, self._charge(reading, began))
                 return False
-            if found and slot.output.has_success:  # of a job before the record's
+            if found and child.output.has_success:  # of a job before the record's
                 return True
-        slot.unsettled.popleft()
-        if not slot.accepts(record):
-            if is_end and slot.culprit and slot.culprit.ticket == record.ticket:
-                slot.output.take_told()  # nobody else's
+        child.unsettled.popleft()
+        if not child.accepts(record):
+            if is_end and child.culprit and child.culprit.ticket == record.ticket:
+                child.output.take_told()  # nobody else's
             return True
         if isinstance(record, Ended):
-            self._on_ended(slot, record, slot.output.take_told(), at)
-        elif at - reading.progress_at >= PROGRESS_INTERVAL:
-            reading.progress_at = at
-            self._on_progress(slot, record)
+            self._on_ended(child, record, child.output.take_told(), at)
+        elif reading.takes_progress(at):
+            self._on_progress(child, record)
         return True
 
     def _charge(self, reading: _Reading, began: float) -> float:
-        """A turn at a child that `began` then is over: how long the next has to wait."""
-        share = SHARE / max(1, self._greedy)
-        now = self._loop.time()
-        earned = min(BURST, reading.credit + (began - reading.charged_at) * share)
-        reading.credit = earned - min(now - began, LONGEST_TURN)
-        reading.charged_at = now
-        return max(0.0, -reading.credit / share)
+        return reading.charge(began, self._loop.time(), share=SHARE / max(1, self._greedy))
 
-    def _charge_progress(self, slot: Slot, began: float) -> None:
-        reading = self._readings.get(slot)
+    def _charge_progress(self, child: Child, began: float) -> None:
+        reading = self._readings.get(child)
         if reading and not reading.are_records_paused and (pause := self._charge(reading, began)):
-            reading.are_records_paused = True
+            reading.pause_records()
             self._greedy += 1
-            self._loop.remove_reader(slot.results)
-            self._loop.call_later(pause, self._resume_records, slot)
+            self._loop.remove_reader(child.results)
+            self._loop.call_later(pause, self._resume_records, child)
 
-    def _resume_records(self, slot: Slot) -> None:
-        reading = self._readings.get(slot)
+    def _resume_records(self, child: Child) -> None:
+        reading = self._readings.get(child)
         if reading and reading.are_records_paused:
-            reading.are_records_paused = False
+            reading.resume_records()
             self._greedy -= 1
-            if not (slot.is_dead or slot.fault or slot.has_hung_up):
-                self._loop.add_reader(slot.results, self.read_records, slot)
+            if not (child.is_dead or child.fault or child.has_hung_up):
+                self._loop.add_reader(child.results, self.read_records, child)
 
-    def _again(self, slot: Slot, reading: _Reading, pause: float) -> None:
-        if not reading.has_turn and not slot.is_dead:
-            reading.has_turn = True
-            self._loop.call_later(pause, self._turn, slot, reading)
+    def _again(self, child: Child, reading: _Reading, pause: float) -> None:
+        if not reading.has_turn and not child.is_dead:
+            reading.ask_for_turn()
+            self._loop.call_later(pause, self._turn, child, reading)
 
-    def _turn(self, slot: Slot, reading: _Reading) -> None:
-        reading.has_turn = False
-        if not slot.is_dead:
-            self._pass_on(slot)
-            self._check(slot)
+    def _turn(self, child: Child, reading: _Reading) -> None:
+        reading.take_turn()
+        if not child.is_dead:
+            self._pass_on(child)
+            self._check(child)
 
-    def _check(self, slot: Slot) -> None:
-        if slot.fault:
-            self._loop.remove_reader(slot.results)
-            self._on_fault(slot)
+    def _check(self, child: Child) -> None:
+        if child.fault:
+            self._loop.remove_reader(child.results)
+            self._on_fault(child)
 
-    def _outlives_its_end(self, slot: Slot) -> None:
-        if not slot.is_dead and not slot.killed_for:
-            slot.find_fault("its end of the results is closed, and it lives on")
-            self._on_fault(slot)
+    def _outlives_its_end(self, child: Child) -> None:
+        if not child.is_ending:
+            child.find_fault("its end of the results is closed, and it lives on")
+            self._on_fault(child)
 
-    def _read_output(self, slot: Slot) -> None:
-        reading = self._readings.get(slot)
+    def _read_output(self, child: Child) -> None:
+        reading = self._readings.get(child)
         if reading is None:
             return
         began = self._loop.time()
-        turn = slot.output.read(slot.busy)
-        is_quiet = turn is Turn.DRY and slot.output.is_silent and not reading.is_output_paused
+        turn = child.output.read(child.jobs)
+        is_quiet = turn is Turn.DRY and child.output.is_silent and not reading.is_output_paused
         pause = 0.0 if is_quiet else self._charge(reading, began)
-        if slot.output.has_success:
-            self._pass_on(slot)
-            self._check(slot)
+        if child.output.has_success:
+            self._pass_on(child)
+            self._check(child)
         if is_quiet:
             return
         if turn is Turn.END:
-            self._loop.remove_reader(slot.output_descriptor)
+            self._loop.remove_reader(child.output_descriptor)
         elif turn is Turn.DRY and not pause:
             if reading.is_output_paused:
-                reading.is_output_paused = False
+                reading.resume_output()
                 self._greedy -= 1
-                self._loop.add_reader(slot.output_descriptor, self._read_output, slot)
+                self._loop.add_reader(child.output_descriptor, self._read_output, child)
         else:
             if not reading.is_output_paused:
-                reading.is_output_paused = True
+                reading.pause_output()
                 self._greedy += 1
-                self._loop.remove_reader(slot.output_descriptor)
-            self._loop.call_later(pause, self._read_output, slot)
+                self._loop.remove_reader(child.output_descriptor)
+            self._loop.call_later(pause, self._read_output, child)
 
 
 _LAST_TURNS = 1000

@@ -8,9 +8,10 @@ import resource
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
+from longshore.worker.limits import HandlerLimits
 from longshore.worker.linux.exits import describe_exit
 from longshore.worker.wire.control import (
     CHILD_DESCRIPTORS,
@@ -34,6 +35,10 @@ ANSWER_TIMEOUT = 30.0
 """Seconds without any answer to a request, after which the zygote counts as gone. A fork takes a
 millisecond, on a node that is badly overcommitted a second."""
 
+REAP_TIMEOUT = 1.0
+"""Seconds for the status of a child whose zygote is gone: the kernel makes it ours, unless somebody
+has reaped it."""
+
 HANG_UP_GRACE = 0.5
 """Seconds between the end of its socket and that of its process."""
 
@@ -51,8 +56,19 @@ class Birth:
     mark: Mark
 
 
+class Asker(Protocol):
+    """Asks for a child, and hears what came of it."""
+
+    def on_birth(self, birth: Birth) -> None:
+        """The child is here."""
+
+    def on_fork_failed(self, error: str) -> None:
+        """There is no child."""
+
+
 class Zygote:
-    """Never blocks; answers come as callbacks in the event loop.
+    """Never blocks. A birth is told to whoever has asked for it, in the event loop; so a zygote can
+    be made, and waited for, before those who will need children.
 
     It is gone when it has died, has hung up, does not answer or sends what it never sends: `gone`
     is done then, and `fault` tells how. Nothing is asked of it any more.
@@ -60,9 +76,9 @@ class Zygote:
 
     def __init__(self, control: socket.socket, pid: int) -> None:
         self.pid = pid
-        self.on_birth: Callable[[Birth], None] = lambda _: None
-        self.on_fork_failed: Callable[[str], None] = lambda _: None
-        self.on_buried: Callable[[int, int | None], None] = lambda _pid, _status: None
+        self.handlers: dict[str, HandlerLimits] = {}
+        """Those that the imports have brought, by wire name; empty before `ready` returns."""
+
         self.fault = ""
         """Why it is gone, as `has …`."""
 
@@ -72,6 +88,12 @@ class Zygote:
         self._ready: asyncio.Future[Answer | None] = self._loop.create_future()
         self.gone: asyncio.Future[None] = self._loop.create_future()
         self._is_closed = False
+        self._asked: deque[Asker] = deque()
+        """By whom the children were asked for that are not here yet, in their order."""
+
+        self._statuses: dict[int, asyncio.Future[int | None]] = {}
+        """How children have ended, by process id."""
+
         self._unanswered = 0
         self._heard_at = 0.0
         self._watch: asyncio.TimerHandle | None = None
@@ -82,18 +104,35 @@ class Zygote:
         """What there is to run jobs, or why not; None when the zygote died over its imports."""
         return await self._ready
 
-    def fork(self) -> None:
+    def fork(self, asker: Asker) -> None:
         """Ask for a child; `on_birth` or `on_fork_failed` follows, unless the zygote is gone."""
-        self._ask(Fork())
+        if self._ask(Fork()):
+            self._asked.append(asker)
 
-    def bury(self, pid: int) -> None:
-        """Have a dead child reaped; `on_buried` follows, unless the zygote is gone. From here on
-        its id may be reused."""
+    async def reap(self, pid: int) -> int | None:
+        """Have a dead child reaped; how it has ended, as of `os.waitpid`.
+
+        None where nobody knows, as when the zygote is gone. From here on its id may be reused.
+        """
         self._ask(Reap(pid=pid))
+        status = self._statuses[pid]
+        ends: set[asyncio.Future[Any]] = {status, self.gone}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if not status.done():
+            await asyncio.wait({status}, timeout=REAP_TIMEOUT)
+        del self._statuses[pid]
+        return status.result() if status.done() else None
 
-    def on_exit(self, status: int) -> None:
-        """It was reaped. Its end of the socket may still be open in a process that it left behind,
-        or, with its last words, unread."""
+    def on_exit(self, pid: int, status: int) -> None:
+        """The parent has reaped a process: the zygote, or a child that it has left behind."""
+        if pid == self.pid:
+            self._on_own_exit(status)
+        else:
+            self._on_status(pid, status)
+
+    def _on_own_exit(self, status: int) -> None:
+        # Its end of the socket may still be open in a process that it left behind, or, with its
+        # last words, unread.
         while not self._is_closed and not self.gone.done() and self._receive():
             pass
         how = describe_exit(status)
@@ -108,9 +147,10 @@ class Zygote:
         self._loop.remove_writer(self._control)
         self._control.close()
 
-    def _ask(self, message: Fork | Reap) -> None:
+    def _ask(self, message: Fork | Reap) -> bool:
+        """Whether there is anybody to ask."""
         if self._is_closed or self.gone.done():
-            return
+            return False
         if not self._unanswered:
             self._heard_at = self._loop.time()
             if self._watch is None:
@@ -118,6 +158,7 @@ class Zygote:
         self._unanswered += 1
         self._outbox.append(message)
         self._flush()
+        return True
 
     def _look(self) -> None:
         self._watch = None
@@ -170,16 +211,18 @@ class Zygote:
         message, descriptors = received
         match message:
             case Ready() | ImportFailed() | CommandUnusable() if not self._ready.done():
+                if isinstance(message, Ready):
+                    self.handlers.update(message.handlers)
                 self._ready.set_result(message)
-            case Forked(pid=pid):
+            case Forked(pid=pid) if self._asked:
                 self._answered()
-                self._on_forked(pid, descriptors)
-            case ForkFailed(error=error):
+                self._on_forked(pid, descriptors, self._asked.popleft())
+            case ForkFailed(error=error) if self._asked:
                 self._answered()
-                self.on_fork_failed(error)
+                self._asked.popleft().on_fork_failed(error)
             case Reaped(pid=pid, status=status):
                 self._answered()
-                self.on_buried(pid, status)
+                self._on_status(pid, status)
             case _:
                 self._leave(f"has sent what it never sends: {message!r}"[:200])
                 return False
@@ -189,7 +232,12 @@ class Zygote:
         self._unanswered = max(0, self._unanswered - 1)
         self._heard_at = self._loop.time()
 
-    def _on_forked(self, pid: int, descriptors: list[int]) -> None:
+    def _on_status(self, pid: int, status: int | None) -> None:
+        waiting = self._statuses.get(pid)
+        if waiting and not waiting.done():
+            waiting.set_result(status)
+
+    def _on_forked(self, pid: int, descriptors: list[int], asker: Asker) -> None:
         try:
             birth = _birth(pid, descriptors)
         except (OSError, ValueError) as error:
@@ -199,10 +247,11 @@ class Zygote:
             # Nobody has asked for it to be reaped, so its id is still its own.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-            self.bury(pid)
-            self.on_fork_failed(f"cannot use the child {pid}: {error}")
+            self._ask(Reap(pid=pid))
+            asker.on_fork_failed(f"cannot use the child {pid}: {error}")
         else:
-            self.on_birth(birth)
+            self._statuses[pid] = self._loop.create_future()
+            asker.on_birth(birth)
 
 
 def _birth(pid: int, descriptors: list[int]) -> Birth:

@@ -28,15 +28,17 @@ class Cordonable(Protocol):
 
 
 class CordonGate:
-    """Open at first. A cordon that is not renewed ends with its lease."""
+    """Open at first. A cordon that is not renewed ends with its lease.
 
-    def __init__(self, source: Cordonable, *, held: Callable[[], int]) -> None:
-        self.on_change: Callable[[], None] = lambda: None
+    It takes orders before there is anything to cordon: who holds jobs needs it, and it needs them,
+    but only while it runs. `on_change` is called when `in_force` has changed.
+    """
+
+    def __init__(self, *, on_change: Callable[[], None]) -> None:
         self.in_force: str | None = None
         """The cordon that keeps jobs away, once none can come any more."""
 
-        self._source = source
-        self._held = held
+        self._on_change = on_change
         self._wanted: str | None = None
         self._is_shut = False
         self._owed: tuple[int, int] | None = None
@@ -62,24 +64,27 @@ class CordonGate:
 
     def note(self) -> None:
         """Jobs have come or gone."""
-        if self._owed and not self._held():
+        if self._owed and self._wanted is None:
             self._news.set()
 
-    async def run(self) -> None:
-        """Bring about what was ordered last, until cancelled."""
+    async def run(self, source: Cordonable, *, held: Callable[[], int]) -> None:
+        """Bring about at `source` what was ordered last, until cancelled.
+
+        `held` returns the number of jobs that are here.
+        """
         while True:
             await self._news.wait()
             self._news.clear()
             wanted = self._wanted
             if wanted is None:
-                await self._let_in()
+                await self._let_in(source, held)
                 continue
             if not self._is_shut:
-                await self._source.cordon()
+                await source.cordon()
                 self._is_shut = True
             if self._wanted == wanted:
                 self.in_force = wanted
-                self.on_change()
+                self._on_change()
 
     def _open(self, why: str) -> None:
         if self._wanted is None:
@@ -88,18 +93,18 @@ class CordonGate:
         # At once: nobody may take this worker for one without jobs any more.
         self._wanted = self.in_force = None
         self._news.set()
-        self.on_change()
+        self._on_change()
 
-    async def _let_in(self) -> None:
+    async def _let_in(self, source: Cordonable, held: Callable[[], int]) -> None:
         if self._is_shut:
             self._is_shut = False
             # Jobs that came just before the cordon don't count against a new consumer's prefetch;
             # others would wait unacked behind them.
-            full = self._owed[1] if self._owed else self._source.prefetch
-            room = max(0, full - self._held())
+            full = self._owed[1] if self._owed else source.prefetch
+            room = max(0, full - held())
             self._owed = (room, full) if room < full else None
-            await self._source.uncordon(room)
-        if self._owed and not self._held():
+            await source.uncordon(room)
+        if self._owed and not held():
             (room, full), self._owed = self._owed, None
-            if self._source.prefetch == room:  # else `Flow` has found another number since
-                await self._source.resume(full)
+            if source.prefetch == room:  # else `Flow` has found another number since
+                await source.resume(full)

@@ -7,6 +7,7 @@ that many, but for slots whose jobs the broker has taken back: they run on until
 
 import asyncio
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -121,27 +122,28 @@ class Source(Protocol):
 
 
 class Flow:
-    """Looks while jobs are here, and acts. Begins with one job per slot."""
+    """Looks while jobs are here, and acts. Begins with one job per slot.
 
-    def __init__(self, holder: Holder, source: Source, *, bounds: Bounds) -> None:
+    `changed` is set by others when jobs have come or gone, and cleared here. The holder has it
+    from before there is a flow, as the two need each other.
+    """
+
+    def __init__(
+        self, holder: Holder, source: Source, *, bounds: Bounds, changed: asyncio.Event
+    ) -> None:
         self._holder = holder
         self._source = source
         self._bounds = bounds
-        self._busy = asyncio.Event()
-
-    def note(self) -> None:
-        """Jobs have come or gone."""
-        if self._holder.held or self._source.prefetch < self._bounds.slots:
-            self._busy.set()
-        else:
-            self._busy.clear()
+        self._changed = changed
 
     async def run(self) -> None:
         """Act until cancelled."""
         loop = asyncio.get_running_loop()
         changed = loop.time() - GROW_INTERVAL
         while True:
-            await self._busy.wait()
+            while not self._holder.held and self._source.prefetch >= self._bounds.slots:
+                self._changed.clear()
+                await self._changed.wait()
             await asyncio.sleep(LOOK_INTERVAL)
             step = plan(self._holder.view(), now=self._source.prefetch, bounds=self._bounds)
             if step is None or (
@@ -163,32 +165,40 @@ class Flow:
 
 
 class Steady:
-    """`prefetch: N`: sees to it that a worker that began with less has its N again."""
+    """`prefetch: N`: sees to it that a worker that began with less has its N again.
 
-    def __init__(self, holder: Holder, source: Source, *, slots: int, prefetch: int) -> None:
-        self._holder = holder
+    `wanted` returns the number of jobs to ask for beside those that are here from before; it is
+    never more than `prefetch`. `changed` is as for `Flow`.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        prefetch: int,
+        wanted: Callable[[], int],
+        changed: asyncio.Event,
+    ) -> None:
         self._source = source
-        self._slots = slots
         self._prefetch = prefetch
-        self._short = asyncio.Event()
-
-    def wanted(self) -> int:
-        """Jobs to ask for beside those that are here from before."""
-        return fixed(self._prefetch, self._holder.view(), slots=self._slots)
-
-    def note(self) -> None:
-        """Jobs have come or gone."""
-        if self._source.prefetch < self._prefetch:
-            self._short.set()
+        self._wanted = wanted
+        self._changed = changed
 
     async def run(self) -> None:
         """Act until cancelled."""
         while True:
-            await self._short.wait()
-            self._short.clear()
-            if self._source.prefetch < self.wanted():
+            await self._changed.wait()
+            self._changed.clear()
+            if self._is_short():
                 await self._source.pause()
-                await self._source.resume(self.wanted())
+                await self._source.resume(self._wanted())
                 # Where jobs are long, some are here from before each time that one ends.
                 await asyncio.sleep(GROW_INTERVAL)
-                self.note()
+                self._changed.set()
+            else:
+                # Short jobs change something a thousand times a second.
+                await asyncio.sleep(LOOK_INTERVAL)
+
+    def _is_short(self) -> bool:
+        prefetch = self._source.prefetch
+        return prefetch < self._prefetch and prefetch < self._wanted()

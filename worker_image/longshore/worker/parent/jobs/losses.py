@@ -22,6 +22,12 @@ class _Lost:
     begun: int = 0
     unbegun: int = 0
 
+    def count(self, *, begun: bool) -> None:
+        if begun:
+            self.begun += 1
+        else:
+            self.unbegun += 1
+
 
 class Losses:
     """Remembers what became of jobs whose deliveries this worker has lost.
@@ -37,10 +43,7 @@ class Losses:
         """A delivery was lost here, after the job had begun or before."""
         lost = self._known.setdefault(key, _Lost())
         self._known.move_to_end(key)
-        if begun:
-            lost.begun += 1
-        else:
-            lost.unbegun += 1
+        lost.count(begun=begun)
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
 

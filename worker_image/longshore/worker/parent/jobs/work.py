@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from longshore.contract.message import Message
 from longshore.worker.parent.broker.subscription import Delivery
-from longshore.worker.wire.frames import Cause, JobFrame
+from longshore.worker.wire.frames import JobFrame
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -18,8 +18,6 @@ class Work:
     max_attempts: int
     hard_limit: float
     soft_limit: float = math.inf
-    asked: Cause | None = None
-    """Why it was asked to end."""
 
     def frame(self) -> JobFrame:
         """The job as its child gets it."""

@@ -6,11 +6,11 @@ server with it, which is 2.3 MiB and 70 ms of every worker's start.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import Any
 
-from longshore.worker.parent.children.child import Kill
+from longshore.worker.parent.children.states import Kill
 from longshore.worker.parent.jobs.outcome import Outcome
 
 _SECONDS = (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600)
@@ -60,19 +60,18 @@ class Metrics:
         self.reconnects: Counter[str] = Counter({"consume": 0, "publish": 0})
         self.run_seconds = Histogram()
         self.wait_seconds = Histogram()
-        self.busy: Callable[[], int] = lambda: 0
-        """Slots with a running job."""
-
-        self.is_blocked: Callable[[], bool] = lambda: False
-        """Whether the broker takes no messages for now."""
-
         self._slots = slots
 
-    def render(self) -> bytes:
-        """Text exposition, version 0.0.4."""
-        return ("\n".join(self._lines()) + "\n").encode()
+    def render(self, *, busy: int, is_blocked: bool) -> bytes:
+        """Text exposition, version 0.0.4.
 
-    def _lines(self) -> Iterator[str]:
+        What is not counted here is given: `busy` slots have a running job, and `is_blocked` while
+        the broker takes no messages.
+        """
+        lines = self._lines(busy=busy, is_blocked=is_blocked)
+        return ("\n".join(lines) + "\n").encode()
+
+    def _lines(self, *, busy: int, is_blocked: bool) -> Iterator[str]:
         yield from _counter("longshore_jobs", "Deliveries by outcome.", "outcome", self.jobs)
         yield from _head("longshore_job_run_seconds", "histogram", "From a job's start to its end.")
         yield from self.run_seconds.lines("longshore_job_run_seconds")
@@ -82,12 +81,12 @@ class Metrics:
             "From a job's first enqueue to its first start; delayed jobs do not count.",
         )
         yield from self.wait_seconds.lines("longshore_job_wait_seconds")
-        yield from _gauge("longshore_busy_slots", "Slots with a running job.", self.busy())
+        yield from _gauge("longshore_busy_slots", "Slots with a running job.", busy)
         yield from _gauge("longshore_slots", "Slots of the worker.", self._slots)
         yield from _gauge(
             "longshore_publish_blocked",
             "Whether RabbitMQ takes no messages for now: outcomes wait, unacked.",
-            self.is_blocked(),
+            is_blocked,
         )
         yield from _counter(
             "longshore_kills", "Children killed by the worker.", "cause", self.kills

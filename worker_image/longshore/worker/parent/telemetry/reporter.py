@@ -13,32 +13,28 @@ MIN_INTERVAL = 0.2
 
 
 class Reporter:
-    """Publishes what `observe` gives; `send` takes exchange, key and body and must not wait."""
+    """Publishes what `observe` gives; `send` takes exchange, key and body and must not wait.
+
+    `changed` is set by others when something may have changed, and cleared here. They have it
+    from before there is a reporter.
+    """
 
     def __init__(
         self,
         observe: Callable[[], WorkerReport],
         *,
         send: Callable[[str, str, bytes], None],
+        changed: asyncio.Event,
     ) -> None:
         self._observe = observe
         self._send = send
-        self._changed = asyncio.Event()
+        self._changed = changed
         self._last: WorkerReport | None = None
-
-    def note_change(self) -> None:
-        """Something may have changed."""
-        self._changed.set()
-
-    def report(self) -> None:
-        """Tell the state now."""
-        report = self._last = self._observe()
-        self._send(REPORTS_EXCHANGE, report.queue, msgspec.json.encode(report))
 
     async def run(self) -> None:
         """Report until cancelled."""
         while True:
-            self.report()
+            self._report()
             await asyncio.sleep(MIN_INTERVAL)
             loop = asyncio.get_running_loop()
             deadline = loop.time() + REPORT_INTERVAL - MIN_INTERVAL
@@ -49,3 +45,12 @@ class Reporter:
                         await self._changed.wait()
                 except TimeoutError:
                     break
+
+    def close(self) -> None:
+        """Report a last time, unless there was no first time."""
+        if self._last is not None:
+            self._report()
+
+    def _report(self) -> None:
+        report = self._last = self._observe()
+        self._send(REPORTS_EXCHANGE, report.queue, msgspec.json.encode(report))

@@ -1,0 +1,47 @@
+"""Why the worker ends, and how soon: by a signal, an order, or the loss of its zygote."""
+
+import asyncio
+
+from longshore.logs import Log
+from longshore.worker.linux import termination
+from longshore.worker.linux.exits import Exit
+
+log = Log("longshore.worker")
+
+
+class Shutdown:
+    """Made before all that may bring the end about. The first reason counts."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.begun: asyncio.Future[int] = loop.create_future()
+        """Done when the worker is to drain; with the exit code."""
+
+        self.killed: asyncio.Future[int] = loop.create_future()
+        """Done when it is not to wait for its jobs any more; with the exit code."""
+
+        self._was_signalled = False
+
+    def on_signal(self) -> None:
+        """Drain on the first signal, kill on the second."""
+        # Only a signal after a signal kills: the first one may follow an order to drain, or a
+        # zygote's end.
+        is_second, self._was_signalled = self._was_signalled, True
+        if not self.begun.done():
+            self.begun.set_result(Exit.DRAINED)
+        elif is_second and not self.killed.done():
+            self.killed.set_result(Exit.KILLED)
+
+    def on_drain_order(self) -> None:
+        """Drain, as the operator orders."""
+        if not self.begun.done():
+            log.info("drain-ordered")
+            self.begun.set_result(Exit.DRAINED)
+
+    def on_zygote_gone(self, fault: str) -> None:
+        """Drain: no job can be given a process any more. `fault` tells why, as `has …`."""
+        message = f"no process can be made for jobs any more: the zygote {fault}"
+        log.error("zygote-gone", error=message)
+        termination.tell(message)
+        if not self.begun.done():
+            self.begun.set_result(Exit.ZYGOTE_GONE)

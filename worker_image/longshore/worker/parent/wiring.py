@@ -1,0 +1,245 @@
+"""The worker's parts and how they hang together.
+
+Each is complete when its constructor returns: whom it calls is an argument, so each is made after
+those. Where two need each other, what one has to tell the other goes through something small that
+is made before both (an `asyncio.Event`, the `Shutdown`, the `CordonGate`), or, for the pool and the
+dispatch, one makes the other. Nothing runs before `main` starts it.
+"""
+
+import asyncio
+import functools
+import os
+import random
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import pika
+
+from longshore.contract.config import WorkerConfig
+from longshore.contract.message import job_id
+from longshore.contract.orders import Order, OrderKind
+from longshore.contract.reports import WorkerReport
+from longshore.contract.timing import most_held
+from longshore.worker.limits import limits_of_queue
+from longshore.worker.parent.broker.consumer import Consumer
+from longshore.worker.parent.broker.operator_line import Line
+from longshore.worker.parent.broker.publisher import Publisher
+from longshore.worker.parent.children import memory, processes
+from longshore.worker.parent.children.pool import Limits, Pool, PoolListener
+from longshore.worker.parent.children.zygote import Zygote
+from longshore.worker.parent.dispatch import Dispatch
+from longshore.worker.parent.intake.cordon import CordonGate
+from longshore.worker.parent.intake.flow import Bounds, Flow, Steady, first, fixed
+from longshore.worker.parent.jobs.losses import Losses
+from longshore.worker.parent.jobs.outcome import Judge, Outcome
+from longshore.worker.parent.shutdown import Shutdown
+from longshore.worker.parent.telemetry.health import Health
+from longshore.worker.parent.telemetry.joblog import JobLog
+from longshore.worker.parent.telemetry.metrics import Metrics
+from longshore.worker.parent.telemetry.reporter import Reporter
+from longshore.worker.parent.telemetry.start import StartTimes
+
+Loop = Callable[[], Coroutine[Any, Any, None]]
+"""Runs until it is cancelled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerParts:
+    """What `main` starts, drains and closes, in that order."""
+
+    zygote: Zygote
+    publisher: Publisher
+    health: Health
+    pool: Pool
+    dispatch: Dispatch
+    consumer: Consumer
+    reporter: Reporter
+    loops: tuple[Loop, ...]
+    """What else runs while jobs are served."""
+
+
+def build(
+    config: WorkerConfig,
+    *,
+    parameters: pika.connection.Parameters,
+    control: socket.socket,
+    zygote_pid: int,
+    name: str,
+    shutdown: Shutdown,
+    put_line: Callable[[str], None],
+) -> WorkerParts:
+    """Make all parts of the worker that is called `name`; needs a running event loop."""
+    metrics = Metrics(slots=config.slots)
+    start = StartTimes(began=processes.began(now=_now()), now=_now, cpu_times=processes.cpu_times)
+    report_due, jobs_changed = asyncio.Event(), asyncio.Event()
+    cordon = CordonGate(on_change=report_due.set)
+    line = Line(on_order=functools.partial(_obey, cordon, shutdown))
+    publisher = Publisher(
+        parameters,
+        beside=line.keep,
+        on_loss=lambda: metrics.reconnects.update(["publish"]),
+    )
+    zygote = Zygote(control, zygote_pid)
+    dispatch = Dispatch(
+        pool=functools.partial(_pool, config, zygote, metrics, put_line),
+        publisher=publisher,
+        judge=_judge(config, zygote, host=name),
+        # Where nothing waits in a worker, what was lost had begun.
+        losses=Losses(allowance=0 if config.prefetch == config.slots else 1),
+        metrics=metrics,
+        job_log=JobLog(
+            put_line, task_queue=config.queue, successes=config.log_successes, now=time.time
+        ),
+        new_id=lambda: job_id(now=_now(), entropy=os.urandom(10)),
+        on_change=(report_due.set, cordon.note, jobs_changed.set),
+    )
+    pool = dispatch.pool
+
+    def on_consuming() -> None:
+        start.note_consuming()
+        report_due.set()
+
+    consumer = Consumer(
+        parameters,
+        dispatch,
+        queue=config.source or config.queue,
+        queue_type=config.queue_type,
+        prefetch=config.slots if config.prefetch == "auto" else config.prefetch,
+        ack_timeout=config.ack_timeout,
+        room=functools.partial(_room, config, dispatch),
+        on_consuming=on_consuming,
+        on_loss=lambda: metrics.reconnects.update(["consume"]),
+    )
+    observe = functools.partial(
+        _report, config, name, dispatch=dispatch, cordon=cordon, metrics=metrics, start=start
+    )
+    reporter = Reporter(observe, send=line.report, changed=report_due)
+    loops: list[Loop] = [
+        lambda: cordon.run(consumer, held=lambda: dispatch.held),
+        _flow(config, dispatch, consumer, changed=jobs_changed).run,
+        reporter.run,
+    ]
+    if (most := config.memory_limit_per_job) is not None:
+        loops.append(lambda: memory.watch(pool.children, limit=most, kill=pool.kill))
+    return WorkerParts(
+        zygote=zygote,
+        publisher=publisher,
+        health=Health(
+            is_ready=lambda: consumer.is_consuming,
+            metrics=lambda: metrics.render(busy=pool.busy, is_blocked=publisher.is_blocked),
+            trouble=lambda: consumer.trouble,
+        ),
+        pool=pool,
+        dispatch=dispatch,
+        consumer=consumer,
+        reporter=reporter,
+        loops=tuple(loops),
+    )
+
+
+def _obey(cordon: CordonGate, shutdown: Shutdown, order: Order) -> None:
+    if order.kind is OrderKind.DRAIN:
+        shutdown.on_drain_order()
+    else:
+        cordon.take(order)
+
+
+def _pool(
+    config: WorkerConfig,
+    zygote: Zygote,
+    metrics: Metrics,
+    put_line: Callable[[str], None],
+    listener: PoolListener,
+) -> Pool:
+    return Pool(
+        zygote,
+        listener,
+        limits=Limits(
+            slots=config.slots,
+            kill_grace=config.kill_grace,
+            max_jobs=config.jobs_per_child,
+            max_memory=config.max_memory_per_child,
+        ),
+        on_kill=lambda cause: metrics.kills.update([cause]),
+        put_line=put_line,
+    )
+
+
+def _judge(config: WorkerConfig, zygote: Zygote, *, host: str) -> Judge:
+    return Judge(
+        queue=config.queue,
+        host=host,
+        retry=config.retry,
+        # Filled by the imports, before which no job arrives.
+        handlers=zygote.handlers,
+        others=limits_of_queue(config),
+        serves_any=bool(config.command),
+        now=_now,
+        chance=random.random,
+    )
+
+
+def _room(config: WorkerConfig, dispatch: Dispatch, prefetch: int) -> int:
+    """Jobs to ask for on a new connection, of which there were `prefetch` on the one before."""
+    if config.prefetch == "auto":
+        return first(prefetch, dispatch.view(), slots=config.slots)
+    return fixed(config.prefetch, dispatch.view(), slots=config.slots)
+
+
+def _flow(
+    config: WorkerConfig, dispatch: Dispatch, consumer: Consumer, *, changed: asyncio.Event
+) -> Flow | Steady:
+    if config.prefetch == "auto":
+        most = most_held(
+            hard_limit=config.hard_limit,
+            kill_grace=config.kill_grace,
+            slots=config.slots,
+            ack_timeout=config.ack_timeout,
+        )
+        bounds = Bounds(slots=config.slots, most=most)
+        return Flow(dispatch, consumer, bounds=bounds, changed=changed)
+    prefetch = config.prefetch
+    return Steady(
+        consumer,
+        prefetch=prefetch,
+        wanted=lambda: fixed(prefetch, dispatch.view(), slots=config.slots),
+        changed=changed,
+    )
+
+
+def _report(
+    config: WorkerConfig,
+    name: str,
+    *,
+    dispatch: Dispatch,
+    cordon: CordonGate,
+    metrics: Metrics,
+    start: StartTimes,
+) -> WorkerReport:
+    settled, cpu, wait = metrics.jobs, start.cpu, dispatch.latest_wait
+    return WorkerReport(
+        queue=config.queue,
+        worker=name,
+        started_at=start.began,
+        slots=config.slots,
+        busy=dispatch.pool.busy,
+        held=dispatch.held,
+        draining=dispatch.draining,
+        cordon=cordon.in_force,
+        succeeded=settled[Outcome.SUCCEEDED],
+        failed=settled[Outcome.RETRIED],
+        dead=settled[Outcome.DEAD],
+        ran=metrics.run_seconds.count,
+        run_seconds=round(metrics.run_seconds.sum, 4),
+        wait=None if wait is None else round(wait, 3),
+        consuming_at=start.consuming_at,
+        cpu_ran=cpu.ran if cpu else None,
+        cpu_waited=cpu.waited if cpu else None,
+    )
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
