@@ -10,6 +10,8 @@ import pytest
 from longshore.contract.orders import Order, OrderKind
 from longshore.worker.parent.intake.cordon import CordonGate
 
+pytestmark = pytest.mark.virtual_time
+
 
 class Source:
     """Takes as long to be cordoned as the test likes."""
@@ -101,13 +103,14 @@ async def test_another_cordon_takes_the_place_of_the_first_without_letting_jobs_
 
 
 async def test_a_lease_that_is_renewed_does_not_end(stage: Stage) -> None:
-    await stage.take(CORDON, lease=0.05)
     await stage.take(CORDON, lease=60.0)
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(50.0)
+    await stage.take(CORDON, lease=60.0)
+    await asyncio.sleep(50.0)
     assert stage.cordon.in_force == "one"
 
-    await stage.take(CORDON, lease=0.01)
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(11.0)
+    await stage.settle()
     assert stage.cordon.in_force is None
     assert stage.source.calls == ["cordon", "uncordon 2"]
 

@@ -20,6 +20,8 @@ from longshore.worker.parent.intake.flow import (
     prefetch_for,
 )
 
+pytestmark = pytest.mark.virtual_time
+
 
 @pytest.mark.parametrize(
     ("mean", "slots", "held"),

@@ -9,9 +9,7 @@ dispatch, one makes the other. Nothing runs before `main` starts it.
 import asyncio
 import functools
 import os
-import random
 import socket
-import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -70,10 +68,20 @@ def build(
     name: str,
     shutdown: Shutdown,
     put_line: Callable[[str], None],
+    epoch: Callable[[], float],
+    chance: Callable[[], float],
 ) -> WorkerParts:
-    """Make all parts of the worker that is called `name`; needs a running event loop."""
+    """Make all parts of the worker that is called `name`; needs a running event loop.
+
+    That loop is the clock that all waits and time limits go by. `epoch` returns seconds since the
+    epoch, `chance` a number in [0, 1).
+    """
+
+    def now() -> int:
+        return int(1000 * epoch())
+
     metrics = Metrics(slots=config.slots)
-    start = StartTimes(began=processes.began(now=_now()), now=_now, cpu_times=processes.cpu_times)
+    start = StartTimes(began=processes.began(now=now()), now=now, cpu_times=processes.cpu_times)
     report_due, jobs_changed = asyncio.Event(), asyncio.Event()
     cordon = CordonGate(on_change=report_due.set)
     line = Line(on_order=functools.partial(_obey, cordon, shutdown))
@@ -86,14 +94,14 @@ def build(
     dispatch = Dispatch(
         pool=functools.partial(_pool, config, zygote, metrics, put_line),
         publisher=publisher,
-        judge=_judge(config, zygote, host=name),
+        judge=_judge(config, zygote, host=name, now=now, chance=chance),
         # Where nothing waits in a worker, what was lost had begun.
         losses=Losses(allowance=0 if config.prefetch == config.slots else 1),
         metrics=metrics,
         job_log=JobLog(
-            put_line, task_queue=config.queue, successes=config.log_successes, now=time.time
+            put_line, task_queue=config.queue, successes=config.log_successes, now=epoch
         ),
-        new_id=lambda: job_id(now=_now(), entropy=os.urandom(10)),
+        new_id=lambda: job_id(now=now(), entropy=os.urandom(10)),
         on_change=(report_due.set, cordon.note, jobs_changed.set),
     )
     pool = dispatch.pool
@@ -168,7 +176,14 @@ def _pool(
     )
 
 
-def _judge(config: WorkerConfig, zygote: Zygote, *, host: str) -> Judge:
+def _judge(
+    config: WorkerConfig,
+    zygote: Zygote,
+    *,
+    host: str,
+    now: Callable[[], int],
+    chance: Callable[[], float],
+) -> Judge:
     return Judge(
         queue=config.queue,
         host=host,
@@ -177,8 +192,8 @@ def _judge(config: WorkerConfig, zygote: Zygote, *, host: str) -> Judge:
         handlers=zygote.handlers,
         others=limits_of_queue(config),
         serves_any=bool(config.command),
-        now=_now,
-        chance=random.random,
+        now=now,
+        chance=chance,
     )
 
 
@@ -239,7 +254,3 @@ def _report(
         cpu_ran=cpu.ran if cpu else None,
         cpu_waited=cpu.waited if cpu else None,
     )
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
