@@ -4,12 +4,12 @@ from itertools import count
 
 import msgspec
 
-from longshore.contract.orders import CORDON_LEASE, OrderKind
+from longshore.contract.orders import CORDON_LEASE, CordonOrder, Order, UncordonOrder
 from longshore.contract.reports import WorkerReport
 from longshore_operator.core.scaling import Decision
 from longshore_operator.core.workers.cordons import RENEW_AFTER, REPEAT_AFTER, Cordons, followed
 
-CORDON, UNCORDON = OrderKind.CORDON, OrderKind.UNCORDON
+CORDON, UNCORDON = CordonOrder, UncordonOrder
 
 
 def report(worker: str = "a", **parts: object) -> WorkerReport:
@@ -31,7 +31,7 @@ class Desk:
 
     def orders(
         self, decision: Decision, *reports: WorkerReport, leaving: tuple[str, ...] = ()
-    ) -> list[tuple[str, OrderKind]]:
+    ) -> list[tuple[str, type[Order]]]:
         self.cordons, orders = followed(
             self.cordons,
             decision,
@@ -40,7 +40,7 @@ class Desk:
             now=self.now,
             new_id=lambda: str(next(iter(self.ids))),
         )
-        return [(worker, order.kind) for worker, order in orders]
+        return [(worker, type(order)) for worker, order in orders]
 
     @property
     def id(self) -> str:

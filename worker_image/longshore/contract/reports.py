@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from longshore.contract.orders import CordonId
+from longshore.contract.orders import CordonId, OrderKind
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Seconds = Annotated[float, Meta(ge=0, le=1e12)]
@@ -38,6 +38,10 @@ class WorkerReport(msgspec.Struct, frozen=True, kw_only=True):
     draining: bool = False
     cordon: CordonId | None = None
     """The cordon that is in force (`contract.orders`): from now on no job comes until it ends."""
+
+    understands: Annotated[tuple[OrderKind, ...], Meta(max_length=32)] = ()
+    """Kinds of the orders that it obeys (`contract.orders`): workers may be older than the
+    operator, and newer."""
 
     succeeded: Count = 0
     failed: Count = 0

@@ -18,7 +18,7 @@ import pika
 
 from longshore.contract.config import WorkerConfig
 from longshore.contract.message import job_id
-from longshore.contract.orders import Order, OrderKind
+from longshore.contract.orders import UNDERSTOOD, DrainOrder, Order
 from longshore.contract.reports import WorkerReport
 from longshore.contract.timing import most_held
 from longshore.worker.limits import limits_of_queue
@@ -149,7 +149,7 @@ def build(
 
 
 def _obey(cordon: CordonGate, shutdown: Shutdown, order: Order) -> None:
-    if order.kind is OrderKind.DRAIN:
+    if isinstance(order, DrainOrder):
         shutdown.on_drain_order()
     else:
         cordon.take(order)
@@ -167,7 +167,7 @@ def _pool(
         listener,
         limits=Limits(
             slots=config.slots,
-            kill_grace=config.kill_grace,
+                kill_grace=config.kill_grace,
             max_jobs=config.jobs_per_child,
             max_memory=config.max_memory_per_child,
         ),
@@ -212,7 +212,7 @@ def _flow(
             hard_limit=config.hard_limit,
             kill_grace=config.kill_grace,
             slots=config.slots,
-            ack_timeout=config.ack_timeout,
+                ack_timeout=config.ack_timeout,
         )
         bounds = Bounds(slots=config.slots, most=most)
         return Flow(dispatch, consumer, bounds=bounds, changed=changed)
@@ -240,6 +240,7 @@ def _report(
         worker=name,
         started_at=start.began,
         slots=config.slots,
+        understands=UNDERSTOOD,
         busy=dispatch.pool.busy,
         held=dispatch.held,
         draining=dispatch.draining,
