@@ -31,9 +31,7 @@ class _Selector(selectors.DefaultSelector):
         super().__init__()
         self._pass_time = pass_time
 
-    def select(
-        self, timeout: float | None = None
-    ) -> list[tuple[selectors.SelectorKey, selectors._EventMask]]:
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:  # nothing is due: a thread or a process is to be heard of
             return super().select(None)
         ready = super().select(0)

@@ -68,10 +68,10 @@ def pool_of(
     zygote: Any = None,
     listener: Any = None,
 ) -> Pool:
-    listener = listener or Listener()
+    listener, zygote = listener or Listener(), zygote or Zygote()
     limits = Limits(slots=1, kill_grace=60.0, max_jobs=max_jobs, max_memory=max_memory)
     pool = Pool(
-        zygote or Zygote(),
+        zygote,
         listener,
         limits=limits,
         on_kill=lambda _: None,
@@ -302,7 +302,7 @@ async def test_a_child_that_keeps_too_much_memory_ends_when_its_last_job_is_take
     assert receive_job(puppet.far)
     puppet.end(1)
     pool._intake.read_records(child)
-    assert child.state is ChildState.RETIRING
+    assert not child.takes_jobs
     assert [each.ticket for each in pool.take_back()] == [2]
     assert child.state is ChildState.DISMISSED
 
