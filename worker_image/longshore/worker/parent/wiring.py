@@ -89,9 +89,11 @@ def build(
         judge=_judge(config, zygote, host=name),
         # Where nothing waits in a worker, what was lost had begun.
         losses=Losses(allowance=0 if config.prefetch == config.slots else 1),
-        metrics=metrics,
-        job_log=JobLog(
-            put_line, task_queue=config.queue, successes=config.log_successes, now=time.time
+        observers=(
+            metrics,
+            JobLog(
+                put_line, task_queue=config.queue, successes=config.log_successes, now=time.time
+            ),
         ),
         new_id=lambda: job_id(now=_now(), entropy=os.urandom(10)),
         on_change=(report_due.set, cordon.note, jobs_changed.set),
@@ -159,7 +161,7 @@ def _pool(
         listener,
         limits=Limits(
             slots=config.slots,
-                kill_grace=config.kill_grace,
+            kill_grace=config.kill_grace,
             max_jobs=config.jobs_per_child,
             max_memory=config.max_memory_per_child,
         ),
@@ -197,7 +199,7 @@ def _flow(
             hard_limit=config.hard_limit,
             kill_grace=config.kill_grace,
             slots=config.slots,
-                ack_timeout=config.ack_timeout,
+            ack_timeout=config.ack_timeout,
         )
         bounds = Bounds(slots=config.slots, most=most)
         return Flow(dispatch, consumer, bounds=bounds, changed=changed)
@@ -219,7 +221,7 @@ def _report(
     metrics: Metrics,
     start: StartTimes,
 ) -> WorkerReport:
-    settled, cpu, wait = metrics.jobs, start.cpu, dispatch.latest_wait
+    settled, cpu, wait = metrics.jobs, start.cpu, metrics.latest_wait
     return WorkerReport(
         queue=config.queue,
         worker=name,
