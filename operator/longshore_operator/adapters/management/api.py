@@ -12,7 +12,7 @@ from longshore_operator.adapters.management.calls import ManagementCalls, checke
 from longshore_operator.adapters.management.definitions import (
     Definitions,
     exchange_body,
-    merged,
+    merged_definitions,
     policy_body,
     topology_definitions,
     user_definitions,
@@ -289,7 +289,7 @@ class Management:
         return Count(consumers=consumers, jobs=jobs)
 
     async def _import(self, batch: Sequence[Definitions]) -> None:
-        await self._write("POST", "definitions", body=merged(batch))
+        await self._write("POST", "definitions", body=merged_definitions(batch))
 
     async def _delete_users(self, names: Sequence[str]) -> None:
         await self._write("POST", "users", "bulk-delete", body={"users": names})
