@@ -159,7 +159,7 @@ def _pool(
         listener,
         limits=Limits(
             slots=config.slots,
-                kill_grace=config.kill_grace,
+            kill_grace=config.kill_grace,
             max_jobs=config.jobs_per_child,
             max_memory=config.max_memory_per_child,
         ),
@@ -197,7 +197,7 @@ def _flow(
             hard_limit=config.hard_limit,
             kill_grace=config.kill_grace,
             slots=config.slots,
-                ack_timeout=config.ack_timeout,
+            ack_timeout=config.ack_timeout,
         )
         bounds = Bounds(slots=config.slots, most=most)
         return Flow(dispatch, consumer, bounds=bounds, changed=changed)
