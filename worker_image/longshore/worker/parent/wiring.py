@@ -32,7 +32,7 @@ from longshore.worker.parent.children.pool import Limits, Pool, PoolListener
 from longshore.worker.parent.children.zygote import Zygote
 from longshore.worker.parent.dispatch import Dispatch
 from longshore.worker.parent.intake.cordon import CordonGate
-from longshore.worker.parent.intake.flow import Bounds, Flow, Steady, first, fixed
+from longshore.worker.parent.intake.flow import Bounds, Flow, Steady, first, fixed_prefetch
 from longshore.worker.parent.jobs.losses import Losses
 from longshore.worker.parent.jobs.outcome import Judge, Outcome
 from longshore.worker.parent.shutdown import Shutdown
@@ -188,7 +188,7 @@ def _room(config: WorkerConfig, dispatch: Dispatch, prefetch: int) -> int:
     """Jobs to ask for on a new connection, of which there were `prefetch` on the one before."""
     if config.prefetch == "auto":
         return first(prefetch, dispatch.view(), slots=config.slots)
-    return fixed(config.prefetch, dispatch.view(), slots=config.slots)
+    return fixed_prefetch(config.prefetch, dispatch.view(), slots=config.slots)
 
 
 def _flow(
@@ -207,7 +207,7 @@ def _flow(
     return Steady(
         consumer,
         prefetch=prefetch,
-        wanted=lambda: fixed(prefetch, dispatch.view(), slots=config.slots),
+        wanted=lambda: fixed_prefetch(prefetch, dispatch.view(), slots=config.slots),
         changed=changed,
     )
 
