@@ -9,7 +9,7 @@ import pytest
 
 from longshore.contract.names import AMQP_URL_ENV, JOBS_EXCHANGE, REPORTS_EXCHANGE
 from longshore_operator.adapters.management.api import Management
-from longshore_operator.app.reconciling.loop import PATIENCE
+from longshore_operator.app.reconciling.patrol import PATIENCE
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.core.access.credentials import password_in
 from longshore_operator.core.access.permissions import ROLES, Role, user

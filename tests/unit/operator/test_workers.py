@@ -14,7 +14,7 @@ from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.kubernetes.pods import CHEAPEST, Pod
 from longshore_operator.core.kubernetes.rollout import Rollout, rollout
 from longshore_operator.core.scaling import Decision, ObservedWorker
-from longshore_operator.core.scaling.holds import held, without_shrink
+from longshore_operator.core.scaling.decision import held, without_shrink
 from longshore_operator.core.scaling.sight import Sight, asked_for
 from longshore_operator.core.scaling.state import ScalingState
 from longshore_operator.core.scaling.step import LEAVE_WITHIN, leaving, observed, ordered

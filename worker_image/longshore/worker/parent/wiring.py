@@ -30,7 +30,7 @@ from longshore.worker.parent.children.pool import Limits, Pool, PoolListener
 from longshore.worker.parent.children.zygote import Zygote
 from longshore.worker.parent.dispatch import Dispatch
 from longshore.worker.parent.intake.cordon import CordonGate
-from longshore.worker.parent.intake.flow import Bounds, Flow, Steady, first, fixed
+from longshore.worker.parent.intake.flow import Bounds, Flow, Steady, first, fixed_prefetch
 from longshore.worker.parent.jobs.losses import Losses
 from longshore.worker.parent.jobs.outcome import Judge, Outcome
 from longshore.worker.parent.shutdown import Shutdown
@@ -97,9 +97,9 @@ def build(
         judge=_judge(config, zygote, host=name, now=now, chance=chance),
         # Where nothing waits in a worker, what was lost had begun.
         losses=Losses(allowance=0 if config.prefetch == config.slots else 1),
-        metrics=metrics,
-        job_log=JobLog(
-            put_line, task_queue=config.queue, successes=config.log_successes, now=epoch
+        observers=(
+            metrics,
+            JobLog(put_line, task_queue=config.queue, successes=config.log_successes, now=epoch),
         ),
         new_id=lambda: job_id(now=now(), entropy=os.urandom(10)),
         on_change=(report_due.set, cordon.note, jobs_changed.set),
@@ -167,7 +167,7 @@ def _pool(
         listener,
         limits=Limits(
             slots=config.slots,
-                kill_grace=config.kill_grace,
+            kill_grace=config.kill_grace,
             max_jobs=config.jobs_per_child,
             max_memory=config.max_memory_per_child,
         ),
@@ -201,7 +201,7 @@ def _room(config: WorkerConfig, dispatch: Dispatch, prefetch: int) -> int:
     """Jobs to ask for on a new connection, of which there were `prefetch` on the one before."""
     if config.prefetch == "auto":
         return first(prefetch, dispatch.view(), slots=config.slots)
-    return fixed(config.prefetch, dispatch.view(), slots=config.slots)
+    return fixed_prefetch(config.prefetch, dispatch.view(), slots=config.slots)
 
 
 def _flow(
@@ -212,7 +212,7 @@ def _flow(
             hard_limit=config.hard_limit,
             kill_grace=config.kill_grace,
             slots=config.slots,
-                ack_timeout=config.ack_timeout,
+            ack_timeout=config.ack_timeout,
         )
         bounds = Bounds(slots=config.slots, most=most)
         return Flow(dispatch, consumer, bounds=bounds, changed=changed)
@@ -220,7 +220,7 @@ def _flow(
     return Steady(
         consumer,
         prefetch=prefetch,
-        wanted=lambda: fixed(prefetch, dispatch.view(), slots=config.slots),
+        wanted=lambda: fixed_prefetch(prefetch, dispatch.view(), slots=config.slots),
         changed=changed,
     )
 
@@ -234,7 +234,7 @@ def _report(
     metrics: Metrics,
     start: StartTimes,
 ) -> WorkerReport:
-    settled, cpu, wait = metrics.jobs, start.cpu, dispatch.latest_wait
+    settled, cpu, wait = metrics.jobs, start.cpu, metrics.latest_wait
     return WorkerReport(
         queue=config.queue,
         worker=name,
