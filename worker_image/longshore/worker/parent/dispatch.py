@@ -33,8 +33,8 @@ SUCCEEDED = Verdict(outcome=Outcome.SUCCEEDED)
 class Dispatch:
     """Hands deliveries to children and settles what comes of them. `observers` hear of each job.
 
-    `pool` makes the pool of those children for its listener, and `on_change` is called with every
-    change of what is held.
+    `pool` makes the pool of children for a listener. Each of `on_change` is called whenever jobs
+    have come or gone.
     """
 
     def __init__(
@@ -68,8 +68,7 @@ class Dispatch:
         self._is_returning = False
         """Nobody consumes any more: what still arrives goes back at once."""
 
-        # The two need each other, so the one makes the other, last: jobs are handed out here, and
-        # a pool that has no children yet has nothing to say.
+        # Each needs the other, so one makes the other. A pool calls nobody before it has children.
         self.pool = pool(self)
 
     @property

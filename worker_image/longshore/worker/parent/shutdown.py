@@ -1,4 +1,4 @@
-"""Why the worker ends, and how soon: by a signal, an order, or the loss of its zygote."""
+"""What ends the worker: a signal, an order, or the loss of its zygote."""
 
 import asyncio
 
@@ -10,7 +10,10 @@ log = Log("longshore.worker")
 
 
 class Shutdown:
-    """Made before all that may bring the end about. The first reason counts."""
+    """Whether the worker is to drain, and whether to stop waiting for its jobs.
+
+    It is made before the parts that may bring the end about. Only the first reason counts.
+    """
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
@@ -18,7 +21,7 @@ class Shutdown:
         """Done when the worker is to drain; with the exit code."""
 
         self.killed: asyncio.Future[int] = loop.create_future()
-        """Done when it is not to wait for its jobs any more; with the exit code."""
+        """Done when the worker is to end without waiting for its jobs; with the exit code."""
 
         self._was_signalled = False
 
@@ -39,7 +42,7 @@ class Shutdown:
             self.begun.set_result(Exit.DRAINED)
 
     def on_zygote_gone(self, fault: str) -> None:
-        """Drain: no job can be given a process any more. `fault` tells why, as `has …`."""
+        """Drain, because no more processes can be made for jobs. `fault` says why, as `has …`."""
         message = f"no process can be made for jobs any more: the zygote {fault}"
         log.error("zygote-gone", error=message)
         termination.tell(message)

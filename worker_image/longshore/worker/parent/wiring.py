@@ -1,9 +1,9 @@
-"""The worker's parts and how they hang together.
+"""Makes the worker's parts and connects them.
 
-Each is complete when its constructor returns: whom it calls is an argument, so each is made after
-those. Where two need each other, what one has to tell the other goes through something small that
-is made before both (an `asyncio.Event`, the `Shutdown`, the `CordonGate`), or, for the pool and the
-dispatch, one makes the other. Nothing runs before `main` starts it.
+Each part is complete when its constructor returns: the parts that it calls are arguments, so they
+are made first. Where two parts need each other, one of them calls something small that is made
+before both (an `asyncio.Event`, the `Shutdown`, the `CordonGate`); the dispatch makes the pool.
+Nothing runs before `main` starts it.
 """
 
 import asyncio
@@ -71,10 +71,10 @@ def build(
     epoch: Callable[[], float],
     chance: Callable[[], float],
 ) -> WorkerParts:
-    """Make all parts of the worker that is called `name`; needs a running event loop.
+    """Make all parts of the worker named `name`, in a running event loop.
 
-    That loop is the clock that all waits and time limits go by. `epoch` returns seconds since the
-    epoch, `chance` a number in [0, 1).
+    That loop is the clock of all waits and time limits. `epoch` returns seconds since the epoch,
+    `chance` a number in [0, 1).
     """
 
     def now() -> int:

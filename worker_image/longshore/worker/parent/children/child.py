@@ -58,10 +58,11 @@ class Child:
         """In the order handed over; the first one runs."""
 
         self.run: Run | None = None
-        """That of the first job. It runs since it was handed over, or the one before it ended."""
+        """The run of the first job: it began when the job was handed over, or when the one before
+        it ended."""
 
         self.since = 0.0
-        """When the latest run began, also where its job is none of `jobs` any more."""
+        """When the latest run began, even if its job is no longer among `jobs`."""
 
         self.served = 0
         self.killed_for: Kill | None = None
@@ -87,7 +88,7 @@ class Child:
         """Records that wait until what their job wrote is logged, and when they came."""
 
         self.timer: asyncio.TimerHandle | None = None
-        """What is done to it unless it is buried before."""
+        """What is to be done to it, unless it is buried before."""
 
         self._max_jobs = max_jobs
         self._on_order = on_order
@@ -116,7 +117,7 @@ class Child:
 
     @property
     def is_done(self) -> bool:
-        """Whether its last job has ended, and it was not told so yet."""
+        """Whether its last job has ended, and it was not dismissed yet."""
         is_open = self.state is ChildState.SERVING or self.state is ChildState.RETIRING
         return is_open and not self.jobs and not self.takes_jobs
 
@@ -138,19 +139,21 @@ class Child:
         return not (was_asked or has_begun)
 
     def retire(self) -> None:
-        """No more jobs; those that it has are done."""
+        """Give it no more jobs; those that it has go on."""
         self._enter(ChildState.RETIRING)
 
     def dismiss(self) -> None:
-        """No more jobs: an idle child ends by itself."""
+        """Tell an idle child that no more jobs come, so that it ends by itself."""
         if self._enter(ChildState.DISMISSED):
             self._was_dismissed = True
             with contextlib.suppress(OSError):  # the child has shut it down itself
                 self._near.shutdown(socket.SHUT_WR)
 
     def begin_kill(self, cause: Kill, *, until: float) -> bool:
-        """It is killed, and its tree has until `until`; whether it is its first kill, whose cause
-        counts."""
+        """Note that it is being killed and that its tree has until `until`.
+
+        Return whether this is its first kill: only the first one's cause counts.
+        """
         is_first = self.killed_for is None
         if is_first:
             self.killed_for = cause
@@ -159,7 +162,7 @@ class Child:
         return is_first
 
     def die(self) -> None:
-        """Its process has ended."""
+        """Note that its process has ended."""
         self._enter(ChildState.DEAD)
 
     def bury(self) -> None:
@@ -180,15 +183,15 @@ class Child:
         return True
 
     def note_successor(self) -> None:
-        """Another child was asked for in its place."""
+        """Note that another child was asked for in its place."""
         self.has_successor = True
 
     def note_memory(self, used: int) -> None:
-        """It is to be killed, as its tree uses so many bytes."""
+        """Note how many bytes its tree uses, over which it is to be killed."""
         self.memory_seen = used
 
     def keep_timer(self, timer: asyncio.TimerHandle) -> None:
-        """Cancel `timer` when it is buried."""
+        """Have `timer` cancelled when the child is buried."""
         self.timer = timer
 
     def due(self, hold: float) -> float:
@@ -206,7 +209,7 @@ class Child:
         return due
 
     def begin(self, now: float) -> None:
-        """The first job runs from here."""
+        """Start a run of the first job."""
         self.since = now
         if not self.jobs:
             self.run = None

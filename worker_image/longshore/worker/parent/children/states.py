@@ -11,20 +11,21 @@ class ChildState(Enum):
     """Takes jobs."""
 
     RETIRING = auto()
-    """Takes no more, and is dismissed once it has none: it keeps too much memory, or writes where
-    nobody reads."""
+    """Takes no more jobs, and is dismissed when it has none left: it keeps too much memory, or its
+    output is lost."""
 
     DISMISSED = auto()
     """Has no jobs, was told that none come, and ends by itself."""
 
     BROKEN = auto()
-    """Is to be killed, as what it says makes no sense or nothing reaches it any more."""
+    """Is about to be killed: what it says makes no sense, or its sockets are closed."""
 
     DYING = auto()
     """Is being killed."""
 
     DEAD = auto()
-    """Its process has ended. What it has said may be unread, and what it has started may live."""
+    """Its process has ended. Some of its records may be unread, and processes that it has started
+    may be alive."""
 
     BURIED = auto()
     """Nothing is left of it."""
@@ -49,7 +50,7 @@ TRANSITIONS: Mapping[ChildState, frozenset[ChildState]] = {
     ChildState.DEAD: frozenset({ChildState.BURIED}),
     ChildState.BURIED: frozenset(),
 }
-"""What may follow what. An event that asks for anything else has come too late to matter."""
+"""Which states may follow each one. An event that asks for another has come too late to matter."""
 
 
 class Kill(StrEnum):

@@ -67,8 +67,8 @@ class Asker(Protocol):
 
 
 class Zygote:
-    """Never blocks. A birth is told to whoever has asked for it, in the event loop; so a zygote can
-    be made, and waited for, before those who will need children.
+    """Never blocks. Whoever asks for a child hears of its birth, in the event loop. So a zygote can
+    be made before the pool that needs children.
 
     It is gone when it has died, has hung up, does not answer or sends what it never sends: `gone`
     is done then, and `fault` tells how. Nothing is asked of it any more.
@@ -77,7 +77,7 @@ class Zygote:
     def __init__(self, control: socket.socket, pid: int) -> None:
         self.pid = pid
         self.handlers: dict[str, HandlerLimits] = {}
-        """Those that the imports have brought, by wire name; empty before `ready` returns."""
+        """What the imports have found, by wire name; empty before `ready` returns."""
 
         self.fault = ""
         """Why it is gone, as `has …`."""
@@ -89,7 +89,7 @@ class Zygote:
         self.gone: asyncio.Future[None] = self._loop.create_future()
         self._is_closed = False
         self._asked: deque[Asker] = deque()
-        """By whom the children were asked for that are not here yet, in their order."""
+        """Who has asked for the children that are not here yet, in their order."""
 
         self._statuses: dict[int, asyncio.Future[int | None]] = {}
         """How children have ended, by process id."""

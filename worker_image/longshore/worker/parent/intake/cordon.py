@@ -30,8 +30,8 @@ class Cordonable(Protocol):
 class CordonGate:
     """Open at first. A cordon that is not renewed ends with its lease.
 
-    It takes orders before there is anything to cordon: who holds jobs needs it, and it needs them,
-    but only while it runs. `on_change` is called when `in_force` has changed.
+    It is made before what it cordons, which `run` is given: the holder of jobs calls it, and it
+    asks the holder only while it runs. `on_change` is called when `in_force` has changed.
     """
 
     def __init__(self, *, on_change: Callable[[], None]) -> None:

@@ -124,8 +124,8 @@ class Source(Protocol):
 class Flow:
     """Looks while jobs are here, and acts. Begins with one job per slot.
 
-    `changed` is set by others when jobs have come or gone, and cleared here. The holder has it
-    from before there is a flow, as the two need each other.
+    `changed` is set by the holder when jobs have come or gone, and cleared here. The two need each
+    other, so it is made before both.
     """
 
     def __init__(

@@ -5,9 +5,9 @@ from longshore.worker.wire.frames import Cause
 
 
 class Run:
-    """`job` runs since `since`; all times are on the event loop's clock.
+    """A run of `job` that began at `since`. All times are on the event loop's clock.
 
-    Written by hand, as each job needs one: a dataclass cannot compute fields for as little.
+    Not a dataclass: every job needs a run, and a dataclass takes longer to compute its fields.
     """
 
     __slots__ = ("asked", "deadline", "due", "is_softened", "job", "since")
@@ -21,21 +21,21 @@ class Run:
         """When the next clock strikes: the soft limit, or `deadline`."""
 
         self.is_softened = False
-        """Was told of its soft limit."""
+        """Whether the job was told of its soft limit."""
 
         self.asked = asked
-        """Why it was asked to end."""
+        """Why the job was asked to end."""
 
     def soften(self) -> None:
-        """Its soft limit is over; only the hard one is left."""
+        """Note that the soft limit has passed; only the hard one is left."""
         self.is_softened = True
         self.due = self.deadline
 
     def ask(self, cause: Cause) -> bool:
-        """Whether to ask it to end for `cause`.
+        """Note `cause` as the reason to end; return False if a reason as grave is known already.
 
-        Nothing but a graver cause follows another: a lost delivery stays lost, and who was promised
-        not to be charged is not given a soft limit.
+        So a lost delivery stays lost, and a job that was promised not to be charged is not given
+        a soft limit.
         """
         if self.asked is not None and cause <= self.asked:
             return False

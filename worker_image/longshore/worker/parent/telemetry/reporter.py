@@ -15,8 +15,8 @@ MIN_INTERVAL = 0.2
 class Reporter:
     """Publishes what `observe` gives; `send` takes exchange, key and body and must not wait.
 
-    `changed` is set by others when something may have changed, and cleared here. They have it
-    from before there is a reporter.
+    `changed` is set by others when something may have changed, and cleared here. It is made before
+    the parts that a report is about, as they are made before the reporter.
     """
 
     def __init__(

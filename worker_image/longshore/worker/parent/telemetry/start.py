@@ -1,4 +1,4 @@
-"""How the worker's own start went, for its reports."""
+"""How long the worker's own start took, for its reports."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from longshore.worker.parent.children.processes import CpuTimes
 
 
 class StartTimes:
-    """`now` gives ms since the epoch, `cpu_times` what the process has had of the CPUs so far."""
+    """`now` returns ms since the epoch, `cpu_times` what CPU time the process has had so far."""
 
     def __init__(
         self, *, began: int, now: Callable[[], int], cpu_times: Callable[[], CpuTimes | None]
@@ -18,13 +18,13 @@ class StartTimes:
         """When the broker first sent jobs."""
 
         self.cpu: CpuTimes | None = None
-        """What the start had taken until then."""
+        """The CPU time of the start until then."""
 
         self._now = now
         self._cpu_times = cpu_times
 
     def note_consuming(self) -> None:
-        """The broker sends jobs; only the first time counts."""
+        """Note that the broker sends jobs; only the first time counts."""
         if self.consuming_at is None:
             self.consuming_at = self._now()
             self.cpu = self._cpu_times()
