@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -121,6 +122,13 @@ def test_an_event_changes_the_state_as_drawn_or_comes_too_late(
     assert puppet.child.state is state
     REACHED_BY[event](puppet.child)
     assert puppet.child.state is (event if event in TRANSITIONS[state] else state)
+
+
+def test_the_documents_have_every_state_once() -> None:
+    text = (Path(__file__).parents[3] / "docs/state_machine.md").read_text()
+    section = text.partition("## The states of a child\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1].strip() for line in section.splitlines() if line.startswith("| ")]
+    assert rows[2:] == [state.name.lower() for state in ChildState]
 
 
 def test_every_state_but_the_last_can_be_left_for_the_end() -> None:
