@@ -91,6 +91,28 @@ def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
+@pytest.mark.usefixtures("root", "tokyo")
+def test_for_a_terminal_the_operator_writes_the_same_as_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    configure(level="info", form="text")
+
+    Log("longshore.test").info("broker-connected", broker="main", version=None)
+    try:
+        {}["gone"]
+    except KeyError:
+        logging.getLogger("some.library").exception("took %d s", 3)
+
+    own, others, *traceback = stream.getvalue().splitlines()
+    assert own.split("+00:00 ")[1] == "INFO    broker-connected broker='main'"
+    assert others.split("+00:00 ")[1] == (
+        "ERROR   message-logged logger='some.library' message='took 3 s'"
+    )
+    assert traceback[-1] == "KeyError: 'gone'"
+
+
 @pytest.mark.usefixtures("tokyo")
 def test_the_time_is_utc_with_its_zone_wherever_the_process_runs() -> None:
     record = logging.makeLogRecord({"msg": "said", "levelname": "INFO", "created": MOMENT})

@@ -229,7 +229,7 @@ class _Worker:
             case None:
                 message = f"the process that imports the handlers {self._zygote.fault}"
                 termination.tell(f"{message}: {', '.join(self._config.handlers)}")
-                log.error("import-failed", modules=self._config.handlers, error=message)
+                log.error("import-failed", what=", ".join(self._config.handlers), error=message)
                 return Exit.IMPORT_FAILED
 
     def _build(self, ready: Ready) -> Dispatch:

@@ -92,7 +92,7 @@ class Publisher:
             log.error(
                 "publish-failed",
                 exchange=publication.exchange,
-                key=publication.key,
+                routing_key=publication.key,
                 error=problem,
             )
             await backoff.pause()

@@ -49,8 +49,8 @@ class JobLog:
     def settled(self, verdict: Verdict, fields: dict[str, object]) -> None:
         """Any other end."""
         is_well = verdict.outcome is Outcome.SUCCEEDED or verdict.is_expected
-        tell = log.info if is_well else log.warning
-        tell(
+        at_level = log.info if is_well else log.warning
+        at_level(
             "job-settled",
             outcome=verdict.outcome,
             task_queue=self._task_queue,
