@@ -14,7 +14,9 @@ SLO = 30.0
 class Measures:
     """Of one run. Waits are until a job's first start."""
 
-    jobs: int
+    jobs: float
+    """Whole, unless it is a mean."""
+
     misses: float
     """Percent of jobs that waited longer than the SLO."""
 

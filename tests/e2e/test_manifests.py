@@ -1,5 +1,7 @@
 """What the API server refuses, and with which words."""
 
+from typing import Any
+
 import pytest
 import yaml
 
@@ -176,7 +178,7 @@ def test_a_command_needs_no_handlers(server: Tenant) -> None:
     assert spec["worker"]["prefetch"] == 4
 
 
-CHANGED = {
+CHANGED: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     "type": (
         {"queue": {"name": "orders", "type": "Classic"}},
         {"queue": {"name": "orders", "type": "Quorum"}},

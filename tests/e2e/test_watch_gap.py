@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -63,9 +63,11 @@ async def watching(
         cluster = await Cluster.connect(now=lambda: datetime.now(UTC).isoformat())
         world = World()
         audit = Audit(world=world, cluster=cluster, namespace=namespace)
+        # As much of it as the handlers use.
+        deletion = cast("Deletion", SimpleNamespace(delete=delete))
         wiring = handlers.Wiring(
             world=world,
-            deletion=SimpleNamespace(delete=delete),
+            deletion=deletion,
             wake=lambda: None,
             audit=audit.wake,
             is_alive=lambda: True,

@@ -9,6 +9,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pika
@@ -185,7 +186,7 @@ def nested(dice: random.Random) -> Any:
         made.append(made)
     for _ in range(deep if kind else 0):
         # What is made of it is of no one type: that is what is tried.
-        made = [made, made] if kind == 1 else [{"a": made}]  # type: ignore[list-item]
+        made = [made, made] if kind == 1 else [{"a": made}]
     return made
 
 
@@ -217,7 +218,7 @@ def test_enqueue_returns_an_id_or_raises_what_it_promises(
         dice = random.Random(seed)
         client = plain_client
         if dice.random() < 0.1:
-            client = Client("amqp://u:p@h/", trace_headers=lambda dice=dice: members(dice))
+            client = Client("amqp://u:p@h/", trace_headers=partial(members, dice))
         # A name each time, with what it is called with now.
         call: Callable[[], str] = lambda dice=dice, client=client: client.send(  # noqa: E731
             mostly(dice, "a.b", QUEUES),

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -117,13 +118,16 @@ def test_where_no_thread_can_be_started_no_caller_serves_beyond_its_own_errand(
         if errands[number].wait():
             ended.append(number)
 
+    def is_behind(number: int) -> bool:
+        return len(desk._errands) == number and desk._is_served.locked()
+
     callers = [threading.Thread(target=call, args=(number,)) for number in range(4)]
     # Threads of `threading` keep to the name that it has imported.
     monkeypatch.setattr(_thread, "start_new_thread", refuse)
     for number, caller in enumerate(callers):
         caller.start()
         # The first is done at once, by its caller; the others queue up behind it.
-        wait_until(lambda number=number: len(desk._errands) == number and desk._is_served.locked())
+        wait_until(partial(is_behind, number))
     go.set()
     for caller in callers[:2]:
         caller.join(5)

@@ -6,12 +6,12 @@ from typing import cast
 import pytest
 
 from longshore_operator.app.audit import Audit
-from longshore_operator.app.ports.kubernetes import Cluster
+from longshore_operator.app.ports.kubernetes import Lists
 from longshore_operator.app.watched.world import World
 
 
 async def test_it_ends_though_it_is_woken_in_the_same_moment() -> None:
-    audit = Audit(world=World(), cluster=cast("Cluster", None))
+    audit = Audit(world=World(), cluster=cast("Lists", None))
     running = asyncio.create_task(audit.run())
     await asyncio.sleep(0.01)
 
