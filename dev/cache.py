@@ -65,9 +65,9 @@ def write_record(path: Path, record: object) -> None:
 def read_record(path: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(path.read_text())
-        return found
     except (FileNotFoundError, json.JSONDecodeError):
         return {}
+    return found
 
 
 @contextmanager

@@ -33,7 +33,7 @@ class Measures:
     pod_hours: float
     """From order to end, so starting and ending pods too."""
 
-    killed: int
+    killed: float
     wasted: float
     """Percent of all work that was done in vain."""
 

@@ -10,7 +10,7 @@ from dev.kube import Kube
 from tests.e2e.tenant import Tenant
 from tests.pod_templates import FIT, MISSHAPEN, UNFIT
 
-BAD = {
+BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "min_above_max": ({"scaling": {"min": 5, "max": 2}}, ["spec.scaling", "min", "max"]),
     "soft_not_below_hard": (
         {"timeLimit": {"hard": "10s", "soft": "10s"}},

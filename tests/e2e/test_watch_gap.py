@@ -19,6 +19,7 @@ from dev.kube import Kube
 from longshore_operator import handlers, run
 from longshore_operator.adapters.kubernetes.cluster import Cluster
 from longshore_operator.app.audit import Audit
+from longshore_operator.app.reconciling.deletion import Deletion
 from longshore_operator.app.watched.world import Kind, World
 from longshore_operator.settings import Settings
 from tests.e2e.gap import Gap, free_port, relayed

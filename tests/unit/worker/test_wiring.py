@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pika
 import pytest
@@ -58,7 +59,7 @@ def test_no_attribute_is_assigned_by_its_name(module: str) -> None:
 
 
 @pytest.mark.parametrize("prefetch", ["auto", 4])
-async def test_a_worker_is_built_before_anything_runs(prefetch: str | int) -> None:
+async def test_a_worker_is_built_before_anything_runs(prefetch: int | Literal["auto"]) -> None:
     control, zygote = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     worker = build(
         WorkerConfig(
