@@ -53,7 +53,7 @@ class Stage:
         self.handed: list[Any] = []
         self.nack_is_free = dice.choice((False, True))
         pool: Any = SimpleNamespace(
-            take_back=self._take_back, hand=self._hand, interrupt=lambda *_: None, slots=[]
+            take_back=self._take_back, hand=self._hand, interrupt=lambda *_: None
         )
         publisher: Any = self
         self.dispatch = Dispatch(
@@ -69,8 +69,10 @@ class Stage:
                 chance=dice.random,
             ),
             losses=Losses(allowance=dice.randrange(3)),
-            metrics=Metrics(slots=1),
-            job_log=JobLog(lambda _: None, task_queue="q", successes=True, now=lambda: 0.0),
+            observers=(
+                Metrics(slots=1),
+                JobLog(lambda _: None, task_queue="q", successes=True, now=lambda: 0.0),
+            ),
             new_id=lambda: "id",
             on_change=(),
         )

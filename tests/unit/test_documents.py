@@ -21,7 +21,7 @@ BASES = (
 
 FOLDERS = ("docs", "examples", "charts", "tests", "benchmarks", "chaos", "demo", "dev")
 DOCUMENTS = [
-    "README.md",
+    *(path.name for path in sorted(ROOT.glob("*.md")) if path.name != "CHANGELOG.md"),
     *(
         str(path.relative_to(ROOT))
         for folder in FOLDERS

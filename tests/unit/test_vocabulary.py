@@ -3,7 +3,7 @@
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,21 @@ TWICE = {
 }
 """Class names that stand in two modules, and why that is well."""
 
+FUNCTIONS_TWICE = {
+    # What a process begins with.
+    "main": {
+        "longshore.cli",
+        "longshore.worker.__main__",
+        "longshore.worker.child.run",
+        "longshore.worker.child.zygote",
+        "longshore_operator.__main__",
+    },
+    "run": {"longshore.worker.parent.main", "longshore_operator.run"},
+    # Called with their modules' names: `foreign.read`, `plain.read`.
+    "read": {"longshore.contract.foreign", "longshore.worker.parent.jobs.plain"},
+}
+"""The same of functions."""
+
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
     for package, folder in PACKAGES.items():
@@ -60,16 +75,38 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
 @cache
 def classes() -> Mapping[str, set[str]]:
     """The modules that define each public class, by its name."""
+    return _homes(
+        (node.name, module)
+        for module, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    )
+
+
+def functions() -> Mapping[str, set[str]]:
+    """The modules that define each public function, by its name."""
+    return _homes(
+        (node.name, module)
+        for module, tree in modules()
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+
+
+def _homes(names: Iterable[tuple[str, str]]) -> Mapping[str, set[str]]:
     homes = defaultdict[str, set[str]](set)
-    for module, tree in modules():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                homes[node.name].add(module)
+    for name, module in names:
+        if not name.startswith("_"):
+            homes[name].add(module)
     return homes
 
 
 def test_a_class_name_means_one_thing() -> None:
     assert {name: found for name, found in classes().items() if len(found) > 1} == TWICE
+
+
+def test_a_function_name_means_one_thing() -> None:
+    assert {name: found for name, found in functions().items() if len(found) > 1} == FUNCTIONS_TWICE
 
 
 def stands_as() -> Iterator[tuple[str, str]]:

@@ -223,7 +223,7 @@ def spec_of(function: Callable[..., Any]) -> HandlerSpec | None:
     return spec if isinstance(spec, HandlerSpec) else None
 
 
-def discover(modules: Iterable[str]) -> dict[str, HandlerSpec]:
+def discover_handlers(modules: Iterable[str]) -> dict[str, HandlerSpec]:
     """Import `modules` and give the handlers they define or name, by wire name.
 
     Raises HandlerError for one that could not run as it is written, DuplicateHandler among them,

@@ -73,7 +73,7 @@ def middleware(function: Function, /) -> Function:
     return function
 
 
-def discover(modules: Iterable[str]) -> list[Named]:
+def discover_middleware(modules: Iterable[str]) -> list[Named]:
     """Those that `modules`, imported already, define or name, in the order of registration."""
     found: list[Named] = []
     for name in modules:

@@ -13,7 +13,7 @@ log = Log(__name__)
 
 
 @contextmanager
-def apart(key: Key) -> Iterator[None]:
+def isolated(key: Key) -> Iterator[None]:
     """A bug that one TaskQueue, its workers or a plug-in bring to light must not end all."""
     try:
         yield

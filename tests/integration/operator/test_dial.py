@@ -40,10 +40,10 @@ def two(session: Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[Address]:
 async def test_an_address_that_says_nothing_leaves_time_for_the_next(two: Address) -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
-    first = await dial.connect(two, name="test", heartbeat=30.0)
+    first = await dial.connect_amqp(two, name="test", heartbeat=30.0)
     assert OPEN_TIMEOUT / 2 <= loop.time() - began < OPEN_TIMEOUT
     began = loop.time()
-    second = await dial.connect(two, name="test", heartbeat=30.0)
+    second = await dial.connect_amqp(two, name="test", heartbeat=30.0)
     assert loop.time() - began < OPEN_TIMEOUT / 2, "the address that answered last comes first"
     await first.close()
     await second.close()
@@ -51,7 +51,7 @@ async def test_an_address_that_says_nothing_leaves_time_for_the_next(two: Addres
 
 async def test_the_error_says_how_far_the_attempt_at_each_address_got(two: Address) -> None:
     with pytest.raises(Transient) as caught:
-        await dial.connect(replace(two, password="wrong"), name="test", heartbeat=30.0)
+        await dial.connect_amqp(replace(two, password="wrong"), name="test", heartbeat=30.0)
     assert f"{SILENT}: AMQP at two.test:{two.port}" in str(caught.value)
     assert "TCP stands, but RabbitMQ has said nothing" in str(caught.value)
     assert f"{two.port}: ProbableAuthenticationError" in str(caught.value)
@@ -61,7 +61,7 @@ async def test_the_error_says_how_far_the_attempt_at_each_address_got(two: Addre
 async def test_a_callback_that_fails_ends_its_connection_and_what_waits_on_it(
     session: Session,
 ) -> None:
-    connection = await dial.connect(session.address, name="test", heartbeat=30.0)
+    connection = await dial.connect_amqp(session.address, name="test", heartbeat=30.0)
     channel = await connection.channel()
     channel.raw.basic_qos(callback=lambda _: 1 / 0)
     with pytest.raises(Transient, match="ZeroDivisionError"):

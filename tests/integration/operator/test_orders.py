@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from longshore.contract.names import LOST, REPLY_TO, dead_queue_name
-from longshore.contract.orders import Order, OrderKind
+from longshore.contract.orders import CordonOrder
 from longshore_operator.adapters.rabbitmq.link import connect
 from longshore_operator.app.ports.rabbitmq import Fleet
 from longshore_operator.app.sessions.session import Session
@@ -18,7 +18,7 @@ OURS = made("transcode", namespace="media")
 THEIRS = made("invoice", namespace="billing")
 QUEUE = OURS.owner.queue
 VICTIM = THEIRS.owner.queue
-ORDER = Order(kind=OrderKind.CORDON, id="one")
+ORDER = CordonOrder(id="one")
 WITHIN = 10.0
 
 

@@ -13,7 +13,7 @@ from longshore.contract.features import features_of
 from longshore_operator.adapters.management.api import Management
 from longshore_operator.app.sessions import keeper as keepers
 from longshore_operator.app.sessions.session import Session
-from longshore_operator.core.kubernetes.workload import deployment, timeouts
+from longshore_operator.core.kubernetes.workload import deployment_manifest, timeouts
 from tests.integration.operator.brokers import SECRET, keeping, outcome
 from tests.integration.operator.fakes import Kubernetes
 from tests.integration.operator.task_queues import made
@@ -48,7 +48,7 @@ def template(session: Session) -> Mapping[str, Any]:
     """Of the workers' pods: another one replaces them all."""
     queue = made()
     assert queue.spec is not None
-    found = deployment(
+    found = deployment_manifest(
         queue.owner,
         spec=queue.spec,
         timeouts=timeouts(queue.spec, features=session.features),

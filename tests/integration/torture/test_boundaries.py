@@ -15,7 +15,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from longshore.contract.message import DEAD_REASON, ERROR, UNDECODABLE_HEADERS
 from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV, JOBS_EXCHANGE
-from longshore.contract.reserved import DIRECT_REPLY_TO
+from longshore.contract.properties.reserved import DIRECT_REPLY_TO
 from tests.fuzz import amqp
 from tests.integration import certificates
 from tests.integration.relay import Relay

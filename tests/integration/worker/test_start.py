@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from longshore.contract.names import AMQP_URL_ENV, WORKER_CONFIG_ENV
-from longshore.contract.readiness import trouble_in
+from longshore.contract.reports import trouble_in
 from tests.integration.worker.workers import Bench, wait_for
 
 pytestmark = pytest.mark.integration

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longshore.contract.media import why_not_json
+from longshore.contract.properties.media import why_not_json
 
 
 @pytest.mark.parametrize(

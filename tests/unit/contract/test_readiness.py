@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longshore.contract.readiness import MOST_SAID, not_consuming, trouble_in
+from longshore.contract.reports import MOST_SAID, not_consuming, trouble_in
 
 
 @given(st.text())

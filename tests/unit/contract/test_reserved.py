@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from longshore.contract.reserved import MAX_HEADER_DEPTH, is_brokers, is_too_nested
+from longshore.contract.properties.reserved import MAX_HEADER_DEPTH, is_brokers, is_too_nested
 
 
 @pytest.mark.parametrize(

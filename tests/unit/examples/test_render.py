@@ -16,7 +16,7 @@ from PIL import Image
 from demo.verdict import DESIGNED_END
 from longshore import Job
 from longshore.binding import BoundHandler, InvalidArguments
-from longshore.handler import discover, spec_of
+from longshore.handler import discover_handlers, spec_of
 from longshore.producing.submission import Handler, prepare
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
 
@@ -143,7 +143,9 @@ def test_the_task_queue_is_one_and_serves_these_handlers(jobs: Any) -> None:
 
     spec = TaskQueueSpec.model_validate(manifest["spec"], extra="forbid")
 
-    assert discover(spec.worker.handlers).keys() == {"render", "panorama", "endless", "crash"}
+    handlers = discover_handlers(spec.worker.handlers)
+
+    assert handlers.keys() == {"render", "panorama", "endless", "crash"}
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)

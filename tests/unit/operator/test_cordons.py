@@ -5,12 +5,12 @@ from typing import Any
 
 import msgspec
 
-from longshore.contract.orders import CORDON_LEASE, OrderKind
+from longshore.contract.orders import CORDON_LEASE, CordonOrder, Order, UncordonOrder
 from longshore.contract.reports import WorkerReport
 from longshore_operator.core.scaling import Decision
 from longshore_operator.core.workers.cordons import RENEW_AFTER, REPEAT_AFTER, Cordons, followed
 
-CORDON, UNCORDON = OrderKind.CORDON, OrderKind.UNCORDON
+CORDON, UNCORDON = CordonOrder, UncordonOrder
 
 
 def report(worker: str = "a", **parts: object) -> WorkerReport:
@@ -32,7 +32,7 @@ class Desk:
 
     def orders(
         self, decision: Decision, *reports: WorkerReport, leaving: tuple[str, ...] = ()
-    ) -> list[tuple[str, OrderKind]]:
+    ) -> list[tuple[str, type[Order]]]:
         self.cordons, orders = followed(
             self.cordons,
             decision,
@@ -41,7 +41,7 @@ class Desk:
             now=self.now,
             new_id=lambda: str(next(iter(self.ids))),
         )
-        return [(worker, order.kind) for worker, order in orders]
+        return [(worker, type(order)) for worker, order in orders]
 
     @property
     def id(self) -> str:

@@ -5,7 +5,12 @@ import itertools
 import pytest
 
 from longshore.contract.names import AMQP_URL_ENV
-from longshore_operator.core.access.passwords import Credentials, Step, credentials_in, plan
+from longshore_operator.core.access.passwords import (
+    Credentials,
+    Step,
+    credentials_in,
+    plan_password,
+)
 
 FIRST = Credentials(password="first")
 MONDAY = Credentials(password="first", rotation="monday")
@@ -51,7 +56,7 @@ def test_the_plan_for_a_user(case: str) -> None:
     found, known, is_user, rotation, step, credentials = CASES[case]
     numbers = itertools.count(1)
 
-    outcome = plan(
+    outcome = plan_password(
         found=found,
         known=known,
         is_user=is_user,

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from longshore_operator.app.watched.world import World
-from longshore_operator.core.kubernetes.pods import STEADY_AFTER, crash, pod
+from longshore_operator.core.kubernetes.pods import STEADY_AFTER, crash_of, pod
 
 
 def body(state: dict[str, Any], *, last: dict[str, Any] | None = None, ready: bool = False) -> Any:
@@ -81,25 +81,25 @@ def test_a_container_that_has_crashed_is_trusted_once_it_has_run_for_a_while() -
     """A sidecar without a probe is ready in the moment between two crashes."""
     running = pod(body({"running": {"startedAt": STARTED}}, last=CRASHED, ready=True))
 
-    told = crash([running], epoch=EPOCH + 0.3)
+    told = crash_of([running], epoch=EPOCH + 0.3)
 
     assert running.trouble is None
     assert told is not None
     assert told.reason == "WorkerCrashed"
     assert "exit code 1" in told.message
-    assert crash([running], epoch=EPOCH + STEADY_AFTER) is None
+    assert crash_of([running], epoch=EPOCH + STEADY_AFTER) is None
 
 
 def test_a_container_that_has_never_ended_is_trusted_at_once() -> None:
     running = pod(body({"running": {"startedAt": STARTED}}, ready=True))
 
-    assert crash([running], epoch=EPOCH) is None
+    assert crash_of([running], epoch=EPOCH) is None
 
 
 def test_a_node_whose_clock_is_ahead_holds_nothing_up() -> None:
     running = pod(body({"running": {"startedAt": STARTED}}, last=CRASHED, ready=True))
 
-    assert crash([running], epoch=EPOCH - 3600) is None
+    assert crash_of([running], epoch=EPOCH - 3600) is None
 
 
 def test_pull_and_back_off_are_one_state_with_one_text() -> None:

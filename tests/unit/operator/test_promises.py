@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from longshore_operator.core.kubernetes.workload import deployment, timeouts
+from longshore_operator.core.kubernetes.workload import deployment_manifest, timeouts
 from longshore_operator.errors import Invalid
 from tests.pod_templates import FIT, MISSHAPEN, REMOVED, UNFIT
 from tests.unit.operator.specs import OWNER, V4_3, spec, worker
@@ -13,7 +13,7 @@ from tests.unit.operator.specs import OWNER, V4_3, spec, worker
 
 def rendered(template: Any, **more: Any) -> dict[str, Any]:
     task_queue = spec(timeLimit={"hard": "60s"}, worker=worker(podTemplate=template, **more))
-    made = deployment(
+    made = deployment_manifest(
         OWNER,
         spec=task_queue,
         timeouts=timeouts(task_queue, features=V4_3),
@@ -76,7 +76,7 @@ def test_interrupted_jobs_need_less_grace(requeue: bool) -> None:
 
     def made() -> None:
         limits = timeouts(task_queue, features=V4_3)
-        deployment(OWNER, spec=task_queue, timeouts=limits, heartbeat=30.0, broker="b")
+        deployment_manifest(OWNER, spec=task_queue, timeouts=limits, heartbeat=30.0, broker="b")
 
     if requeue:
         made()

@@ -7,13 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from longshore.contract.orders import UNDERSTOOD, kind_of
 from longshore.contract.reports import WorkerReport
 from longshore_operator.app.scaling.execution import Execution
 from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.kubernetes.pods import CHEAPEST, Pod
 from longshore_operator.core.kubernetes.rollout import Rollout, rollout
 from longshore_operator.core.scaling import Decision, ObservedWorker
-from longshore_operator.core.scaling.holds import held, without_shrink
+from longshore_operator.core.scaling.decision import held, without_shrink
 from longshore_operator.core.scaling.sight import Sight, asked_for
 from longshore_operator.core.scaling.state import ScalingState
 from longshore_operator.core.scaling.step import LEAVE_WITHIN, leaving, observed, ordered
@@ -35,6 +36,7 @@ def pod(name: str, **parts: Any) -> Pod:
 
 def report(name: str, **parts: Any) -> WorkerReport:
     values = {"queue": "q.q", "worker": name, "started_at": 0, "slots": 1, "busy": 0, "held": 0}
+    values["understands"] = UNDERSTOOD
     return msgspec.convert(values | parts, WorkerReport)
 
 
@@ -83,7 +85,7 @@ class Stage:
         """The calls that the decision led to."""
         self.decide(replicas=replicas, **parts)
         self.state, orders = ordered(self.state, self.sight, new_id=lambda: "one")
-        self.told += [(worker, order.kind) for worker, order in orders]
+        self.told += [(worker, kind_of(order)) for worker, order in orders]
         return await self.execute()
 
     def decide(self, *, replicas: int | None, **parts: Any) -> None:

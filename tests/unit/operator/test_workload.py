@@ -8,8 +8,8 @@ from longshore_operator.core.kubernetes.overlay import contains
 from longshore_operator.core.kubernetes.workload import (
     NODE,
     ZONE,
-    deployment,
-    disruption_budget,
+    budget_manifest,
+    deployment_manifest,
     timeouts,
 )
 from tests.unit.operator.specs import OWNER, V4_3, spec, worker
@@ -18,7 +18,7 @@ from tests.unit.operator.specs import OWNER, V4_3, spec, worker
 def rendered(task_queue: TaskQueueSpec | None = None) -> dict[str, Any]:
     task_queue = task_queue or spec()
     limits = timeouts(task_queue, features=V4_3)
-    return deployment(
+    return deployment_manifest(
         OWNER, spec=task_queue, timeouts=limits, heartbeat=30.0, broker="rabbit:5672/longshore"
     )
 
@@ -204,7 +204,7 @@ def test_a_pod_template_is_merged_by_name_and_keeps_the_selector_true() -> None:
 
 def test_workers_are_spread_and_evicted_a_few_at_a_time() -> None:
     spread = pod()["spec"]["topologySpreadConstraints"]
-    budget = disruption_budget(OWNER)
+    budget = budget_manifest(OWNER)
 
     assert [each["topologyKey"] for each in spread] == [ZONE, NODE]
     for each in spread:

@@ -15,6 +15,8 @@ from longshore.worker.parent.broker.consumer import Consumer
 from longshore.worker.parent.broker.subscription import Delivery
 from tests.unit.worker.channels import FakeChannel, FakeConnection
 
+pytestmark = pytest.mark.virtual_time
+
 
 class Stage:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:

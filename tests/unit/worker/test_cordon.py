@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from longshore.contract.orders import Order, OrderKind
+from longshore.contract.orders import CordonOrder, UncordonOrder
 from longshore.worker.parent.intake.cordon import CordonGate
+
+pytestmark = pytest.mark.virtual_time
 
 
 class Source:
@@ -41,8 +43,9 @@ class Stage:
         self.cordon = CordonGate(on_change=lambda: self.told.append(self.cordon.in_force))
         self.running = asyncio.ensure_future(self.cordon.run(self.source, held=lambda: self.held))
 
-    async def take(self, kind: OrderKind, id: str = "one", *, lease: float = 60.0) -> None:
-        self.cordon.take(Order(kind=kind, id=id, lease=lease))
+    async def take(self, kind: str, id: str = "one", *, lease: float = 60.0) -> None:
+        order = CordonOrder(id=id, lease=lease) if kind == CORDON else UncordonOrder(id=id)
+        self.cordon.take(order)
         await self.settle()
 
     async def settle(self) -> None:
@@ -50,7 +53,7 @@ class Stage:
             await asyncio.sleep(0)
 
 
-CORDON, UNCORDON = OrderKind.CORDON, OrderKind.UNCORDON
+CORDON, UNCORDON = "cordon", "uncordon"
 
 
 @pytest.fixture
@@ -85,7 +88,7 @@ async def test_an_uncordon_that_comes_before_the_cordon_is_done_leaves_it_open(
 
 async def test_it_claims_nothing_from_the_moment_of_an_uncordon(stage: Stage) -> None:
     await stage.take(CORDON)
-    stage.cordon.take(Order(kind=UNCORDON, id="one"))
+    stage.cordon.take(UncordonOrder(id="one"))
 
     assert stage.cordon.in_force is None
 
@@ -101,13 +104,14 @@ async def test_another_cordon_takes_the_place_of_the_first_without_letting_jobs_
 
 
 async def test_a_lease_that_is_renewed_does_not_end(stage: Stage) -> None:
-    await stage.take(CORDON, lease=0.05)
     await stage.take(CORDON, lease=60.0)
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(50.0)
+    await stage.take(CORDON, lease=60.0)
+    await asyncio.sleep(50.0)
     assert stage.cordon.in_force == "one"
 
-    await stage.take(CORDON, lease=0.01)
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(11.0)
+    await stage.settle()
     assert stage.cordon.in_force is None
     assert stage.source.calls == ["cordon", "uncordon 2"]
 

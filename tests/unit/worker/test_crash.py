@@ -13,6 +13,8 @@ import pytest
 from longshore.worker.linux.exits import Exit
 from longshore.worker.parent import crash
 
+pytestmark = pytest.mark.virtual_time
+
 Loop = asyncio.AbstractEventLoop
 
 

@@ -41,11 +41,12 @@ class Stage:
         parts: Any = {
             "pool": lambda _: self.pool,
             "publisher": self.publisher,
-            "metrics": SimpleNamespace(
-                jobs=dict.fromkeys(Outcome, 0),
-                wait_seconds=SimpleNamespace(observe=lambda _: None),
-            ),
-            "job_log": SimpleNamespace(settled=lambda verdict, _: self.told.append(verdict)),
+            "observers": [
+                SimpleNamespace(
+                    started=lambda *_, **__: None,
+                    settled=lambda verdict, *_: self.told.append(verdict),
+                ),
+            ],
         }
         self.dispatch = Dispatch(
             judge=Judge(

@@ -15,10 +15,12 @@ from longshore.worker.parent.intake.flow import (
     Steady,
     View,
     first,
-    fixed,
+    fixed_prefetch,
     plan,
     prefetch_for,
 )
+
+pytestmark = pytest.mark.virtual_time
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_a_number_of_jobs_shrinks_with_the_slots_that_void_runs_take(
     prefetch: int, slots: int, taken: int, before: int, asked: int
 ) -> None:
     seen = View(mean=None, is_stuck=False, taken=taken, before=before)
-    assert fixed(prefetch, seen, slots=slots) == asked
+    assert fixed_prefetch(prefetch, seen, slots=slots) == asked
 
 
 def test_a_new_connection_begins_with_what_void_runs_leave_free() -> None:

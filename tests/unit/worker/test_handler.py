@@ -14,7 +14,7 @@ import pytest
 
 from longshore import Discard, Retry, Snooze, handler
 from longshore.errors import DuplicateHandler, HandlerError
-from longshore.handler import discover, spec_of
+from longshore.handler import discover_handlers, spec_of
 from longshore.testing import make_job
 
 
@@ -98,16 +98,16 @@ def test_modules_give_what_they_define_and_what_they_name(modules: Path) -> None
         "@handler(name='2')\ndef two(): ...\n"
     )
     (modules / "b_gather.py").write_text("from a_jobs import one\nimport a_jobs\n")
-    assert set(discover(["a_jobs"])) == {"one", "2"}
-    assert set(discover(["b_gather"])) == {"one"}
-    assert set(discover(["a_jobs", "b_gather"])) == {"one", "2"}
+    assert set(discover_handlers(["a_jobs"])) == {"one", "2"}
+    assert set(discover_handlers(["b_gather"])) == {"one"}
+    assert set(discover_handlers(["a_jobs", "b_gather"])) == {"one", "2"}
 
 
 def test_two_handlers_of_one_name_are_refused_with_both_places(modules: Path) -> None:
     (modules / "c_jobs.py").write_text("from longshore import handler\n@handler\ndef one(): ...\n")
     (modules / "d_jobs.py").write_text("from longshore import handler\n@handler\ndef one(): ...\n")
     with pytest.raises(DuplicateHandler, match=r"'one'.*c_jobs.py:2.*d_jobs.py:2"):
-        discover(["c_jobs", "d_jobs"])
+        discover_handlers(["c_jobs", "d_jobs"])
 
 
 def test_one_name_twice_in_a_module_is_refused_too(modules: Path) -> None:
@@ -115,7 +115,7 @@ def test_one_name_twice_in_a_module_is_refused_too(modules: Path) -> None:
         "from longshore import handler\n@handler\ndef one(): ...\n@handler\ndef one(): ...\n"
     )
     with pytest.raises(DuplicateHandler, match=r"e_jobs.py:2.*e_jobs.py:4"):
-        discover(["e_jobs"])
+        discover_handlers(["e_jobs"])
 
 
 def test_a_decorator_above_handler_is_refused_since_it_would_never_run(modules: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_decorator_above_handler_is_refused_since_it_would_never_run(modules: 
         with pytest.raises(
             HandlerError, match=rf"{module}.py:\d+: .*{module}.work.*above @handler"
         ):
-            discover([module])
+            discover_handlers([module])
 
 
 def test_a_decorator_below_handler_and_a_wrapper_beside_it_are_fine(modules: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_decorator_below_handler_and_a_wrapper_beside_it_are_fine(modules: Pat
         "@handler\ndef nine(): ...\ndel nine\n"
     )
     names = {"one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
-    assert set(discover(["h_jobs"])) == names
+    assert set(discover_handlers(["h_jobs"])) == names
 
 
 @pytest.mark.parametrize("kind", ["", "@classmethod\n    "])
@@ -172,7 +172,7 @@ def test_a_method_is_refused_by_its_class(modules: Path, kind: str) -> None:
         "    def work(this, a: int): ...\n"
     )
     with pytest.raises(HandlerError, match=r"i_jobs.py:\d+: handler 'work' is a method of Jobs"):
-        discover(["i_jobs"])
+        discover_handlers(["i_jobs"])
 
 
 def test_what_has_no_name_of_its_own_is_refused_where_it_is_decorated() -> None:

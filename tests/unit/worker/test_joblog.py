@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from longshore.contract.message import Message
+from longshore.worker.parent.dispatch import SUCCEEDED
 from longshore.worker.parent.jobs.work import Work
 from longshore.worker.parent.telemetry.joblog import JobLog
 
@@ -25,7 +26,7 @@ def work(**message: Any) -> Work:
 def test_a_success_is_one_line_of_json_whatever_its_id(name: str) -> None:
     lines: list[str] = []
     told = JobLog(lines.append, task_queue="ns.q", successes=True, now=lambda: 1_700_000_000.5)
-    told.succeeded(work(id=name, attempt=2), 0.00123)
+    told.settled(SUCCEEDED, work(id=name, attempt=2), 0.00123, {})
     (line,) = lines
     assert line.endswith("}\n")
     assert line.count("\n") == 1
@@ -45,5 +46,5 @@ def test_a_success_is_one_line_of_json_whatever_its_id(name: str) -> None:
 def test_successes_can_be_kept_quiet() -> None:
     lines: list[str] = []
     told = JobLog(lines.append, task_queue="ns.q", successes=False, now=lambda: 0.0)
-    told.succeeded(work(id="j"), 0.1)
+    told.settled(SUCCEEDED, work(id="j"), 0.1, {})
     assert not lines

@@ -15,14 +15,15 @@ import pytest
 
 from longshore.worker.linux.exits import Exit
 from longshore.worker.parent.children import child as child_module
-from longshore.worker.parent.children import pool as module
 from longshore.worker.parent.children import processes
 from longshore.worker.parent.children.child import Child
 from longshore.worker.parent.children.kill import Killer
-from longshore.worker.parent.children.pool import Limits, Pool
+from longshore.worker.parent.children.pool import HAND_RETRY, Limits, Pool
 from longshore.worker.parent.children.states import ChildState, Kill
 from longshore.worker.wire.frames import Cause, receive_job
 from tests.unit.worker.test_child import Puppet, work
+
+pytestmark = pytest.mark.virtual_time
 
 
 class Zygote:
@@ -67,7 +68,7 @@ def pool_of(
     zygote: Any = None,
     listener: Any = None,
 ) -> Pool:
-    zygote, listener = zygote or Zygote(), listener or Listener()
+    listener, zygote = listener or Listener(), zygote or Zygote()
     limits = Limits(slots=1, kill_grace=60.0, max_jobs=max_jobs, max_memory=max_memory)
     pool = Pool(
         zygote,
@@ -114,7 +115,6 @@ async def test_a_job_that_its_child_has_received_is_asked_to_end_though_another_
 async def test_a_job_that_nothing_was_left_for_is_handed_over_again(
     puppet: Puppet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "HAND_RETRY", 0.01)
     listener = Listener()
     pool = pool_of(puppet, listener=listener)
 
@@ -124,7 +124,7 @@ async def test_a_job_that_nothing_was_left_for_is_handed_over_again(
     monkeypatch.setattr(puppet.child, "hand", hand)
     assert not pool.hand(work(1))
     assert not pool.hand(work(1))
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(2 * HAND_RETRY)
     assert listener.rooms == 1
 
 

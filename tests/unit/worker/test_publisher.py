@@ -21,6 +21,7 @@ class Silent(FakeChannel):
         pass
 
 
+@pytest.mark.virtual_time
 async def test_a_channel_that_is_given_up_takes_nothing_from_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -11,11 +11,9 @@ import pytest
 
 from longshore.amqp.channel import Channel
 from longshore.amqp.connection import Connection
-from longshore.worker.parent.broker import subscription as module
-from longshore.worker.parent.broker.subscription import Delivery, Subscription
+from longshore.worker.parent.broker.subscription import ACK_DELAY, Delivery, Subscription
 
-ACK_DELAY = 0.1
-"""Long enough that a busy machine does not pass it between two lines."""
+pytestmark = pytest.mark.virtual_time
 
 
 class FakeChannel:
@@ -80,8 +78,7 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
-    monkeypatch.setattr(module, "ACK_DELAY", ACK_DELAY)
+async def stage() -> Stage:
     return Stage()
 
 

@@ -71,6 +71,8 @@ async def test_a_worker_is_built_before_anything_runs(prefetch: int | Literal["a
         name="w",
         shutdown=Shutdown(),
         put_line=lambda _: None,
+        epoch=lambda: 0.0,
+        chance=lambda: 0.0,
     )
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert worker.dispatch.pool is worker.pool

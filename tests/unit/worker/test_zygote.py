@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from longshore.worker.limits import HandlerLimits
-from longshore.worker.parent.children import zygote as module
-from longshore.worker.parent.children.zygote import Birth, Zygote
+from longshore.worker.parent.children.zygote import ANSWER_TIMEOUT, Birth, Zygote
 from longshore.worker.wire.control import (
     Control,
     Fork,
@@ -24,6 +23,8 @@ from longshore.worker.wire.control import (
     send_control,
 )
 from longshore.worker.wire.frames import Mark
+
+pytestmark = pytest.mark.virtual_time
 
 ZYGOTE, CHILD = 2**22 + 1, 2**22 + 2
 """Process ids that no process has."""
@@ -137,10 +138,7 @@ async def test_what_the_parent_has_reaped_counts_when_the_zygote_is_gone(stage: 
     close(asker.births[0])
 
 
-async def test_nobody_knows_how_a_child_has_ended_whose_zygote_is_gone(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "REAP_TIMEOUT", 0.01)
+async def test_nobody_knows_how_a_child_has_ended_whose_zygote_is_gone(stage: Stage) -> None:
     asker = Asker()
     stage.zygote.fork(asker)
     await stage.bear()
@@ -149,3 +147,16 @@ async def test_nobody_knows_how_a_child_has_ended_whose_zygote_is_gone(
     stage.zygote.fork(asker)
     assert len(asker.births) == 1
     close(asker.births[0])
+
+
+async def test_a_zygote_that_does_not_answer_is_gone_and_one_without_requests_is_not(
+    stage: Stage,
+) -> None:
+    await asyncio.sleep(2 * ANSWER_TIMEOUT)
+    assert not stage.zygote.gone.done()
+    stage.zygote.fork(Asker())
+    await asyncio.sleep(0.9 * ANSWER_TIMEOUT)
+    assert not stage.zygote.gone.done()
+    await asyncio.sleep(0.2 * ANSWER_TIMEOUT)
+    assert stage.zygote.gone.done()
+    assert "has not answered" in stage.zygote.fault

@@ -22,7 +22,7 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.spec import FRAME_MAX_SIZE
 
 from longshore.contract.message import UNDECODABLE_HEADERS
-from longshore.contract.reserved import MAX_HEADER_DEPTH, is_too_nested
+from longshore.contract.properties.reserved import MAX_HEADER_DEPTH, is_too_nested
 
 PIKA_SERIES = "1.4."
 """Versions of pika whose inside is known here."""

@@ -1,6 +1,7 @@
 """JSON from others: whoever reaches a queue may put any bytes there."""
 
-from typing import TypeVar
+from types import UnionType
+from typing import Any, TypeVar, overload
 
 import msgspec
 
@@ -11,7 +12,11 @@ class Unreadable(ValueError):
     """Bytes that do not say what was expected."""
 
 
-def read(body: bytes, as_: type[T]) -> T:
+@overload
+def read(body: bytes, as_: type[T]) -> T: ...
+@overload
+def read(body: bytes, as_: UnionType) -> Any: ...
+def read(body: bytes, as_: Any) -> Any:
     """What `body` says. Raises Unreadable, whatever it holds."""
     try:
         return msgspec.json.decode(body, type=as_)

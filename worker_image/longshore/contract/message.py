@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
-from longshore.contract import media
 from longshore.contract.names import DELAY_PREFIX
-from longshore.contract.reserved import DIRECT_REPLY_TO, is_brokers
+from longshore.contract.properties import media
+from longshore.contract.properties.reserved import DIRECT_REPLY_TO, is_brokers
 
 CONTENT_TYPE = media.JSON
 PERSISTENT = 2

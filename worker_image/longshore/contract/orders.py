@@ -1,6 +1,5 @@
 """What the operator tells one worker, over RabbitMQ. Orders may be repeated and may be lost."""
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
 import msgspec
@@ -13,28 +12,46 @@ operator is gone."""
 CordonId = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
-class OrderKind(StrEnum):
-    """What is to be done."""
+class CordonOrder(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="cordon"):
+    """Take no more jobs, and say so once none can come any more; go on with those at hand.
 
-    CORDON = "cordon"
-    """Take no more jobs, and say so once none can come any more; go on with those at hand."""
+    The same one twice is as good as once, but that the lease begins anew.
+    """
 
-    UNCORDON = "uncordon"
+    version: Literal[1] = 1
+    id: CordonId
+    """A worker's report names it: its word for an old cordon must not be taken for one about the
+    new."""
+
+    lease: Annotated[float, Meta(gt=0, le=3600)] = CORDON_LEASE
+    """Seconds until the cordon ends unless it is ordered again."""
+
+
+class UncordonOrder(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="uncordon"):
     """Take jobs again."""
 
-    DRAIN = "drain"
+    version: Literal[1] = 1
+    id: CordonId
+    """The cordon that ends."""
+
+
+class DrainOrder(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="drain"):
     """End, as on SIGTERM: the pod was asked to. Where the signal comes before the process can hear
     it, it is lost, since the kernel keeps such from process 1."""
 
-
-class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """One order. The same one twice is as good as once, but that a cordon's lease begins anew."""
-
     version: Literal[1] = 1
-    kind: OrderKind
-    id: CordonId
-    """The cordon that is meant; of no meaning to a drain. A worker's report names it: its word for
-    an old cordon must not be taken for one about the new."""
 
-    lease: Annotated[float, Meta(gt=0, le=3600)] = CORDON_LEASE
-    """Seconds until a cordon ends unless it is ordered again."""
+
+Order = CordonOrder | UncordonOrder | DrainOrder
+"""What an operator may ask of one worker. `kind` says which order a message is."""
+
+
+def kind_of(order: Order) -> str:
+    """The order's `kind`, as it is written in the message."""
+    return str(order.__struct_config__.tag)
+
+
+OrderKind = Annotated[str, Meta(min_length=1, max_length=32)]
+
+UNDERSTOOD: tuple[OrderKind, ...] = ("cordon", "uncordon", "drain")
+"""The orders that this version of the worker obeys, as its report names them."""

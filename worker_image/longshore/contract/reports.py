@@ -1,11 +1,12 @@
-"""What a worker tells the operator, over RabbitMQ: one small JSON message on each change."""
+"""What a worker tells the operator: over RabbitMQ one small JSON message on each change, and at
+`/readyz`, while it does not consume, a line and why if it knows."""
 
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from longshore.contract.orders import CordonId
+from longshore.contract.orders import CordonId, OrderKind
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Seconds = Annotated[float, Meta(ge=0, le=1e12)]
@@ -16,6 +17,11 @@ REPORT_INTERVAL = 2.0
 
 STALE_AFTER = 10.0
 """Seconds after which a silent worker's state is unknown. Unknown is never taken for idle."""
+
+MOST_SAID = 500
+"""Characters of a reason; it ends up in a condition's message."""
+
+_TROUBLE = "trouble: "
 
 
 class WorkerReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +44,10 @@ class WorkerReport(msgspec.Struct, frozen=True, kw_only=True):
     draining: bool = False
     cordon: CordonId | None = None
     """The cordon that is in force (`contract.orders`): from now on no job comes until it ends."""
+
+    understands: Annotated[tuple[OrderKind, ...], Meta(max_length=32)] = ()
+    """Kinds of the orders that it obeys (`contract.orders`): workers may be older than the
+    operator, and newer."""
 
     succeeded: Count = 0
     failed: Count = 0
@@ -64,3 +74,17 @@ class WorkerReport(msgspec.Struct, frozen=True, kw_only=True):
 
     cpu_waited: Seconds | None = None
     """In which it could have run until then, but others had the CPUs."""
+
+
+def not_consuming(trouble: str) -> bytes:
+    """The body of the answer; `trouble` is empty while nothing is wrong, as during a start."""
+    line = " ".join(trouble.split())[:MOST_SAID]
+    return f"not consuming\n{_TROUBLE}{line}\n".encode() if line else b"not consuming\n"
+
+
+def trouble_in(body: bytes) -> str:
+    """Why the worker that answered so does not consume; empty when it does not say."""
+    for line in body.decode(errors="replace").splitlines():
+        if line.startswith(_TROUBLE):
+            return line.removeprefix(_TROUBLE)[:MOST_SAID]
+    return ""

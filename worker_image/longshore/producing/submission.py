@@ -14,7 +14,7 @@ from pika import BasicProperties
 from longshore.binding import BoundHandler, InvalidArguments
 from longshore.contract import delays, durations, names
 from longshore.contract.message import MAX_PRIORITY, TRACEPARENT, Message, job_id
-from longshore.contract.reserved import MAX_HEADER_DEPTH, is_brokers, is_too_nested
+from longshore.contract.properties.reserved import MAX_HEADER_DEPTH, is_brokers, is_too_nested
 from longshore.errors import HandlerError, InvalidJob
 from longshore.handler import HandlerSpec, spec_of
 from longshore.producing.link import Submission

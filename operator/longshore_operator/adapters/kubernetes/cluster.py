@@ -1,21 +1,19 @@
-"""The Kubernetes API, by plain JSON: no typed models between, as only a few fields matter.
-
-The client's own methods carry no types where they are ignored below.
-"""
+"""The Kubernetes API, by plain JSON: no typed models between, as only a few fields matter."""
 
 import base64
-import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from http import HTTPStatus
 from typing import Any, Literal
 
-import aiohttp
-from kubernetes.aio import client, config
-from kubernetes.aio.client.exceptions import ApiException
-
 from longshore.logs import Log
+from longshore_operator.adapters.kubernetes.calls import (
+    APPLY,
+    JSON_PATCH,
+    MERGE,
+    KubernetesCalls,
+    NotFound,
+)
 from longshore_operator.adapters.kubernetes.lists import uids_of
 from longshore_operator.api.v1alpha1 import API_VERSION
 from longshore_operator.app.ports.kubernetes import Secret
@@ -26,56 +24,37 @@ from longshore_operator.core.kubernetes.containers import Warned, warned
 from longshore_operator.core.kubernetes.owner import FIELD_MANAGER
 from longshore_operator.core.kubernetes.rollout import Rollout
 from longshore_operator.core.kubernetes.workload import RETRIED_ANNOTATION
-from longshore_operator.errors import UNREACHABLE, Invalid, OperatorError, Transient
+from longshore_operator.errors import Invalid, OperatorError, Transient
 
 log = Log(__name__)
-
-TIMEOUT = 15.0
-"""Seconds for one call."""
-
-APPLY = "application/apply-patch+yaml"
-MERGE = "application/merge-patch+json"
-JSON_PATCH = "application/json-patch+json"
-JSON = "application/json"
-
-_REFUSED = frozenset(
-    {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY}
-)
 
 
 class Cluster:
     """Reads and writes of the operator. `now` gives RFC 3339."""
 
-    def __init__(self, api: client.ApiClient, *, now: Callable[[], str]) -> None:
-        self._api = api
+    def __init__(self, calls: KubernetesCalls, *, now: Callable[[], str]) -> None:
+        self._calls = calls
         self._now = now
 
     @classmethod
     async def connect(cls, *, now: Callable[[], str]) -> "Cluster":
         """With the pod's service account, or outside a cluster with the kubeconfig."""
-        settings = client.Configuration(
-            # To look for a proxy and a .netrc costs as much CPU as the call itself. A proxy that
-            # the kubeconfig names is used.
-            client_session_kwargs={"trust_env": False}
-        )
-        try:
-            config.load_incluster_config(client_configuration=settings)
-        except config.ConfigException:
-            await config.load_kube_config(client_configuration=settings)
-        return cls(client.ApiClient(settings), now=now)
+        return cls(await KubernetesCalls.connect(), now=now)
 
     async def close(self) -> None:
         """Give its connections back."""
-        await self._api.close()
+        await self._calls.close()
 
     async def task_queue(self, *, namespace: str, name: str) -> TaskQueueObject | None:
         """A TaskQueue as it is now; None when there is none."""
-        found = await self._read(f"/apis/{API_VERSION}/namespaces/{namespace}/taskqueues/{name}")
+        found = await self._calls.read(
+            f"/apis/{API_VERSION}/namespaces/{namespace}/taskqueues/{name}"
+        )
         return task_queue(found) if found else None
 
     async def secret(self, *, namespace: str, name: str) -> Secret | None:
         """A Secret; None when there is none."""
-        found = await self._read(f"/api/v1/namespaces/{namespace}/secrets/{name}")
+        found = await self._calls.read(f"/api/v1/namespaces/{namespace}/secrets/{name}")
         if found is None:
             return None
         data = {
@@ -87,37 +66,37 @@ class Cluster:
     async def apply_secret(self, body: Mapping[str, Any], *, absent: Sequence[str]) -> None:
         """Server-side apply of a Secret; `absent` are keys that must not be there."""
         path = _path(body, "/api/v1", "secrets")
-        after = await self._apply(path, body, manager=FIELD_MANAGER)
+        after = await self._calls.apply(path, body, manager=FIELD_MANAGER)
         # An apply removes only what an apply of ours has written.
         if left := (after.get("data") or {}).keys() & set(absent):
             patch = {"data": dict.fromkeys(left)}
             query = [("fieldManager", FIELD_MANAGER)]
-            await self._send("PATCH", path, body=patch, content_type=MERGE, query=query)
+            await self._calls.send("PATCH", path, body=patch, content_type=MERGE, query=query)
 
     async def rehearse_secret(self, body: Mapping[str, Any]) -> None:
         """Raise what an apply of this Secret would raise, and write nothing."""
         path = _path(body, "/api/v1", "secrets")
         query = [("fieldManager", FIELD_MANAGER), ("force", "true"), ("dryRun", "All")]
-        await self._send("PATCH", path, body=body, content_type=APPLY, query=query)
+        await self._calls.send("PATCH", path, body=body, content_type=APPLY, query=query)
 
     async def disruption_budget(self, *, namespace: str, name: str) -> Mapping[str, Any] | None:
         """A PodDisruptionBudget; None when there is none."""
         path = f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets/{name}"
-        return await self._read(path)
+        return await self._calls.read(path)
 
     async def apply_disruption_budget(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Server-side apply of a PodDisruptionBudget; what it says then."""
         path = _path(body, "/apis/policy/v1", "poddisruptionbudgets")
-        return await self._apply(path, body, manager=FIELD_MANAGER)
+        return await self._calls.apply(path, body, manager=FIELD_MANAGER)
 
     async def deployment(self, *, namespace: str, name: str) -> Mapping[str, Any] | None:
         """A Deployment; None when there is none."""
-        return await self._read(_deployment(namespace, name))
+        return await self._calls.read(_deployment(namespace, name))
 
     async def apply_deployment(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Server-side apply of a Deployment, under the operator's name; what it says then."""
         path = _path(body, "/apis/apps/v1", "deployments")
-        return await self._apply(path, body, manager=FIELD_MANAGER)
+        return await self._calls.apply(path, body, manager=FIELD_MANAGER)
 
     async def reclaim_deployment(
         self, live: Mapping[str, Any], *, managed_fields: Sequence[Mapping[str, Any]]
@@ -128,7 +107,7 @@ class Cluster:
         body = {"metadata": {**same, "managedFields": list(managed_fields)}}
         path = _deployment(metadata["namespace"], metadata["name"])
         query = [("fieldManager", FIELD_MANAGER)]
-        await self._send("PATCH", path, body=body, content_type=MERGE, query=query)
+        await self._calls.send("PATCH", path, body=body, content_type=MERGE, query=query)
 
     async def scale(
         self, *, namespace: str, name: str, uid: str, replicas: int, rollout: Rollout
@@ -153,7 +132,7 @@ class Cluster:
     ) -> int:
         """Set `replicas` if they are `before`, at most `most_pods` pods are made, and this very
         Deployment does not change meanwhile."""
-        live = await self._send("GET", _deployment(namespace, name))
+        live = await self._calls.send("GET", _deployment(namespace, name))
         if live["metadata"]["uid"] != uid:
             raise _another(namespace, name)
         if live["spec"].get("replicas", 1) != before:
@@ -186,7 +165,7 @@ class Cluster:
             "spec": {"replicas": replicas, "strategy": rollout.strategy()},
         }
         try:
-            after = await self._apply(_deployment(namespace, name), body, manager=SCALER)
+            after = await self._calls.apply(_deployment(namespace, name), body, manager=SCALER)
         except Invalid as error:
             if "metadata.uid" in str(error):
                 raise _another(namespace, name) from error
@@ -202,17 +181,17 @@ class Cluster:
 
     async def uids(self, kind: Kind, *, namespace: str | None) -> set[str]:
         """Uids of all objects of a kind that are watched, of one namespace or of the cluster."""
-        return await uids_of(kind, namespace=namespace, get=partial(self._send, "GET"))
+        return await uids_of(kind, namespace=namespace, get=partial(self._calls.send, "GET"))
 
     async def has_pod(self, *, namespace: str, name: str, uid: str) -> bool:
         """Whether this very pod is there."""
-        found = await self._read(_pod(namespace, name))
+        found = await self._calls.read(_pod(namespace, name))
         return found is not None and found["metadata"]["uid"] == uid
 
     async def warnings(self, *, namespace: str, uid: str) -> list[Warned]:
         """Warnings about the pod with this uid."""
         selector = f"involvedObject.uid={uid},type=Warning"
-        found = await self._send(
+        found = await self._calls.send(
             "GET",
             f"/api/v1/namespaces/{namespace}/events",
             query=[("fieldSelector", selector), ("limit", "50")],
@@ -222,7 +201,7 @@ class Cluster:
     async def retry_pods(self, *, namespace: str, name: str, at: str) -> None:
         """Change an annotation of a Deployment, which Kubernetes copies to its ReplicaSet: that
         ends the pause, of up to 17 minutes, after which it would try to make a pod again."""
-        await self._send(
+        await self._calls.send(
             "PATCH",
             _deployment(namespace, name),
             body={"metadata": {"annotations": {RETRIED_ANNOTATION: at}}},
@@ -234,7 +213,7 @@ class Cluster:
         """All HorizontalPodAutoscalers, of one namespace or of the cluster."""
         where = f"/namespaces/{namespace}" if namespace else ""
         found: list[Mapping[str, Any]] = (
-            await self._send("GET", f"/apis/autoscaling/v2{where}/horizontalpodautoscalers")
+            await self._calls.send("GET", f"/apis/autoscaling/v2{where}/horizontalpodautoscalers")
         )["items"]
         return found
 
@@ -243,7 +222,7 @@ class Cluster:
     ) -> None:
         """Set annotations of this very pod; None removes."""
         body = {"metadata": {"uid": uid, "annotations": dict(annotations)}}
-        await self._send(
+        await self._calls.send(
             "PATCH",
             _pod(namespace, name),
             body=body,
@@ -264,13 +243,13 @@ class Cluster:
         ]
         query = [("fieldManager", FIELD_MANAGER)]
         try:
-            await self._send(
+            await self._calls.send(
                 "PATCH", f"{path}/status", body=body, content_type=JSON_PATCH, query=query
             )
-        except _NotFound:
+        except NotFound:
             return False
         except Invalid:
-            found = await self._read(path)
+            found = await self._calls.read(path)
             if found is not None and found["metadata"]["uid"] == uid:
                 raise
             return False
@@ -311,88 +290,21 @@ class Cluster:
             "count": 1,
         }
         try:
-            await self._send("POST", f"/api/v1/namespaces/{namespace}/events", body=body)
+            await self._calls.send("POST", f"/api/v1/namespaces/{namespace}/events", body=body)
         except OperatorError as error:
             log.info("event-not-posted", error=str(error))
 
-    async def _read(self, path: str) -> Mapping[str, Any] | None:
-        try:
-            found: Mapping[str, Any] = await self._send("GET", path)
-        except _NotFound:
-            return None
-        return found
-
-    async def _apply(
-        self, path: str, body: Mapping[str, Any], *, manager: str
-    ) -> Mapping[str, Any]:
-        query = [("fieldManager", manager), ("force", "true")]
-        after: Mapping[str, Any] = await self._send(
-            "PATCH", path, body=body, content_type=APPLY, query=query
-        )
-        return after
-
     async def _patch_status(self, path: str, patch: Mapping[str, Any]) -> None:
         try:
-            await self._send(
+            await self._calls.send(
                 "PATCH",
                 path,
                 body={"status": patch},
                 content_type=MERGE,
                 query=[("fieldManager", FIELD_MANAGER)],
             )
-        except _NotFound:
+        except NotFound:
             return  # it was deleted meanwhile
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-        content_type: str = JSON,
-        query: list[tuple[str, str]] | None = None,
-        accept: str = JSON,
-    ) -> Any:
-        request = await self._api.param_serialize(
-            method=method,
-            resource_path=path,
-            query_params=query or [],
-            header_params={"Accept": accept, "Content-Type": content_type},
-            body=body,
-            auth_settings=["BearerToken"],
-        )
-        what = f"{method} {path}"
-        try:
-            response = await self._api.call_api(*request, _request_timeout=TIMEOUT)
-            content = await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            text = f"{what}: {error or type(error).__name__}"
-            raise Transient(text, reason=UNREACHABLE) from error
-        except ApiException as error:
-            raise _refusal(what, error.status, error.body) from error
-        if response.status >= HTTPStatus.BAD_REQUEST:
-            raise _refusal(what, response.status, content)
-        return json.loads(content)
-
-
-class _NotFound(Transient):
-    pass
-
-
-def _refusal(what: str, status: int | None, content: Any) -> OperatorError:
-    try:
-        said = json.loads(content)["message"]
-    except (ValueError, KeyError, TypeError):
-        said = str(content)[:200]
-    text = f"{what}: {status} {said}"
-    if status == HTTPStatus.NOT_FOUND:
-        return _NotFound(text, reason="NotFound")
-    if status == HTTPStatus.CONFLICT:
-        return Transient(text, reason="Conflict")
-    # A pod template of the wrong shape is the server's error 500, not 4xx (Kubernetes 1.36).
-    if status in _REFUSED or "failed to create typed patch object" in str(said):
-        return Invalid(text, reason="RefusedByKubernetes")
-    return Transient(text, reason="KubernetesFailed")
 
 
 def _another(namespace: str, name: str) -> Transient:

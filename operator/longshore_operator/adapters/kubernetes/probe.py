@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 import aiohttp
 
-from longshore.contract.readiness import trouble_in
+from longshore.contract.reports import trouble_in
 from longshore_operator.app.scaling.warnings import Answer
 from longshore_operator.core.kubernetes.workload import HTTP_PORT
 

@@ -3,24 +3,16 @@
 import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
 
-import aiohttp
-from pydantic_core import from_json
-from yarl import URL
-
-from longshore.contract.timing import CONNECT_TIMEOUT
-from longshore_operator.adapters import tls
 from longshore_operator.adapters.management.answers import no_management, understood
 from longshore_operator.adapters.management.batches import Batches
+from longshore_operator.adapters.management.calls import ManagementCalls, checked
 from longshore_operator.adapters.management.definitions import (
     Definitions,
     exchange_body,
-    merged,
+    merged_definitions,
     policy_body,
     topology_definitions,
     user_definitions,
@@ -41,13 +33,7 @@ from longshore_operator.core.rabbitmq.depth import Count
 from longshore_operator.core.rabbitmq.inventory import Inventory
 from longshore_operator.core.rabbitmq.policies import QueuePolicy
 from longshore_operator.core.rabbitmq.topology import Binding, Topology
-from longshore_operator.errors import Invalid, Transient
-
-TIMEOUT = 20.0
-"""Seconds for one call; the slowest, a policy among 500 others, takes 0.4 s."""
-
-AT_ONCE = 8
-"""Calls at the same time; RabbitMQ writes its objects one after the other anyway."""
+from longshore_operator.errors import Invalid
 
 SILENT_FOR = 10
 """Seconds that a node which has just started may say nothing of itself. By default it takes 5."""
@@ -61,26 +47,16 @@ class Management:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._url = f"{address.management_url}/api/"
+        self._calls = ManagementCalls(address)
+        self._url = self._calls.url
         self._vhost = address.vhost
         self._me = address.username
-        credentials = aiohttp.encode_basic_auth(
-            address.username, address.password, encoding="utf-8"
-        )
-        self._client = aiohttp.ClientSession(
-            headers={"Authorization": credentials},
-            timeout=aiohttp.ClientTimeout(total=TIMEOUT, sock_connect=CONNECT_TIMEOUT),
-            connector=aiohttp.TCPConnector(ssl=tls.context(address.tls)),
-            # A proxy of the environment would hear the administrator's password.
-            trust_env=False,
-        )
-        self._calls = asyncio.Semaphore(AT_ONCE)
         self._imports = Batches(self._import)
         self._departures = Batches(self._delete_users)
 
     async def close(self) -> None:
         """Give its connections back."""
-        await self._client.close()
+        await self._calls.close()
 
     async def version(self) -> str:
         """RabbitMQ's version; the lowest of its running nodes while a cluster is being upgraded.
@@ -101,9 +77,9 @@ class Management:
 
     async def alarms(self) -> tuple[Alarm, ...]:
         """Alarms that are in effect on any node, at this moment."""
-        response = await self._send("GET", "health", "checks", "alarms")
+        response = await self._calls.send("GET", "health", "checks", "alarms")
         if response.status != HTTPStatus.SERVICE_UNAVAILABLE:
-            _checked(response)
+            checked(response)
             return ()
         with understood(self._url):
             return tuple(
@@ -299,10 +275,10 @@ class Management:
         takes from a table of its own, in which only the leader has written (4.0.5, 4.3.6).
         """
         columns = "?columns=consumers,messages_persistent"
-        response = await self._send("GET", "queues", self._vhost, queue, query=columns)
+        response = await self._calls.send("GET", "queues", self._vhost, queue, query=columns)
         if response.status == HTTPStatus.NOT_FOUND:
             return None
-        found = _checked(response).json() or {}  # RabbitMQ's way to write no columns is []
+        found = checked(response).json() or {}  # RabbitMQ's way to write no columns is []
         if not isinstance(found, Mapping):
             raise no_management(self._url)
         # Both from one and the same look of the leader's; `messages` is from another. Every message
@@ -313,7 +289,7 @@ class Management:
         return Count(consumers=consumers, jobs=jobs)
 
     async def _import(self, batch: Sequence[Definitions]) -> None:
-        await self._write("POST", "definitions", body=merged(batch))
+        await self._write("POST", "definitions", body=merged_definitions(batch))
 
     async def _delete_users(self, names: Sequence[str]) -> None:
         await self._write("POST", "users", "bulk-delete", body={"users": names})
@@ -328,82 +304,24 @@ class Management:
         query = path[-1] if path[-1].startswith("?") else ""
         parts = path[:-1] if query else path
         for _ in range(LISTINGS - 1):
-            response = await self._send("GET", *parts, query=query)
+            response = await self._calls.send("GET", *parts, query=query)
             if response.status != HTTPStatus.INTERNAL_SERVER_ERROR:
-                return _checked(response).json()
+                return checked(response).json()
             await asyncio.sleep(0.1)
-        return _checked(await self._send("GET", *parts, query=query)).json()
+        return checked(await self._calls.send("GET", *parts, query=query)).json()
 
     async def _exists(self, *path: str) -> bool:
         query = path[-1] if path[-1].startswith("?") else ""
-        response = await self._send("GET", *(path[:-1] if query else path), query=query)
-        return response.status != HTTPStatus.NOT_FOUND and bool(_checked(response))
+        response = await self._calls.send("GET", *(path[:-1] if query else path), query=query)
+        return response.status != HTTPStatus.NOT_FOUND and bool(checked(response))
 
     async def _write(self, method: str, *path: str, body: Mapping[str, Any]) -> None:
-        _checked(await self._send(method, *path, body=body))
+        checked(await self._calls.send(method, *path, body=body))
 
     async def _remove(self, *path: str) -> None:
-        response = await self._send("DELETE", *path)
+        response = await self._calls.send("DELETE", *path)
         if response.status != HTTPStatus.NOT_FOUND:
-            _checked(response)
-
-    async def _send(
-        self, method: str, *path: str, query: str = "", body: Mapping[str, Any] | None = None
-    ) -> "_Response":
-        # Encoded already: a vhost of the name "/" is %2F, which must stay so.
-        url = URL(self._url + "/".join(quote(part, safe="") for part in path) + query, encoded=True)
-        try:
-            async with (
-                self._calls,
-                self._client.request(method, url, json=body, allow_redirects=False) as answer,
-            ):
-                response = _Response(
-                    what=f"{method} {url}", status=answer.status, body=await answer.read()
-                )
-        except RuntimeError as error:
-            raise Transient("the session was closed meanwhile", reason="Connecting") from error
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            # Nobody has cancelled us: aiohttp does, when it is closed while it looks up a name.
-            raise Transient("the session was closed meanwhile", reason="Connecting") from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            found = tls.trouble(error, address=self._address, where=self._url)
-            text = f"{self._url}: {error or type(error).__name__}"
-            raise found or Transient(text, reason="Unreachable") from error
-        if response.status == HTTPStatus.UNAUTHORIZED:
-            raise Transient(
-                f"RabbitMQ at {self._url} refuses user {self._me!r}: no such user, "
-                "another password, or no tag that lets it use the management API",
-                reason="AuthenticationFailed",
-            )
-        return response
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Response:
-    what: str
-    status: int
-    body: bytes
-
-    def json(self) -> Any:
-        try:
-            return from_json(self.body)  # twice as fast as json, on megabytes every few seconds
-        except ValueError as error:
-            raise no_management(self.what) from error
-
-
-def _checked(response: _Response) -> _Response:
-    if response.status < HTTPStatus.MULTIPLE_CHOICES:
-        return response
-    said = response.body[:200].decode(errors="replace")
-    with suppress(ValueError, AttributeError):  # not RabbitMQ's own words
-        said = from_json(response.body).get("reason", said)
-    text = f"{response.what}: {response.status} {said}"
-    if response.status == HTTPStatus.BAD_REQUEST:
-        raise Invalid(text, reason="Refused")
-    raise Transient(text, reason="ManagementFailed")
+            checked(response)
 
 
 def _binding_path(vhost: str, binding: Binding) -> tuple[str, ...]:

@@ -106,7 +106,7 @@ def user_definitions(user: User, *, password_hash: str, vhost: str) -> Definitio
     }
 
 
-def merged(parts: Iterable[Definitions]) -> Definitions:
+def merged_definitions(parts: Iterable[Definitions]) -> Definitions:
     """All objects of all parts, by kind."""
     whole: dict[str, list[Mapping[str, Any]]] = {}
     for part in parts:

@@ -117,7 +117,7 @@ class OperatorChannel:
         self._waiting = asyncio.get_running_loop().create_future()
         what = getattr(method, "__name__", "call")
         try:
-            method(callback=settle(self._waiting), **arguments)
+            method(callback=resolving(self._waiting), **arguments)
             return await within(self._waiting, seconds=OPEN_TIMEOUT, what=what)
         except AMQPError as error:
             by_broker = isinstance(error, ChannelClosedByBroker | ConnectionClosedByBroker)
@@ -150,7 +150,7 @@ class OperatorChannel:
             return
         self._passive.answers.append(frame.method)
         if len(self._passive.answers) == self._passive.count:
-            settle(self._waiting)(None)
+            resolving(self._waiting)(None)
 
     def close(self) -> None:
         """Close it, without waiting for the answer."""
@@ -170,14 +170,14 @@ def _take(opened: "asyncio.Future[Any]", channel: Any) -> None:
         opened.set_result(channel)
 
 
-def settle(future: "asyncio.Future[Any]") -> Callable[[Any], None]:
+def resolving(future: "asyncio.Future[Any]") -> Callable[[Any], None]:
     """A callback that resolves `future`, unless it is done."""
 
-    def settle(value: Any) -> None:
+    def resolving(value: Any) -> None:
         if not future.done():
             future.set_result(value)
 
-    return settle
+    return resolving
 
 
 def fail(future: "asyncio.Future[Any]", error: BaseException) -> None:

@@ -19,7 +19,7 @@ from longshore_operator.adapters.rabbitmq.amqp import (
     OperatorConnection,
     fail,
     in_words,
-    settle,
+    resolving,
     within,
 )
 from longshore_operator.core.access.credentials import Address
@@ -32,7 +32,7 @@ _answered: dict[str, str] = {}
 """By a broker's host: the address of the latest connection, which is tried first."""
 
 
-async def connect(address: Address, *, name: str, heartbeat: float) -> OperatorConnection:
+async def connect_amqp(address: Address, *, name: str, heartbeat: float) -> OperatorConnection:
     """Open a connection that RabbitMQ lists as `name`.
 
     Raises Transient or Invalid, which say how far the attempt at each address got.
@@ -96,7 +96,7 @@ async def _open(
     guard.on_fault = lambda error: fail(opened, error)
     connection = AsyncioConnection(
         mine,
-        on_open_callback=settle(opened),
+        on_open_callback=resolving(opened),
         on_open_error_callback=lambda _, error: fail(opened, error),
         custom_ioloop=guard,
     )

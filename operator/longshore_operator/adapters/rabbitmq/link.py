@@ -10,7 +10,7 @@ from longshore.contract.timing import CONNECT_TIMEOUT
 from longshore_operator.adapters.management.api import Management
 from longshore_operator.adapters.rabbitmq.amqp import OperatorConnection
 from longshore_operator.adapters.rabbitmq.depths import Depths
-from longshore_operator.adapters.rabbitmq.dial import connect as connect_amqp
+from longshore_operator.adapters.rabbitmq.dial import connect_amqp
 from longshore_operator.adapters.rabbitmq.fleet import Fleet
 from longshore_operator.adapters.rabbitmq.scrutiny import Scrutiny, scrutiny
 from longshore_operator.core.access.credentials import Address

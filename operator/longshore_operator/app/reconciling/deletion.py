@@ -43,8 +43,7 @@ DELIVERED_WITHIN = 0.5
 """Seconds for a message that a queue has assigned to a consumer of ours to reach it."""
 
 FRESH = 1.0
-"""Seconds that a reading of the vhost may be old by which is decided what is ours to delete: a
-thousand that go together share one."""
+"""Seconds for which one reading of the vhost tells all deletions what is ours to delete."""
 
 LOOK_AGAIN = 5
 """Seconds of draining after which the TaskQueue is read again: its policy may have changed."""

@@ -23,7 +23,7 @@ from longshore_operator.core.kubernetes.owner import Owner
 from longshore_operator.core.kubernetes.workload import timeouts
 from longshore_operator.core.rabbitmq.topology import (
     Topology,
-    in_words,
+    objects_in_words,
     task_queue_topology,
 )
 from longshore_operator.errors import Invalid, OperatorError, Transient
@@ -244,7 +244,7 @@ class Reconciler:
         refuse_taken(task_queue, broker=session.spec, world=self.world, inventory=inventory)
         await refuse_foreign_policies(topology, session=session, known=state.wanted)
         # Kept for the Event if this attempt fails: the next one does not miss all of it any more.
-        state.missed |= dict.fromkeys(in_words(inventory.missing(topology)))
+        state.missed |= dict.fromkeys(objects_in_words(inventory.missing(topology)))
         await declare(topology, session=session)
 
     async def _tell_drift(self, owner: Owner, repaired: list[str]) -> None:

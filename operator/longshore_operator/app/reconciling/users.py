@@ -21,7 +21,12 @@ from longshore.contract.names import (
 )
 from longshore_operator.app.ports.kubernetes import ReadableSecrets, Secret, Secrets
 from longshore_operator.app.sessions.session import Session
-from longshore_operator.core.access.passwords import Credentials, Step, credentials_in, plan
+from longshore_operator.core.access.passwords import (
+    Credentials,
+    Step,
+    credentials_in,
+    plan_password,
+)
 from longshore_operator.core.access.permissions import ROLES, Role, User, user
 from longshore_operator.core.kubernetes.overlay import contains
 from longshore_operator.core.kubernetes.owner import Owner
@@ -166,7 +171,7 @@ async def _look(
     wanted = user(vhost=session.address.vhost, queue=owner.queue, role=role, source=source)
     inventory = await session.inventory()
     annotations = (secret.metadata.get("annotations") or {}) if secret else {}
-    step, credentials = plan(
+    step, credentials = plan_password(
         found=credentials_in(secret.data, annotations, key=AMQP_URL_ENV) if secret else None,
         known=known,
         is_user=wanted.name in inventory.password_hashes,

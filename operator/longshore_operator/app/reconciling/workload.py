@@ -15,8 +15,8 @@ from longshore_operator.core.kubernetes.ownership import reclaimed
 from longshore_operator.core.kubernetes.rollout import rollout, rollout_in
 from longshore_operator.core.kubernetes.workload import (
     UNSAID,
-    deployment,
-    disruption_budget,
+    budget_manifest,
+    deployment_manifest,
     standing,
 )
 from longshore_operator.errors import Invalid
@@ -54,7 +54,7 @@ async def deploy(
 ) -> Placed:
     """Make the workers' Deployment what the spec says, and leave their number, and how a rollout
     replaces them, to the scaler. `credentials` are what its pods connect with."""
-    wanted = deployment(
+    wanted = deployment_manifest(
         owner,
         spec=spec,
         timeouts=timeouts,
@@ -98,7 +98,7 @@ async def deploy(
 
 async def protect(owner: Owner, *, cluster: Deployments) -> Placed:
     """Bound how many workers may be evicted at a time."""
-    wanted = disruption_budget(owner)
+    wanted = budget_manifest(owner)
     name = wanted["metadata"]["name"]
     live = await cluster.disruption_budget(namespace=owner.namespace, name=name)
     if live is not None and not owner.owns(live["metadata"]):

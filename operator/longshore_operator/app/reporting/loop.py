@@ -8,7 +8,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from longshore.logs import Log
-from longshore_operator.app.guards import apart, told
+from longshore_operator.app.guards import isolated, told
 from longshore_operator.app.reporting.brokers import BrokerStatuses
 from longshore_operator.app.reporting.state import Reported
 from longshore_operator.app.reporting.task_queues import TaskQueueStatuses
@@ -52,7 +52,7 @@ class StatusReporter:
         self.states.keep_only(present)
         for key, task_queue in present.items():
             reported = self.states.of(key, task_queue)
-            with apart(key):
+            with isolated(key):
                 if (
                     not task_queue.is_deleting
                     and not reported.is_writing
@@ -67,7 +67,7 @@ class StatusReporter:
 
     async def _write(self, key: Key, task_queue: TaskQueueObject, reported: Reported) -> None:
         try:
-            with apart(key), told(key):
+            with isolated(key), told(key):
                 async with self._writers:
                     await self.task_queues.write(key, task_queue, reported)
         finally:

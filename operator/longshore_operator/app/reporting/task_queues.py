@@ -23,7 +23,7 @@ from longshore_operator.app.sessions.keeper import CONNECTING
 from longshore_operator.app.sessions.session import Session, Sessions
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import Key, World
-from longshore_operator.core.kubernetes.pods import Pod, crash
+from longshore_operator.core.kubernetes.pods import Pod, crash_of
 from longshore_operator.core.scaling.sight import asked_for
 from longshore_operator.core.status import (
     INVALID_SPEC,
@@ -172,7 +172,7 @@ class TaskQueueStatuses:
             asked=asked_for(deployment, state.asked),
             decision=state.decision,
             silent=scaled.silent,
-            crash=crash((pod for pod in pods if not pod.ending), epoch=self._epoch()),
+            crash=crash_of((pod for pod in pods if not pod.ending), epoch=self._epoch()),
             obstacle=state.obstacle,
             refused=state.refusals.trouble,
             is_halted=state.since.is_halted(now=self.clock()),

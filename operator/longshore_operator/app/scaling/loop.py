@@ -10,7 +10,7 @@ from typing import Protocol
 
 from longshore.contract.names import dead_queue_name
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
-from longshore_operator.app.guards import apart, told
+from longshore_operator.app.guards import isolated, told
 from longshore_operator.app.ports.kubernetes import Scalable
 from longshore_operator.app.reconciling.state import Reconciled
 from longshore_operator.app.scaling.census import Census
@@ -169,7 +169,7 @@ class Scaler:
         group: asyncio.TaskGroup,
     ) -> None:
         """Observe and plan; execute in a task of `group` if something is to be done."""
-        with apart(key):
+        with isolated(key):
             record = self.states.of(key, task_queue)
             if record.is_acting:
                 return
@@ -242,12 +242,12 @@ class Scaler:
                 session.link.fleet.order(order, queue=task_queue.owner.queue, worker=worker)
 
     async def _ask(self, sight: Sight, record: ScalingRecord) -> None:
-        with apart(sight.key), told(sight.key):
+        with isolated(sight.key), told(sight.key):
             await self.obstacles.ask(sight, record)
 
     async def _act(self, task_queue: TaskQueueObject, record: ScalingRecord, sight: Sight) -> None:
         try:
-            with apart(sight.key):
+            with isolated(sight.key):
                 async with self._writers:
                     await self._execute(task_queue, record, sight)
         finally:

@@ -5,7 +5,7 @@ from longshore.logs import Log
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.app.watched.objects import TAKE_ANNOTATION, BrokerObject
 from longshore_operator.app.watched.world import World
-from longshore_operator.core.rabbitmq.installation import broker_of, mark_of, owner_in
+from longshore_operator.core.rabbitmq.installation import broker_of, mark_of, vhost_owner_in
 from longshore_operator.core.rabbitmq.inventory import Inventory
 from longshore_operator.core.rabbitmq.topology import Topology
 from longshore_operator.errors import Invalid, OperatorError
@@ -54,7 +54,7 @@ async def release(session: Session) -> None:
 def owner(inventory: Inventory) -> str | None:
     """The owner that the mark of a virtual host names; None where there is no mark."""
     mark = inventory.exchanges.get(INSTALLATION_EXCHANGE)
-    return None if mark is None else owner_in(mark)
+    return None if mark is None else vhost_owner_in(mark)
 
 
 async def _mark(session: Session) -> None:

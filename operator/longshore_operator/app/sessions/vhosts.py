@@ -8,7 +8,7 @@ from longshore_operator.app.sessions.declaring import declare
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.app.watched.world import World
 from longshore_operator.core.rabbitmq.inventory import Inventory
-from longshore_operator.core.rabbitmq.topology import in_words, vhost_topology
+from longshore_operator.core.rabbitmq.topology import objects_in_words, vhost_topology
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class Vhosts:
                 repaired = replace(repaired, policies=(*repaired.policies, *policies))
         if REPORTS_EXCHANGE in {exchange.name for exchange in repaired.exchanges}:
             session.give_up()  # nothing is heard over the new one: our binding went with the old
-        broker, words = self.world.broker(name), ", ".join(in_words(repaired))
+        broker, words = self.world.broker(name), ", ".join(objects_in_words(repaired))
         if words and broker is not None:
             await self.cluster.event(
                 kind="Broker",

@@ -52,7 +52,7 @@ def credentials_in(
     )
 
 
-def plan(
+def plan_password(
     *,
     found: Credentials | None,
     known: Credentials | None,

@@ -44,7 +44,7 @@ class Warned:
 
 def warned(event: Mapping[str, Any]) -> Warned | None:
     """What an Event says; None where it says nothing, or not when."""
-    at = seconds(
+    at = epoch_seconds(
         # Events of the newer kind have no `lastTimestamp`, and a series once they come again.
         (event.get("series") or {}).get("lastObservedTime")
         or event.get("lastTimestamp")
@@ -111,7 +111,8 @@ def last_restart(pod: str, status: Mapping[str, Any]) -> Restart | None:
     """The newest restart of a container that runs and is well, of a pod with this status."""
     restarts = []
     for container in _containers(status):
-        at = seconds(((container.status.get("state") or {}).get("running") or {}).get("startedAt"))
+        running = (container.status.get("state") or {}).get("running") or {}
+        at = epoch_seconds(running.get("startedAt"))
         if container.is_well and container.ended and at is not None:
             whose = f"pod {pod}: {container.name}"
             restarts.append(Restart(trouble=_end(container, container.ended, whose=whose), at=at))
@@ -150,9 +151,9 @@ def last_progress(status: Mapping[str, Any]) -> float | None:
     ]
     for container in _containers(status):
         state = container.status.get("state") or {}
-        steps.append(seconds((state.get("running") or {}).get("startedAt")))
+        steps.append(epoch_seconds((state.get("running") or {}).get("startedAt")))
         if container.is_init and container.is_well:
-            steps.append(seconds((state.get("terminated") or {}).get("finishedAt")))
+            steps.append(epoch_seconds((state.get("terminated") or {}).get("finishedAt")))
     return max(filter(None, steps), default=None)
 
 
@@ -177,10 +178,10 @@ def condition(status: Mapping[str, Any], type_: str) -> Mapping[str, Any]:
 def since(status: Mapping[str, Any], type_: str, *, is_now: str) -> float | None:
     """When a condition became what it is, if that is `is_now`; seconds since the epoch."""
     found = condition(status, type_)
-    return seconds(found.get("lastTransitionTime")) if found.get("status") == is_now else None
+    return epoch_seconds(found.get("lastTransitionTime")) if found.get("status") == is_now else None
 
 
-def seconds(timestamp: str | None) -> float | None:
+def epoch_seconds(timestamp: str | None) -> float | None:
     """Seconds since the epoch of a time in RFC 3339."""
     return datetime.fromisoformat(timestamp).timestamp() if timestamp else None
 

@@ -8,6 +8,7 @@ from longshore_operator.api.v1alpha1.pod_template import CONTAINER
 from longshore_operator.core.kubernetes.containers import (
     Restart,
     condition,
+    epoch_seconds,
     is_pulling,
     last_progress,
     last_restart,
@@ -16,11 +17,10 @@ from longshore_operator.core.kubernetes.containers import (
     since,
     stage,
 )
-from longshore_operator.core.kubernetes.containers import seconds as _seconds
 from longshore_operator.core.kubernetes.workload import NOT_EVICTABLE
 from longshore_operator.trouble import Trouble
 
-__all__ = ["CHEAPEST", "DELETION_COST", "Pod", "crash", "pod"]
+__all__ = ["CHEAPEST", "DELETION_COST", "Pod", "crash_of", "pod"]
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 """Annotation by which a ReplicaSet chooses among ready pods; it takes the cheapest."""
@@ -85,7 +85,7 @@ def pod(body: Mapping[str, Any]) -> Pod:
     metadata, status = body["metadata"], body.get("status") or {}
     annotations = dict(metadata.get("annotations") or {})
     container = _container(status)
-    created = _seconds(metadata.get("creationTimestamp"))
+    created = epoch_seconds(metadata.get("creationTimestamp"))
     is_over = status.get("phase") in ("Failed", "Succeeded")
     trouble = pod_trouble(metadata["name"], status)
     return Pod(
@@ -109,7 +109,7 @@ def pod(body: Mapping[str, Any]) -> Pod:
     )
 
 
-def crash(pods: Iterable[Pod], *, epoch: float) -> Trouble | None:
+def crash_of(pods: Iterable[Pod], *, epoch: float) -> Trouble | None:
     """How a container of these pods ended that runs again and may do so for a moment only. `epoch`
     is the present in seconds since then."""
     for pod in pods:

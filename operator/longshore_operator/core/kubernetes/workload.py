@@ -96,7 +96,7 @@ def worker_config(
     )
 
 
-def deployment(
+def deployment_manifest(
     owner: Owner,
     *,
     spec: TaskQueueSpec,
@@ -151,7 +151,7 @@ def standing(spec: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(ours, sort_keys=True).encode()).hexdigest()
 
 
-def disruption_budget(owner: Owner) -> dict[str, Any]:
+def budget_manifest(owner: Owner) -> dict[str, Any]:
     """How many workers may be evicted at a time, as when nodes are drained."""
     return {
         "apiVersion": "policy/v1",

@@ -24,7 +24,7 @@ def mark_of(owner: str) -> Exchange:
     return Exchange(name=INSTALLATION_EXCHANGE, type="fanout", arguments={_OWNER: owner})
 
 
-def owner_in(mark: Exchange) -> str:
+def vhost_owner_in(mark: Exchange) -> str:
     """The owner that a mark names; empty where somebody else has made it."""
     return str(mark.arguments.get(_OWNER, ""))
 

@@ -143,7 +143,7 @@ def listed_for(queue: str, *, adopts: bool) -> tuple[Listed, ...]:
     return (dead,) if adopts else (Listed(roster=JOBS, queue=queue), dead)
 
 
-def in_words(topology: Topology) -> tuple[str, ...]:
+def objects_in_words(topology: Topology) -> tuple[str, ...]:
     """Its objects, for people."""
     return (
         *(f"exchange {exchange.name}" for exchange in topology.exchanges),

@@ -1,12 +1,12 @@
 """From what is observed to what is done: policy, bounds, stability, and who goes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from longshore_operator.api.v1alpha1 import Scaling
 from longshore_operator.core.scaling.limits import Limit, Lines, bounded, slowed, steadied
 from longshore_operator.core.scaling.memory import Memory, lately, recalled, with_peak
-from longshore_operator.core.scaling.observation import Observation
+from longshore_operator.core.scaling.observation import Observation, ObservedWorker
 from longshore_operator.core.scaling.policies import (
     BUILT_IN,
     Policy,
@@ -199,3 +199,39 @@ def _choice(
             min_life=min_life,
         )
     return chosen(observation.workers, surplus=surplus, removable=removable, min_life=min_life)
+
+
+def without_shrink(
+    decision: Decision, workers: Iterable[ObservedWorker], *, replicas: int, why: str
+) -> Decision:
+    """`decision` but that `replicas` stay and nobody goes, for a reason."""
+    if decision.replicas is None or not (
+        decision.cordon or decision.remove or decision.uncordon or decision.replicas < replicas
+    ):
+        return decision
+    return replace(
+        decision,
+        replicas=max(decision.replicas, replicas),
+        cordon=(),
+        remove=(),
+        free=0,
+        uncordon=tuple(worker.name for worker in workers if worker.cordoned),
+        why=(*decision.why, why),
+    )
+
+
+def held(
+    decision: Decision, workers: Iterable[ObservedWorker], *, reason: str, why: str
+) -> Decision:
+    """`decision` but that nothing is done, for a reason; `reason` is one word."""
+    return replace(
+        decision,
+        replicas=None,
+        holds=reason,
+        claim=None,
+        cordon=(),
+        remove=(),
+        free=0,
+        uncordon=tuple(worker.name for worker in workers if worker.cordoned),
+        why=(*decision.why, why),
+    )

@@ -9,8 +9,7 @@ from longshore_operator.core.kubernetes.obstacles import Scene, obstacle
 from longshore_operator.core.kubernetes.pods import Pod
 from longshore_operator.core.rabbitmq.blockage import queue_trouble
 from longshore_operator.core.rabbitmq.depth import Depth, Missing
-from longshore_operator.core.scaling.decision import Decision, decide
-from longshore_operator.core.scaling.holds import held, without_shrink
+from longshore_operator.core.scaling.decision import Decision, decide, held, without_shrink
 from longshore_operator.core.scaling.limits import ceiling_of
 from longshore_operator.core.scaling.observation import Observation, ObservedWorker
 from longshore_operator.core.scaling.policies import BUILT_IN, Policy

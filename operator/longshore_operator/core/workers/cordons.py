@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from longshore.contract.orders import CORDON_LEASE, Order, OrderKind
+from longshore.contract.orders import CORDON_LEASE, CordonOrder, DrainOrder, Order, UncordonOrder
 from longshore.contract.reports import WorkerReport
 
 REPEAT_AFTER = 2.0
@@ -95,16 +95,16 @@ def followed(
         cordon = cordons.ordered.get(worker)
         if cordon is None:
             cordon = Cordon(id=new_id(), told=now)
-            orders.append((worker, Order(kind=OrderKind.CORDON, id=cordon.id)))
+            orders.append((worker, CordonOrder(id=cordon.id)))
         elif not decision.holds and now - cordon.told >= (
             RENEW_AFTER if worker in confirmed else REPEAT_AFTER
         ):
             cordon = replace(cordon, told=now)
-            orders.append((worker, Order(kind=OrderKind.CORDON, id=cordon.id)))
+            orders.append((worker, CordonOrder(id=cordon.id)))
         ordered[worker] = cordon
     for worker, report in sorted(reports.items()):
         if worker not in ordered and (stray := _cordon_of(worker, report, cordons)):
-            orders.append((worker, Order(kind=OrderKind.UNCORDON, id=stray)))
+            orders.append((worker, UncordonOrder(id=stray)))
     return Cordons(ordered), tuple(orders)
 
 
@@ -116,7 +116,7 @@ def _cordon_of(worker: str, report: WorkerReport, cordons: Cordons) -> str | Non
 def drains(reports: Mapping[str, WorkerReport], *, ending: Collection[str]) -> Orders:
     """Orders to workers whose pods were asked to end, but who have not heard of it."""
     return tuple(
-        (worker, Order(kind=OrderKind.DRAIN, id="end"))
+        (worker, DrainOrder())
         for worker in sorted(reports.keys() & set(ending))
-        if not reports[worker].draining
+        if not reports[worker].draining and "drain" in reports[worker].understands
     )

@@ -19,9 +19,8 @@ from typing import NoReturn
 from longshore.binding import BoundHandler
 from longshore.contract.config import Isolation, WorkerConfig
 from longshore.errors import HandlerError
-from longshore.handler import discover
-from longshore.middleware import Named, load
-from longshore.middleware import discover as discover_middleware
+from longshore.handler import discover_handlers
+from longshore.middleware import Named, discover_middleware, load
 from longshore.worker.child import capture, run, signals
 from longshore.worker.child.chain import Chain
 from longshore.worker.child.command import Commands
@@ -131,8 +130,8 @@ def _import_handlers(
         sys.path.insert(0, os.getcwd())
     try:
         for module in config.handlers:
-            discover([module])
-        for name, spec in discover(config.handlers).items():
+            discover_handlers([module])
+        for name, spec in discover_handlers(config.handlers).items():
             module = spec.function.__module__
             bindings[name] = BoundHandler(spec)
             if config.isolation is Isolation.FORK:

@@ -5,7 +5,7 @@ import functools
 import itertools
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,17 +20,18 @@ from longshore.worker.parent.children.states import Kill
 from longshore.worker.parent.intake.flow import View
 from longshore.worker.parent.jobs import outgoing, plain
 from longshore.worker.parent.jobs.losses import Key, Losses
+from longshore.worker.parent.jobs.observer import NOTHING, JobObserver
 from longshore.worker.parent.jobs.outcome import Death, Judge, Outcome, Verdict
 from longshore.worker.parent.jobs.work import Work
-from longshore.worker.parent.telemetry.joblog import JobLog
-from longshore.worker.parent.telemetry.metrics import Metrics
 from longshore.worker.wire.frames import Cause, Ended, Status
 
 log = Log("longshore.jobs")
 
+SUCCEEDED = Verdict(outcome=Outcome.SUCCEEDED)
+
 
 class Dispatch:
-    """Hands deliveries to children and settles what comes of them.
+    """Hands deliveries to children and settles what comes of them. `observers` hear of each job.
 
     `pool` makes the pool of those children for its listener, and `on_change` is called with every
     change of what is held.
@@ -43,25 +44,17 @@ class Dispatch:
         publisher: Publisher,
         judge: Judge,
         losses: Losses,
-        metrics: Metrics,
-        job_log: JobLog,
+        observers: Sequence[JobObserver],
         new_id: Callable[[], str],
         on_change: Sequence[Callable[[], None]],
     ) -> None:
         self.draining = False
         """Nothing more is handed to children."""
 
-        self.latest_wait: float | None = None
-        """Seconds that the first attempt started last had waited since it was enqueued.
-
-        Jobs that were delayed, by a client or by `Snooze`, do not count.
-        """
-
         self._publisher = publisher
         self._judge = judge
         self._losses = losses
-        self._metrics = metrics
-        self._job_log = job_log
+        self._observers = observers
         self._new_id = new_id
         self._on_change = on_change
         self._waiting: deque[Work] = deque()
@@ -139,7 +132,7 @@ class Dispatch:
         )
         verdict = None if self.draining else self._judge.before(message)
         if verdict:
-            self._settle(delivery, verdict, fields=work.fields())
+            self._settle(delivery, verdict, work=work)
             return None
         return work
 
@@ -161,7 +154,8 @@ class Dispatch:
 
     def _bury_undecodable(self, delivery: Delivery, error: str) -> None:
         verdict = self._judge.undecodable(delivery.original, delivery.body, error=error)
-        self._settle(delivery, verdict, fields={"job": delivery.properties.message_id})
+        fields = {"job": delivery.properties.message_id}
+        self._settle(delivery, verdict, work=None, fields=fields)
 
     def _bury_unforeseen(self, delivery: Delivery, error: Exception) -> None:
         """Whatever it was that failed over `delivery`, it is not tried again."""
@@ -172,7 +166,7 @@ class Dispatch:
             self._bury_undecodable(delivery, said)
         except Exception:
             verdict = self._judge.bare(delivery.header, delivery.body, error=said)
-            self._settle(delivery, verdict, fields={})
+            self._settle(delivery, verdict, work=None)
 
     def _decided(self, delivery: Delivery, decide: Callable[[], Verdict]) -> Verdict:
         return outgoing.decided(decide, delivery, judge=self._judge)
@@ -209,7 +203,7 @@ class Dispatch:
             try:
                 if work.message.expires_at and (verdict := self._judge.before(work.message)):
                     waiting.popleft()
-                    self._settle(work.delivery, verdict, fields=work.fields())
+                    self._settle(work.delivery, verdict, work=work)
                     continue
                 if not self.pool.hand(work):
                     break
@@ -219,21 +213,23 @@ class Dispatch:
                 continue
             waiting.popleft()
             self._running[work.ticket] = work
+            waited = None
             # A delay is no wait: of jobs that had one, nothing tells when they came into the queue.
             if work.message.attempt == 1 and not work.message.was_delayed:
                 waited = max(0.0, (now - work.message.enqueued_at) / 1000)
-                self._metrics.wait_seconds.observe(waited)
-                self.latest_wait = waited
+            for each in self._observers:
+                each.started(work, waited=waited)
         self._changed()
 
     def on_ended(self, work: Work, ended: Ended) -> None:
         """The child has reported the end of `work`."""
         del self._running[work.ticket]
-        self._metrics.run_seconds.observe(ended.seconds)
+        for each in self._observers:
+            each.ended(work, seconds=ended.seconds)
         if ended.status is Status.SUCCEEDED and work.delivery.void is None:
             work.delivery.subscription.ack(work.delivery, may_wait=bool(self._waiting))
-            self._metrics.jobs[Outcome.SUCCEEDED] += 1
-            self._job_log.succeeded(work, ended.seconds)
+            for each in self._observers:
+                each.settled(SUCCEEDED, work, ended.seconds, NOTHING)
             return
         if ended.status is Status.INTERRUPTED and self.draining:
             self._give_back([work])
@@ -242,21 +238,16 @@ class Dispatch:
             work.delivery,
             lambda: self._judge.after(work.message, ended, original=work.delivery.original),
         )
-        fields = {**work.fields(), "seconds": round(ended.seconds, 4)}
-        self._settle(work.delivery, verdict, fields=fields)
+        self._settle(work.delivery, verdict, work=work, seconds=ended.seconds)
 
     def on_death(self, work: Work, death: Death, *, seconds: float) -> None:
         """The child died in the middle of `work`, and nothing of it is left."""
         del self._running[work.ticket]
-        self._metrics.run_seconds.observe(seconds)
+        for each in self._observers:
+            each.ended(work, seconds=seconds)
         verdict = self._decided(work.delivery, lambda: self._judge.after_death(work.message, death))
-        fields = {
-            **work.fields(),
-            "seconds": round(seconds, 4),
-            "death": death.reason,
-            "pid": death.pid,
-        }
-        self._settle(work.delivery, verdict, fields=fields)
+        fields = {"death": death.reason, "pid": death.pid}
+        self._settle(work.delivery, verdict, work=work, seconds=seconds, fields=fields)
 
     def on_taken_back(self, works: list[Work]) -> None:
         """These were never begun, or the worker's own end cut them short: nobody is charged."""
@@ -270,7 +261,8 @@ class Dispatch:
 
     def on_progress(self, work: Work, value: object) -> None:
         """The handler told how far it is."""
-        log.info("job-progressed", **work.fields(), value=value)
+        for each in self._observers:
+            each.progressed(work, value)
 
     # The end
 
@@ -308,29 +300,36 @@ class Dispatch:
         for work in works:
             if not work.delivery.void and work.delivery.subscription.nack_is_free:
                 work.delivery.subscription.give_back(work.delivery)
-                self._tell(Verdict(outcome=Outcome.RETURNED), work.fields())
+                self._tell(Verdict(outcome=Outcome.RETURNED), work=work)
             else:
                 message = work.message
                 verdict = self._decided(
                     work.delivery, functools.partial(self._judge.returned, message)
                 )
-                self._settle(work.delivery, verdict, fields=work.fields())
+                self._settle(work.delivery, verdict, work=work)
 
-    def _settle(self, delivery: Delivery, verdict: Verdict, *, fields: dict[str, Any]) -> None:
+    def _settle(
+        self,
+        delivery: Delivery,
+        verdict: Verdict,
+        *,
+        work: Work | None,
+        seconds: float | None = None,
+        fields: Mapping[str, Any] = NOTHING,
+    ) -> None:
+        tell = functools.partial(self._tell, work=work, seconds=seconds, fields=fields)
         if delivery.void:
-            self._tell(Verdict(outcome=Outcome.VOID, error=delivery.void), fields)
+            tell(Verdict(outcome=Outcome.VOID, error=delivery.void))
         elif verdict.publication:
-            task = self._loop.create_task(
-                self._publish_and_ack(delivery, verdict=verdict, fields=fields)
-            )
+            task = self._loop.create_task(self._publish_and_ack(delivery, verdict, tell=tell))
             self._settling[task] = delivery
             task.add_done_callback(self._on_settled)
         else:
             delivery.subscription.ack(delivery)
-            self._tell(verdict, fields)
+            tell(verdict)
 
     async def _publish_and_ack(
-        self, delivery: Delivery, *, verdict: Verdict, fields: dict[str, Any]
+        self, delivery: Delivery, verdict: Verdict, *, tell: Callable[[Verdict], None]
     ) -> None:
         try:
             verdict = await outgoing.publish(
@@ -343,7 +342,7 @@ class Dispatch:
             verdict = Verdict(outcome=Outcome.VOID, error=delivery.void)
         else:
             delivery.subscription.ack(delivery)
-        self._tell(verdict, fields)
+        tell(verdict)
 
     def _on_settled(self, task: asyncio.Task[None]) -> None:
         del self._settling[task]
@@ -352,9 +351,16 @@ class Dispatch:
             log.error("settlement-failed", error=repr(error))
         self._changed()
 
-    def _tell(self, verdict: Verdict, fields: dict[str, Any]) -> None:
-        self._metrics.jobs[verdict.outcome] += 1
-        self._job_log.settled(verdict, fields)
+    def _tell(
+        self,
+        verdict: Verdict,
+        *,
+        work: Work | None,
+        seconds: float | None = None,
+        fields: Mapping[str, Any] = NOTHING,
+    ) -> None:
+        for each in self._observers:
+            each.settled(verdict, work, seconds, fields)
         self._changed()
 
     def _changed(self) -> None:

@@ -7,8 +7,10 @@ import asyncio
 import contextlib
 import gc
 import os
+import random
 import signal
 import socket
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -99,6 +101,8 @@ async def _work(
         name=_name(),
         shutdown=shutdown,
         put_line=put_line,
+        epoch=time.time,
+        chance=random.random,
     )
     tasks = _Tasks()
     with _signals(shutdown, parts.zygote):

@@ -9,9 +9,7 @@ dispatch, one makes the other. Nothing runs before `main` starts it.
 import asyncio
 import functools
 import os
-import random
 import socket
-import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +18,7 @@ import pika
 
 from longshore.contract.config import WorkerConfig
 from longshore.contract.message import job_id
-from longshore.contract.orders import Order, OrderKind
+from longshore.contract.orders import UNDERSTOOD, DrainOrder, Order
 from longshore.contract.reports import WorkerReport
 from longshore.contract.timing import most_held
 from longshore.worker.limits import limits_of_queue
@@ -32,7 +30,7 @@ from longshore.worker.parent.children.pool import Limits, Pool, PoolListener
 from longshore.worker.parent.children.zygote import Zygote
 from longshore.worker.parent.dispatch import Dispatch
 from longshore.worker.parent.intake.cordon import CordonGate
-from longshore.worker.parent.intake.flow import Bounds, Flow, Steady, first, fixed
+from longshore.worker.parent.intake.flow import Bounds, Flow, Steady, first, fixed_prefetch
 from longshore.worker.parent.jobs.losses import Losses
 from longshore.worker.parent.jobs.outcome import Judge, Outcome
 from longshore.worker.parent.shutdown import Shutdown
@@ -70,10 +68,20 @@ def build(
     name: str,
     shutdown: Shutdown,
     put_line: Callable[[str], None],
+    epoch: Callable[[], float],
+    chance: Callable[[], float],
 ) -> WorkerParts:
-    """Make all parts of the worker that is called `name`; needs a running event loop."""
+    """Make all parts of the worker that is called `name`; needs a running event loop.
+
+    That loop is the clock that all waits and time limits go by. `epoch` returns seconds since the
+    epoch, `chance` a number in [0, 1).
+    """
+
+    def now() -> int:
+        return int(1000 * epoch())
+
     metrics = Metrics(slots=config.slots)
-    start = StartTimes(began=processes.began(now=_now()), now=_now, cpu_times=processes.cpu_times)
+    start = StartTimes(began=processes.began(now=now()), now=now, cpu_times=processes.cpu_times)
     report_due, jobs_changed = asyncio.Event(), asyncio.Event()
     cordon = CordonGate(on_change=report_due.set)
     line = Line(on_order=functools.partial(_obey, cordon, shutdown))
@@ -86,14 +94,14 @@ def build(
     dispatch = Dispatch(
         pool=functools.partial(_pool, config, zygote, metrics, put_line),
         publisher=publisher,
-        judge=_judge(config, zygote, host=name),
+        judge=_judge(config, zygote, host=name, now=now, chance=chance),
         # Where nothing waits in a worker, what was lost had begun.
         losses=Losses(allowance=0 if config.prefetch == config.slots else 1),
-        metrics=metrics,
-        job_log=JobLog(
-            put_line, task_queue=config.queue, successes=config.log_successes, now=time.time
+        observers=(
+            metrics,
+            JobLog(put_line, task_queue=config.queue, successes=config.log_successes, now=epoch),
         ),
-        new_id=lambda: job_id(now=_now(), entropy=os.urandom(10)),
+        new_id=lambda: job_id(now=now(), entropy=os.urandom(10)),
         on_change=(report_due.set, cordon.note, jobs_changed.set),
     )
     pool = dispatch.pool
@@ -141,7 +149,7 @@ def build(
 
 
 def _obey(cordon: CordonGate, shutdown: Shutdown, order: Order) -> None:
-    if order.kind is OrderKind.DRAIN:
+    if isinstance(order, DrainOrder):
         shutdown.on_drain_order()
     else:
         cordon.take(order)
@@ -168,7 +176,14 @@ def _pool(
     )
 
 
-def _judge(config: WorkerConfig, zygote: Zygote, *, host: str) -> Judge:
+def _judge(
+    config: WorkerConfig,
+    zygote: Zygote,
+    *,
+    host: str,
+    now: Callable[[], int],
+    chance: Callable[[], float],
+) -> Judge:
     return Judge(
         queue=config.queue,
         host=host,
@@ -177,8 +192,8 @@ def _judge(config: WorkerConfig, zygote: Zygote, *, host: str) -> Judge:
         handlers=zygote.handlers,
         others=limits_of_queue(config),
         serves_any=bool(config.command),
-        now=_now,
-        chance=random.random,
+        now=now,
+        chance=chance,
     )
 
 
@@ -186,7 +201,7 @@ def _room(config: WorkerConfig, dispatch: Dispatch, prefetch: int) -> int:
     """Jobs to ask for on a new connection, of which there were `prefetch` on the one before."""
     if config.prefetch == "auto":
         return first(prefetch, dispatch.view(), slots=config.slots)
-    return fixed(config.prefetch, dispatch.view(), slots=config.slots)
+    return fixed_prefetch(config.prefetch, dispatch.view(), slots=config.slots)
 
 
 def _flow(
@@ -205,7 +220,7 @@ def _flow(
     return Steady(
         consumer,
         prefetch=prefetch,
-        wanted=lambda: fixed(prefetch, dispatch.view(), slots=config.slots),
+        wanted=lambda: fixed_prefetch(prefetch, dispatch.view(), slots=config.slots),
         changed=changed,
     )
 
@@ -219,12 +234,13 @@ def _report(
     metrics: Metrics,
     start: StartTimes,
 ) -> WorkerReport:
-    settled, cpu, wait = metrics.jobs, start.cpu, dispatch.latest_wait
+    settled, cpu, wait = metrics.jobs, start.cpu, metrics.latest_wait
     return WorkerReport(
         queue=config.queue,
         worker=name,
         started_at=start.began,
         slots=config.slots,
+        understands=UNDERSTOOD,
         busy=dispatch.pool.busy,
         held=dispatch.held,
         draining=dispatch.draining,
@@ -239,7 +255,3 @@ def _report(
         cpu_ran=cpu.ran if cpu else None,
         cpu_waited=cpu.waited if cpu else None,
     )
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

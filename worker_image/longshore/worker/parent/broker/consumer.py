@@ -1,7 +1,6 @@
 """The consuming side: deliveries in, acks out, and one path for every way to lose a delivery."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -104,11 +103,11 @@ class Consumer:
 
     async def run(self) -> None:
         """Consume until cancelled; after `drain`, until the connection ends."""
-        backoff = Backoff()
+        backoff, loop = Backoff(), asyncio.get_running_loop()
         while not self._draining:
             self._connection = connection = await self._dial.connect()
             while connection.is_open and not self._draining:
-                since = time.monotonic()
+                since = loop.time()
                 try:
                     cause = await self._consume(connection)
                 except Lost as error:
@@ -118,7 +117,7 @@ class Consumer:
                 self._note(f"consumer of queue {self._queue}: {cause}")
                 log.warning("consumer-lost", queue=self._queue, error=cause)
                 self._on_loss()
-                if time.monotonic() - since > HEALTHY_AFTER:
+                if loop.time() - since > HEALTHY_AFTER:
                     backoff.reset()
                 await backoff.pause()
 

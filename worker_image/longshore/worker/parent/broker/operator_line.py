@@ -80,7 +80,7 @@ class Line:
 
     def _take(self, _channel: Channel, _method: Any, _properties: Any, body: bytes) -> None:
         try:
-            order = read(body, Order)
+            order: Order = read(body, Order)
         except Unreadable as error:
             log.warning("order-unreadable", error=str(error))
             return

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from longshore.contract.orders import Order, OrderKind
+from longshore.contract.orders import CordonOrder, UncordonOrder
 from longshore.logs import Log
 
 log = Log("longshore.cordon")
@@ -47,12 +47,12 @@ class CordonGate:
         self._lease: asyncio.TimerHandle | None = None
         self._news = asyncio.Event()
 
-    def take(self, order: Order) -> None:
+    def take(self, order: CordonOrder | UncordonOrder) -> None:
         """Obey; `in_force` tells when it is done."""
         if self._lease:
             self._lease.cancel()
             self._lease = None
-        if order.kind is OrderKind.CORDON:
+        if isinstance(order, CordonOrder):
             loop = asyncio.get_running_loop()
             self._lease = loop.call_later(order.lease, self._open, "lease-expired")
             if self._wanted != order.id:

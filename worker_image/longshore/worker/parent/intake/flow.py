@@ -82,7 +82,7 @@ def plan(view: View, *, now: int, bounds: Bounds) -> Plan | None:
     return None
 
 
-def fixed(prefetch: int, view: View, *, slots: int) -> int:
+def fixed_prefetch(prefetch: int, view: View, *, slots: int) -> int:
     """Jobs to ask for where there may be `prefetch` in all, by the share of slots that are free."""
     free = max(0, slots - view.taken)
     return max(0, min(math.ceil(prefetch * free / slots), prefetch - view.before))

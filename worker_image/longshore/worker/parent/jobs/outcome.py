@@ -22,7 +22,7 @@ from longshore.contract.message import (
     dead_headers,
 )
 from longshore.contract.names import DEAD_EXCHANGE
-from longshore.contract.reserved import DIRECT_REPLY_TO, PROPERTIES, is_brokers
+from longshore.contract.properties.reserved import DIRECT_REPLY_TO, PROPERTIES, is_brokers
 from longshore.contract.retry import RetryPolicy
 from longshore.worker.limits import HandlerLimits
 from longshore.worker.wire.frames import Ended, Status

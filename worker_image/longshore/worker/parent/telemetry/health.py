@@ -5,7 +5,7 @@ import contextlib
 import socket
 from collections.abc import Callable
 
-from longshore.contract.readiness import not_consuming
+from longshore.contract.reports import not_consuming
 
 REQUEST_TIMEOUT = 5.0
 """Seconds for one request; a client that says nothing is hung up on."""

@@ -1,11 +1,12 @@
-"""The line that the log gets when a delivery is settled.
+"""The lines that the log gets of jobs: how far they are, and when a delivery is settled.
 
 A success is told by hand-made JSON: the standard library's way through records and formatters
 costs more than all else that the parent does for a short job.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from json.encoder import encode_basestring_ascii as quoted
+from typing import Any
 
 from longshore.logs import Log, Stamp
 from longshore.worker.parent.jobs.outcome import Outcome, Verdict
@@ -34,28 +35,48 @@ class JobLog:
         self._successes = successes
         self._stamp = Stamp(now)
 
-    def succeeded(self, work: Work, seconds: float) -> None:
-        """A job is done; nothing where the configuration wants no such lines."""
-        if not self._successes:
+    def started(self, _work: Work, *, waited: float | None) -> None:
+        """Nothing: a job is one line, when it is settled."""
+
+    def ended(self, _work: Work, *, seconds: float) -> None:
+        """Nothing, likewise."""
+
+    def progressed(self, work: Work, value: object) -> None:
+        """The handler reported how far it is."""
+        log.info("job-progressed", **work.fields(), value=value)
+
+    def settled(
+        self,
+        verdict: Verdict,
+        work: Work | None,
+        seconds: float | None,
+        fields: Mapping[str, Any],
+    ) -> None:
+        """One line; none for a success where the configuration wants no such lines."""
+        is_success = verdict.outcome is Outcome.SUCCEEDED
+        if is_success and work is not None and seconds is not None and not fields:
+            if self._successes:
+                self._succeeded(work, seconds)
             return
+        at_level = log.info if is_success or verdict.is_expected else log.warning
+        ran = {} if seconds is None else {"seconds": round(seconds, 4)}
+        at_level(
+            "job-settled",
+            outcome=verdict.outcome,
+            task_queue=self._task_queue,
+            **(work.fields() if work else {}),
+            **ran,
+            **fields,
+            reason=verdict.reason,
+            error=verdict.error,
+            delay=None if verdict.delay is None else round(verdict.delay, 3),
+        )
+
+    def _succeeded(self, work: Work, seconds: float) -> None:
         message = work.message
         self._put(
             f'{{"time": "{self._stamp()}", {self._middle}, '
             f'"job": {quoted(message.id)}, '
             f'"handler": {quoted(message.handler)}, "attempt": {message.attempt}, '
             f'"seconds": {seconds:.4f}}}\n'
-        )
-
-    def settled(self, verdict: Verdict, fields: dict[str, object]) -> None:
-        """Any other end."""
-        is_well = verdict.outcome is Outcome.SUCCEEDED or verdict.is_expected
-        at_level = log.info if is_well else log.warning
-        at_level(
-            "job-settled",
-            outcome=verdict.outcome,
-            task_queue=self._task_queue,
-            **fields,
-            reason=verdict.reason,
-            error=verdict.error,
-            delay=None if verdict.delay is None else round(verdict.delay, 3),
         )

@@ -11,7 +11,8 @@ from itertools import accumulate
 from typing import Any
 
 from longshore.worker.parent.children.states import Kill
-from longshore.worker.parent.jobs.outcome import Outcome
+from longshore.worker.parent.jobs.outcome import Outcome, Verdict
+from longshore.worker.parent.jobs.work import Work
 
 _SECONDS = (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600)
 
@@ -60,7 +61,33 @@ class Metrics:
         self.reconnects: Counter[str] = Counter({"consume": 0, "publish": 0})
         self.run_seconds = Histogram()
         self.wait_seconds = Histogram()
+        self.latest_wait: float | None = None
+        """Seconds that the first attempt started last had waited since it was enqueued."""
+
         self._slots = slots
+
+    def started(self, _work: Work, *, waited: float | None) -> None:
+        """Count how long the job waited, if that is known."""
+        if waited is not None:
+            self.wait_seconds.observe(waited)
+            self.latest_wait = waited
+
+    def progressed(self, _work: Work, _value: object) -> None:
+        """Nothing: progress is for the log."""
+
+    def ended(self, _work: Work, *, seconds: float) -> None:
+        """Count how long the job ran."""
+        self.run_seconds.observe(seconds)
+
+    def settled(
+        self,
+        verdict: Verdict,
+        _work: Work | None,
+        _seconds: float | None,
+        _fields: Mapping[str, Any],
+    ) -> None:
+        """Count the outcome."""
+        self.jobs[verdict.outcome] += 1
 
     def render(self, *, busy: int, is_blocked: bool) -> bytes:
         """Text exposition, version 0.0.4.
