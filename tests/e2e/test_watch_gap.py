@@ -9,8 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -19,7 +18,6 @@ from dev.kube import Kube
 from longshore_operator import handlers, run
 from longshore_operator.adapters.kubernetes.cluster import Cluster
 from longshore_operator.app.audit import Audit
-from longshore_operator.app.reconciling.deletion import Deletion
 from longshore_operator.app.watched.world import Kind, World
 from longshore_operator.settings import Settings
 from tests.e2e.gap import Gap, free_port, relayed
@@ -64,11 +62,9 @@ async def watching(
         cluster = await Cluster.connect(now=lambda: datetime.now(UTC).isoformat())
         world = World()
         audit = Audit(world=world, cluster=cluster, namespace=namespace)
-        # As much of it as the handlers use.
-        deletion = cast("Deletion", SimpleNamespace(delete=delete))
         wiring = handlers.Wiring(
             world=world,
-            deletion=deletion,
+            delete=delete,
             wake=lambda: None,
             audit=audit.wake,
             is_alive=lambda: True,

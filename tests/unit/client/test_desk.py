@@ -17,9 +17,9 @@ from longshore.producing import desk as desk_module
 from longshore.producing.desk import Abandoned, Desk, Errand, PerProcess, Unfinished
 
 
-def errand(work: object = lambda _: None, *, seconds: float = 10) -> Errand:
+def errand(work: Callable[[Errand], Any] = lambda _: None, *, seconds: float = 10) -> Errand:
     # Any callable will do: nothing here asks for a connection.
-    return Errand(work, deadline=time.monotonic() + seconds)  # type: ignore[arg-type]
+    return Errand(work, deadline=time.monotonic() + seconds)
 
 
 def refuse(*_: object) -> int:
@@ -27,8 +27,12 @@ def refuse(*_: object) -> int:
 
 
 def test_errands_are_done_one_after_another_in_the_order_they_came() -> None:
-    desk, done = Desk(), []
-    errands = [errand(lambda _, n=n: done.append(n)) for n in range(50)]
+    desk, done = Desk(), list[int]()
+
+    def note(number: int, _: Errand) -> None:
+        done.append(number)
+
+    errands = [errand(partial(note, number)) for number in range(50)]
     for each in errands:
         desk.submit(each)
     assert all(each.wait() for each in errands)

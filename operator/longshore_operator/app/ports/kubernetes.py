@@ -1,4 +1,4 @@
-"""Kubernetes as the app needs it, by who needs it. Every call raises Transient or Invalid."""
+"""Kubernetes as the app needs it: a protocol for each use. Calls raise Transient or Invalid."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +19,13 @@ class Secret:
 
 
 class ReadableSecrets(Protocol):
-    """Secrets, to read."""
+    """Reads Secrets."""
 
     async def secret(self, *, namespace: str, name: str) -> Secret | None: ...
 
 
 class Secrets(ReadableSecrets, Protocol):
-    """Secrets, to read and to write."""
+    """Reads and writes Secrets."""
 
     async def apply_secret(self, body: Mapping[str, Any], *, absent: Sequence[str]) -> None:
         """Server-side apply. `absent` are keys that must not be there, whoever wrote them."""
@@ -37,7 +37,7 @@ class Secrets(ReadableSecrets, Protocol):
 
 
 class Scalable(Protocol):
-    """A TaskQueue's Deployment and its pods, as far as scaling reads and writes them."""
+    """Reads and writes of a TaskQueue's Deployment and pods what scaling needs."""
 
     async def scale(
         self, *, namespace: str, name: str, uid: str, replicas: int, rollout: Rollout
@@ -83,7 +83,7 @@ class Scalable(Protocol):
 
 
 class Deployments(Scalable, Protocol):
-    """Deployments and their disruption budgets, to read and to write."""
+    """Reads and writes Deployments and their disruption budgets."""
 
     async def disruption_budget(self, *, namespace: str, name: str) -> Mapping[str, Any] | None: ...
 
@@ -106,7 +106,7 @@ class Deployments(Scalable, Protocol):
 
 
 class Events(Protocol):
-    """Events, to write."""
+    """Writes events."""
 
     async def event(
         self,
@@ -124,7 +124,7 @@ class Events(Protocol):
 
 
 class Reportable(Events, Protocol):
-    """The status of TaskQueues and Brokers, and events, to write."""
+    """Writes the status of TaskQueues and Brokers, and events about them."""
 
     async def put_task_queue_status(
         self, *, namespace: str, name: str, uid: str, status: Mapping[str, Any]
@@ -136,7 +136,7 @@ class Reportable(Events, Protocol):
 
 
 class Cluster(Secrets, Deployments, Events, Protocol):
-    """Everything that belongs to a TaskQueue, and the TaskQueue itself."""
+    """Reads and writes everything that belongs to a TaskQueue."""
 
     async def task_queue(self, *, namespace: str, name: str) -> TaskQueueObject | None:
         """A TaskQueue as it is now; None when there is none."""
@@ -144,7 +144,7 @@ class Cluster(Secrets, Deployments, Events, Protocol):
 
 
 class Lists(Protocol):
-    """All objects of a kind, whatever the watches show."""
+    """Lists all objects of a kind, to compare with what the watches show."""
 
     async def uids(self, kind: Kind, *, namespace: str | None) -> set[str]:
         """Uids of all objects of a kind that are watched, of one namespace or of the cluster."""
