@@ -33,7 +33,7 @@ lint: venv ## ruff, import contracts, generated files up to date
 	$(BIN)/longshore crds --check
 
 .PHONY: types
-types: venv ## mypy --strict
+types: venv ## mypy --strict: product, tests, benchmarks, chaos, demo, dev
 	$(BIN)/mypy
 
 .PHONY: unit

@@ -7,6 +7,7 @@ import ssl
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -16,17 +17,17 @@ class Api:
     server: str
     pki: Path
 
-    def get(self, path: str) -> dict | None:
+    def get(self, path: str) -> dict[str, Any] | None:
         """The JSON at a path; None when there is no such thing or no answer."""
         return self._ask(path)
 
-    def create(self, path: str, thing: dict) -> bool:
+    def create(self, path: str, thing: dict[str, Any]) -> bool:
         return self._ask(path, json.dumps(thing).encode()) is not None
 
     def ready(self) -> bool:
         return self._ask("/readyz") is not None
 
-    def _ask(self, path: str, body: bytes | None = None) -> dict | None:
+    def _ask(self, path: str, body: bytes | None = None) -> dict[str, Any] | None:
         request = urllib.request.Request(
             self.server + path, data=body, headers={"Content-Type": "application/json"}
         )

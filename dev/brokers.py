@@ -22,7 +22,7 @@ START_SCRIPT = paths.SOURCES / "chroot" / "start-broker.sh"
 CTL_SCRIPT = paths.SOURCES / "chroot" / "rabbitmqctl.sh"
 
 
-def up(names: Sequence[str] = ()) -> dict:
+def up(names: Sequence[str] = ()) -> dict[str, Any]:
     """Start the brokers of these series (default: all) unless they run; returns brokers.json."""
     with lock("brokers"):
         for series in _chosen(names):
@@ -71,7 +71,7 @@ def ctl(series: Series, *, record: Path) -> list[str]:
     return [str(CTL_SCRIPT), str(record), *_node(series)]
 
 
-def record(series: Series, *, ctl: Sequence[str]) -> dict:
+def record(series: Series, *, ctl: Sequence[str]) -> dict[str, Any]:
     """How to reach a broker on the ports of `series`; `ctl` goes before rabbitmqctl's arguments."""
     return {
         "amqp": f"amqp://{USER}:{PASSWORD}@127.0.0.1:{series.amqp}/",

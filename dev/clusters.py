@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from dev import binaries, commands, docker, paths
 from dev.cache import read_record, write_record
@@ -43,7 +43,7 @@ class Cluster(Protocol):
         """Give its nodes the image in this archive."""
 
 
-def up() -> dict:
+def up() -> dict[str, Any]:
     """A running cluster of the chosen kind; returns build/cluster.json."""
     cluster = chosen()
     cluster.up()
@@ -66,7 +66,7 @@ def down() -> None:
     paths.CLUSTER_RECORD.unlink(missing_ok=True)
 
 
-def status() -> dict:
+def status() -> dict[str, Any]:
     """The record of the cluster, and whether it is healthy."""
     record = read_record(paths.CLUSTER_RECORD)
     healthy = record.get("kind") in KINDS and KINDS[record["kind"]]().healthy()

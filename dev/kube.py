@@ -50,7 +50,8 @@ class Kube:
         """One object, or a list of them, as `kubectl get WORDS` has it. Raises CommandFailed."""
         if path := reader.path_of(words):
             return self._reader().object(path)
-        return json.loads(self.kubectl("get", *words, "--output=json"))
+        found: dict[str, Any] = json.loads(self.kubectl("get", *words, "--output=json"))
+        return found
 
     def logs(self, pod: str, *, namespace: str) -> str:
         """What the only container of a pod has printed so far. Raises CommandFailed."""

@@ -28,7 +28,8 @@ class Management:
     def peek(self, queue: str) -> list[dict[str, Any]]:
         """All messages that are ready in `queue`, left where they are."""
         question = {"count": 10_000, "ackmode": "ack_requeue_true", "encoding": "auto"}
-        return self._ask(f"{self._path(queue)}/get", question)
+        found: list[dict[str, Any]] = self._ask(f"{self._path(queue)}/get", question)
+        return found
 
     def depth(self, queue: str) -> int | None:
         """Messages ready in `queue`, counted now; None when there is no such queue."""

@@ -48,7 +48,7 @@ def private(series: Series, *, certificates: Path, scratch: Path) -> Iterator[Pr
     `scratch` is an empty folder for what it needs while it runs.
     """
     names = ("amqp", "management", "prometheus", "distribution", "epmd", "amqps", "https")
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    ports: dict[str, Any] = dict(zip(names, free_ports(len(names)), strict=True))
     amqps, https = ports.pop("amqps"), ports.pop("https")
     own = dataclasses.replace(series, **ports)
     files = scratch / "files"

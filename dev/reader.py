@@ -65,7 +65,8 @@ class Reader:
 
     def object(self, path: str) -> dict[str, Any]:
         """An object or a list. Raises CommandFailed with what the API server says."""
-        return json.loads(self.text(path))
+        found: dict[str, Any] = json.loads(self.text(path))
+        return found
 
     def text(self, path: str) -> str:
         """Any answer, logs for example. Raises CommandFailed with what the API server says."""

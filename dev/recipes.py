@@ -137,7 +137,8 @@ def _wheel() -> Path:
 
     def make(folder: Path) -> None:
         venv = paths.REPO / ".venv" / "bin" / "python"
-        build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, "."]
+        pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+        build: list[str | Path] = [*pip, "-w", folder, "."]
         if venv.exists() and commands.succeeds([venv, "-c", "import hatchling"]):
             # Without the isolation that would fetch hatchling again each time.
             build = [venv, "-m", "hatchling", "build", "-t", "wheel", "-d", folder]

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dev import brokers, packages, paths, processes
 from dev.errors import DevError, NotReady
@@ -171,10 +172,11 @@ def _running(
         join = JOIN.format(first=names[0], own=name) if name != names[0] else ""
         (place / "files" / "more.conf").write_text(join + CONF + conf)
         keys = ("amqp", "management", "prometheus", "distribution")
-        own: Mapping[str, int] = dict(zip(keys, (ports.pop() for _ in keys), strict=True))
+        own: Mapping[str, Any] = dict(zip(keys, (ports.pop() for _ in keys), strict=True))
         moved = dataclasses.replace(kind, **own, epmd=epmd)
         nodes.append(Node(name, moved, place, cookie))
-    found = Trio(tuple(nodes))
+    first, second, third = nodes
+    found = Trio((first, second, third))
     # Of its own: one that a node starts ends with that node, and the others are not found any more.
     processes.start("epmd", brokers.epmd_command(series[0], port=epmd), state=scratch)
     try:

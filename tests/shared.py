@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from dev import processes
 from dev.cache import read_record, write_record
@@ -60,7 +61,7 @@ def shared(
                 remove()
 
 
-def _living(known: dict) -> list[Identity]:
+def _living(known: dict[str, Any]) -> list[Identity]:
     found = [Identity(**each) for each in known.get("users", ())]
     return [each for each in found if each.alive()]
 

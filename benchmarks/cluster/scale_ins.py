@@ -10,7 +10,7 @@ from benchmarks.cluster.ledger import Judgement, judged
 from benchmarks.cluster.stage import Stage, stage
 from dev.kube import Kube, wait_for
 
-QUICK = {
+QUICK: dict[str, Any] = {
     "policy": "backlog",
     "min": 1,
     "max": 12,

@@ -6,6 +6,7 @@ that old in a cluster. A cordon is obeyed at once and known one look later.
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from benchmarks.scaling.fleet import Fleet, Pod, State
 from longshore_operator.api.v1alpha1 import Scaling
@@ -96,14 +97,18 @@ def _service(fleet: Fleet) -> ServiceTimes | None:
     return ServiceTimes(count=count, mean=fleet.recent_sum / count) if count else None
 
 
-_STATES = {State.STARTING: "starting", State.IDLE: "idle", State.BUSY: "busy"}
+_STATES: dict[State, Literal["starting", "idle", "busy"]] = {
+    State.STARTING: "starting",
+    State.IDLE: "idle",
+    State.BUSY: "busy",
+}
 
 
 def _worker(pod: Pod, now: float) -> ObservedWorker:
     busy = pod.state is State.BUSY
     return ObservedWorker(
         name=pod.name,
-        state=_STATES[pod.state],  # type: ignore[arg-type]  # literals
+        state=_STATES[pod.state],
         held=int(busy),
         busy=int(busy),
         cordoned=pod.cordoned,

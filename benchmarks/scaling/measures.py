@@ -14,7 +14,9 @@ SLO = 30.0
 class Measures:
     """Of one run. Waits are until a job's first start."""
 
-    jobs: int
+    jobs: float
+    """Whole, unless it is a mean."""
+
     misses: float
     """Percent of jobs that waited longer than the SLO."""
 
@@ -31,7 +33,7 @@ class Measures:
     pod_hours: float
     """From order to end, so starting and ending pods too."""
 
-    killed: int
+    killed: float
     wasted: float
     """Percent of all work that was done in vain."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from dev.embedded import layout
 
@@ -40,7 +41,7 @@ def _kubeconfig(pki: Path, name: str) -> str:
     return json.dumps(config, indent=2)
 
 
-def _kubelet(pki: Path) -> dict:
+def _kubelet(pki: Path) -> dict[str, Any]:
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -90,7 +91,7 @@ def _corefile(state: Path) -> str:
 """
 
 
-def _pod_network(state: Path) -> dict:
+def _pod_network(state: Path) -> dict[str, Any]:
     # No port of the node, no way out of it: pods speak with the node and with each other.
     bridge = {
         "type": "bridge",

@@ -1,6 +1,6 @@
 """What kopf calls: watches fill the indices, a deletion waits for ours. Nothing is decided here."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +8,8 @@ import kopf
 
 from longshore.contract.names import worker_name
 from longshore_operator.api.v1alpha1 import GROUP, VERSION
-from longshore_operator.app.reconciling.deletion import Deletion
 from longshore_operator.app.watched import objects
+from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import Key, World
 from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.kubernetes.owner import TASK_QUEUE_LABEL, owner_in, worker_of
@@ -26,7 +26,9 @@ class Wiring:
     """What the handlers call; kopf hands it to them as `memo`."""
 
     world: World
-    deletion: Deletion
+    delete: Callable[[TaskQueueObject], Awaitable[None]]
+    """Does all that must be done before a TaskQueue may go. Raises Transient to be called again."""
+
     wake: Callable[[], None]
     audit: Callable[[], None]
     is_alive: Callable[[], bool]
@@ -132,7 +134,7 @@ def is_listed(type: str | None, **_: Any) -> bool:
 async def delete(body: kopf.Body, memo: Wiring, **_: Any) -> None:
     """Clean up before a TaskQueue goes."""
     try:
-        await memo.deletion.delete(objects.task_queue(body))
+        await memo.delete(objects.task_queue(body))
     except OperatorError as error:
         raise kopf.TemporaryError(str(error), delay=RETRY) from error
 

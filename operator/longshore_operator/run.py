@@ -135,11 +135,12 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         interval=settings.tick,
     )
     audit = Audit(world=world, cluster=cluster, namespace=settings.namespace)
+    deletion = Deletion(
+        world=world, brokers=brokers, cluster=cluster, states=states, clock=time.monotonic
+    )
     wiring = handlers.Wiring(
         world=world,
-        deletion=Deletion(
-            world=world, brokers=brokers, cluster=cluster, states=states, clock=time.monotonic
-        ),
+        delete=deletion.delete,
         wake=reconciler.wake,
         audit=audit.wake,
         is_alive=lambda: time.monotonic() - scaler.last_tick < settings.liveness_after,

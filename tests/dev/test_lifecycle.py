@@ -78,7 +78,7 @@ def test_a_kubelet_that_comes_before_containerd_can_serve_it_is_started_again(
 
 def _run_a_pod(cluster: Embedded) -> None:
     """Something that has a network namespace, mounts and a process."""
-    kubectl = [cluster.kubectl, "--kubeconfig", cluster.kubeconfig]
+    kubectl: list[str | Path] = [cluster.kubectl, "--kubeconfig", cluster.kubeconfig]
     pod = ["pod", f"idle-{time.time_ns()}"]
     commands.output([*kubectl, "run", pod[1], f"--image={recipes.pause().reference}"])
     commands.output([*kubectl, "wait", "--for=condition=Ready", *pod, "--timeout=60s"])

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import yaml
@@ -301,7 +302,7 @@ def standing(kube: Kube, *, at_once: int = AT_ONCE) -> Iterator[Stage]:
         kube.kubectl("label", "namespace", tenants["restricted"].namespace, label)
         kube.apply(_list([*shared, *_limits(tenants)]))
         for tenant, kind in ((tenants["unsigned"], "pod"), (tenants["undeployed"], "deployment")):
-            wait_for(f"rule on {kind}s", lambda t=tenant, k=kind: _is_refused(t, k), seconds=30)
+            wait_for(f"rule on {kind}s", partial(_is_refused, tenant, kind), seconds=30)
         stage = Stage(kube=kube, tenants=tenants, published={})
         names = sorted(CAUSES, key=lambda name: CAUSES[name].is_silent)
         for begin in range(0, len(names), at_once):

@@ -88,14 +88,18 @@ class Tenant:
     def dry_run(self, manifest: str) -> dict[str, Any]:
         """The object as the API server would store it. Raises CommandFailed when it refuses."""
         words = ("apply", "--dry-run=server", "--output=json", "--filename=-")
-        return json.loads(self.kube.kubectl(*words, given=manifest))
+        found: dict[str, Any] = json.loads(self.kube.kubectl(*words, given=manifest))
+        return found
 
     def status(self, name: str = "work") -> dict[str, Any]:
-        return self.kube.get("taskqueue", name, f"--namespace={self.namespace}").get("status", {})
+        found = self.kube.get("taskqueue", name, f"--namespace={self.namespace}")
+        status: dict[str, Any] = found.get("status", {})
+        return status
 
     def jobs(self, name: str = "work") -> dict[str, int]:
         """Numbers of jobs in a TaskQueue's status; what is unknown is absent."""
-        return self.status(name).get("jobs", {})
+        jobs: dict[str, int] = self.status(name).get("jobs", {})
+        return jobs
 
     def condition(self, type_: str, name: str = "work") -> dict[str, Any]:
         """One condition of a TaskQueue; empty while it has none."""
@@ -144,11 +148,13 @@ class Tenant:
 
     def replicas(self, name: str = "work") -> int:
         deployment = self.kube.get("deployment", f"{name}-worker", f"--namespace={self.namespace}")
-        return deployment["spec"]["replicas"]
+        return int(deployment["spec"]["replicas"])
 
     def pods(self, name: str = "work") -> list[dict[str, Any]]:
         selector = f"--selector=longshore.dev/task-queue={name}"
-        return self.kube.get("pods", f"--namespace={self.namespace}", selector)["items"]
+        found = self.kube.get("pods", f"--namespace={self.namespace}", selector)
+        pods: list[dict[str, Any]] = found["items"]
+        return pods
 
     def tell(self, *pods: str) -> None:
         """End what `hold_until_told` holds in these pods, now and from now on."""

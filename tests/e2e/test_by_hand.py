@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pika
@@ -238,5 +239,5 @@ def test_a_lost_password_is_made_anew_and_said_so(kube: Kube, tenant: Tenant) ->
     for role in ROLES:
         new = tenant.credentials(role=role)[AMQP_URL_ENV]
         assert new != old[role]
-        wait_for("RabbitMQ takes it", lambda new=new: connects(tenant, new), seconds=30)
+        wait_for("RabbitMQ takes it", partial(connects, tenant, new), seconds=30)
     told(tenant, *(f"Secret {name}" for name in names), reason="PasswordRenewed")

@@ -68,4 +68,4 @@ def test_an_operator_that_starts_again_disturbs_nobody(tenant: Tenant, kube: Kub
 
 def generation_of(tenant: Tenant) -> int:
     found = tenant.kube.get("deployment", "work-worker", f"--namespace={tenant.namespace}")
-    return found["metadata"]["generation"]
+    return int(found["metadata"]["generation"])

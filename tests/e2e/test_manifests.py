@@ -1,5 +1,7 @@
 """What the API server refuses, and with which words."""
 
+from typing import Any
+
 import pytest
 import yaml
 
@@ -8,7 +10,7 @@ from dev.kube import Kube
 from tests.e2e.tenant import Tenant
 from tests.pod_templates import FIT, MISSHAPEN, UNFIT
 
-BAD = {
+BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "min_above_max": ({"scaling": {"min": 5, "max": 2}}, ["spec.scaling", "min", "max"]),
     "soft_not_below_hard": (
         {"timeLimit": {"hard": "10s", "soft": "10s"}},
@@ -176,7 +178,7 @@ def test_a_command_needs_no_handlers(server: Tenant) -> None:
     assert spec["worker"]["prefetch"] == 4
 
 
-CHANGED = {
+CHANGED: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     "type": (
         {"queue": {"name": "orders", "type": "Classic"}},
         {"queue": {"name": "orders", "type": "Quorum"}},

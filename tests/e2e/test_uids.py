@@ -1,6 +1,7 @@
 """What was decided for an object is never done to another one of its name."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.e2e.objects import deployment, task_queue
 from tests.e2e.tenant import Tenant
 
 ANOTHER = "11111111-1111-1111-1111-111111111111"
-SCALED = {"replicas": 1, "rollout": rollout(1, ceiling=3)}
+SCALED: dict[str, Any] = {"replicas": 1, "rollout": rollout(1, ceiling=3)}
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ async def test_a_status_is_written_to_no_other_task_queue(tenant: Tenant, cluste
 
 async def test_no_other_deployment_is_scaled(tenant: Tenant, cluster: Cluster) -> None:
     uid = deployment(tenant, "work", task_queue(tenant, "work"))
-    where = {"namespace": tenant.namespace, "name": "work-worker"}
+    where: dict[str, Any] = {"namespace": tenant.namespace, "name": "work-worker"}
 
     for name in ("work-worker", "gone-worker"):
         with pytest.raises(Transient) as refused:

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -65,7 +64,7 @@ async def watching(
         audit = Audit(world=world, cluster=cluster, namespace=namespace)
         wiring = handlers.Wiring(
             world=world,
-            deletion=SimpleNamespace(delete=delete),
+            delete=delete,
             wake=lambda: None,
             audit=audit.wake,
             is_alive=lambda: True,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Container
 import pika
 
 
-class RawProperties(pika.BasicProperties):
+class RawProperties(pika.BasicProperties):  # type: ignore[misc]  # pika ships no types
     """Properties whose bytes are given, flags and all."""
 
     def __init__(self, raw: bytes) -> None:
@@ -58,7 +58,8 @@ def value(dice: random.Random, *, depth: int, width: int = 4) -> bytes:
         kind = "V"
     if dice.random() < 0.01:
         kind = dice.choice("zU@\0")
-    return kind.encode() + _WRITERS.get(kind, lambda *_: b"")(dice, depth, width)
+    write = _WRITERS.get(kind)
+    return kind.encode() + (b"" if write is None else write(dice, depth, width))
 
 
 def nested(depth: int, *, kind: str, core: bytes = b"V") -> bytes:

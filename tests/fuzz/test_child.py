@@ -26,7 +26,8 @@ _ENDED = {
     "delay": None,
 }
 
-_VALUES = (None, True, 0, -1, 7, 2**64, 2**70, 1e300, "", "x" * 300, [], {}, [[[]]], {"a": {}})
+_NUMBERS = (0, -1, 7, 2**64, 2**70, 1e300)
+_VALUES: tuple[object, ...] = (None, True, *_NUMBERS, "", "x" * 300, [], {}, [[[]]], {"a": {}})
 _WORDS = (
     b"",
     b"null",

@@ -53,7 +53,7 @@ def test_every_job_is_done_however_the_connections_are_cut(
         )
         for seed in seeds:
             dice = random.Random(seed)
-            expected = set()
+            expected = set[str]()
             relay.rewrite = Scissors(dice)
             for number in range(JOBS):
                 name = f"{seed}-{number}"
@@ -61,13 +61,11 @@ def test_every_job_is_done_however_the_connections_are_cut(
                 bench.enqueue("write", diary=bench.diary, text=name)
                 if dice.random() < 0.2:
                     bench.enqueue("fail.twice", diary=f"{bench.diary}-failing")
-            wait_for(
-                lambda expected=expected: (
-                    expected <= {line.split(" ")[0] for line in bench.lines()}
-                ),
-                deadline=60,
-                why=worker.text,
-            )
+
+            def have_come(expected: set[str] = expected) -> bool:
+                return expected <= {line.split(" ")[0] for line in bench.lines()}
+
+            wait_for(have_come, deadline=60, why=worker.text)
             assert worker.process.poll() is None, worker.text()
         relay.rewrite = bytes
         wait_for(bench.is_empty, deadline=60, why=worker.text)

@@ -9,6 +9,7 @@ import os
 import random
 import ssl
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ async def _end_at_each_byte(
         some = positions[first : first + AT_ONCE]
         faults = iter([Fault(at, ending, b"\xff" * 40) for at in some])
         # One that was given up may be accepted late, among the next ones.
-        broker.fault = lambda faults=faults: next(faults, Fault(0, ending))
+        broker.fault = partial(next, faults, Fault(0, ending))
         ends = await asyncio.gather(*(_attempt(parameters) for _ in some))
         assert all(isinstance(end, Lost) for end in ends), ends
     await _until(lambda: _descriptors() <= descriptors)
@@ -114,7 +115,7 @@ async def test_what_a_broker_says_in_any_state_costs_one_connection(seeds: Seeds
         for seed in seeds:
             dice = random.Random(seed)
             faults = _faults(dice)
-            broker.fault = lambda faults=faults: next(faults, None)
+            broker.fault = partial(next, faults, None)
             async with _Parts(broker.parameters).running() as parts:
                 await parts.all_is_well()
             assert bugs.found == [], seed

@@ -75,7 +75,8 @@ def brokers() -> dict[str, dict[str, Any]]:
     """How to reach them, by series; they are started where they don't run."""
     if not _all_answer():
         subprocess.run([sys.executable, "-m", "dev", "brokers", "up"], cwd=ROOT, check=True)
-    return json.loads(RECORD.read_text())
+    found: dict[str, dict[str, Any]] = json.loads(RECORD.read_text())
+    return found
 
 
 @pytest.fixture(scope="session", params=["4.0", "4.3"])

@@ -65,7 +65,7 @@ VALUES = st.recursive(
 @given(annotation=st.sampled_from(PLAIN), value=VALUES)
 def test_types_of_json_are_read_as_pydantic_reads_them(annotation: Any, value: Any) -> None:
     @handler
-    def work(a, b=0): ...
+    def work(a: Any, b: Any = 0) -> None: ...
 
     work.__annotations__ = {"a": annotation, "b": int}
     body = json.dumps({"a": value}).encode()
@@ -165,7 +165,7 @@ def test_a_job_that_could_not_be_given_is_refused_by_the_parameters_name() -> No
 
 def test_a_function_that_takes_self_is_refused() -> None:
     @handler
-    def method(self, a: int) -> None: ...
+    def method(self: Any, a: int) -> None: ...
 
     with pytest.raises(HandlerError, match=r"'method' takes 'self' as methods do"):
         bind(method)
@@ -173,7 +173,7 @@ def test_a_function_that_takes_self_is_refused() -> None:
 
 def test_what_a_handler_returns_need_not_be_known() -> None:
     @handler
-    def priced(a: int) -> decimal.Decimal: ...  # type: ignore[empty-body] # noqa: F821 - the test
+    def priced(a: int) -> decimal.Decimal: ...  # type: ignore[name-defined]  # noqa: F821 - the test
 
     assert bind(priced).arguments(b'{"a": 1}') == {"a": 1}
 
@@ -248,7 +248,7 @@ def test_what_is_no_json_object_is_told_apart(body: bytes) -> None:
 
 def test_annotations_of_old_and_names_of_any_kind_are_served() -> None:
     @handler
-    def work(a: typing.Dict, b: typing.List = [], __c: int = 0) -> None: ...  # noqa: B006, UP006 - old ways are the test
+    def work(a: typing.Dict, b: typing.List = [], __c: int = 0) -> None: ...  # type: ignore[type-arg]  # noqa: B006, UP006 - old ways are the test
 
     body = b'{"a": {"x": [1]}, "__c": "2"}'
     assert bind(work).arguments(body) == {"a": {"x": [1]}, "__c": 2}
@@ -257,7 +257,7 @@ def test_annotations_of_old_and_names_of_any_kind_are_served() -> None:
 def test_a_validator_that_raises_of_its_own_is_the_handlers_failure() -> None:
     @handler
     def inner(a: int) -> None:
-        Point(x="no")
+        Point(x="no")  # type: ignore[arg-type]  # the test
 
     binding = bind(inner)
     job: Any = None
@@ -274,7 +274,7 @@ def test_handlers_that_no_json_object_can_call_are_refused() -> None:
     def starred(*many: int) -> None: ...
 
     @handler
-    def foreign(a: socket.socket) -> None: ...  # noqa: F821 - a name that is not there is the test
+    def foreign(a: socket.socket) -> None: ...  # type: ignore[name-defined]  # noqa: F821 - a name that is not there is the test
 
     for function in (positional, starred, foreign):
         with pytest.raises(HandlerError, match=r"test_binding.py:\d+"):

@@ -101,7 +101,7 @@ def test_for_a_terminal_the_operator_writes_the_same_as_text(
 
     Log("longshore.test").info("broker-connected", broker="main", version=None)
     try:
-        {}["gone"]
+        dict[str, str]()["gone"]
     except KeyError:
         logging.getLogger("some.library").exception("took %d s", 3)
 
@@ -139,7 +139,7 @@ def test_the_traceback_of_what_is_being_handled_is_logged() -> None:
     handler.setFormatter(JsonLines())
     install(handler, level=logging.INFO)
     try:
-        {}["gone"]
+        dict[str, str]()["gone"]
     except KeyError as error:
         Log("longshore.test").exception("tick-crashed", task_queue="a.b")
         Log("longshore.test").warning("patrol-failed", exc_info=error)

@@ -40,7 +40,7 @@ def replaces(job: Job) -> Iterator[None]:
         raise RuntimeError("mine") from None
 
 
-once = nullcontext()
+once: nullcontext[None] | None = nullcontext()
 
 
 def works_once(job: Job) -> object:

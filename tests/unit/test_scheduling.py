@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import uuid
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from xdist.workermanage import WorkerController
 
 from dev.cache import write_record
 from tests.scheduling import (
@@ -102,6 +104,11 @@ class Process:
         self.shutting_down = False
         self.sent: list[int] = []
 
+    @property
+    def as_controller(self) -> WorkerController:
+        """The same, for xdist: as much of a controller as the scheduling uses."""
+        return cast("WorkerController", self)
+
     def send_runtest_some(self, indices: list[int]) -> None:
         self.sent.extend(indices)
 
@@ -113,13 +120,13 @@ def scheduling(tests: list[str], *, processes: int) -> tuple[LaneScheduling, lis
     scheduling = LaneScheduling.__new__(LaneScheduling)
     scheduling.collection, scheduling.pending = None, []
     scheduling.node2pending, scheduling.node2collection = {}, {}
-    scheduling.config = None
+    scheduling.config = cast("pytest.Config", None)  # asked only where collections differ
     scheduling.numnodes = processes
     write_record(_notes(RUN), groups_of(tests))
     all_of_them = [Process(f"gw{number}", run=RUN) for number in range(processes)]
     for process in all_of_them:
-        scheduling.add_node(process)
-        scheduling.add_node_collection(process, tests)
+        scheduling.add_node(process.as_controller)
+        scheduling.add_node_collection(process.as_controller, tests)
     scheduling.schedule()
     return scheduling, all_of_them
 
@@ -157,7 +164,7 @@ def test_every_test_is_run_once_and_every_process_ends(tests: list[str], process
         assert len(on_cluster) < 2 or ALONE not in [groups.get(tests[now]) for now in on_cluster]
         for worker, now in running:
             done.add(now)
-            controller.mark_test_complete(worker, now)
+            controller.mark_test_complete(worker.as_controller, now)
 
     assert sorted(each for worker in workers for each in worker.sent) == list(range(len(tests)))
     assert done == set(range(len(tests)))

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from longshore.logs import Log
-from longshore_operator.app.ports.kubernetes import Cluster
+from longshore_operator.app.ports.kubernetes import Lists
 from longshore_operator.app.watched.world import Kind, World
 from longshore_operator.errors import OperatorError
 
@@ -29,7 +29,7 @@ class Audit:
     are where it is None."""
 
     world: World
-    cluster: Cluster
+    cluster: Lists
     namespace: str | None = None
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 

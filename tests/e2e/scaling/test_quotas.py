@@ -27,7 +27,7 @@ def allow(tenant: Tenant, pods: int) -> None:
 
     def look() -> bool:
         found = tenant.kube.get("resourcequota", "few", f"--namespace={tenant.namespace}")
-        return found.get("status", {}).get("hard") == {"pods": str(pods)}
+        return bool(found.get("status", {}).get("hard") == {"pods": str(pods)})
 
     wait_for(f"a quota of {pods}", look)
 

@@ -104,5 +104,7 @@ def test_a_pod_that_is_over_is_no_worker(tenant: Tenant) -> None:
 
 
 def phase_of(tenant: Tenant, pod: str) -> str:
-    found = {each["metadata"]["name"]: each["status"]["phase"] for each in tenant.pods()}
+    found: dict[str, str] = {
+        each["metadata"]["name"]: each["status"]["phase"] for each in tenant.pods()
+    }
     return found.get(pod, "")

@@ -22,7 +22,8 @@ from tests.e2e.topology.rabbitmqs import (
 
 
 def status(kube: Kube, name: str) -> dict[str, Any]:
-    return kube.get("broker", name).get("status", {})
+    found: dict[str, Any] = kube.get("broker", name).get("status", {})
+    return found
 
 
 def ready(kube: Kube, name: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
 from pika.exceptions import NackError
@@ -15,7 +16,7 @@ from longshore.contract.names import (
 from tests.e2e.tenant import Tenant
 from tests.e2e.topology.rabbitmqs import VHOST, RabbitMQ
 
-PAUSED = {"scaling": {"paused": True}}
+PAUSED: dict[str, Any] = {"scaling": {"paused": True}}
 
 
 def test_settings_change_on_a_queue_with_jobs_in_it(tenant: Tenant, rabbitmq: RabbitMQ) -> None:

@@ -49,7 +49,7 @@ def test_a_job_arrives_as_the_wire_format_says(vhost: Vhost, connect: Connect) -
     got = vhost.get()
     assert got is not None
     properties, body = got
-    decoded = message.decode(properties, body, new_id="none", now=0)
+    decoded = message.decode(properties, body, new_id=lambda: "none", now=lambda: 0)
     assert json.loads(body) == {"scene": "ship", "width": 7}
     assert (decoded.id, decoded.handler, decoded.attempt) == (job_id, "render", 1)
     assert (decoded.priority, decoded.headers) == (3, {"tenant": "a"})

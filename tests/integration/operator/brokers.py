@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from longshore_operator.adapters.rabbitmq.link import connect
+from longshore_operator.adapters.rabbitmq.link import RabbitMQ, connect
 from longshore_operator.app.reconciling.state import Reconciled
 from longshore_operator.app.reporting.brokers import BrokerStatuses
 from longshore_operator.app.reporting.loop import StatusReporter
 from longshore_operator.app.reporting.task_queues import TaskQueueStatuses
 from longshore_operator.app.scaling.state import Scaled, begun
 from longshore_operator.app.sessions.keeper import CONNECTING, Brokers
-from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.sessions.session import Session, Sessions
 from longshore_operator.app.watched.objects import BrokerObject, TaskQueueObject, broker
 from longshore_operator.app.watched.world import Key, World
 from longshore_operator.trouble import Trouble
@@ -61,7 +61,7 @@ async def keeping(
 
 
 def reporter(
-    brokers: Brokers,
+    brokers: Sessions,
     *,
     world: World,
     kubernetes: Kubernetes,
@@ -85,6 +85,12 @@ def reporter(
         brokers=BrokerStatuses(world=world, keeper=brokers, cluster=kubernetes, now=lambda: NOW),
         interval=0.1,
     )
+
+
+def opened(session: Session) -> RabbitMQ:
+    """The link that the session has: these tests are given a real one."""
+    assert isinstance(session.link, RabbitMQ)
+    return session.link
 
 
 async def outcome(brokers: Brokers, name: str = "default") -> Session | Trouble:

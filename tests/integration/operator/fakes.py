@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 from longshore.contract.names import worker_name
 from longshore_operator.app.ports.kubernetes import Secret
 from longshore_operator.app.watched.objects import TaskQueueObject
+from longshore_operator.core.kubernetes.containers import Warned
 from longshore_operator.core.kubernetes.rollout import Rollout
 from longshore_operator.errors import Invalid
 
@@ -107,6 +108,26 @@ class Kubernetes:
             namespace=namespace, name=name, uid=uid, replicas=to, rollout=rollout
         )
 
+    async def reclaim_deployment(
+        self, live: Mapping[str, Any], *, managed_fields: Sequence[Mapping[str, Any]]
+    ) -> None:
+        self.writes.append(f"reclaim {live['metadata']['name']}")
+        self.deployments[_key(live)]["metadata"]["managedFields"] = list(managed_fields)
+
+    async def has_pod(self, *, namespace: str, name: str, uid: str) -> bool:
+        return False
+
+    async def warnings(self, *, namespace: str, uid: str) -> list[Warned]:
+        return []
+
+    async def retry_pods(self, *, namespace: str, name: str, at: str) -> None:
+        self.writes.append(f"retry pods of {name}")
+
+    async def annotate_pod(
+        self, *, namespace: str, name: str, uid: str, annotations: Mapping[str, str | None]
+    ) -> None:
+        self.writes.append(f"annotate pod {name}")
+
     async def put_task_queue_status(
         self, *, namespace: str, name: str, uid: str, status: Mapping[str, Any]
     ) -> bool:
@@ -166,8 +187,9 @@ class Hanging(Kubernetes):
 
     async def put_task_queue_status(
         self, *, namespace: str, name: str, uid: str, status: Mapping[str, Any]
-    ) -> None:
+    ) -> bool:
         if name == self.slow:
             self.is_hanging = True
             await self.go_on.wait()
         self.written.append(name)
+        return True

@@ -21,9 +21,9 @@ from longshore_operator.app.sessions.vhosts import Vhosts
 from longshore_operator.app.states import States
 from longshore_operator.app.watched import objects
 from longshore_operator.app.watched.objects import TaskQueueObject
-from longshore_operator.app.watched.world import World
+from longshore_operator.app.watched.world import Key, World
 from longshore_operator.trouble import Trouble
-from tests.integration.operator.brokers import registered
+from tests.integration.operator.brokers import opened, registered
 from tests.integration.operator.fakes import Kubernetes, Watched
 from tests.integration.operator.task_queues import until
 
@@ -62,9 +62,12 @@ class Operating:
         default_factory=lambda: States(new=lambda found: begun(found, since=0))
     )
 
+    queues: dict[Key, list[TaskQueueObject]] = field(default_factory=dict)
+    """What the world shows of TaskQueues."""
+
     def __post_init__(self) -> None:
         numbers = itertools.count(1)
-        self.world.queues = {}
+        self.world.queues = self.queues
         self.world.deployments = Watched(self.kubernetes.deployments, objects.deployment)
         self.world.budgets = Watched(self.kubernetes.budgets, objects.disruption_budget)
         self.world.registered = {"default": [registered()]}
@@ -101,7 +104,7 @@ class Operating:
     def apply(self, *task_queues: TaskQueueObject) -> None:
         """As kubectl would."""
         for each in task_queues:
-            self.world.queues[each.owner.namespace, each.owner.name] = [each]
+            self.queues[each.owner.namespace, each.owner.name] = [each]
         self.reconciler.wake()
 
     def state(self, task_queue: TaskQueueObject) -> Reconciliation:
@@ -157,5 +160,5 @@ class Operating:
 
     async def put(self, *path: str, **body: Any) -> None:
         """An object as somebody else makes it, by the management API."""
-        await self.session.management._write("PUT", *path, body=body)
+        await opened(self.session).management._write("PUT", *path, body=body)
         self.session.doubt()

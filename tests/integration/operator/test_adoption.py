@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from longshore_operator.core.rabbitmq.depth import Depth
 from longshore_operator.core.rabbitmq.topology import Topology
 from tests.integration.operator.operating import OneBroker, Operating
 from tests.integration.operator.task_queues import Tenants, made, until
-from tests.integration.worker.workers import Bench
+from tests.integration.worker.workers import Bench, elsewhere
 
 
 @pytest.fixture
@@ -103,11 +102,11 @@ async def test_a_worker_takes_jobs_from_it(operating: Operating, tmp_path: Path)
     )
     assert config.source == "celery"
     environment = operating.kubernetes.secrets["media", "transcode-worker"]
-    bench = Bench(SimpleNamespace(amqp="", worker=""), task_queue.owner.queue, tmp_path)
+    bench = Bench(elsewhere(), task_queue.owner.queue, tmp_path)
     connection = operating.administrator()
 
     def work() -> None:
-        bench.broker = SimpleNamespace(amqp="", worker="", channel=connection.channel())
+        bench.broker = elsewhere(connection.channel())
         bench.started(env=environment, source="celery")
         bench.enqueue("write", diary=bench.diary, text="adopted")
         assert bench.wait_lines(1) == ["adopted 1"]

@@ -1,7 +1,7 @@
 """A RabbitMQ that is short of memory or disk space answers, and takes no jobs."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -41,7 +41,7 @@ async def test_an_alarm_is_the_brokers_condition_within_fifteen_seconds_and_ends
     async with keeping(broker, kubernetes=kubernetes) as brokers:
         assert isinstance(session := await outcome(brokers), Session)
 
-        def said(*expected: str) -> Callable[[], object]:
+        def said(*expected: str) -> Callable[[], Awaitable[bool]]:
             async def look() -> bool:
                 return bool(kubernetes.statuses) and ready(kubernetes)[:2] == expected
 

@@ -5,7 +5,6 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -21,7 +20,7 @@ from tests.integration.operator.conftest import secret
 from tests.integration.operator.fakes import Kubernetes
 from tests.integration.operator.task_queues import Tenants, made, until
 from tests.integration.relay import unanswered
-from tests.integration.worker.workers import Bench
+from tests.integration.worker.workers import Bench, elsewhere
 
 ADMINISTRATOR = {"username": "guest", "password": "guest"}
 
@@ -317,8 +316,9 @@ async def encrypted(secure: Private) -> AsyncIterator[Session]:
         secrets={SECRET: data, ("mq", "ca"): {"ca.crt": authority(secure)}},
     )
     reference = {"namespace": "mq", "name": "ca"}
-    management = {"managementURL": f"https://localhost:{secure.https}"}
-    broker = registered(tls={"caSecretRef": reference}, **management)
+    broker = registered(
+        tls={"caSecretRef": reference}, managementURL=f"https://localhost:{secure.https}"
+    )
     async with keeping(broker, kubernetes=kubernetes) as brokers:
         found = await outcome(brokers)
         assert isinstance(found, Session), found
@@ -332,7 +332,7 @@ async def test_operator_worker_and_producer_use_tls_where_the_broker_does(
     await tenants.reconcile(queue)
     secrets = tenants.kubernetes.secrets
     as_worker = secrets["media", "transcode-worker"]
-    bench = Bench(SimpleNamespace(amqp="", worker=""), queue.owner.queue, tmp_path)
+    bench = Bench(elsewhere(), queue.owner.queue, tmp_path)
 
     def work() -> None:
         bench.started(env=as_worker)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ async def test_what_was_declared_stays_when_the_broker_allows_it_no_more(
     found = await operating.refused(made(generation=2))
 
     assert found.reason == "NamespaceNotAllowed"
-    assert state.is_declared(), "workers are still scaled"
+    assert state.seen.is_declared, "workers are still scaled"
     inventory = await operating.session.management.inventory()
     assert {"media.transcode", "media.transcode.dead"} <= set(inventory.queues)
     assert operating.kubernetes.secrets
@@ -56,7 +57,7 @@ async def test_what_was_declared_stays_when_the_broker_allows_it_no_more(
 
 async def test_the_second_task_queue_of_one_queue_is_refused(operating: Operating) -> None:
     operating.declare("orders")
-    spec = {"queue": {"name": "orders", "type": "Classic"}}
+    spec: dict[str, Any] = {"queue": {"name": "orders", "type": "Classic"}}
     await operating.ready(made("first", **spec))
 
     second = made("second", created="2026-01-02T00:00:00Z", **spec)
@@ -206,7 +207,7 @@ async def test_a_wish_from_a_namespace_that_is_not_served_blocks_nobody(
     operating.session.spec = registered(allowedNamespaces={"matchLabels": {"team": "b"}}).spec
     operating.world.namespaces = labelled(media={"team": "b"}, other={})
     operating.declare("orders")
-    spec = {"queue": {"name": "orders", "type": "Classic"}}
+    spec: dict[str, Any] = {"queue": {"name": "orders", "type": "Classic"}}
     squatter = made("squat", namespace="other", **spec)
     assert (await operating.refused(squatter)).reason == "NamespaceNotAllowed"
 

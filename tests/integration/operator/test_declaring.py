@@ -1,5 +1,5 @@
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Awaitable
 
 import pika
 import pika.exceptions
@@ -39,11 +39,10 @@ def tenants(session: Session) -> Tenants:
 
 
 @pytest.fixture
-def counting(session: Session) -> Iterator[Counting]:
+def counting(session: Session, monkeypatch: pytest.MonkeyPatch) -> Counting:
     counting = Counting(session.link.management)
-    session.link.management = counting
-    yield counting
-    session.link.management = counting.inner
+    monkeypatch.setattr(session.link, "management", counting)
+    return counting
 
 
 async def test_a_second_reconcile_writes_nothing(tenants: Tenants, counting: Counting) -> None:
@@ -100,7 +99,7 @@ async def test_policies_are_in_force_and_follow_the_spec(tenants: Tenants) -> No
     vhost = tenants.session.address.vhost
     by_consumer = tenants.session.features.ack_timeout_by_consumer
 
-    async def policy(queue: str) -> str | None:
+    async def policy(queue: str) -> object:
         # Among the statistics the name lags by 7 s; before 4.3 it is nowhere else.
         found = await tenants.get("queues", vhost, f"{queue}?disable_stats={by_consumer}".lower())
         return found.get("policy")
@@ -263,7 +262,7 @@ async def ready(tenants: Tenants, queue: str) -> int | None:
     return depth.ready if isinstance(depth, Depth) else None
 
 
-async def _is(value: object, wanted: object) -> bool:
+async def _is(value: Awaitable[object], wanted: object) -> bool:
     return await value == wanted
 
 
@@ -278,7 +277,7 @@ async def test_what_is_under_way_for_a_task_queue_that_is_gone_is_not_its_succes
 
     async def creating(self: Management, topology: Topology) -> None:
         await create(self, topology)
-        operating.world.queues["media", "transcode"] = [after]
+        operating.queues["media", "transcode"] = [after]
 
     monkeypatch.setattr(management, "create", creating)
     async with operating.running():

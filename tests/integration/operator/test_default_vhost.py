@@ -10,6 +10,7 @@ from longshore.contract.names import JOBS_EXCHANGE
 from longshore_operator.adapters.rabbitmq.link import connect
 from longshore_operator.app.reconciling.deletion import Deletion
 from longshore_operator.core.access.credentials import address
+from longshore_operator.core.rabbitmq.depth import Depth
 from tests.integration.operator.conftest import broker_spec, ready_session, secret
 from tests.integration.operator.operating import OneBroker, Operating
 from tests.integration.operator.task_queues import Tenants, made, until
@@ -36,7 +37,8 @@ async def test_jobs_pass_through_it_and_a_deletion_leaves_nothing(operating: Ope
     tenants.publish(queue, exchange=exchange, key=key)
 
     async def arrived() -> bool:
-        return (await session.link.depths.read(["media.transcode"]))["media.transcode"].ready == 2
+        found = (await session.link.depths.read(["media.transcode"]))["media.transcode"]
+        return isinstance(found, Depth) and found.ready == 2
 
     await until(arrived)
     with tenants.channel(queue, "worker") as channel:

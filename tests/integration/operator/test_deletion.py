@@ -1,6 +1,7 @@
 import asyncio
 import dataclasses
 import threading
+from typing import Any
 
 import pika
 import pika.exceptions
@@ -18,6 +19,7 @@ from longshore_operator.core.kubernetes.pods import Pod
 from longshore_operator.core.rabbitmq.depth import Depth, Missing
 from longshore_operator.core.rabbitmq.topology import Binding, entry_bindings
 from longshore_operator.errors import Transient
+from tests.integration.operator.brokers import opened
 from tests.integration.operator.operating import OneBroker, reconciliations
 from tests.integration.operator.task_queues import JSON_JOB, Tenants, made, until
 
@@ -207,7 +209,7 @@ async def test_a_worker_that_is_not_shown_to_run_yet_is_waited_for(tenants: Tena
     world = World()
     seen: list[bool] = []
 
-    def show(**pod: bool) -> None:
+    def show(**pod: Any) -> None:
         world.all_pods = {("media", "transcode"): [Pod(name="p", uid="p", ready=False, **pod)]}
 
     async def pass_on(_: float) -> None:
@@ -309,7 +311,7 @@ async def test_a_queue_that_has_become_empty_a_moment_ago_goes(tenants: Tenants)
     tenants.publish(queue, exchange=JOBS_EXCHANGE, key="media.transcode")
 
     async def is_counted() -> bool:
-        count = await tenants.session.management.count("media.transcode")
+        count = await opened(tenants.session).management.count("media.transcode")
         return count is not None and count.jobs == 1
 
     await until(is_counted, within=30)

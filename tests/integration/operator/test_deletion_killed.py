@@ -23,6 +23,7 @@ from longshore_operator.app.watched.world import World
 from longshore_operator.core.access.permissions import ROLES, user_name
 from longshore_operator.core.rabbitmq.depth import Depth
 from longshore_operator.core.rabbitmq.policies import own_policy_name
+from tests.integration.operator.brokers import opened
 from tests.integration.operator.fakes import Kubernetes
 from tests.integration.operator.operating import OneBroker, reconciliations
 from tests.integration.operator.task_queues import JSON_JOB, Tenants, made
@@ -97,7 +98,7 @@ def session_of(session: Session, life: Life) -> Session:
         spec=session.spec,
         address=session.address,
         features=session.features,
-        link=link,  # type: ignore[arg-type]  # as much of it as a deletion uses
+        link=link,  # as much of it as a deletion uses
         clock=time.monotonic,
     )
 
@@ -108,7 +109,7 @@ async def delete(
     deletion = Deletion(
         world=World(),
         brokers=OneBroker(session_of(session, life)),
-        cluster=Mortal(kubernetes, life),  # type: ignore[arg-type]  # passes all else on
+        cluster=Mortal(kubernetes, life),  # passes all else on
         states=reconciliations(),
         clock=time.monotonic,
         sleep=_mortal(asyncio.sleep, life),
@@ -160,7 +161,8 @@ class Scene:
         queue = {"maxLength": 9} | taken.get("queue", {})
         task_queue = made(f"t{number}", deletionPolicy=case.policy, queue=queue)
         if case.adopts:
-            management, vhost = self.tenants.session.management, self.tenants.session.address.vhost
+            session = self.tenants.session
+            management, vhost = opened(session).management, session.address.vhost
             await management._write("PUT", "queues", vhost, name, body={"durable": True})
         await self.tenants.reconcile(task_queue)
         guaranteed = Condition(

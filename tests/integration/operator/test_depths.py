@@ -5,6 +5,7 @@ from longshore_operator.adapters.rabbitmq.depths import AT_ONCE, CHANNELS
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.core.rabbitmq.depth import Depth, Missing
 from longshore_operator.core.rabbitmq.topology import Binding, QueueDefinition, Topology
+from tests.integration.operator.brokers import opened
 from tests.integration.operator.task_queues import until
 
 COUNT = AT_ONCE * CHANNELS + 30
@@ -24,7 +25,7 @@ async def test_each_queue_has_its_own_depth_whichever_are_missing(session: Sessi
         for number in full
     )
     await session.management.create(Topology(queues=queues, bindings=bindings))
-    channel = await session.link._connection.channel()
+    channel = await opened(session)._connection.channel()
     for number in full:
         for _ in range(number % 3 + 1):
             channel.raw.basic_publish(JOBS_EXCHANGE, queue_of(number), b"")

@@ -14,6 +14,7 @@ from longshore_operator.app.sessions.session import Session
 from longshore_operator.core.access.credentials import password_in
 from longshore_operator.core.access.permissions import ROLES, Role, user
 from longshore_operator.core.rabbitmq.topology import entry_bindings
+from tests.integration.operator.brokers import opened
 from tests.integration.operator.operating import Operating
 from tests.integration.operator.task_queues import Tenants, made, until
 
@@ -64,7 +65,7 @@ HARM: dict[str, tuple[Harm, str]] = {
 @pytest.mark.parametrize("what", HARM)
 async def test_it_is_back_within_ten_seconds_with_an_event(operating: Operating, what: str) -> None:
     await operating.ready(made(queue={"maxLength": 9}))
-    management, vhost = operating.session.management, operating.session.address.vhost
+    management, vhost = opened(operating.session).management, operating.session.address.vhost
     before = await management.inventory()
     harm, words = HARM[what]
 
@@ -137,7 +138,7 @@ async def test_a_user_that_was_given_more_rights_has_its_own_again_and_no_more_i
     operating: Operating, what: str
 ) -> None:
     await operating.ready(made())
-    management, vhost = operating.session.management, operating.session.address.vhost
+    management, vhost = opened(operating.session).management, operating.session.address.vhost
     who = user(vhost=vhost, queue=QUEUE, role="worker")
     await MORE_RIGHTS[what](management, vhost)
     harmed_at = time.monotonic()
@@ -164,7 +165,7 @@ async def test_an_exchange_that_was_remade_otherwise_is_as_before_within_ten_sec
     operating: Operating, what: str
 ) -> None:
     await operating.ready(made())
-    management, vhost = operating.session.management, operating.session.address.vhost
+    management, vhost = opened(operating.session).management, operating.session.address.vhost
     before = (await management.inventory()).bindings
     flags = ("type", "durable", "auto_delete", "internal", "arguments")
 
@@ -252,7 +253,7 @@ async def test_a_controller_that_never_rests_does_not_have_pods_replaced_for_eve
         deployments[key]["spec"]["template"] = {"changed": restored}
 
         async def is_back() -> bool:
-            return deployments[key]["spec"]["template"] == before
+            return bool(deployments[key]["spec"]["template"] == before)
 
         try:
             await until(is_back, within=4)
@@ -314,7 +315,7 @@ async def test_reports_are_heard_again_by_a_new_session(operating: Operating) ->
     session = operating.session
     assert not session.is_void
 
-    await session.management._remove("exchanges", session.address.vhost, REPORTS_EXCHANGE)
+    await opened(session).management._remove("exchanges", session.address.vhost, REPORTS_EXCHANGE)
 
     async def void() -> bool:
         return session.is_void
@@ -328,7 +329,7 @@ async def test_a_shared_exchange_that_a_task_queue_needs_now_does_not_wait_for_t
     monkeypatch.setattr("longshore_operator.app.reconciling.loop.INVENTORY_AGE", float("inf"))
     async with Operating(session).running() as operating:
         await operating.ready(made())
-        management, vhost = session.management, session.address.vhost
+        management, vhost = opened(session).management, session.address.vhost
         before = await management.inventory()
         await management._remove("exchanges", vhost, JOBS_EXCHANGE)
         session.doubt()

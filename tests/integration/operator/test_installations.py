@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from longshore.contract.features import features_of
 from longshore.contract.names import INSTALLATION_EXCHANGE
 from longshore_operator.adapters.rabbitmq.link import RabbitMQ, connect
 from longshore_operator.api.v1alpha1 import BrokerSpec
@@ -238,7 +239,7 @@ async def test_of_many_that_claim_a_vhost_at_once_one_gets_it(
         session = Session(
             spec=spec,
             address=where,
-            features=None,
+            features=features_of(links[number].version),
             link=links[number],
             clock=time.monotonic,
             owner=f"kubernetes/{number}/default",

@@ -61,7 +61,7 @@ ATTEMPTS: Attempts = {
 
 
 def declare(
-    name: str, *, dead_letters_to: str | None = None, key: str = QUEUE, **how: bool
+    name: str, *, dead_letters_to: str | None = None, key: str = QUEUE, **how: Any
 ) -> Attempt:
     """Of a queue whose messages RabbitMQ would bring anywhere: it checks no key then."""
     arguments = {"x-dead-letter-exchange": dead_letters_to, "x-dead-letter-routing-key": key}
@@ -70,7 +70,7 @@ def declare(
     )
 
 
-WAYS = {
+WAYS: dict[str, dict[str, Any]] = {
     "durable": {"durable": True},
     "exclusive": {"exclusive": True},
     "auto-delete": {"auto_delete": True},

@@ -10,6 +10,7 @@ from longshore_operator.adapters.rabbitmq.link import connect
 from longshore_operator.app.ports.rabbitmq import Fleet
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.core.rabbitmq.depth import Depth
+from tests.integration.operator.brokers import opened
 from tests.integration.operator.lines import POD, Line, report_of
 from tests.integration.operator.task_queues import Tenants, made, until
 
@@ -164,7 +165,7 @@ async def others_are_served_and_nothing_has_come(tenants: Tenants) -> None:
 
 
 async def test_orders_that_cannot_be_given_any_more_end_the_session(tenants: Tenants) -> None:
-    link = tenants.session.link
+    link = opened(tenants.session)
     assert not link.is_lost
 
     link.fleet._orders.raw.basic_publish("no-such-exchange", "", b"")

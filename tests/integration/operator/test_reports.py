@@ -49,7 +49,7 @@ async def test_a_worker_speaks_for_its_own_queue_whatever_it_writes(tenants: Ten
     assert fleet.reports("billing.invoice") == {}
 
 
-class FarFuture(pika.BasicProperties):
+class FarFuture(pika.BasicProperties):  # type: ignore[misc]  # pika ships no types
     """Properties with a header that is a date Python has no value for, which pika cannot write."""
 
     _PLACEHOLDER = 2**62 + 54321

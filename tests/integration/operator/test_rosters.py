@@ -1,17 +1,20 @@
 """Longshore's policies touch the queues of TaskQueues, and no others."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pika
 import pytest
 
+from longshore_operator.adapters.management.api import Management
 from longshore_operator.adapters.rabbitmq.link import RabbitMQ
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.core.rabbitmq.policies import QueuePolicy
 from longshore_operator.core.rabbitmq.rosters import DEAD, JOBS, ROSTERS
 from longshore_operator.core.rabbitmq.topology import Topology
+from tests.integration.operator.brokers import opened
 from tests.integration.operator.operating import Operating
 from tests.integration.operator.task_queues import Tenants, made, until
 
@@ -56,7 +59,7 @@ async def test_a_queue_has_its_policy_from_its_first_moment(
     operating: Operating, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A rejected job would be lost otherwise."""
-    management = type(operating.session.management)
+    management = type(opened(operating.session).management)
     listed_when_declared: list[bool] = []
     create, apply = management.create, management.apply
 
@@ -66,11 +69,11 @@ async def test_a_queue_has_its_policy_from_its_first_moment(
             names = {queue.name for queue in topology.queues} & {"media.transcode"}
             listed_when_declared.append(names <= set(inventory.listed(JOBS)))
 
-    async def creating(self: object, topology: Topology) -> None:
+    async def creating(self: Management, topology: Topology) -> None:
         await seen(topology)
         await create(self, topology)
 
-    async def applying(self: object, topology: Topology) -> None:
+    async def applying(self: Management, topology: Topology) -> None:
         await seen(topology)
         await apply(self, topology)
 
@@ -85,10 +88,10 @@ async def test_a_queue_has_its_policy_from_its_first_moment(
 async def test_many_task_queues_share_few_changes(
     operating: Operating, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    management, written = type(operating.session.management), list[str]()
+    management, written = type(opened(operating.session).management), list[str]()
     apply = management.apply
 
-    async def applying(self: object, topology: Topology) -> None:
+    async def applying(self: Management, topology: Topology) -> None:
         written.extend(policy.name for policy in topology.policies if policy.name in ROSTERS)
         await apply(self, topology)
 
@@ -106,7 +109,7 @@ async def test_many_task_queues_share_few_changes(
 async def test_a_queue_that_is_gone_is_struck_from_the_roster(operating: Operating) -> None:
     await operating.ready(made())
     await operating.ready(made("other"))
-    operating.world.queues.pop(("media", "other"))
+    operating.queues.pop(("media", "other"))
     for name in ("media.other", "media.other.dead"):
         await operating.session.management.delete_queue(name)
 
@@ -125,7 +128,7 @@ async def test_a_queue_that_stays_without_its_task_queue_keeps_its_policy(
 ) -> None:
     by_consumer = operating.session.features.ack_timeout_by_consumer
     await operating.ready(made())
-    operating.world.queues.pop(("media", "transcode"))
+    operating.queues.pop(("media", "transcode"))
     operating.session.doubt()
 
     await operating.ready(made("other"))
@@ -208,10 +211,10 @@ async def test_a_new_session_writes_no_policy_again(
         for each in queues:
             await operating.ready(each)
     before = await session.management.policies()
-    management, written = type(session.management), list[str]()
+    management, written = type(opened(session).management), list[str]()
     write = management._write
 
-    async def writing(self: object, method: str, *path: str, body: object) -> None:
+    async def writing(self: Management, method: str, *path: str, body: Mapping[str, Any]) -> None:
         written.append(" ".join((method, *path)))
         await write(self, method, *path, body=body)
 

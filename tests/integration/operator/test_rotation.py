@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pika
 import pika.exceptions
@@ -13,9 +12,10 @@ from longshore import Client
 from longshore.contract.names import AMQP_URL_ENV
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.core.access.credentials import password_in
+from tests.integration.operator.brokers import opened
 from tests.integration.operator.operating import Operating
 from tests.integration.operator.task_queues import made, until
-from tests.integration.worker.workers import Bench
+from tests.integration.worker.workers import Bench, elsewhere
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ async def test_a_running_job_outlives_the_rotation_and_is_done_once(
 ) -> None:
     await operating.ready(made())
     old = {role: secret(operating, role) for role in ("worker", "producer")}
-    bench = Bench(SimpleNamespace(amqp="", worker=""), "media.transcode", tmp_path)
+    bench = Bench(elsewhere(), "media.transcode", tmp_path)
 
     def start() -> None:
         bench.started(env=old["worker"])
@@ -93,5 +93,5 @@ def _connects(environment: dict[str, str]) -> bool:
 
 
 async def _is_empty(operating: Operating) -> bool:
-    count = await operating.session.management.count("media.transcode")
+    count = await opened(operating.session).management.count("media.transcode")
     return count is not None and count.jobs == 0

@@ -15,6 +15,7 @@ import pytest
 from longshore_operator.adapters.management.api import Management
 from longshore_operator.app.sessions.keeper import Brokers
 from longshore_operator.app.sessions.session import MAX_FAILED_PATROLS, Session
+from longshore_operator.app.watched.objects import BrokerObject
 from longshore_operator.core.access import credentials
 from longshore_operator.core.access.credentials import Address
 from longshore_operator.core.access.permissions import user
@@ -53,8 +54,12 @@ async def administrator(session: Session) -> AsyncIterator[Administrator]:
     await administrator.close()
 
 
-def reaching(where: Address, name: str = "default", **changes: Any) -> Any:
-    spec = {"host": where.host, "port": where.port, "managementURL": where.management_url}
+def reaching(where: Address, name: str = "default", **changes: Any) -> BrokerObject:
+    spec: dict[str, Any] = {
+        "host": where.host,
+        "port": where.port,
+        "managementURL": where.management_url,
+    }
     return registered(name, vhost=where.vhost, **(spec | changes))
 
 
@@ -131,6 +136,7 @@ async def test_sessions_that_are_lost_leave_nothing_open(session: Session) -> No
         kubernetes = Kubernetes(secrets={SECRET: secret})
         async with keeping(reaching(where, port=port), kubernetes=kubernetes) as brokers:
             now = await outcome(brokers)
+            assert isinstance(now, Session), now
             opened = []
             for _ in range(5):
                 relay.cut()
@@ -255,18 +261,21 @@ async def test_an_object_of_our_name_that_is_not_ours_is_left_alone(
 ) -> None:
     tenants = Tenants(session)
     key, theirs = ("media", "transcode-worker"), {"theirs": "yes"}
+    bare: dict[str, Any] = {"metadata": {}, "spec": {}}
     if kind == "Secret":
         tenants.kubernetes.secrets[key] = theirs
     else:
-        tenants.kubernetes.deployments[key] = {"metadata": {}, "spec": {}}
+        tenants.kubernetes.deployments[key] = dict(bare)
 
     with pytest.raises(Invalid) as refused:
         await tenants.reconcile(made())
 
     assert refused.value.reason == f"{kind}NotOurs"
     assert "media/transcode-worker" in str(refused.value)
-    left = tenants.kubernetes.secrets if kind == "Secret" else tenants.kubernetes.deployments
-    assert left[key] == (theirs if kind == "Secret" else {"metadata": {}, "spec": {}})
+    if kind == "Secret":
+        assert tenants.kubernetes.secrets[key] == theirs
+    else:
+        assert tenants.kubernetes.deployments[key] == bare
 
 
 async def test_a_user_may_write_only_once_its_keys_are_restricted(session: Session) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pika
 import pika.exceptions
@@ -56,7 +57,7 @@ def fill(one: BlockingChannel) -> None:
         one.basic_publish(JOBS_EXCHANGE, QUEUE, b"more", JSON_JOB, mandatory=True)
 
 
-async def change(operating: Operating, **spec: object) -> None:
+async def change(operating: Operating, **spec: Any) -> None:
     await operating.ready(made(generation=2, **spec))
 
 

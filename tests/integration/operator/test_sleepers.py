@@ -25,6 +25,7 @@ from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.kubernetes.pods import Pod
 from longshore_operator.core.rabbitmq.depth import Depth
 from longshore_operator.plugins import scaling_policies
+from tests.integration.operator.brokers import opened
 from tests.integration.operator.operating import OneBroker, Operating
 from tests.integration.operator.task_queues import made, until
 
@@ -78,7 +79,7 @@ def note_ready(operating: Operating, name: str, ready: int | None) -> None:
 
 
 async def publish(operating: Operating, name: str, *, jobs: int = 1) -> None:
-    channel = await operating.session.link._connection.channel()
+    channel = await opened(operating.session)._connection.channel()
     for _ in range(jobs):
         channel.raw.basic_publish(JOBS_EXCHANGE, made(name).owner.queue, b"")
     channel.close()
@@ -123,7 +124,7 @@ async def test_who_does_not_sleep_is_left_to_the_ticks(
             operating.records.of(("media", "awake"), made("awake")).is_acting = True
         case _:
             going = dataclasses.replace(made("awake"), is_deleting=True)
-            operating.world.queues["media", "awake"] = [going]
+            operating.queues["media", "awake"] = [going]
 
     await published(operating, "awake")
 

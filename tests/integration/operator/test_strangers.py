@@ -179,7 +179,7 @@ async def test_a_queue_stays_its_holders_when_the_holders_spec_cannot_be_read_an
     operating: Operating, policy: str
 ) -> None:
     operating.declare("celery")
-    taken = {"queue": {"name": "celery", "type": "Classic"}}
+    taken: dict[str, Any] = {"queue": {"name": "celery", "type": "Classic"}}
     await operating.ready(made("first", namespace="a", **taken))
     fill(operating, "celery")
     broken = made("first", namespace="a", generation=2, scaling=UNREADABLE, **taken)
@@ -217,10 +217,10 @@ async def test_a_queue_stays_that_gets_the_jobs_of_a_task_queue_that_nobody_here
 ) -> None:
     """Its TaskQueue is another Broker's, or another cluster's."""
     operating.declare("celery")
-    taken = {"queue": {"name": "celery", "type": "Classic"}}
+    taken: dict[str, Any] = {"queue": {"name": "celery", "type": "Classic"}}
     first = made("first", namespace="a", **taken)
     await operating.ready(first)
-    operating.world.queues.pop(("a", "first"))
+    operating.queues.pop(("a", "first"))
     before = await standing(operating)
     second = made("second", namespace="b", deletionPolicy=policy, **taken)
 
@@ -264,7 +264,7 @@ async def test_a_queue_that_was_left_behind_can_be_taken_over_and_deleted(
 ) -> None:
     await operating.ready(made(deletionPolicy="Retain"))
     await delete(operating, made(deletionPolicy="Retain"))
-    operating.world.queues.clear()
+    operating.queues.clear()
     new = made("new", queue={"name": OWN}, deletionPolicy="Delete")
 
     await operating.ready(new)

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from dev.trio import Trio
-from longshore_operator.adapters.rabbitmq.link import scrutiny
+from longshore_operator.adapters.management.api import Management
+from longshore_operator.adapters.rabbitmq import scrutiny
 from longshore_operator.app.sessions.declaring import declare
 from longshore_operator.core.rabbitmq.depth import Count, Depth
 from longshore_operator.core.rabbitmq.inventory import Inventory
 from longshore_operator.core.rabbitmq.topology import Topology, dead_binding, vhost_topology
 from longshore_operator.errors import OperatorError, Transient
-from tests.integration.operator.brokers import reporter
+from tests.integration.operator.brokers import opened, reporter
 from tests.integration.operator.operating import OneBroker, Operating
 from tests.integration.operator.task_queues import Tenants, made, until
 from tests.integration.operator.test_sleepers import scaling
@@ -43,7 +44,7 @@ async def test_every_node_gives_the_leaders_count_whoever_leads(nodes: Nodes) ->
         depths = await link.depths.read(names)
         inventory = await link.management.inventory()
 
-        async def is_counted(management: object = link.management) -> bool:
+        async def is_counted(management: Management = link.management) -> bool:
             counts = [await management.count(name) for name in names]
             return counts == [Count(consumers=0, jobs=5)] * 3
 
@@ -106,7 +107,7 @@ async def test_dead_letters_on_their_way_keep_the_queue(
     tenants = await nodes.tenants(0)
     queue = made()
     await nodes.led_by(1, tenants, queue)
-    management = tenants.session.management
+    management = opened(tenants.session).management
     await management.unbind(dead_binding(queue.source))  # so it cannot arrive
     nodes.publish(0, queue.source)
     channel = nodes.channel(2)

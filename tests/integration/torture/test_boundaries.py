@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import pytest
+from pika.adapters.blocking_connection import BlockingChannel
 
 from longshore.contract.message import DEAD_REASON, ERROR, UNDECODABLE_HEADERS
 from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV, JOBS_EXCHANGE
@@ -186,6 +187,7 @@ def test_the_line_to_the_operator_survives_nonsense(bench: Bench) -> None:
     assert worker.stop() == 0
 
 
-def _report(channel, ear: str) -> str | None:
+def _report(channel: BlockingChannel, ear: str) -> str | None:
     _, properties, _ = channel.basic_get(ear, auto_ack=True)
-    return properties and properties.reply_to
+    address: str | None = properties and properties.reply_to
+    return address

@@ -72,7 +72,11 @@ def test_prefetch_is_whole_again_after_each_reconnect(bench: Bench, relay: Relay
             bench.enqueue("wait_for_file", diary=diary, path=str(path))
         # Begun, and not just handed to a child: what has not begun is not void, but forgotten.
         begun = Path(diary)
-        wait_for(lambda begun=begun: begun.exists() and begun.read_text().count("start") >= 4)
+
+        def have_begun(diary: Path = begun) -> bool:
+            return diary.exists() and diary.read_text().count("start") >= 4
+
+        wait_for(have_begun)
         relay.cut()
         worker.wait("consumer-started", count=losses + 1)
         # All four are here again, not only those for which a reduced prefetch has room.

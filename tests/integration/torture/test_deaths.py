@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from typing import Any
 
 import pytest
 
@@ -173,6 +174,6 @@ def test_a_job_that_kills_its_whole_pod_ends_dead(bench: Bench) -> None:
 
 def _works(bench: Bench, worker: Worker, *, handler: str = "write") -> None:
     """It does another job."""
-    arguments = {} if handler == "nothing" else {"diary": f"{bench.diary}-other"}
+    arguments: dict[str, Any] = {} if handler == "nothing" else {"diary": f"{bench.diary}-other"}
     job = bench.enqueue(handler, **arguments)
     worker.wait("job-settled", job=job, outcome="succeeded")

@@ -156,7 +156,7 @@ def test_a_job_with_as_many_headers_as_a_frame_holds_is_tried_again(
     assert bench.is_empty()
 
 
-class Double(pika.BasicProperties):
+class Double(pika.BasicProperties):  # type: ignore[misc]  # pika ships no types
     """Properties with one header that is a double, which pika itself cannot write."""
 
     _PLACEHOLDER = 2**62 + 54321
@@ -172,7 +172,7 @@ class Double(pika.BasicProperties):
 
 def test_all_that_a_producer_wrote_into_properties_stays_with_its_job(bench: Bench) -> None:
     bench.started(retry={"initial_delay": 0.0, "max_attempts": 2})
-    sent = {
+    sent: dict[str, Any] = {
         "correlation_id": "order-7",
         "reply_to": "answers",
         "app_id": "shop",

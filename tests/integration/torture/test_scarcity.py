@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 from longshore.contract.message import DEAD_REASON, DELIVERY_COUNT
-from tests.integration.worker.workers import Bench, wait_for
+from tests.integration.worker.workers import Bench, Worker, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -115,9 +115,11 @@ def test_a_job_that_kills_its_worker_is_counted_whatever_came_with_it(bench: Ben
     )
     for _ in range(8):
         worker = bench.start(retry={"max_attempts": 2, "initial_delay": 0.0})
-        wait_for(
-            lambda worker=worker: worker.process.poll() is not None or worker.events("job-settled")
-        )
+
+        def is_decided(worker: Worker = worker) -> bool:
+            return worker.process.poll() is not None or bool(worker.events("job-settled"))
+
+        wait_for(is_decided)
         if worker.process.poll() is None:
             break
     assert bench.dead()[0].headers[DEAD_REASON] == "worker-lost"

@@ -138,7 +138,7 @@ def test_a_classic_queue_is_consumed_without_an_ack_timeout(bench: Bench) -> Non
     worker.wait("job-settled", outcome="succeeded")
 
 
-class _Raw(pika.BasicProperties):
+class _Raw(pika.BasicProperties):  # type: ignore[misc]  # pika ships no types
     """Properties with one header whose value is these nine bytes, and one with `blob`."""
 
     _PLACEHOLDER = 2**62 + 12345

@@ -151,8 +151,8 @@ def started(bench: Bench, *, at_import: str = "", **config: object) -> Worker:
 def test_a_child_that_writes_nonsense_is_killed_and_its_job_charged(bench: Bench) -> None:
     worker = started(bench, slots=2, prefetch=2)
     innocent = bench.enqueue("innocent", seconds=6)
-    words = ("stray", "four_gib", "no_json", "wrong_type", "wrong_status", "no_such_job")
-    words += ("no_such_progress", "empty", "deep", "long", "success")
+    words = ["stray", "four_gib", "no_json", "wrong_type", "wrong_status", "no_such_job"]
+    words += ["no_such_progress", "empty", "deep", "long", "success"]
     for what in words:
         job = bench.enqueue("write", what=what)
         properties, _ = bench.dead()

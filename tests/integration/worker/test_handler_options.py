@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -137,7 +138,7 @@ def test_a_handler_without_limits_has_its_queues(options: Bench) -> None:
     ],
 )
 def test_limits_that_a_queue_does_not_allow_keep_the_worker_from_starting(
-    options: Bench, option: str, config: dict[str, str], said: tuple[str, ...]
+    options: Bench, option: str, config: dict[str, Any], said: tuple[str, ...]
 ) -> None:
     (options.directory / "greedy.py").write_text(
         f"from longshore import handler\n\n@handler({option})\ndef render(): ...\n"

@@ -417,8 +417,12 @@ def test_a_child_whose_middleware_keeps_the_interpreter_is_killed_and_replaced(
     for number in (1, 2):
         bench.enqueue("work")
         worker.wait("job-settled", outcome="succeeded", count=number)
-        stuck_one = worker.wait("child-stuck", count=number)["pid"]
-        wait_for(lambda pid=stuck_one: not Path(f"/proc/{pid}").exists())
+        stuck_one = Path(f"/proc/{worker.wait('child-stuck', count=number)['pid']}")
+
+        def is_gone(process: Path = stuck_one) -> bool:
+            return not process.exists()
+
+        wait_for(is_gone)
     assert 'longshore_kills_total{cause="dismissed"} 2.0' in worker.get("/metrics")[1]
 
 

@@ -172,7 +172,11 @@ def test_a_busy_worker_with_many_short_jobs_stops_and_goes_on(bench: Bench) -> N
         operator.order("cordon", str(number))
         done = operator.hears(lambda report: report.cordon is not None and not report.held)
         operator.order("uncordon", str(number))
-        operator.hears(lambda report, before=done: report.succeeded >= before.succeeded)
+
+        def is_going_on(report: WorkerReport, before: WorkerReport = done) -> bool:
+            return report.succeeded >= before.succeeded
+
+        operator.hears(is_going_on)
 
     last = operator.hears(lambda report: report.succeeded == 1500)
     assert last.ran == 1500

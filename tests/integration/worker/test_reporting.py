@@ -17,6 +17,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import SpanContext
 
 from longshore import Client
 from longshore.contract.message import DEAD_REASON, ERROR
@@ -276,7 +277,7 @@ def tell(diary):
 
 
 @contextmanager
-def producing(bench: Bench) -> Iterator[tuple[Client, Span]]:
+def producing(bench: Bench) -> Iterator[tuple[Client, SpanContext]]:
     """A producer's client within a span of its own."""
     provider = TracerProvider()
     with (

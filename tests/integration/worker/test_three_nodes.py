@@ -41,7 +41,11 @@ def test_each_job_runs_once_while_its_queue_is_led_by_one_node_after_another(
         bench.enqueue("once", number=number, seconds=0.2)
 
     for moves, to in enumerate((1, 2, 0, 1), 1):
-        wait_for(lambda moves=moves: len(began(worker)) >= 4 * moves)
+
+        def have_begun(count: int = 4 * moves) -> bool:
+            return len(began(worker)) >= count
+
+        wait_for(have_begun)
         three.move(bench.queue, vhost=bench.broker.vhost, to=to)
 
     wait_for(lambda: len(began(worker)) >= JOBS, deadline=60)

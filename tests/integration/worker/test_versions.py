@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from longshore.contract.message import ATTEMPT, DEAD_REASON, DEFERRED_SINCE, ERROR
@@ -43,7 +45,7 @@ def ran(*workers: Worker) -> int:
     ("handler", "arguments"), [("brand_new", {}), ("render", {"name": "a", "preset": "av1"})]
 )
 def test_jobs_that_only_the_new_version_runs_wait_for_it(
-    bench: Bench, handler: str, arguments: dict[str, str]
+    bench: Bench, handler: str, arguments: dict[str, Any]
 ) -> None:
     old = version(bench, "before", BEFORE)
     for _ in range(JOBS):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pika
+from pika.adapters.blocking_connection import BlockingChannel
 
 from longshore.contract.names import (
     AMQP_URL_ENV,
@@ -37,7 +38,9 @@ PYTHONPATH = [path for path in os.environ.get("PYTHONPATH", "").split(":") if pa
 Value = TypeVar("Value")
 
 
-def wait_for(what: Callable[[], Value], *, deadline: float = DEADLINE, why: object = "") -> Value:
+def wait_for(
+    what: Callable[[], Value | None], *, deadline: float = DEADLINE, why: object = ""
+) -> Value:
     """The first true value of `what`."""
     end = time.monotonic() + deadline
     while time.monotonic() < end:
@@ -69,7 +72,9 @@ class Worker:
         lines = self.stdout.read_text().splitlines()
         return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
-    def wait(self, name: str, *, count: int = 1, deadline: float = DEADLINE, **fields: Any) -> dict:
+    def wait(
+        self, name: str, *, count: int = 1, deadline: float = DEADLINE, **fields: Any
+    ) -> dict[str, Any]:
         """Wait until an event was logged `count` times; the last of them."""
         found = wait_for(
             lambda: (
@@ -122,6 +127,11 @@ class Worker:
     def _must_live(self) -> None:
         code = self.process.poll()
         assert code is None, f"the worker ended with {code}:\n{self.text()}"
+
+
+def elsewhere(channel: BlockingChannel | None = None) -> Broker:
+    """A broker that workers reach by their own environment alone."""
+    return Broker(series="", vhost="", amqp="", management="", ctl=(), channel=channel)
 
 
 @dataclass

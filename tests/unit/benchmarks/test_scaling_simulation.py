@@ -23,7 +23,7 @@ def test_the_hpa_takes_six_syncs_from_1_to_100() -> None:
     """1, 5, 10, 20, 40, 80, 100: its default behaviour."""
     fleet = Fleet(jobs(*[1.0] * 1000, last=3600.0, until=150.0), 10.0, 30.0)
     keda = Keda(HTTP, 100, Random(1))
-    sizes = []
+    sizes = list[int]()
     while len(fleet.pods) < 100:
         now = keda.next_look(0.0)
         if not sizes:
@@ -71,7 +71,8 @@ def test_a_job_that_outlives_the_grace_is_killed_and_runs_again() -> None:
 
     ended = fleet.run(Impatient())
 
-    assert (fleet.killed, fleet.wasted) == (1, pytest.approx(79.0))
+    assert fleet.killed == 1
+    assert fleet.wasted == pytest.approx(79.0)
     assert measured(fleet, ended=ended).jobs == 1
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chaos.again import judged
-from chaos.history import Ended, Enqueued, Fault, Started, line
+from chaos.history import Ended, Enqueued, Event, Fault, Started, line
 
 
 def recorded(**found: Any) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def recorded(**found: Any) -> dict[str, Any]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A job that a stopped worker ran once more."""
-    events = [
+    events: list[Event] = [
         Enqueued(number=1, kind="noop", queue="quick", asked_at=9.9, at=10.0, delay=0.0),
         Fault(kind="stop-parent", began=9.0, healed=12.0, ended=13.0, pods=("b",)),
         Started(number=1, attempt=1, pod="a", run="one", at=11.0),

@@ -230,7 +230,7 @@ def test_a_copy_of_a_job_that_is_done_is_unexplained() -> None:
 
 def test_two_dead_letters_of_one_job_are_unexplained() -> None:
     letter = Left(number=1, where="dead", reason="worker-lost")
-    events = [enqueued("crashes"), start(11.0), start(13.0, attempt=2), letter, letter]
+    events: list[Event] = [enqueued("crashes"), start(11.0), start(13.0, attempt=2), letter, letter]
     assert len(findings(*events).unexplained) == 1
 
 
@@ -293,7 +293,7 @@ def test_what_no_job_may_do_is_illegal(events: list[Event], words: str) -> None:
 def test_a_job_that_outlives_its_limit_is_a_late_kill() -> None:
     late = Alive(run="r11.0", at=11.0 + HARD_LIMIT + KILL_GRACE + 1.5)
     dead = Left(number=1, where="dead", reason="hard-limit")
-    events = [enqueued("overrun"), start(11.0), start(19.0, attempt=2), late, dead]
+    events: list[Event] = [enqueued("overrun"), start(11.0), start(19.0, attempt=2), late, dead]
     assert "by 1.50 s on a" in findings(*events).late_kills[0]
     stopped = fault(12.0, 14.0, pods=("a",))
     assert findings(*events, stopped).late_kills == []

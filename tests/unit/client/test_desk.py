@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -16,9 +17,9 @@ from longshore.producing import desk as desk_module
 from longshore.producing.desk import Abandoned, Desk, Errand, PerProcess, Unfinished
 
 
-def errand(work: object = lambda _: None, *, seconds: float = 10) -> Errand:
+def errand(work: Callable[[Errand], Any] = lambda _: None, *, seconds: float = 10) -> Errand:
     # Any callable will do: nothing here asks for a connection.
-    return Errand(work, deadline=time.monotonic() + seconds)  # type: ignore[arg-type]
+    return Errand(work, deadline=time.monotonic() + seconds)
 
 
 def refuse(*_: object) -> int:
@@ -26,8 +27,12 @@ def refuse(*_: object) -> int:
 
 
 def test_errands_are_done_one_after_another_in_the_order_they_came() -> None:
-    desk, done = Desk(), []
-    errands = [errand(lambda _, n=n: done.append(n)) for n in range(50)]
+    desk, done = Desk(), list[int]()
+
+    def note(number: int, _: Errand) -> None:
+        done.append(number)
+
+    errands = [errand(partial(note, number)) for number in range(50)]
     for each in errands:
         desk.submit(each)
     assert all(each.wait() for each in errands)
@@ -117,13 +122,16 @@ def test_where_no_thread_can_be_started_no_caller_serves_beyond_its_own_errand(
         if errands[number].wait():
             ended.append(number)
 
+    def is_behind(number: int) -> bool:
+        return len(desk._errands) == number and desk._is_served.locked()
+
     callers = [threading.Thread(target=call, args=(number,)) for number in range(4)]
     # Threads of `threading` keep to the name that it has imported.
     monkeypatch.setattr(_thread, "start_new_thread", refuse)
     for number, caller in enumerate(callers):
         caller.start()
         # The first is done at once, by its caller; the others queue up behind it.
-        wait_until(lambda number=number: len(desk._errands) == number and desk._is_served.locked())
+        wait_until(partial(is_behind, number))
     go.set()
     for caller in callers[:2]:
         caller.join(5)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from longshore.contract.config import WorkerConfig
@@ -35,7 +37,7 @@ def test_what_the_operator_renders_the_worker_reads() -> None:
         ({"retry": {"tries": 1}}, "retry.tries is 1: .*unknown field"),
     ],
 )
-def test_a_bad_configuration_names_its_field(change, names) -> None:
+def test_a_bad_configuration_names_its_field(change: dict[str, Any], names: str) -> None:
     good = {"queue": "a.b", "handlers": ["m"], "hard_limit": "1h", "ack_timeout": "2h"}
 
     with pytest.raises(ValueError, match=names):
@@ -50,7 +52,7 @@ def test_a_bad_configuration_names_its_field(change, names) -> None:
         ({"isolation": "Exec", "handlers": [], "command": ["true"]}, 1),
     ],
 )
-def test_only_a_warm_child_runs_more_than_one_job(change, jobs) -> None:
+def test_only_a_warm_child_runs_more_than_one_job(change: dict[str, Any], jobs: int) -> None:
     good = {"queue": "a.b", "handlers": ["m"], "hard_limit": "1h", "ack_timeout": "2h"}
 
     assert WorkerConfig.from_object({**good, **change}).jobs_per_child == jobs

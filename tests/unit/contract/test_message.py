@@ -33,7 +33,13 @@ def test_the_least_that_a_foreign_producer_may_send_is_a_job() -> None:
     traceparent=st.one_of(st.none(), st.text(max_size=60)),
     foreign=st.dictionaries(st.text("abc", min_size=1), st.integers(), max_size=3),
 )
-def test_a_job_survives_the_wire(attempt, priority, expires_at, traceparent, foreign) -> None:
+def test_a_job_survives_the_wire(
+    attempt: int,
+    priority: int,
+    expires_at: int | None,
+    traceparent: str | None,
+    foreign: dict[str, int],
+) -> None:
     job = Message(
         id="an-id",
         handler="transcode",
@@ -126,7 +132,9 @@ def test_what_brokers_wrote_is_not_sent_again() -> None:
         ({"headers": {"longshore-enqueued-at": -1}}, "'longshore-enqueued-at' is -1"),
     ],
 )
-def test_what_is_no_job_is_refused_by_the_part_that_is_wrong(properties, names) -> None:
+def test_what_is_no_job_is_refused_by_the_part_that_is_wrong(
+    properties: dict[str, Any], names: str
+) -> None:
     with pytest.raises(Undecodable, match=names):
         read(**properties)
 

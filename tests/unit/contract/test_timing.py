@@ -1,15 +1,17 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longshore.contract.features import features_of
+from longshore.contract.features import Features, features_of
 from longshore.contract.timing import ACK_MARGIN, Timeouts, derive, most_held, whole_heartbeat
 
 V4_0, V4_3 = features_of("4.0.5"), features_of("4.3.6")
 
 
 def chain(hard: float = 7200, **changes: object) -> Timeouts:
-    given_numbers: dict = {
+    given_numbers: dict[str, Any] = {
         "hard_limit": hard,
         "soft_limit": None,
         "kill_grace": 5,
@@ -34,7 +36,9 @@ def test_two_hours_worked_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("features", "seconds"), [(V4_3, 300), (V4_0, 360)])
-def test_short_jobs_keep_the_ack_timeout_that_rabbitmq_advises(features, seconds) -> None:
+def test_short_jobs_keep_the_ack_timeout_that_rabbitmq_advises(
+    features: Features, seconds: float
+) -> None:
     assert chain(10, features=features).ack_timeout == seconds
 
 
@@ -43,7 +47,9 @@ def test_requeue_ends_a_pod_long_before_its_job_would() -> None:
 
 
 @pytest.mark.parametrize(("hard", "evictable"), [(600, True), (601, False)])
-def test_only_jobs_that_an_autoscaler_waits_for_may_be_evicted(hard, evictable) -> None:
+def test_only_jobs_that_an_autoscaler_waits_for_may_be_evicted(
+    hard: float, *, evictable: bool
+) -> None:
     assert chain(hard).evictable is evictable
 
 
@@ -54,7 +60,9 @@ def test_only_jobs_that_an_autoscaler_waits_for_may_be_evicted(hard, evictable) 
     prefetch=st.one_of(st.none(), st.integers(min_value=1, max_value=512)),
     features=st.sampled_from([V4_0, V4_3]),
 )
-def test_each_timeout_outlasts_the_one_before(hard, grace, slots, prefetch, features) -> None:
+def test_each_timeout_outlasts_the_one_before(
+    hard: float, grace: float, slots: int, prefetch: int | None, features: Features
+) -> None:
     limits = chain(hard, kill_grace=grace, slots=slots, prefetch=prefetch, features=features)
 
     assert limits.hard_limit <= limits.gone < limits.termination_grace
@@ -68,7 +76,7 @@ def test_prefetch_is_one_job_for_each_slot() -> None:
 
 
 @pytest.mark.parametrize(("hard", "held"), [(5, 60), (10, 40), (55, 10), (600, 2), (7200, 2)])
-def test_automatic_prefetch_grows_as_far_as_the_ack_timeout_allows(hard, held) -> None:
+def test_automatic_prefetch_grows_as_far_as_the_ack_timeout_allows(hard: float, held: int) -> None:
     limits = chain(hard, slots=2)
 
     most = most_held(hard_limit=hard, kill_grace=5, slots=2, ack_timeout=limits.ack_timeout)

@@ -10,7 +10,7 @@ from tests.unit.operator.specs import V4_0, V4_3
 
 def state(**parts: Any) -> QueueState:
     """A classic queue as Celery declares it, changed by `parts`."""
-    celerys = {
+    celerys: dict[str, Any] = {
         "type": "classic",
         "is_durable": True,
         "is_auto_deleted": False,

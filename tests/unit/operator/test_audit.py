@@ -1,17 +1,16 @@
 """The audit ends when it is told to."""
 
 import asyncio
-from typing import cast
 
 import pytest
 
 from longshore_operator.app.audit import Audit
-from longshore_operator.app.ports.kubernetes import Cluster
 from longshore_operator.app.watched.world import World
+from tests.unit.operator.kubernetes import Kubernetes
 
 
 async def test_it_ends_though_it_is_woken_in_the_same_moment() -> None:
-    audit = Audit(world=World(), cluster=cast("Cluster", None))
+    audit = Audit(world=World(), cluster=Kubernetes())
     running = asyncio.create_task(audit.run())
     await asyncio.sleep(0.01)
 

@@ -69,7 +69,7 @@ class Watched(Brokers):
             spec=broker.spec,
             address=await self._address(broker.spec),
             features=features_of(link.version),
-            link=link,  # type: ignore[arg-type]
+            link=link,  # type: ignore[arg-type]  # as much of one as a Broker's keeper uses
             clock=self.clock,
             owner="us",
         )
@@ -80,7 +80,7 @@ async def keeping(*names: str, kubernetes: Kubernetes) -> AsyncIterator[Watched]
     brokers = Watched(
         world=World(is_complete=True, registered={name: [registered(name)] for name in names}),
         cluster=kubernetes,
-        connect=None,  # type: ignore[arg-type]
+        connect=None,  # type: ignore[arg-type]  # `_open` above needs none
         clock=time.monotonic,
         chance=lambda: 0.0,
     )
@@ -97,11 +97,11 @@ async def keeping(*names: str, kubernetes: Kubernetes) -> AsyncIterator[Watched]
 
 
 def odd_version(link: Link) -> None:
-    link.version_now = broken  # type: ignore[method-assign]
+    link.version_now = broken  # type: ignore[method-assign]  # the failure
 
 
 def odd_close(link: Link) -> None:
-    link.is_lost, link.close = True, broken  # type: ignore[method-assign]
+    link.is_lost, link.close = True, broken  # type: ignore[method-assign]  # the failure
 
 
 def odd_release(link: Link) -> None:

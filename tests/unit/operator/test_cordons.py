@@ -1,6 +1,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 import msgspec
 
@@ -17,7 +18,7 @@ def report(worker: str = "a", **parts: object) -> WorkerReport:
     return msgspec.convert(values | parts, WorkerReport)
 
 
-def decision(*, holds: str | None = None, **parts: tuple[str, ...]) -> Decision:
+def decision(*, holds: str | None = None, **parts: Any) -> Decision:
     return Decision(replicas=None if holds else 2, why=(), holds=holds, **parts)
 
 

@@ -13,6 +13,7 @@ from longshore_operator.app.reporting.task_queues import TELL_AGAIN_AFTER, TaskQ
 from longshore_operator.app.scaling.obstacles import RETRY_PODS_EVERY, Obstacles
 from longshore_operator.app.scaling.state import Scaled, ScalingRecord
 from longshore_operator.app.scaling.warnings import Answer, Warnings
+from longshore_operator.app.sessions.session import Session
 from longshore_operator.app.watched.objects import TaskQueueObject, task_queue
 from longshore_operator.app.watched.world import World
 from longshore_operator.core.kubernetes.deployment import DeploymentObject
@@ -52,6 +53,9 @@ class Gone:
 
     def trouble(self, name: str) -> Trouble:
         return Trouble(reason="Unreachable", message="no answer")
+
+    def sessions(self) -> dict[str, Session]:
+        return {}
 
 
 @dataclass

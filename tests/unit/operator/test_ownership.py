@@ -14,8 +14,10 @@ def of_pods(fields: dict[str, Any]) -> dict[str, Any]:
     return {"f:spec": {"f:template": {"f:spec": fields}}}
 
 
-IMAGE = {"f:containers": {'k:{"name":"worker"}': {"f:image": {}}}}
-DEBUG = {"f:containers": {'k:{"name":"worker"}': {"f:env": {'k:{"name":"DEBUG"}': {".": {}}}}}}
+IMAGE: dict[str, Any] = {"f:containers": {'k:{"name":"worker"}': {"f:image": {}}}}
+DEBUG: dict[str, Any] = {
+    "f:containers": {'k:{"name":"worker"}': {"f:env": {'k:{"name":"DEBUG"}': {".": {}}}}}
+}
 OWN = entry(OURS, of_pods(IMAGE))
 
 
@@ -39,7 +41,9 @@ def test_what_was_added_to_the_pods_becomes_ours_and_all_else_stays() -> None:
 
     found = reclaimed([OWN, entry("kubectl-set", theirs)], ours=OURS, allowed=[SCALER])
 
-    both = {'k:{"name":"worker"}': {"f:image": {}, "f:env": {'k:{"name":"DEBUG"}': {".": {}}}}}
+    both: dict[str, Any] = {
+        'k:{"name":"worker"}': {"f:image": {}, "f:env": {'k:{"name":"DEBUG"}': {".": {}}}}
+    }
     assert found == [
         entry(OURS, of_pods({"f:containers": both})),
         entry("kubectl-set", {"f:spec": {"f:replicas": {}}}),

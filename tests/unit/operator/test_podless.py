@@ -75,7 +75,7 @@ async def test_in_a_stuck_rollout_all_go_at_once_when_all_are_proved_idle(stage:
     stage.deployment = replace(
         stage.deployment, replicas=2, is_rolling=True, rollout=rollout(2, ceiling=MOST)
     )
-    both = {"replicas": 0, "remove": ("busy", "idle")}
+    both: dict[str, Any] = {"replicas": 0, "remove": ("busy", "idle")}
     assert await stage.carry_out(**both) == [], "one is busy"
 
     stage.pods = (pod("idle"), pod("new", running=False, ready=False))

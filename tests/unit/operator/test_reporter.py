@@ -2,6 +2,7 @@
 
 import asyncio
 
+from longshore_operator.app.sessions.session import Session
 from longshore_operator.app.watched.world import World
 from longshore_operator.trouble import Trouble
 from tests.integration.operator.brokers import reporter
@@ -17,6 +18,9 @@ class Away:
 
     def trouble(self, name: str) -> Trouble:
         return Trouble(reason="Unreachable", message="no answer")
+
+    def sessions(self) -> dict[str, Session]:
+        return {}
 
 
 async def test_a_status_that_kubernetes_does_not_take_holds_up_no_other() -> None:

@@ -25,7 +25,13 @@ NOW = 1000.0
 
 def remembering(**parts: Any) -> Memory:
     """An operator that has watched for a while, and saw nothing a second ago."""
-    usual = {"at": NOW - 1, "finished": 0, "work": 0, "rate": 0.0, "peaks": ((NOW - 1, 0),)}
+    usual: dict[str, Any] = {
+        "at": NOW - 1,
+        "finished": 0,
+        "work": 0,
+        "rate": 0.0,
+        "peaks": ((NOW - 1, 0),),
+    }
     return Memory(**usual | parts)
 
 

@@ -22,7 +22,7 @@ from longshore_operator.core.scaling import (
 from tests.unit.operator.test_scaling import NOW, settings
 
 
-def examples(count: int) -> Any:
+def examples(count: int) -> running:
     """More of them than usual: few of all courses come to the point."""
     return running(max_examples=count, deadline=None)
 
@@ -62,7 +62,9 @@ SERVICE = st.none() | st.builds(
 
 
 @st.composite
-def scalings(draw: st.DrawFn, policies: tuple[str, ...] = tuple(BUILT_IN), **more: Any) -> Scaling:
+def scalings(
+    draw: st.DrawFn, /, policies: tuple[str, ...] = tuple(BUILT_IN), **more: Any
+) -> Scaling:
     most = draw(st.integers(1, 40))
     return settings(
         min=draw(FEW.filter(lambda least: least <= most) | st.integers(0, most)),
@@ -243,7 +245,10 @@ def test_what_is_unknown_or_forbidden_holds_the_number(
         "paused": {"paused": True},
         "dry run": {"dry_run": True},
     }
-    unknown = {"depth": {"ready": None}, "deployment": {"replicas": None}}
+    unknown: dict[str, dict[str, Any]] = {
+        "depth": {"ready": None},
+        "deployment": {"replicas": None},
+    }
 
     decision = decided(
         scaling.model_copy(update=changes.get(what, {})),

@@ -40,7 +40,8 @@ def made(
 
 
 def pod(**parts: Any) -> Pod:
-    return Pod(**{"name": "p", "running": True, "ready": True, "ending": False} | parts)
+    usual: dict[str, Any] = {"name": "p", "running": True, "ready": True, "ending": False}
+    return Pod(**usual | parts)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from longshore_operator import handlers
 from longshore_operator.app.audit import Audit
 from longshore_operator.app.watched import objects
 from longshore_operator.app.watched.world import Kind, World
+from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.kubernetes.owner import Owner
 from tests.unit.operator.kubernetes import Kubernetes
 
@@ -26,12 +27,11 @@ def reference(kind: str, name: str, *, uid: str = "uid-1", **parts: Any) -> dict
 def body(name: str, *owners: Mapping[str, Any], uid: str = "a", day: int = 1) -> kopf.Body:
     created = f"2026-01-{day:02}T00:00:00Z"
     metadata: dict[str, Any] = {"namespace": "media", "name": name, "uid": uid, "labels": LABELS}
-    return kopf.Body(
-        {
-            "metadata": metadata | {"ownerReferences": owners, "creationTimestamp": created},
-            "spec": {"replicas": 1, "selector": {}, "template": {}},
-        }
-    )
+    raw: Any = {
+        "metadata": metadata | {"ownerReferences": owners, "creationTimestamp": created},
+        "spec": {"replicas": 1, "selector": {}, "template": {}},
+    }
+    return kopf.Body(raw)
 
 
 OURS = reference("TaskQueue", "work")
@@ -76,7 +76,7 @@ def queue(uid: str, *, day: int = 1) -> objects.TaskQueueObject:
     return objects.task_queue({**body("work", uid=uid, day=day), "spec": spec})
 
 
-def deployment(uid: str, *, owner: str, day: int = 1) -> objects.DeploymentObject:
+def deployment(uid: str, *, owner: str, day: int = 1) -> DeploymentObject:
     made_for = reference("TaskQueue", "work", uid=owner)
     return objects.deployment(body("work-worker", made_for, uid=uid, day=day))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pika.exceptions
 
-from longshore.amqp.channel import Channel, Lost
+from longshore.amqp.channel import Channel, End, Lost
 
 
 class FakeChannel:
@@ -100,7 +100,10 @@ class FakeConnection:
         return channel
 
     async def answer(self, waiting: asyncio.Future[Any], *, of: Channel) -> Any:
-        of.on_end(lambda _: waiting.cancel())
+        def give_up(_: End) -> None:
+            waiting.cancel()
+
+        of.on_end(give_up)
         await asyncio.wait({waiting}, timeout=0.1)
         if waiting.done() and not waiting.cancelled():
             return waiting.result()
@@ -113,7 +116,8 @@ class FakeConnection:
         del self.listeners[channel.number]
 
     async def closed(self) -> str:
-        return await asyncio.get_running_loop().create_future()
+        never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        return await never
 
     async def close(self) -> None:
         pass

@@ -9,8 +9,8 @@ from typing import Any
 import pika
 import pytest
 
+from longshore.amqp.dial import Dial
 from longshore.amqp.inbound import Arrival
-from longshore.worker.parent.broker import consumer as module
 from longshore.worker.parent.broker.consumer import Consumer
 from longshore.worker.parent.broker.subscription import Delivery
 from tests.unit.worker.channels import FakeChannel, FakeConnection
@@ -27,7 +27,7 @@ class Stage:
         async def connect(*_: Any, **__: Any) -> FakeConnection:
             return self.connection
 
-        monkeypatch.setattr(module.Dial, "connect", connect)
+        monkeypatch.setattr(Dial, "connect", connect)
         self.consumer = Consumer(
             pika.ConnectionParameters(), self, queue="q", prefetch=2, ack_timeout=60
         )
@@ -40,7 +40,7 @@ class Stage:
         self.voided += deliveries
 
     def deliver(self, channel: FakeChannel) -> Delivery:
-        arrival: Arrival = (1, b"\0\0", b"{}")
+        arrival: Arrival = (1, b"\0\0", b"{}", False)
         self.connection.listeners[channel.channel_number]([arrival])
         return self.arrived[-1]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -42,8 +43,8 @@ def by_task(loop: Loop, callback: Callable[[], None]) -> None:
 @pytest.fixture
 def codes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     codes: list[int] = []
-    monkeypatch.setattr(crash.os, "_exit", codes.append)
-    monkeypatch.setattr(crash.sys, "excepthook", lambda *_: None)
+    monkeypatch.setattr(os, "_exit", codes.append)
+    monkeypatch.setattr(sys, "excepthook", lambda *_: None)
     return codes
 
 

@@ -11,7 +11,7 @@ import pika
 import pytest
 
 from longshore.amqp.publication import Publication
-from longshore.contract.message import UNDECODABLE_HEADERS, DeadReason
+from longshore.contract.message import UNDECODABLE_HEADERS, DeadReason, decode
 from longshore.contract.retry import RetryPolicy
 from longshore.worker.limits import HandlerLimits
 from longshore.worker.parent import dispatch as module
@@ -77,8 +77,12 @@ async def test_what_the_decoder_trips_over_is_undecodable_and_others_go_on(
 ) -> None:
     stage = Stage()
     handed: list[Any] = []
-    monkeypatch.setattr(stage.pool, "hand", lambda work: handed.append(work) or True)
-    decode = module.decode
+
+    def hand(work: Any) -> bool:
+        handed.append(work)
+        return True
+
+    monkeypatch.setattr(stage.pool, "hand", hand)
 
     def trip(properties: Any, body: bytes, **options: Any) -> Any:
         if properties.headers:
@@ -141,7 +145,8 @@ async def test_an_outcome_that_cannot_be_sent_becomes_a_dead_letter(
     acked = asyncio.Event()
     monkeypatch.setattr(stage.publisher, "publish", publish)
     theirs = delivery(headers={"longshore-attempt": "many", "theirs": 10**30}, message_id="m-1")
-    theirs.subscription = SimpleNamespace(ack=lambda _: acked.set())
+    subscription: Any = SimpleNamespace(ack=lambda _: acked.set())
+    theirs.subscription = subscription
     stage.dispatch.on_deliveries([theirs])
     await asyncio.wait_for(acked.wait(), 1)
     _, sent = asked

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def pair() -> Iterator[Pair]:
 
 
 def job(ticket: int = 7, body: bytes = b"{}", **changes: object) -> JobFrame:
-    values = {
+    values: dict[str, Any] = {
         "id": "j-1",
         "handler": "räder",
         "attempt": 2,

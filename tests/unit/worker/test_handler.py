@@ -4,9 +4,11 @@ import copy
 import functools
 import pickle
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,9 +54,7 @@ def test_name_and_attempts_can_be_said() -> None:
         ({"throws": (OSError, KeyboardInterrupt)}, "throws has <class 'KeyboardInterrupt'>"),
     ],
 )
-def test_nonsense_is_refused_where_it_is_written(
-    arguments: dict[str, object], complaint: str
-) -> None:
+def test_nonsense_is_refused_where_it_is_written(arguments: dict[str, Any], complaint: str) -> None:
     with pytest.raises((ValueError, TypeError), match=complaint):
         handler(**arguments)
 
@@ -83,7 +83,7 @@ def test_an_undecorated_function_has_no_spec() -> None:
 
 
 @pytest.fixture
-def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(tmp_path))
     before = set(sys.modules)
     yield tmp_path

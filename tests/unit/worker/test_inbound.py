@@ -15,6 +15,7 @@ from pika.adapters.utils.io_services_utils import _AsyncPlaintextTransport
 
 from longshore.amqp import inbound
 from longshore.amqp.inbound import Arrival, Assembly, DirectConnection, properties_in
+from longshore.contract.message import UNDECODABLE_HEADERS
 
 CHANNEL = 1
 
@@ -36,7 +37,7 @@ class Wire(DirectConnection):
 
 def delivery(
     tag: int, body: bytes, properties: pika.BasicProperties | None = None, *, piece: int = 131_064
-) -> list[bytes]:
+) -> list[Any]:
     """Frames of one delivery."""
     return [
         frame.Method(CHANNEL, spec.Basic.Deliver(f"consumer-{tag % 7}", tag, False, "", "q")),
@@ -130,7 +131,7 @@ def test_headers_that_nobody_can_read_cost_nothing_but_themselves(value: bytes) 
     assert fault
     assert body == b"body"
     assert (kept.content_type, kept.type, kept.message_id) == ("application/json", "h", "m")
-    assert value in kept.headers[inbound.UNDECODABLE_HEADERS]
+    assert value in kept.headers[UNDECODABLE_HEADERS]
 
 
 def test_properties_that_make_no_sense_at_all_are_kept_as_bytes() -> None:
@@ -141,7 +142,7 @@ def test_properties_that_make_no_sense_at_all_are_kept_as_bytes() -> None:
     arrivals, _ = assembly.take(delivery(1, b"")[0].marshal() + header, 0)
     properties, fault = properties_in(arrivals[0][1])
     assert fault
-    assert properties.headers == {inbound.UNDECODABLE_HEADERS: garbage}
+    assert properties.headers == {UNDECODABLE_HEADERS: garbage}
 
 
 def test_what_the_socket_holds_is_read_by_one_call() -> None:

@@ -313,7 +313,9 @@ def test_what_is_no_job_keeps_its_properties_but_those_the_broker_would_act_on()
 def test_headers_that_could_not_be_read_are_kept_to_the_byte_and_a_cut_is_told() -> None:
     def letter(unread: bytes) -> dict[str, Any]:
         original = {"headers": {UNDECODABLE_HEADERS: unread}}
-        return published(JUDGE.undecodable(original, b"", error="why")).properties["headers"]
+        verdict = JUDGE.undecodable(original, b"", error="why")
+        headers: dict[str, Any] = published(verdict).properties["headers"]
+        return headers
 
     whole = bytes(range(256)) * (MAX_UNDECODABLE // 256)
     assert letter(whole)[UNDECODABLE_HEADERS] == whole
@@ -327,7 +329,8 @@ def test_headers_that_could_not_be_read_are_kept_to_the_byte_and_a_cut_is_told()
 def test_headers_that_cannot_be_sent_on_are_kept_as_far_as_they_fit() -> None:
     def letter(headers: dict[str, Any]) -> dict[str, Any]:
         verdict = JUDGE.unsendable({"headers": headers}, b"", error="why")
-        return published(verdict).properties["headers"]
+        kept: dict[str, Any] = published(verdict).properties["headers"]
+        return kept
 
     short = letter({"mine": "Привет"})
     assert short[UNDECODABLE_HEADERS].decode() == "{'mine': 'Привет'}"

@@ -72,7 +72,9 @@ def test_a_flood_is_read_and_a_bounded_part_of_it_logged(
     assert len(pipe.output.finish([])) == TAIL
     assert sum(map(len, pipe.told)) <= MAX_PER_JOB + 8192
     logged = sum(len(each) + 1 for each in pipe.lines())
-    (dropped,) = (r.fields["bytes"] for r in caplog.records if r.message == "output-dropped")
+    (dropped,) = (
+        vars(r)["fields"]["bytes"] for r in caplog.records if r.message == "output-dropped"
+    )
     assert logged + dropped == total
     pipe.told.clear()
     os.write(pipe.writing, b"the next job\n")
@@ -145,7 +147,7 @@ def test_each_job_has_a_limit_of_its_own(pipe: Pipe, caplog: pytest.LogCaptureFi
     os.write(pipe.writing, BOUNDARY + b"the next job\n" + BOUNDARY)
     pipe.settle(busy)
     pipe.read(busy[1:])
-    dropped = [r.fields for r in caplog.records if r.message == "output-dropped"]
+    dropped = [vars(r)["fields"] for r in caplog.records if r.message == "output-dropped"]
     assert [each["job"] for each in dropped] == ["j-0"]
     assert pipe.lines()[-1] == "the next job"
 

@@ -6,6 +6,8 @@ from typing import Any
 import pika
 import pytest
 
+from longshore.amqp.connection import Backoff
+from longshore.amqp.dial import Dial
 from longshore.amqp.publication import Publication
 from longshore.worker.parent.broker import publisher as module
 from longshore.worker.parent.broker.lane import Unsendable
@@ -28,7 +30,7 @@ async def test_a_channel_that_is_given_up_takes_nothing_from_the_next(
     async def connect(*_: Any, **__: Any) -> FakeConnection:
         return connection
 
-    monkeypatch.setattr(module.Dial, "connect", connect)
+    monkeypatch.setattr(Dial, "connect", connect)
     publisher = Publisher(pika.ConnectionParameters())
     running = asyncio.ensure_future(publisher.run())
     await connection.arrive(is_broken=True)
@@ -53,7 +55,7 @@ async def test_a_channel_that_is_given_up_takes_nothing_from_the_next(
     running.cancel()
 
 
-class Soon(module.Backoff):
+class Soon(Backoff):
     def __init__(self, **_: Any) -> None:
         super().__init__(first=0.01, most=0.02)
 

@@ -70,7 +70,7 @@ class Stage:
             on_deliveries=arrived.extend,
             on_lost=lambda _: None,
         )
-        self.subscription._on_arrivals([(tag, b"", b"") for tag in (1, 2, 3, 4)])
+        self.subscription._on_arrivals([(tag, b"", b"", False) for tag in (1, 2, 3, 4)])
         self.deliveries = arrived
 
     def ack(self, index: int, *, may_wait: bool) -> None:

@@ -18,8 +18,8 @@ from longshore_operator.app.ports.kubernetes import Cluster
 from longshore_operator.app.ports.rabbitmq import Scrutiny
 from longshore_operator.app.reconciling.claims import others
 from longshore_operator.app.reconciling.state import Reconciliation
-from longshore_operator.app.sessions.keeper import CONNECTING, Brokers
-from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.sessions.keeper import CONNECTING
+from longshore_operator.app.sessions.session import Session, Sessions
 from longshore_operator.app.states import States
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import Key, World
@@ -89,7 +89,7 @@ class Deletion:
     """Deletes TaskQueues. `clock` is monotonic; `sleep` waits so many seconds."""
 
     world: World
-    brokers: Brokers
+    brokers: Sessions
     cluster: Cluster
     states: States[Reconciliation]
     clock: Callable[[], float]

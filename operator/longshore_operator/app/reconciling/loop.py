@@ -14,8 +14,7 @@ from longshore_operator.app.reconciling.state import Reconciled, Reconciliation
 from longshore_operator.app.reconciling.users import admit
 from longshore_operator.app.reconciling.workload import deploy, protect
 from longshore_operator.app.sessions.declaring import declare, refuse_foreign_policies
-from longshore_operator.app.sessions.keeper import Brokers
-from longshore_operator.app.sessions.session import INVENTORY_AGE, Session
+from longshore_operator.app.sessions.session import INVENTORY_AGE, Session, Sessions
 from longshore_operator.app.sessions.vhosts import Vhosts
 from longshore_operator.app.states import States
 from longshore_operator.app.watched.objects import TaskQueueObject
@@ -48,7 +47,7 @@ class Reconciler:
     """The loop over all TaskQueues. `clock` is monotonic, `chance` uniform in [0, 1)."""
 
     world: World
-    brokers: Brokers
+    brokers: Sessions
     cluster: Cluster
     states: States[Reconciliation]
     vhosts: Vhosts

@@ -8,8 +8,7 @@ from longshore.logs import Log
 from longshore_operator.app.reconciling.state import Reconciliation
 from longshore_operator.app.reconciling.users import are_users_intact
 from longshore_operator.app.sessions.installations import keep
-from longshore_operator.app.sessions.keeper import Brokers
-from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.sessions.session import Session, Sessions
 from longshore_operator.app.sessions.vhosts import Vhosts
 from longshore_operator.app.states import States
 from longshore_operator.app.watched.objects import TaskQueueObject
@@ -38,7 +37,7 @@ class Patrol:
     """Marks TaskQueues as doubted, which the reconciling loop takes up. `clock` is monotonic."""
 
     world: World
-    brokers: Brokers
+    brokers: Sessions
     vhosts: Vhosts
     states: States[Reconciliation]
     clock: Callable[[], float]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from longshore.logs import Log
-from longshore_operator.app.ports.kubernetes import Cluster
+from longshore_operator.app.ports.kubernetes import ReadableSecrets
 from longshore_operator.app.reconciling.state import Reconciliation
 from longshore_operator.app.reconciling.users import are_secrets_intact
 from longshore_operator.app.states import States
@@ -36,7 +36,7 @@ class Rounds:
     """`clock` is monotonic, `chance` uniform in [0, 1); `wake` has doubts looked into."""
 
     world: World
-    cluster: Cluster
+    cluster: ReadableSecrets
     states: States[Reconciliation]
     clock: Callable[[], float]
     chance: Callable[[], float]

@@ -19,7 +19,7 @@ from longshore.contract.names import (
     producer_name,
     worker_name,
 )
-from longshore_operator.app.ports.kubernetes import Cluster, Secret
+from longshore_operator.app.ports.kubernetes import ReadableSecrets, Secret, Secrets
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.core.access.passwords import (
     Credentials,
@@ -70,7 +70,7 @@ async def admit(
     owner: Owner,
     *,
     session: Session,
-    cluster: Cluster,
+    cluster: Secrets,
     new_password: Callable[[], str],
     remembered: Remembered,
     source: str | None = None,
@@ -116,7 +116,7 @@ async def admit(
 
 
 async def are_secrets_intact(
-    owner: Owner, *, session: Session, cluster: Cluster, remembered: Remembered
+    owner: Owner, *, session: Session, cluster: ReadableSecrets, remembered: Remembered
 ) -> bool:
     """Whether the Secrets still say what is remembered of them. Raises Transient."""
     for role, credentials in list(remembered.known.items()):
@@ -154,7 +154,7 @@ async def _look(
     owner: Owner,
     *,
     session: Session,
-    cluster: Cluster,
+    cluster: Secrets,
     new_password: Callable[[], str],
     known: Credentials | None,
     source: str | None,
@@ -188,7 +188,7 @@ async def _look(
     )
 
 
-async def _rehearse(seat: _Seat, owner: Owner, *, session: Session, cluster: Cluster) -> None:
+async def _rehearse(seat: _Seat, owner: Owner, *, session: Session, cluster: Secrets) -> None:
     """Raise what would keep a new password from being written, before anything is."""
     await cluster.rehearse_secret(_body(seat, owner, session=session))
     inventory = await session.inventory()
@@ -197,7 +197,7 @@ async def _rehearse(seat: _Seat, owner: Owner, *, session: Session, cluster: Clu
 
 
 async def _settle(
-    seat: _Seat, owner: Owner, *, session: Session, cluster: Cluster, remembered: Remembered
+    seat: _Seat, owner: Owner, *, session: Session, cluster: Secrets, remembered: Remembered
 ) -> None:
     """Write the Secret, then the user, where they are not as they should be."""
     known, password = remembered.known, seat.credentials.password

@@ -6,7 +6,7 @@ from typing import Any
 
 from longshore.contract.timing import Timeouts
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
-from longshore_operator.app.ports.kubernetes import Cluster
+from longshore_operator.app.ports.kubernetes import Deployments
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.core.access.passwords import Credentials
 from longshore_operator.core.kubernetes.overlay import contains
@@ -49,7 +49,7 @@ async def deploy(
     spec: TaskQueueSpec,
     timeouts: Timeouts,
     session: Session,
-    cluster: Cluster,
+    cluster: Deployments,
     credentials: Credentials | None = None,
 ) -> Placed:
     """Make the workers' Deployment what the spec says, and leave their number, and how a rollout
@@ -96,7 +96,7 @@ async def deploy(
     )
 
 
-async def protect(owner: Owner, *, cluster: Cluster) -> Placed:
+async def protect(owner: Owner, *, cluster: Deployments) -> Placed:
     """Bound how many workers may be evicted at a time."""
     wanted = budget_manifest(owner)
     name = wanted["metadata"]["name"]

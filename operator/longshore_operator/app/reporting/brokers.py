@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from longshore_operator.api.v1alpha1 import BrokerStatus
-from longshore_operator.app.ports.kubernetes import Cluster
-from longshore_operator.app.sessions.keeper import CONNECTING, Brokers
+from longshore_operator.app.ports.kubernetes import Reportable
+from longshore_operator.app.sessions.keeper import CONNECTING
+from longshore_operator.app.sessions.session import Sessions
 from longshore_operator.app.watched.objects import BrokerObject
 from longshore_operator.app.watched.world import World
 from longshore_operator.core.status import (
@@ -23,8 +24,8 @@ class BrokerStatuses:
     """The only writer of Brokers' status. `now` returns RFC 3339."""
 
     world: World
-    keeper: Brokers
-    cluster: Cluster
+    keeper: Sessions
+    cluster: Reportable
     now: Callable[[], str]
 
     async def write(self, broker: BrokerObject) -> None:

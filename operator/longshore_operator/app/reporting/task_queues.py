@@ -15,12 +15,12 @@ from longshore_operator.api.v1alpha1 import (
     TaskQueueStatus,
     Workers,
 )
-from longshore_operator.app.ports.kubernetes import Cluster
+from longshore_operator.app.ports.kubernetes import Reportable
 from longshore_operator.app.reconciling.state import Reconciled
 from longshore_operator.app.reporting.state import Reported
 from longshore_operator.app.scaling.state import Scaled
-from longshore_operator.app.sessions.keeper import CONNECTING, Brokers
-from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.sessions.keeper import CONNECTING
+from longshore_operator.app.sessions.session import Session, Sessions
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import Key, World
 from longshore_operator.core.kubernetes.pods import Pod, crash_of
@@ -70,8 +70,8 @@ class TaskQueueStatuses:
     `chance` uniform in [0, 1)."""
 
     world: World
-    brokers: Brokers
-    cluster: Cluster
+    brokers: Sessions
+    cluster: Reportable
     now: Callable[[], str]
     clock: Callable[[], float]
     chance: Callable[[], float]

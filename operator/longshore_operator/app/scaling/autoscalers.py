@@ -7,7 +7,7 @@ from typing import Any
 
 from longshore.contract.names import worker_name
 from longshore.logs import Log
-from longshore_operator.app.ports.kubernetes import Cluster
+from longshore_operator.app.ports.kubernetes import Lists
 from longshore_operator.app.watched.world import Key, World
 
 log = Log(__name__)
@@ -21,7 +21,7 @@ class Autoscalers:
     """Keeps `world.autoscalers`. What KEDA does goes by an HPA too."""
 
     world: World
-    cluster: Cluster
+    cluster: Lists
     namespace: str | None
 
     async def run(self) -> None:

@@ -6,7 +6,7 @@ Such a pod never says anything, so it would hold every scale-in.
 from dataclasses import dataclass, field
 
 from longshore.logs import Log
-from longshore_operator.app.ports.kubernetes import Cluster
+from longshore_operator.app.ports.kubernetes import Scalable
 from longshore_operator.app.watched.world import Kind, World
 from longshore_operator.core.kubernetes.pods import Pod
 from longshore_operator.core.scaling.sight import Sight
@@ -31,7 +31,7 @@ class Census:
     """Asks about silent pods."""
 
     world: World
-    cluster: Cluster
+    cluster: Scalable
     _silent: dict[str, _Silence] = field(default_factory=dict)
     """By uid."""
 

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from longshore_operator.app.guards import read_depths
-from longshore_operator.app.sessions.keeper import Brokers
-from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.sessions.session import Session, Sessions
 from longshore_operator.core.rabbitmq.depth import Depth, Missing
 
 PATIENCE = 0.8
@@ -35,7 +34,7 @@ class Reading:
 class Readings:
     """At most one reading of each Broker at a time."""
 
-    brokers: Brokers
+    brokers: Sessions
     pending: dict[str, Reading] = field(default_factory=dict)
     """Readings that have yet to end, by Broker."""
 

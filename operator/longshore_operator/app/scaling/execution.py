@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from longshore.contract.names import worker_name
 from longshore.logs import Log
-from longshore_operator.app.ports.kubernetes import Cluster
+from longshore_operator.app.ports.kubernetes import Scalable
 from longshore_operator.core.kubernetes.pods import CHEAPEST, DELETION_COST, Pod
 from longshore_operator.core.kubernetes.rollout import rollout
 from longshore_operator.core.scaling import Decision
@@ -27,7 +27,7 @@ class Execution:
     """One decision's. The decision stays as it was made; `state` takes up what came of it, also
     when a call fails."""
 
-    cluster: Cluster
+    cluster: Scalable
     state: ScalingState
     look_again: Callable[[], Sight]
     """Returns what is seen by the time that it is called."""

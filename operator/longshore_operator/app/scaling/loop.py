@@ -11,7 +11,7 @@ from typing import Protocol
 from longshore.contract.names import dead_queue_name
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
 from longshore_operator.app.guards import isolated, told
-from longshore_operator.app.ports.kubernetes import Cluster
+from longshore_operator.app.ports.kubernetes import Scalable
 from longshore_operator.app.reconciling.state import Reconciled
 from longshore_operator.app.scaling.census import Census
 from longshore_operator.app.scaling.depths import Depths, Reading, Readings
@@ -21,8 +21,7 @@ from longshore_operator.app.scaling.obstacles import Obstacles
 from longshore_operator.app.scaling.protection import Protection
 from longshore_operator.app.scaling.sleepers import LOOK_EVERY, Sleepers
 from longshore_operator.app.scaling.state import Scaled, ScalingRecord
-from longshore_operator.app.sessions.keeper import Brokers
-from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.sessions.session import Session, Sessions
 from longshore_operator.app.states import States
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import Key, World
@@ -56,8 +55,8 @@ class Scaler:
     was not returned before."""
 
     world: World
-    brokers: Brokers
-    cluster: Cluster
+    brokers: Sessions
+    cluster: Scalable
     states: States[ScalingRecord]
     reconciled: Callable[[Key, TaskQueueObject], Reconciled]
     doubt: Callable[[Key, TaskQueueObject], None]

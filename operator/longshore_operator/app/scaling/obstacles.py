@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from longshore.contract.names import worker_name
-from longshore_operator.app.ports.kubernetes import Cluster
+from longshore_operator.app.ports.kubernetes import Scalable
 from longshore_operator.app.scaling.state import ScalingRecord
 from longshore_operator.app.scaling.warnings import Warnings
 from longshore_operator.core.scaling.sight import Sight
@@ -23,7 +23,7 @@ ever longer pauses, of up to 17 minutes."""
 class Obstacles:
     """`new_id` gives a text that was not given before."""
 
-    cluster: Cluster
+    cluster: Scalable
     warnings: Warnings
     new_id: Callable[[], str]
     _askers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ASKERS))

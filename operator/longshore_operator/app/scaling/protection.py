@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
-from longshore_operator.app.ports.kubernetes import Cluster
+from longshore_operator.app.ports.kubernetes import Scalable
 from longshore_operator.app.watched.world import World
 from longshore_operator.core.kubernetes.pods import Pod
 from longshore_operator.core.kubernetes.workload import NOT_EVICTABLE
@@ -20,7 +20,7 @@ class Protection:
     """Keeps the annotations of pods whose template protects them from the start."""
 
     world: World
-    cluster: Cluster
+    cluster: Scalable
     _busy: dict[str, float] = field(default_factory=dict)
     """By uid, when a pod was last seen with a job, or first."""
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from longshore_operator.app.guards import read_depths
 from longshore_operator.app.reconciling.state import Reconciled
 from longshore_operator.app.scaling.state import ScalingRecord
-from longshore_operator.app.sessions.keeper import Brokers
-from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.sessions.session import Session, Sessions
 from longshore_operator.app.states import States
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import Key, World
@@ -31,7 +30,7 @@ class Sleepers:
     """Finds those who sleep and have a job."""
 
     world: World
-    brokers: Brokers
+    brokers: Sessions
     states: States[ScalingRecord]
     reconciled: Callable[[Key, TaskQueueObject], Reconciled]
     _looks: dict[str, asyncio.Task[None]] = field(default_factory=dict)

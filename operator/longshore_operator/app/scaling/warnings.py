@@ -8,7 +8,7 @@ been starting for a while, so that healthy starts cost nothing.
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from longshore_operator.app.ports.kubernetes import Cluster
+from longshore_operator.app.ports.kubernetes import Scalable
 from longshore_operator.core.kubernetes.pods import Pod
 from longshore_operator.core.scaling.sight import Sight
 from longshore_operator.trouble import Trouble
@@ -39,7 +39,7 @@ class Answer:
 class Warnings:
     """Asks about pods that do not get ready."""
 
-    cluster: Cluster
+    cluster: Scalable
     ask: Ask
     _asked: dict[str, float] = field(default_factory=dict)
     """When, by uid."""

@@ -10,7 +10,7 @@ from longshore.contract import backoff
 from longshore.contract.features import features_of
 from longshore.logs import Log
 from longshore_operator.api.v1alpha1 import BrokerSpec, SecretReference
-from longshore_operator.app.ports.kubernetes import Cluster
+from longshore_operator.app.ports.kubernetes import ReadableSecrets
 from longshore_operator.app.ports.rabbitmq import Link
 from longshore_operator.app.sessions.declaring import declare, refuse_foreign_policies
 from longshore_operator.app.sessions.installations import claim, release
@@ -49,7 +49,7 @@ class Brokers:
     """All Brokers. `clock` is monotonic, `chance` is uniform in [0, 1)."""
 
     world: World
-    cluster: Cluster
+    cluster: ReadableSecrets
     connect: Connect
     clock: Callable[[], float]
     chance: Callable[[], float]

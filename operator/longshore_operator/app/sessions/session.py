@@ -1,8 +1,9 @@
 """One RabbitMQ as the app sees it, and what it must be able to do."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from longshore.contract.features import Features
 from longshore_operator.api.v1alpha1 import BrokerSpec
@@ -113,3 +114,19 @@ class Session:
     def doubt(self) -> None:
         """Read anew next time: something is not as it was written."""
         self._doubts += 1
+
+
+class Sessions(Protocol):
+    """The sessions with all Brokers, as the other loops need them."""
+
+    def session(self, name: str) -> Session | None:
+        """The session with a Broker, while there is one."""
+        ...
+
+    def trouble(self, name: str) -> Trouble | None:
+        """Why there is no session."""
+        ...
+
+    def sessions(self) -> Mapping[str, Session]:
+        """All sessions, by Broker."""
+        ...

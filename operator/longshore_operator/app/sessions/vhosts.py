@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from longshore.contract.names import REPORTS_EXCHANGE
-from longshore_operator.app.ports.kubernetes import Cluster
+from longshore_operator.app.ports.kubernetes import Events
 from longshore_operator.app.sessions.declaring import declare
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.app.watched.world import World
@@ -16,7 +16,7 @@ class Vhosts:
     """Exchanges, the delay ladder and the policies that name many queues."""
 
     world: World
-    cluster: Cluster
+    cluster: Events
 
     async def tend(
         self, name: str, session: Session, *, inventory: Inventory | None = None

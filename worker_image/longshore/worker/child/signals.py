@@ -4,7 +4,7 @@ Past what a module may have put in the place of functions of `signal` (gevent do
 enums that those make of every answer: a microsecond each.
 """
 
-import _signal  # type: ignore[import-not-found]
+import _signal  # type: ignore[import-not-found]  # private, so typeshed leaves it out
 import signal
 from collections.abc import Callable
 from functools import partial
