@@ -68,7 +68,7 @@ class Stage:
                 now=lambda: 10**12,
                 chance=dice.random,
             ),
-            losses=Losses(allowance=dice.randrange(3)),
+            losses=Losses(allowance=dice.randrange(3), clock=lambda: 0.0),
             observers=(
                 Metrics(slots=1),
                 JobLog(lambda _: None, task_queue="q", successes=True, now=lambda: 0.0),

@@ -59,7 +59,7 @@ class Stage:
                 now=lambda: 0,
                 chance=lambda: 0.5,
             ),
-            losses=Losses(allowance=0),
+            losses=Losses(allowance=0, clock=lambda: 0.0),
             new_id=lambda: "id",
             on_change=(),
             **parts,

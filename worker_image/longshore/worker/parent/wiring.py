@@ -91,12 +91,16 @@ def build(
         on_loss=lambda: metrics.reconnects.update(["publish"]),
     )
     zygote = Zygote(control, zygote_pid)
+    # Where nothing waits in a worker, what was lost had begun.
+    losses = Losses(
+        allowance=0 if config.prefetch == config.slots else 1,
+        clock=asyncio.get_running_loop().time,
+    )
     dispatch = Dispatch(
         pool=functools.partial(_pool, config, zygote, metrics, put_line),
         publisher=publisher,
         judge=_judge(config, zygote, host=name, now=now, chance=chance),
-        # Where nothing waits in a worker, what was lost had begun.
-        losses=Losses(allowance=0 if config.prefetch == config.slots else 1),
+        losses=losses,
         observers=(
             metrics,
             JobLog(put_line, task_queue=config.queue, successes=config.log_successes, now=epoch),
@@ -107,8 +111,13 @@ def build(
     pool = dispatch.pool
 
     def on_consuming() -> None:
+        losses.on_consumer_back()
         start.note_consuming()
         report_due.set()
+
+    def on_loss() -> None:
+        losses.on_consumer_lost()
+        metrics.reconnects.update(["consume"])
 
     consumer = Consumer(
         parameters,
@@ -119,7 +128,7 @@ def build(
         ack_timeout=config.ack_timeout,
         room=functools.partial(_room, config, dispatch),
         on_consuming=on_consuming,
-        on_loss=lambda: metrics.reconnects.update(["consume"]),
+        on_loss=on_loss,
     )
     observe = functools.partial(
         _report, config, name, dispatch=dispatch, cordon=cordon, metrics=metrics, start=start

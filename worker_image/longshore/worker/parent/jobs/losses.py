@@ -5,13 +5,19 @@ not the job had begun. A worker that outlives the loss knows better, and remembe
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 from longshore.contract.message import Message
 
 REMEMBERED = 10_000
 """Jobs whose losses are remembered: those of some eighty lost connections of a worker that held as
 many as it may."""
+
+OUTAGE_ENDS_AFTER = 60.0
+"""Seconds since this worker's consumer came back in which losses of other workers are taken to come
+from the same outage."""
 
 Key = tuple[str, str]
 """A job's id and attempt: of a job that was published anew, RabbitMQ counts from zero."""
@@ -32,11 +38,15 @@ class _Lost:
 class Losses:
     """Remembers what became of jobs whose deliveries this worker has lost.
 
-    `allowance` is how many lost deliveries of a job that nothing is known about count for nothing.
+    `allowance` is how many lost deliveries of a job that nothing is known about count for nothing;
+    `clock` returns seconds of a monotonic clock.
     """
 
-    def __init__(self, *, allowance: int) -> None:
+    def __init__(self, *, allowance: int, clock: Callable[[], float]) -> None:
         self._allowance = allowance
+        self._clock = clock
+        self._is_outage = False
+        self._outage_until = -inf
         self._known: OrderedDict[Key, _Lost] = OrderedDict()
 
     def note(self, key: Key, *, begun: bool) -> None:
@@ -47,13 +57,28 @@ class Losses:
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
 
+    def on_consumer_lost(self) -> None:
+        """RabbitMQ has stopped to send jobs to this worker."""
+        self._is_outage = True
+
+    def on_consumer_back(self) -> None:
+        """It sends jobs again."""
+        if self._is_outage:
+            self._is_outage = False
+            self._outage_until = self._clock() + OUTAGE_ENDS_AFTER
+
     def attempts(self, message: Message, key: Key) -> int:
         """How many of `message.lost` count as attempts.
 
         What began here and was not reported counts. What is known not to have begun does not, nor
-        does the allowance of what nothing is known about; RabbitMQ's delivery limit bounds both.
+        does the allowance of what nothing is known about. Nor does any of that after an outage: a
+        RabbitMQ that stood still gives a job to one dead connection after the other, and no job
+        that ended its worker would have cost this one its consumer. RabbitMQ's delivery limit
+        bounds all three.
         """
         known = self._known.get(key, _Lost())
         left = max(0, message.lost - known.unbegun)
         begun = min(left, known.begun)
+        if self._is_outage or self._clock() < self._outage_until:
+            return begun
         return begun + max(0, left - begun - self._allowance)
