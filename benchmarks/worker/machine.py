@@ -33,10 +33,18 @@ def describe(*, broker: str) -> Machine:
 
 
 def commit(root: Path) -> str | None:
-    """The commit that is checked out, with `-dirty` behind it where files differ from it."""
-    command = ("git", "-C", root, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*")
+    """The commit that is checked out, with `-dirty` behind it where files differ from it. Results
+    do not count: a benchmark of several rounds writes its own after each."""
+    changes = ("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results")
+    found, changed = _git(root, "rev-parse", "HEAD"), _git(root, *changes)
+    return f"{found}-dirty" if found and changed else found
+
+
+def _git(root: Path, *words: str) -> str | None:
     try:
-        said = subprocess.run(command, capture_output=True, text=True, check=True)
+        said = subprocess.run(
+            ("git", "-C", root, *words), capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return said.stdout.strip()
