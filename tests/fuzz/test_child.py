@@ -64,8 +64,7 @@ async def _attack(dice: random.Random) -> None:
 
     def on_progress(child: Child, record: Progress) -> None:
         json.dumps(record.value, allow_nan=False)
-        assert child.run
-        assert child.run.job.ticket == record.ticket
+        assert child.jobs[0].ticket == record.ticket
 
     intake = Intake(
         on_ended=on_ended,
