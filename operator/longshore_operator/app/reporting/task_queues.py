@@ -250,6 +250,8 @@ def _is_passing(facts: Facts, *, is_new: bool) -> bool:
         return False
     if not facts.is_declared:
         return True
+    if facts.topology is None and facts.decision is None:
+        return True  # the scaling loop has not had its turn since the Broker answers
     if not is_new or facts.topology or facts.workload:
         return False
     # Its Deployment was made this moment: the watch has not shown it yet, or not to the last tick.
