@@ -3,9 +3,12 @@
 import asyncio
 import math
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from longshore.contract.features import features_of
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
 from longshore_operator.app.reconciling.state import Reconciled
 from longshore_operator.app.reporting.state import Reported
@@ -51,7 +54,7 @@ class Gone:
     def session(self, name: str) -> None:
         return None
 
-    def trouble(self, name: str) -> Trouble:
+    def trouble(self, name: str) -> Trouble | None:
         return Trouble(reason="Unreachable", message="no answer")
 
     def sessions(self) -> dict[str, Session]:
@@ -122,6 +125,38 @@ async def test_what_kubernetes_says_again_and_again_is_one_event() -> None:
     desk.now += TELL_AGAIN_AFTER
     await desk.say(FAILED)
     assert desk.posting.events.count("FailedMount") == 2
+
+
+class Back(Gone):
+    """A Broker that answers again."""
+
+    def __init__(self) -> None:
+        features = features_of("4.3.6")
+        link = SimpleNamespace(version="4.3.6", fleet=SimpleNamespace(reports=lambda _: {}))
+        self.one = SimpleNamespace(alarm=None, link=link, features=features)
+
+    def session(self, name: str) -> Any:
+        return self.one
+
+    def trouble(self, name: str) -> None:
+        return None
+
+
+async def test_a_broker_that_is_back_is_no_news_before_scaling_has_looked_at_the_queue() -> None:
+    """Until then no number is known, and the status would lose those that it has."""
+    desk, back = Desk(), Back()
+    desk.statuses.brokers = back
+    desk.statuses.reconciled = lambda *_: Reconciled(
+        generation=1, session=cast("Session", back.one)
+    )
+    decided = desk.state.decision
+    desk.state = replace(desk.state, decision=None, ready=None)
+    await desk.say(None)
+    assert desk.posting.statuses == []
+
+    desk.state = replace(desk.state, decision=decided, ready=3)
+    await desk.say(None)
+    assert desk.posting.statuses[-1]["jobs"]["ready"] == 3
 
 
 REFUSED = Trouble(reason="FailedCreate", message="exceeded quota")

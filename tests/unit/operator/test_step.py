@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from longshore.contract.orders import kind_of
 from longshore.contract.reports import WorkerReport
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
 from longshore_operator.core.kubernetes.deployment import DeploymentObject
@@ -156,7 +155,10 @@ def test_what_is_seen_leads_to_a_decision_and_to_orders(case: Case) -> None:
     decision = after.state.decision
     assert decision is not None
     assert (decision.replicas, decision.holds) == (case.replicas, case.holds)
-    assert tuple((worker, kind_of(order)) for worker, order in after.orders) == case.orders
+    assert (
+        tuple((worker, order.__struct_config__.tag) for worker, order in after.orders)
+        == case.orders
+    )
     assert after.is_doubted is case.is_doubted
 
 

@@ -7,14 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from longshore.contract.orders import UNDERSTOOD, kind_of
+from longshore.contract.orders import UNDERSTOOD
 from longshore.contract.reports import WorkerReport
 from longshore_operator.app.scaling.execution import Execution
 from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.kubernetes.pods import CHEAPEST, Pod
 from longshore_operator.core.kubernetes.rollout import Rollout, rollout
 from longshore_operator.core.scaling import Decision, ObservedWorker
-from longshore_operator.core.scaling.decision import held, without_shrink
 from longshore_operator.core.scaling.sight import Sight, asked_for
 from longshore_operator.core.scaling.state import ScalingState
 from longshore_operator.core.scaling.step import LEAVE_WITHIN, leaving, observed, ordered
@@ -85,7 +84,7 @@ class Stage:
         """The calls that the decision led to."""
         self.decide(replicas=replicas, **parts)
         self.state, orders = ordered(self.state, self.sight, new_id=lambda: "one")
-        self.told += [(worker, kind_of(order)) for worker, order in orders]
+        self.told += [(worker, str(order.__struct_config__.tag)) for worker, order in orders]
         return await self.execute()
 
     def decide(self, *, replicas: int | None, **parts: Any) -> None:
@@ -316,30 +315,6 @@ def test_a_running_pod_that_says_nothing_is_unknown(stage: Stage) -> None:
     assert stage.observed()["idle"].state == "unknown"
 
 
-CORDONED = (
-    ObservedWorker(name="a", state="idle", cordoned=True),
-    ObservedWorker(name="b", state="idle"),
-)
-
-
-def test_without_a_shrink_the_cordoned_work_again_and_all_stay() -> None:
-    decision = Decision(replicas=1, why=("x",), remove=("a",), cordon=("b",))
-
-    changed = without_shrink(decision, CORDONED, replicas=2, why="y")
-
-    assert (changed.replicas, changed.cordon, changed.remove) == (2, (), ())
-    assert (changed.uncordon, changed.why) == (("a",), ("x", "y"))
-    grows = Decision(replicas=9, why=("x",))
-    assert without_shrink(grows, (), replicas=2, why="y") is grows
-
-
-def test_who_is_held_does_nothing_but_uncordon() -> None:
-    changed = held(Decision(replicas=9, why=("x",), wanted=9), CORDONED, reason="R", why="y")
-
-    assert (changed.replicas, changed.holds, changed.uncordon) == (None, "R", ("a",))
-    assert changed.wanted == 9
-
-
 async def test_nobody_goes_while_one_that_only_its_own_word_shows_would_go_first(
     stage: Stage,
 ) -> None:
@@ -406,12 +381,6 @@ async def test_a_shrink_without_an_answer_may_have_been_done(stage: Stage) -> No
     assert set(stage.observed()) == {"busy"}
     stage.now += LEAVE_WITHIN
     assert set(stage.observed()) == {"busy", "idle"}, "it was not done"
-
-
-def test_who_is_held_claims_no_part_of_a_budget() -> None:
-    decision = Decision(replicas=9, why=(), claim=9)
-
-    assert held(decision, (), reason="ForeignAutoscaler", why="").claim is None
 
 
 @pytest.mark.parametrize(("is_observed", "expected"), [(True, {"busy", "idle"}), (False, {"busy"})])

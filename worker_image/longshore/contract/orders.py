@@ -1,6 +1,6 @@
 """What the operator tells one worker, over RabbitMQ. Orders may be repeated and may be lost."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -45,13 +45,9 @@ class DrainOrder(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
 Order = CordonOrder | UncordonOrder | DrainOrder
 """What an operator may ask of one worker. `kind` says which order a message is."""
 
-
-def kind_of(order: Order) -> str:
-    """The order's `kind`, as it is written in the message."""
-    return str(order.__struct_config__.tag)
-
-
 OrderKind = Annotated[str, Meta(min_length=1, max_length=32)]
 
-UNDERSTOOD: tuple[OrderKind, ...] = ("cordon", "uncordon", "drain")
+UNDERSTOOD: tuple[OrderKind, ...] = tuple(
+    str(each.__struct_config__.tag) for each in get_args(Order)
+)
 """The orders that this version of the worker obeys, as its report names them."""

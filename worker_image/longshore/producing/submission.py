@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -51,60 +52,41 @@ def prepare(
     All that is given may be of any type, and code of the user's that is run here, such as a
     `__repr__` or a validator, may raise anything.
     """
-    try:
-        return _prepared(
-            queue,
-            handler,
-            arguments,
-            delay=delay,
-            priority=priority,
-            expires_in=expires_in,
-            headers=headers,
-            now=now,
-            entropy=entropy,
+    with _every_failure_as_invalid_job():
+        queue = _queue(queue)
+        name = names.plain(handler) if isinstance(handler, str) else _spec(handler).name
+        body = _encode(arguments)
+        _check_arguments(handler, body)
+        wait = seconds("delay", delay)
+        exchange, routing_key = _route(queue, delay=wait)
+        traceparent, others = _trace(_headers(headers))
+        message = Message(
+            id=job_id(now=now, entropy=entropy),
+            handler=_short(name),
+            body=body,
+            enqueued_at=now,
+            priority=_priority(priority),
+            expires_at=_expiry(expires_in, delay=delays.whole_seconds(wait), now=now),
+            traceparent=traceparent,
+            headers=others,
         )
+        return Submission(
+            queue=queue,
+            exchange=exchange,
+            routing_key=routing_key,
+            body=message.body,
+            properties=message.properties(),
+        )
+
+
+@contextmanager
+def _every_failure_as_invalid_job() -> Iterator[None]:
+    try:
+        yield
     except InvalidJob:
         raise
     except Exception as error:
         raise InvalidJob(f"the job cannot be read: {_in_words(error)}") from error
-
-
-def _prepared(
-    queue: str,
-    handler: Handler,
-    arguments: Mapping[str, Any],
-    *,
-    delay: durations.Span,
-    priority: int,
-    expires_in: durations.Span | None,
-    headers: Mapping[str, Any],
-    now: int,
-    entropy: bytes,
-) -> Submission:
-    queue = _queue(queue)
-    name = names.plain(handler) if isinstance(handler, str) else _spec(handler).name
-    body = _encode(arguments)
-    _check_arguments(handler, body)
-    wait = seconds("delay", delay)
-    exchange, routing_key = _route(queue, delay=wait)
-    traceparent, others = _trace(_headers(headers))
-    message = Message(
-        id=job_id(now=now, entropy=entropy),
-        handler=_short(name),
-        body=body,
-        enqueued_at=now,
-        priority=_priority(priority),
-        expires_at=_expiry(expires_in, delay=delays.whole_seconds(wait), now=now),
-        traceparent=traceparent,
-        headers=others,
-    )
-    return Submission(
-        queue=queue,
-        exchange=exchange,
-        routing_key=routing_key,
-        body=message.body,
-        properties=message.properties(),
-    )
 
 
 def refuse_ambiguous(handler: Handler) -> None:

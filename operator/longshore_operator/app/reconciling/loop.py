@@ -14,7 +14,7 @@ from longshore_operator.app.reconciling.state import Reconciled, Reconciliation
 from longshore_operator.app.reconciling.users import admit
 from longshore_operator.app.reconciling.workload import deploy, protect
 from longshore_operator.app.sessions.declaring import declare, refuse_foreign_policies
-from longshore_operator.app.sessions.session import INVENTORY_AGE, Session, Sessions
+from longshore_operator.app.sessions.session import Session, Sessions
 from longshore_operator.app.sessions.vhosts import Vhosts
 from longshore_operator.app.states import States
 from longshore_operator.app.watched.objects import TaskQueueObject
@@ -60,7 +60,6 @@ class Reconciler:
 
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONCURRENCY))
-    _patrolled: float = 0.0
 
     def wake(self) -> None:
         """Look at once: something changed."""
@@ -81,15 +80,10 @@ class Reconciler:
 
     async def run(self) -> None:
         """Reconcile until cancelled."""
-        patrol: asyncio.Task[None] | None = None
         async with asyncio.TaskGroup() as group:
             while True:
                 self._wake.clear()
-                # Beside reconciling: a Broker that hangs must not hold up the others.
-                is_idle = patrol is None or patrol.done()
-                if is_idle and self.clock() - self._patrolled > INVENTORY_AGE:
-                    self._patrolled = self.clock()
-                    patrol = group.create_task(self.patrol.look())
+                self.patrol.look(group)
                 present = dict(self.world.task_queues())
                 if self.world.is_complete:
                     self.states.keep_only(present)

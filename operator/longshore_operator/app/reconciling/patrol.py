@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 
 from longshore.logs import Log
 from longshore_operator.app.reconciling.state import Reconciliation
 from longshore_operator.app.reconciling.users import are_users_intact
 from longshore_operator.app.sessions.installations import keep
-from longshore_operator.app.sessions.session import Session, Sessions
+from longshore_operator.app.sessions.session import INVENTORY_AGE, Session, Sessions
 from longshore_operator.app.sessions.vhosts import Vhosts
 from longshore_operator.app.states import States
 from longshore_operator.app.watched.objects import TaskQueueObject
@@ -41,11 +42,24 @@ class Patrol:
     vhosts: Vhosts
     states: States[Reconciliation]
     clock: Callable[[], float]
+    _began: dict[str, float] = field(default_factory=dict)
+    """When each Broker was last looked at."""
 
-    async def look(self) -> None:
-        """Find what was deleted or changed by hand, and have it repaired."""
-        sessions = self.brokers.sessions().items()
-        await asyncio.gather(*(self._patrol_one(name, session) for name, session in sessions))
+    _looks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    """The last look at each Broker."""
+
+    def look(self, group: asyncio.TaskGroup) -> None:
+        """Begin to look at each Broker that is due, as a task of `group`.
+
+        A Broker that hangs delays no other.
+        """
+        now = self.clock()
+        for name, session in self.brokers.sessions().items():
+            last = self._looks.get(name)
+            is_idle = last is None or last.done()
+            if is_idle and now - self._began.get(name, -inf) > INVENTORY_AGE:
+                self._began[name] = now
+                self._looks[name] = group.create_task(self._patrol_one(name, session))
 
     async def _patrol_one(self, name: str, session: Session) -> None:
         try:

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from longshore.contract.names import dead_queue_name
 from longshore.contract.reports import WorkerReport
-from longshore.contract.timing import Timeouts
 from longshore_operator.api.v1alpha1 import (
     Condition,
     Jobs,
@@ -17,7 +16,7 @@ from longshore_operator.api.v1alpha1 import (
 )
 from longshore_operator.app.ports.kubernetes import Reportable
 from longshore_operator.app.reconciling.state import Reconciled
-from longshore_operator.app.reporting.state import Reported
+from longshore_operator.app.reporting.state import Reported, Seen
 from longshore_operator.app.scaling.state import Scaled
 from longshore_operator.app.sessions.keeper import CONNECTING
 from longshore_operator.app.sessions.session import Session, Sessions
@@ -47,21 +46,6 @@ TELL_AGAIN_AFTER = 60.0
 
 _REPEATED = frozenset({"Ready", "WorkersReady", "ScalingActive"})
 """Conditions whose reasons may alternate while nothing is repaired."""
-
-
-class _Seen(NamedTuple):
-    """All that a status is made of. The same again makes the same status."""
-
-    task_queue: TaskQueueObject
-    facts: Facts
-    timeouts: Timeouts | None
-    ready: int | None
-    running: int | None
-    dead: int | None
-    succeeded: int
-    failed: int
-    hazard: str | None
-    """Why the last decision could not be carried out for now."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -131,11 +115,11 @@ class TaskQueueStatuses:
         reported.told[what] = now
         return False
 
-    def _seen(self, key: Key, task_queue: TaskQueueObject) -> "_Seen":
+    def _seen(self, key: Key, task_queue: TaskQueueObject) -> Seen:
         reconciled, scaled = self.reconciled(key, task_queue), self.scaled(key, task_queue)
         state, session = scaled.state, self._session(task_queue)
         pods = self.world.pods(key)
-        return _Seen(
+        return Seen(
             task_queue=task_queue,
             facts=self._facts(key, task_queue, reconciled, scaled),
             timeouts=reconciled.timeouts,
@@ -184,7 +168,7 @@ class TaskQueueStatuses:
     def _session(self, task_queue: TaskQueueObject) -> Session | None:
         return self.brokers.session(task_queue.ending.broker)
 
-    def _status(self, seen: _Seen, reported: Reported) -> TaskQueueStatus:
+    def _status(self, seen: Seen, reported: Reported) -> TaskQueueStatus:
         task_queue, facts, now = seen.task_queue, seen.facts, self.now()
         queue, session = task_queue.owner.queue, self._session(task_queue)
         knows = session is not None
@@ -228,7 +212,7 @@ MOST_LINES, MOST_WORDS = 32, 512
 """What the CRD admits of reasons; a plug-in may have more to say."""
 
 
-def _scaling(task_queue: TaskQueueObject, seen: _Seen, *, now: str) -> ScalingStatus | None:
+def _scaling(task_queue: TaskQueueObject, seen: Seen, *, now: str) -> ScalingStatus | None:
     decision, before = seen.facts.decision, task_queue.status.scaling
     if decision is None:
         return before
@@ -250,13 +234,15 @@ def _is_passing(facts: Facts, *, is_new: bool) -> bool:
         return False
     if not facts.is_declared:
         return True
-    if facts.topology is None and facts.decision is None:
-        return True  # the scaling loop has not had its turn since the Broker answers
-    if not is_new or facts.topology or facts.workload:
+    if facts.topology:
+        return False
+    decision = facts.decision
+    if decision is None:
+        return True  # the scaling loop has not had its turn since the Broker answered
+    if not is_new or facts.workload:
         return False
     # Its Deployment was made this moment: the watch has not shown it yet, or not to the last tick.
-    decision = facts.decision
-    return facts.replicas is None or decision is None or decision.holds == "DeploymentUnknown"
+    return facts.replicas is None or decision.holds == "DeploymentUnknown"
 
 
 def _is_news_in(patch: Mapping[str, Any], *, before: Mapping[str, Any]) -> bool:
