@@ -41,9 +41,9 @@ def read_history(api: client.CoreV1Api, *, operator: str, namespace: str, name: 
         )
         return Hour.model_validate_json(answer.data)
     except client.ApiException as error:
-        return f"service {operator} does not tell: {error.status} {error.reason}"
+        return f"cannot read the history from service {operator}: {error.status} {error.reason}"
     except (urllib3.exceptions.HTTPError, ValueError) as error:
-        return f"service {operator} does not tell: {error}"
+        return f"cannot read the history from service {operator}: {error}"
 
 
 def explanation(

@@ -91,7 +91,7 @@ def policy_condition(trouble: Trouble | None) -> _State:
     kind = "PolicyInForce"
     if trouble:
         return _State(type=kind, status="False", reason=trouble.reason, message=trouble.message)
-    message = "no policy of somebody else's takes the place of ours"
+    message = "no foreign policy overrides Longshore's"
     return _State(type=kind, status="True", reason="InForce", message=message)
 
 

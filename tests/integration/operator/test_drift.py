@@ -241,7 +241,7 @@ async def test_a_deployment_that_was_changed_or_deleted_is_back_within_ten_secon
 async def test_a_controller_that_never_rests_does_not_have_pods_replaced_for_ever(
     operating: Operating, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("longshore_operator.app.reconciling.loop.INVENTORY_AGE", 0.1)
+    monkeypatch.setattr("longshore_operator.app.reconciling.patrol.INVENTORY_AGE", 0.1)
     await operating.ready(made())
     deployments, key = operating.kubernetes.deployments, ("media", "transcode-worker")
     before = deepcopy(deployments[key]["spec"]["template"])
@@ -326,7 +326,7 @@ async def test_reports_are_heard_again_by_a_new_session(operating: Operating) ->
 async def test_a_shared_exchange_that_a_task_queue_needs_now_does_not_wait_for_the_patrol(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("longshore_operator.app.reconciling.loop.INVENTORY_AGE", float("inf"))
+    monkeypatch.setattr("longshore_operator.app.reconciling.patrol.INVENTORY_AGE", float("inf"))
     async with Operating(session).running() as operating:
         await operating.ready(made())
         management, vhost = opened(session).management, session.address.vhost

@@ -40,7 +40,7 @@ def test_every_line_of_why_is_shown_with_the_numbers() -> None:
 
 
 def test_what_is_unknown_is_not_zero() -> None:
-    lines = shown(explanation(task_queue(), "service a/b does not tell: 403 Forbidden", now=NOW))
+    lines = shown(explanation(task_queue(), "cannot read the history from service a/b: 403 Forbidden", now=NOW))
 
     assert lines[0] == "media.transcode: ? workers, ? wanted"
     assert "403" in lines[-1]
