@@ -40,7 +40,8 @@ def test_every_line_of_why_is_shown_with_the_numbers() -> None:
 
 
 def test_what_is_unknown_is_not_zero() -> None:
-    lines = shown(explanation(task_queue(), "cannot read the history from service a/b: 403 Forbidden", now=NOW))
+    unread = "cannot read the history from service a/b: 403 Forbidden"
+    lines = shown(explanation(task_queue(), unread, now=NOW))
 
     assert lines[0] == "media.transcode: ? workers, ? wanted"
     assert "403" in lines[-1]
