@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import pika
 import pytest
 
 from longshore.contract.message import DEAD_REASON, ERROR
@@ -79,6 +80,37 @@ def test_jobs_that_waited_in_a_worker_that_died_are_run_by_others(bench: Bench) 
     first.stop(number=signal.SIGKILL)
     second = serving(bench, prefetch=8)
     wait_for(lambda: {"1", "2", "3", "4", "5"} <= set(began(second)), why=second.text)
+
+
+@pytest.mark.parametrize("outage", [True, False], ids=["outage", "no-outage"])
+def test_what_others_lost_counts_unless_this_worker_lost_its_consumer_too(
+    bench: Bench, *, outage: bool
+) -> None:
+    """RabbitMQ may give a job to one dead connection after the other, none of which starts it."""
+    worker = serving(bench, slots=1, prefetch=1)
+    bench.enqueue("once", number=0, seconds=60 if outage else 3)
+    wait_for(lambda: began(worker) == ["0"])
+    job = bench.enqueue("once", number=1, seconds=0)
+    for _ in range(3):
+        lose_one(bench)
+    if outage:
+        bench.broker.close_all_connections()
+
+    settled = worker.wait("job-settled", job=job)
+
+    if outage:
+        assert (settled["outcome"], settled["attempt"]) == ("succeeded", 1)
+    else:
+        assert (settled["outcome"], settled["reason"]) == ("dead", "worker-lost")
+        assert began(worker) == ["0"], "nothing tells that it had not begun elsewhere"
+
+
+def lose_one(bench: Bench) -> None:
+    """Take the job that waits, and die with it."""
+    with pika.BlockingConnection(pika.URLParameters(bench.broker.amqp)) as connection:
+        channel = connection.channel()
+        wait_for(lambda: channel.basic_get(bench.queue)[0])
+    wait_for(lambda: bench.ready() == 1)
 
 
 def test_a_job_that_kills_its_worker_runs_out_of_attempts(bench: Bench) -> None:
