@@ -245,7 +245,7 @@ CAUSES: dict[str, Cause] = {
     ),
     "paused": Cause(
         reason="Paused",
-        says="jobs wait for no worker: scaling.paused is true",
+        says="jobs are waiting, but no worker is requested: scaling.paused is true",
         scaling={**NONE, "paused": True},
         jobs=1,
     ),

@@ -125,8 +125,8 @@ def foreign_policy(winning: Mapping[str, str], *, features: Features) -> Trouble
         lost += ", and before RabbitMQ 4.3 the ack timeout too,"
     return Trouble(
         reason="ForeignPolicy",
-        message=f"somebody else's {which} is in force instead of Longshore's: {lost} are no longer "
-        "as the spec says; lower its priority, or have its pattern leave the queue out",
+        message=f"foreign {which} overrides Longshore's: {lost} are no longer as the spec says; "
+        "lower its priority, or exclude the queue from its pattern",
     )
 
 
@@ -137,9 +137,9 @@ def foreign_shared_policy(winning: Mapping[str, str]) -> Trouble | None:
     which = ", ".join(sorted({repr(policy) for policy in winning.values()}))
     return Trouble(
         reason="ForeignPolicy",
-        message=f"somebody else's policy {which} is in force for {len(winning)} queues that hold "
-        "delayed jobs: they may be lost or come too early; lower its priority, or have its pattern "
-        "leave longshore.* out",
+        message=f"foreign policy {which} is in force for {len(winning)} queues that hold delayed "
+        "jobs, which may be lost or arrive too early; lower its priority, or exclude longshore.* "
+        "from its pattern",
     )
 
 
@@ -264,7 +264,7 @@ def _workers(facts: Facts) -> _State:
     if replicas or wanted:
         message = f"0 of {replicas or wanted} workers are ready"
         return _State(type=kind, status="False", reason="Starting", message=message)
-    message = "no workers are needed" if wanted == 0 else "no workers are asked for"
+    message = "no workers are needed" if wanted == 0 else "no workers are requested"
     return _State(type=kind, status="True", reason="ScaledToZero", message=message)
 
 
@@ -277,18 +277,22 @@ def _halt(facts: Facts) -> Trouble | None:
         return None
     said = decision.why[-1] if decision.why else "the number is left alone"
     if decision.holds in FAULTS:
-        return Trouble(reason=decision.holds or "", message=f"no worker is asked for: {said}")
+        return Trouble(reason=decision.holds or "", message=f"no worker is requested: {said}")
     if not facts.is_halted:
         return None
     if decision.holds:
-        return Trouble(reason=decision.holds, message=f"jobs wait for no worker: {said}")
+        return Trouble(
+            reason=decision.holds, message=f"jobs are waiting, but no worker is requested: {said}"
+        )
     if decision.trouble:
-        message = f"jobs wait for no worker: {decision.trouble.message}"
+        message = f"jobs are waiting, but no worker is requested: {decision.trouble.message}"
         return Trouble(reason=decision.trouble.reason, message=message)
     if decision.wanted == 0:
         lowered = [line for line in decision.why if line.endswith("lowers it to 0")]
         said = lowered[0] if lowered else "; ".join(decision.why)
-        return Trouble(reason="LimitedToZero", message=f"jobs wait for no worker: {said}")
+        return Trouble(
+            reason="LimitedToZero", message=f"jobs are waiting, but no worker is requested: {said}"
+        )
     return None
 
 
@@ -303,7 +307,7 @@ def _scaling(facts: Facts) -> _State:
         return _State(type=kind, status="False", reason=INVALID_SPEC, message=message)
     if decision is None:
         return _State(
-            type=kind, status="Unknown", reason="Pending", message="nothing was decided yet"
+            type=kind, status="Unknown", reason="Pending", message="nothing has been decided yet"
         )
     if decision.holds:
         return _State(type=kind, status="False", reason=decision.holds, message=decision.why[-1])
@@ -311,8 +315,8 @@ def _scaling(facts: Facts) -> _State:
         return _State(type=kind, status="False", reason=trouble.reason, message=trouble.message)
     if facts.silent:
         message = (
-            f"{len(facts.silent)} workers are ready and say nothing, {facts.silent[0]} among them: "
-            "nobody is taken away until they do"
+            f"{len(facts.silent)} workers are ready but do not report, {facts.silent[0]} among "
+            "them: no worker is removed until they do"
         )
         return _State(type=kind, status="False", reason="WorkersSilent", message=message)
     return _State(type=kind, status="True", reason="Scaling", message="workers follow the work")

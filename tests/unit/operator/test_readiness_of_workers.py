@@ -119,7 +119,10 @@ def test_no_workers_are_needed_only_if_none_is_wanted() -> None:
 def test_what_lowers_the_number_to_zero_is_named() -> None:
     found = made(replace(WELL, decision=LOWERED, is_halted=True))
 
-    assert found["Ready"].message == "jobs wait for no worker: window 'night' lowers it to 0"
+    assert (
+        found["Ready"].message
+        == "jobs are waiting, but no worker is requested: window 'night' lowers it to 0"
+    )
 
 
 def test_how_many_are_ready_is_told_beside_why_the_others_are_not() -> None:

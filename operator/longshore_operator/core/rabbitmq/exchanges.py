@@ -24,9 +24,9 @@ def foreign_exchange_policy(
     policies = ", ".join(sorted({repr(policy) for policy in found.values()}))
     return Trouble(
         reason="ForeignPolicy",
-        message=f"somebody else's policy {policies} is in force for exchange {which}: jobs that no "
-        "queue takes may be confirmed and end elsewhere; apply it to queues only, or have its "
-        "pattern leave longshore.* out",
+        message=f"foreign policy {policies} is in force for exchange {which}: jobs that no "
+        "queue takes may be confirmed and end elsewhere; apply it to queues only, or exclude "
+        "longshore.* from its pattern",
     )
 
 
