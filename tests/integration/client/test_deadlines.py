@@ -69,9 +69,8 @@ def test_the_error_tells_how_far_each_address_got(
 def test_a_broker_that_hangs_in_tls_is_told_as_such(connect: Connect) -> None:
     with ExitStack() as stack:
         port = _silent(stack)
-        with pytest.raises(
-            BrokerUnavailable, match=rf"TLS handshake with 127.0.0.1:{port}: it did"
-        ):
+        # The call itself may be the first to see that the time is over; it says the stage as well.
+        with pytest.raises(BrokerUnavailable, match=rf"TLS handshake with 127.0.0.1:{port}[:;]"):
             connect(f"amqps://u:p@127.0.0.1:{port}/", timeout=0.5).enqueue(QUEUE, "render")
 
 
