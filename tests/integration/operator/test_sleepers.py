@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from longshore.amqp.publication import Properties
 from longshore.contract.names import JOBS_EXCHANGE
 from longshore_operator.adapters.kubernetes.probe import ask
 from longshore_operator.app.scaling import sleepers
@@ -81,7 +82,7 @@ def note_ready(operating: Operating, name: str, ready: int | None) -> None:
 async def publish(operating: Operating, name: str, *, jobs: int = 1) -> None:
     channel = await opened(operating.session)._connection.channel()
     for _ in range(jobs):
-        channel.raw.basic_publish(JOBS_EXCHANGE, made(name).owner.queue, b"")
+        channel.publish(JOBS_EXCHANGE, made(name).owner.queue, b"", Properties())
     channel.close()
 
 
