@@ -88,7 +88,7 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
     )
     rounds = Rounds(
         world=world,
-        cluster=cluster,
+        secrets=cluster,
         states=states,
         clock=time.monotonic,
         chance=chance,

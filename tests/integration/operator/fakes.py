@@ -1,7 +1,6 @@
 """Kubernetes for tests that are about RabbitMQ: Secrets, Deployments and events in dicts."""
 
 import asyncio
-from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -46,15 +45,15 @@ class Kubernetes:
         metadata = self.metadata.get((namespace, name), {})
         return None if data is None else Secret(data=data, metadata=metadata)
 
-    async def apply_secret(self, body: Mapping[str, Any], *, absent: Sequence[str]) -> None:
-        self._write(f"secret {body['metadata']['name']}")
-        live = dict(self.secrets.get(_key(body), {}))
-        live |= {key: b64decode(text).decode() for key, text in body["data"].items()}
-        self.secrets[_key(body)] = {key: live[key] for key in live.keys() - set(absent)}
-        self.metadata[_key(body)] = body["metadata"]
+    async def apply_secret(self, secret: Secret, *, absent: Sequence[str]) -> None:
+        self._write(f"secret {secret.metadata['name']}")
+        key = secret.metadata["namespace"], secret.metadata["name"]
+        live = {**self.secrets.get(key, {}), **secret.data}
+        self.secrets[key] = {name: live[name] for name in live.keys() - set(absent)}
+        self.metadata[key] = dict(secret.metadata)
 
-    async def rehearse_secret(self, body: Mapping[str, Any]) -> None:
-        self._refuse(f"secret {body['metadata']['name']}")
+    async def rehearse_secret(self, secret: Secret) -> None:
+        self._refuse(f"secret {secret.metadata['name']}")
 
     def _write(self, what: str) -> None:
         self._refuse(what)

@@ -94,7 +94,7 @@ class Operating:
 
         self.rounds = Rounds(
             world=self.world,
-            cluster=self.kubernetes,
+            secrets=self.kubernetes,
             states=self.states,
             clock=time.monotonic,
             chance=lambda: 0.0,

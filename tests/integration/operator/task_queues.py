@@ -73,7 +73,7 @@ class Tenants:
         await admit(
             queue.owner,
             session=self.session,
-            cluster=self.kubernetes,
+            secrets=self.kubernetes,
             new_password=lambda: "p/ss w@rd",
             remembered=Remembered(),
             source=queue.source,

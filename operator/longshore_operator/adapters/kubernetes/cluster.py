@@ -63,8 +63,9 @@ class Cluster:
         }
         return Secret(data=data, metadata=found["metadata"])
 
-    async def apply_secret(self, body: Mapping[str, Any], *, absent: Sequence[str]) -> None:
+    async def apply_secret(self, secret: Secret, *, absent: Sequence[str]) -> None:
         """Server-side apply of a Secret; `absent` are keys that must not be there."""
+        body = _secret(secret)
         path = _path(body, "/api/v1", "secrets")
         after = await self._calls.apply(path, body, manager=FIELD_MANAGER)
         # An apply removes only what an apply of ours has written.
@@ -73,8 +74,9 @@ class Cluster:
             query = [("fieldManager", FIELD_MANAGER)]
             await self._calls.send("PATCH", path, body=patch, content_type=MERGE, query=query)
 
-    async def rehearse_secret(self, body: Mapping[str, Any]) -> None:
+    async def rehearse_secret(self, secret: Secret) -> None:
         """Raise what an apply of this Secret would raise, and write nothing."""
+        body = _secret(secret)
         path = _path(body, "/api/v1", "secrets")
         query = [("fieldManager", FIELD_MANAGER), ("force", "true"), ("dryRun", "All")]
         await self._calls.send("PATCH", path, body=body, content_type=APPLY, query=query)
@@ -327,6 +329,18 @@ def _deployment(namespace: str, name: str) -> str:
 
 def _pod(namespace: str, name: str) -> str:
     return f"/api/v1/namespaces/{namespace}/pods/{name}"
+
+
+def _secret(secret: Secret) -> dict[str, Any]:
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in secret.data.items()}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": secret.metadata,
+        "type": "Opaque",
+        # Not `stringData`: a key left out of that stays in the Secret (Kubernetes 1.36).
+        "data": data,
+    }
 
 
 def _path(body: Mapping[str, Any], root: str, plural: str) -> str:

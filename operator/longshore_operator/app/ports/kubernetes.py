@@ -12,7 +12,7 @@ from longshore_operator.core.kubernetes.rollout import Rollout
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secret:
-    """A Secret's decoded values, by key, and its metadata."""
+    """A Secret's decoded values, by key, and its metadata, which name it."""
 
     data: Mapping[str, str] = field(repr=False)
     metadata: Mapping[str, Any]
@@ -27,11 +27,12 @@ class ReadableSecrets(Protocol):
 class Secrets(ReadableSecrets, Protocol):
     """Reads and writes Secrets."""
 
-    async def apply_secret(self, body: Mapping[str, Any], *, absent: Sequence[str]) -> None:
-        """Server-side apply. `absent` are keys that must not be there, whoever wrote them."""
+    async def apply_secret(self, secret: Secret, *, absent: Sequence[str]) -> None:
+        """Write what `secret` says and leave what others have added, but for `absent`: keys that
+        must not be there, whoever wrote them."""
         ...
 
-    async def rehearse_secret(self, body: Mapping[str, Any]) -> None:
+    async def rehearse_secret(self, secret: Secret) -> None:
         """Raise what an apply would raise, and write nothing."""
         ...
 

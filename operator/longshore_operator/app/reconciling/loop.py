@@ -163,7 +163,7 @@ class Reconciler:
             await admit(
                 owner,
                 session=session,
-                cluster=self.cluster,
+                secrets=self.cluster,
                 new_password=self.new_password,
                 remembered=state.users,
                 source=task_queue.source,
