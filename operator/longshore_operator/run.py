@@ -22,8 +22,10 @@ from longshore_operator.app.audit import Audit
 from longshore_operator.app.reconciling.deletion import Deletion
 from longshore_operator.app.reconciling.loop import Reconciler
 from longshore_operator.app.reconciling.patrol import Patrol
+from longshore_operator.app.reconciling.queues import QueueReconciler
 from longshore_operator.app.reconciling.rounds import Rounds
 from longshore_operator.app.reconciling.state import Reconciliation
+from longshore_operator.app.reconciling.workload import WorkloadReconciler
 from longshore_operator.app.reporting.brokers import BrokerStatuses
 from longshore_operator.app.reporting.loop import StatusReporter
 from longshore_operator.app.reporting.task_queues import TaskQueueStatuses
@@ -75,15 +77,22 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
     reconciler = Reconciler(
         world=world,
         brokers=brokers,
-        cluster=cluster,
+        queues=QueueReconciler(
+            world=world,
+            vhosts=vhosts,
+            secrets=cluster,
+            events=cluster,
+            new_password=lambda: secrets.token_urlsafe(24),
+        ),
+        workers=WorkloadReconciler(
+            world=world, cluster=cluster, events=cluster, clock=time.monotonic
+        ),
         states=states,
-        vhosts=vhosts,
         patrol=Patrol(
             world=world, brokers=brokers, vhosts=vhosts, states=states, clock=time.monotonic
         ),
         clock=time.monotonic,
         chance=chance,
-        new_password=lambda: secrets.token_urlsafe(24),
         reconciled=lambda failed: metrics.reconciled(failed=failed),
     )
     rounds = Rounds(

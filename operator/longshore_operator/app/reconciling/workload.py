@@ -1,13 +1,19 @@
 """Brings a TaskQueue's workers to Kubernetes: their Deployment and its PodDisruptionBudget."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from longshore.contract.timing import Timeouts
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
-from longshore_operator.app.ports.kubernetes import Deployments
+from longshore_operator.app.ports.kubernetes import Deployments, Events
+from longshore_operator.app.reconciling.claims import refuse_gone
+from longshore_operator.app.reconciling.events import tell_drift
+from longshore_operator.app.reconciling.patrol import RESYNC
+from longshore_operator.app.reconciling.state import Reconciliation
 from longshore_operator.app.sessions.session import Session
+from longshore_operator.app.watched.objects import TaskQueueObject
+from longshore_operator.app.watched.world import World
 from longshore_operator.core.access.passwords import Credentials
 from longshore_operator.core.kubernetes.overlay import contains
 from longshore_operator.core.kubernetes.owner import FIELD_MANAGER, Owner
@@ -18,8 +24,9 @@ from longshore_operator.core.kubernetes.workload import (
     budget_manifest,
     deployment_manifest,
     standing,
+    timeouts,
 )
-from longshore_operator.errors import Invalid
+from longshore_operator.errors import Invalid, OperatorError
 
 SCALER = "longshore-scaler"
 """Field manager of a Deployment's `replicas` and `strategy`."""
@@ -41,6 +48,68 @@ class Placed:
     def is_repaired(self, known: str | None) -> bool:
         """Whether it had said `known` before, and something else when it was looked at."""
         return known is not None and self.before not in (known, self.after)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadReconciler:
+    """The workload part of reconciling. `clock` is monotonic."""
+
+    world: World
+    cluster: Deployments
+    events: Events
+    clock: Callable[[], float]
+
+    def has_workers(self, owner: Owner) -> bool:
+        """Whether workers are asked for."""
+        deployment = self.world.deployment((owner.namespace, owner.name))
+        return deployment is not None and deployment.replicas > 0
+
+    async def reconcile(
+        self,
+        task_queue: TaskQueueObject,
+        *,
+        state: Reconciliation,
+        session: Session,
+        is_repair: bool,
+    ) -> None:
+        """Make the workers what the spec says, once `QueueReconciler` has done its part; leave
+        their number to the scaler. Raises Transient or Invalid.
+
+        `is_repair` is what the other part returned: then what others had changed is reported.
+        """
+        spec, owner = task_queue.spec, task_queue.owner
+        if spec is None:
+            raise Invalid(task_queue.invalid, reason="InvalidSpec")
+        repaired = []
+        refuse_gone(owner, world=self.world)
+        try:
+            placed = await deploy(
+                owner,
+                spec=spec,
+                timeouts=timeouts(spec, features=session.features),
+                session=session,
+                cluster=self.cluster,
+                credentials=state.users.known.get("worker"),
+            )
+            if is_repair and placed.is_repaired(state.deployed):
+                repaired.append(placed.name)
+            state.deployed = placed.after
+            # A thousand queues at rest need no budgets, which Kubernetes would go on counting.
+            if state.is_protected or self.has_workers(owner):
+                placed = await protect(owner, cluster=self.cluster)
+                if is_repair and placed.is_repaired(state.budgeted):
+                    repaired.append(placed.name)
+                state.is_protected, state.budgeted = True, placed.after
+        except OperatorError as error:
+            if error.reason != "Conflict":  # the next try sees what somebody wrote just now
+                state.worker_trouble = error.trouble
+            raise
+        state.worker_trouble = None
+        if repaired:
+            now = self.clock()
+            state.repairs = 1 if now - state.repaired_at > 2 * RESYNC else state.repairs + 1
+            state.repaired_at = now
+            await tell_drift(owner, repaired, events=self.events)
 
 
 async def deploy(
