@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from longshore.contract.names import worker_name
+from longshore_operator.adapters.kubernetes.workloads import KubernetesWorkloads
 from longshore_operator.app.ports.kubernetes import Secret
 from longshore_operator.app.watched.objects import TaskQueueObject
+from longshore_operator.app.watched.world import World
 from longshore_operator.core.kubernetes.containers import Warned
 from longshore_operator.core.kubernetes.rollout import Rollout
 from longshore_operator.errors import Invalid
@@ -36,6 +38,10 @@ class Kubernetes:
     refused: set[str] = field(default_factory=set)
     """Writes that an admission policy refuses, as they stand in `writes`."""
     task_queues: dict[Key, TaskQueueObject] = field(default_factory=dict)
+
+    def workloads(self, world: World | None = None) -> KubernetesWorkloads:
+        """Workers as the operator has them in Kubernetes; `world` is what the watches show."""
+        return KubernetesWorkloads(world=world or World(), cluster=self)
 
     async def task_queue(self, *, namespace: str, name: str) -> TaskQueueObject | None:
         return self.task_queues.get((namespace, name))

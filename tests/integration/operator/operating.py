@@ -75,10 +75,12 @@ class Operating:
         self.world.registered = {"default": [registered()]}
         brokers = OneBroker(self.session)
         vhosts = Vhosts(world=self.world, cluster=self.kubernetes)
+        self.workloads = self.kubernetes.workloads(self.world)
         self.patrol = Patrol(
             world=self.world,
             brokers=brokers,
             vhosts=vhosts,
+            workloads=self.workloads,
             states=self.states,
             clock=time.monotonic,
         )
@@ -94,7 +96,7 @@ class Operating:
             ),
             workers=WorkloadReconciler(
                 world=self.world,
-                cluster=self.kubernetes,
+                workloads=self.workloads,
                 events=self.kubernetes,
                 clock=time.monotonic,
             ),

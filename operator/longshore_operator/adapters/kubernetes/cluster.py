@@ -17,11 +17,10 @@ from longshore_operator.adapters.kubernetes.calls import (
 from longshore_operator.adapters.kubernetes.lists import uids_of
 from longshore_operator.api.v1alpha1 import API_VERSION
 from longshore_operator.app.ports.kubernetes import Secret
-from longshore_operator.app.reconciling.workload import SCALER
 from longshore_operator.app.watched.objects import TaskQueueObject, task_queue
 from longshore_operator.app.watched.world import Kind
 from longshore_operator.core.kubernetes.containers import Warned, warned
-from longshore_operator.core.kubernetes.owner import FIELD_MANAGER
+from longshore_operator.core.kubernetes.owner import FIELD_MANAGER, SCALER
 from longshore_operator.core.kubernetes.rollout import Rollout
 from longshore_operator.core.kubernetes.workload import RETRIED_ANNOTATION
 from longshore_operator.errors import Invalid, OperatorError, Transient
