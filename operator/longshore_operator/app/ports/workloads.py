@@ -1,16 +1,18 @@
 """The workers of TaskQueues, wherever they run.
 
-A *workload* is all workers of one TaskQueue. Five verbs say what the app needs of the place where
-they run:
+A *workload* is all workers of one TaskQueue. The app needs five things of the place where they run:
 
 - *list* the workers that are there, and the number that was asked for;
-- *ensure* that workers are what the TaskQueue's spec says; their number is left as it is;
+- *ensure* that workers are what the TaskQueue's spec says, and leave their number as it is;
 - *scale*: ask for another number of them;
-- *retire* a worker: have this one go, and no other, with the next lower number; *spare* undoes it;
-- *protect* a worker from being moved by others; *unprotect* undoes it.
+- *retire* a worker: have it be the one that is removed with the next lower number; *spare* undoes
+  this;
+- *protect* a worker from others who would move it; *unprotect* undoes this.
 
-All calls raise Transient or Invalid. A `Pod` is one worker and a `DeploymentObject` what was asked
-for; an implementation without Kubernetes fills in what it knows of them.
+What is asked beside that helps to find out why workers that should be there are not.
+
+A `DeploymentObject` is what was asked for, with a generation that grows with each change, and a
+`Pod` is one worker. An implementation without Kubernetes fills in what it knows of them.
 """
 
 from collections.abc import Mapping
@@ -80,7 +82,7 @@ class ListedWorkers(Protocol):
 
 
 class Workloads(ListedWorkers, Protocol):
-    """Reads and changes workloads."""
+    """Reads and changes workloads. All calls raise Transient or Invalid."""
 
     async def ensure(self, owner: Owner, wanted: WantedWorkers) -> Placed:
         """Make the workers what is wanted, replacing those that differ. The first time there are

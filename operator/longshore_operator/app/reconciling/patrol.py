@@ -7,6 +7,7 @@ from math import inf
 
 from longshore.logs import Log
 from longshore_operator.app.ports.workloads import Workloads
+from longshore_operator.app.reconciling.queues import judge
 from longshore_operator.app.reconciling.state import Reconciliation
 from longshore_operator.app.reconciling.users import are_users_intact
 from longshore_operator.app.sessions.installations import keep
@@ -15,13 +16,11 @@ from longshore_operator.app.sessions.vhosts import Vhosts
 from longshore_operator.app.states import States
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import Key, World
-from longshore_operator.core.rabbitmq.adoption import shortcomings
 from longshore_operator.core.rabbitmq.exchanges import foreign_exchange_policy
 from longshore_operator.core.rabbitmq.inventory import Inventory
 from longshore_operator.core.rabbitmq.policies import shared_policies_in_force
-from longshore_operator.core.rabbitmq.rosters import policies_in_force
 from longshore_operator.core.rabbitmq.topology import Topology, vhost_topology
-from longshore_operator.core.status import foreign_policy, foreign_shared_policy
+from longshore_operator.core.status import foreign_shared_policy
 from longshore_operator.errors import OperatorError
 
 log = Log(__name__)
@@ -126,19 +125,3 @@ def _is_intact(
             remembered=state.users,
         )
     )
-
-
-def judge(
-    state: Reconciliation, task_queue: TaskQueueObject, *, session: Session, inventory: Inventory
-) -> None:
-    """Note what others do to the queues, and what these cannot do."""
-    source, features = task_queue.source, session.features
-    if state.wanted is not None and inventory.knows_policies:
-        policies = state.wanted.policies
-        expected = policies_in_force(policies, queue=task_queue.owner.queue, source=source)
-        state.policy_trouble = foreign_policy(
-            inventory.winning_policies(expected), features=features
-        )
-    queue = inventory.states.get(source)
-    if queue is not None and task_queue.adopts:
-        state.shortcomings = shortcomings(source, queue, features=features)

@@ -14,7 +14,6 @@ from longshore_operator.app.reconciling.claims import (
     refuse_unfit,
 )
 from longshore_operator.app.reconciling.events import tell_drift, tell_renewal
-from longshore_operator.app.reconciling.patrol import judge
 from longshore_operator.app.reconciling.state import Reconciliation
 from longshore_operator.app.reconciling.users import admit
 from longshore_operator.app.sessions.declaring import declare, refuse_foreign_policies
@@ -23,11 +22,15 @@ from longshore_operator.app.sessions.vhosts import Vhosts
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import World
 from longshore_operator.core.kubernetes.workload import timeouts
+from longshore_operator.core.rabbitmq.adoption import shortcomings
+from longshore_operator.core.rabbitmq.inventory import Inventory
+from longshore_operator.core.rabbitmq.rosters import policies_in_force
 from longshore_operator.core.rabbitmq.topology import (
     Topology,
     objects_in_words,
     task_queue_topology,
 )
+from longshore_operator.core.status import foreign_policy
 from longshore_operator.errors import Invalid, OperatorError
 
 
@@ -104,3 +107,19 @@ class QueueReconciler:
         # Kept for the Event if this attempt fails: the next one does not miss all of it any more.
         state.missed |= dict.fromkeys(objects_in_words(inventory.missing(topology)))
         await declare(topology, session=session)
+
+
+def judge(
+    state: Reconciliation, task_queue: TaskQueueObject, *, session: Session, inventory: Inventory
+) -> None:
+    """Note what others do to the queues, and what these cannot do."""
+    source, features = task_queue.source, session.features
+    if state.wanted is not None and inventory.knows_policies:
+        policies = state.wanted.policies
+        expected = policies_in_force(policies, queue=task_queue.owner.queue, source=source)
+        state.policy_trouble = foreign_policy(
+            inventory.winning_policies(expected), features=features
+        )
+    queue = inventory.states.get(source)
+    if queue is not None and task_queue.adopts:
+        state.shortcomings = shortcomings(source, queue, features=features)
