@@ -18,7 +18,7 @@ from longshore_operator.errors import Transient
 
 @dataclass
 class InMemory:
-    """Starts workers at once, and ends them without being asked twice."""
+    """Starts and ends workers at once."""
 
     asked: dict[Key, DeploymentObject] = field(default_factory=dict)
     images: dict[Key, str] = field(default_factory=dict)

@@ -85,8 +85,8 @@ class Workloads(ListedWorkers, Protocol):
     """Reads and changes workloads. All calls raise Transient or Invalid."""
 
     async def ensure(self, owner: Owner, wanted: WantedWorkers) -> Placed:
-        """Make the workers what is wanted, replacing those that differ. The first time there are
-        none: their number is for `scale` to say."""
+        """Make the workers what is wanted, and replace those that differ. A new workload has no
+        workers until `scale` asks for some."""
         ...
 
     async def bound_evictions(self, owner: Owner) -> Placed:
@@ -108,11 +108,12 @@ class Workloads(ListedWorkers, Protocol):
         before: int | None = None,
         most_workers: int | None = None,
     ) -> Asked:
-        """Ask for `to` workers, of which there are never more than `ceiling`, also while others
-        take their place.
+        """Ask for `to` workers. There are never more than `ceiling`, even while new ones replace
+        old ones. Where the number falls, those that were retired are removed first.
 
-        Only of this very workload; and only while `before` were asked for and there are at most
-        `most_workers`, where these are given. Of fewer workers those that were retired go first.
+        Nothing is changed where another workload has taken the place of this one. The same holds
+        where the number asked for is not `before`, or where more than `most_workers` are there,
+        if these are given.
         """
         ...
 
@@ -141,7 +142,7 @@ class Workloads(ListedWorkers, Protocol):
         ...
 
     async def retry(self, key: Key, *, at: str) -> None:
-        """Start workers that could not be started now, rather than after a pause of its own.
+        """Try at once to start workers that could not be started, instead of after a pause.
 
         `at` is any text that was not given before.
         """
