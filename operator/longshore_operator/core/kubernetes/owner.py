@@ -18,6 +18,9 @@ TASK_QUEUE_LABEL = "longshore.dev/task-queue"
 FIELD_MANAGER = "longshore"
 """Field manager of all that the operator applies, but what is the scaler's."""
 
+SCALER = "longshore-scaler"
+"""Field manager of a Deployment's `replicas` and `strategy`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
