@@ -101,12 +101,12 @@ async def test_a_foreign_policy_over_the_delays_is_the_brokers_trouble(
     await operating.put("policies", vhost, "theirs", **foreign, definition={"max-length": 7})
 
     async def seen() -> bool:
-        return operating.session.policy is not None
+        return operating.session.policy_trouble is not None
 
     await until(seen, within=30)
-    assert operating.session.policy
-    assert operating.session.policy.reason == "ForeignPolicy"
-    assert "'theirs'" in operating.session.policy.message
+    assert operating.session.policy_trouble
+    assert operating.session.policy_trouble.reason == "ForeignPolicy"
+    assert "'theirs'" in operating.session.policy_trouble.message
 
 
 @pytest.mark.parametrize("kind", ["exchanges", "all"])
@@ -120,18 +120,18 @@ async def test_a_foreign_policy_over_the_exchanges_is_the_brokers_trouble(
     await operating.put("policies", vhost, "theirs", **foreign, definition=elsewhere)
 
     async def seen() -> bool:
-        return operating.session.policy is not None
+        return operating.session.policy_trouble is not None
 
     await until(seen, within=30)
-    assert operating.session.policy
-    assert operating.session.policy.reason == "ForeignPolicy"
-    assert "'theirs'" in operating.session.policy.message
-    assert "exchange longshore." in operating.session.policy.message
+    assert operating.session.policy_trouble
+    assert operating.session.policy_trouble.reason == "ForeignPolicy"
+    assert "'theirs'" in operating.session.policy_trouble.message
+    assert "exchange longshore." in operating.session.policy_trouble.message
 
     await operating.session.management.delete_policy("theirs")
 
     async def gone() -> bool:
-        return operating.session.policy is None
+        return operating.session.policy_trouble is None
 
     await until(gone, within=30)
 

@@ -85,7 +85,7 @@ class Patrol:
         await self.vhosts.tend(name, session, inventory=inventory)
         if inventory.knows_policies:
             winning = inventory.winning_policies(shared_policies_in_force())
-            session.policy = foreign_shared_policy(winning) or foreign_exchange_policy(
+            session.policy_trouble = foreign_shared_policy(winning) or foreign_exchange_policy(
                 inventory.exchange_policies, vhost_topology().exchanges
             )
         for key, task_queue in self.world.task_queues():

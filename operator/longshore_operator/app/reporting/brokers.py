@@ -49,7 +49,7 @@ class BrokerStatuses:
                     broker_condition(
                         trouble or (session.alarm if session else None), version=version
                     ),
-                    *([policy_condition(session.policy)] if session else []),
+                    *([policy_condition(session.policy_trouble)] if session else []),
                 ],
                 generation=broker.generation,
                 before=before.conditions,

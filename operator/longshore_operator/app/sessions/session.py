@@ -33,7 +33,7 @@ class Session:
     owner: str = ""
     """Whose the virtual host must be; empty where nobody asks."""
 
-    policy: Trouble | None = None
+    policy_trouble: Trouble | None = None
     """A policy of somebody else's that is in force for the queues that all TaskQueues share."""
 
     alarm: Trouble | None = None
