@@ -57,7 +57,7 @@ bench-worker: venv cluster-up brokers-up images ## our worker beside its peers; 
 	$(BIN)/python -m benchmarks.worker
 
 .PHONY: bench-paired
-bench-paired: venv brokers-up ## our worker beside that of another commit: BASE=475d41e; 10 min
+bench-paired: venv brokers-up ## our worker beside that of another commit: BASE=475d41e; 15 min
 	$(BIN)/python -m benchmarks.worker.paired $(BASE) $(ARGS)
 
 .PHONY: bench-endurance

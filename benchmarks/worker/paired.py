@@ -1,6 +1,7 @@
 """`python -m benchmarks.worker.paired BASE`: the worker of commit BASE beside that of today.
 
-Exits 0 when no cell has become slower than `LEAST`, 1 when one has, 2 when nothing was measured.
+Exits 0 when no cell has become slower than `LEAST` and nothing in `alone` is worse, 1 when
+something is, 2 when nothing was measured.
 """
 
 import subprocess
@@ -15,7 +16,7 @@ from statistics import median
 import click
 from rich.console import Console
 
-from benchmarks.worker import machine, product, throughput
+from benchmarks.worker import alone, machine, product, throughput
 from benchmarks.worker.broker import Broker
 from benchmarks.worker.checks import Check, Side
 from benchmarks.worker.contenders import CELLS, LONGSHORE, PREFETCHES, SLOTS, Cell, Contender
@@ -38,9 +39,10 @@ LEAST = 0.97
 @click.argument("base")
 @click.option("--rounds", default=7, show_default=True, help="Rounds of each drain.")
 @click.option("--jobs", default=30_000, show_default=True, help="Jobs in a drain.")
+@click.option("--alone", "times", default=5, show_default=True, help="Rounds without a backlog.")
 @click.option("--series", default="4.3", show_default=True, help="RabbitMQ, of build/brokers.json.")
 @click.option("--output", default=RESULTS, type=click.Path(path_type=Path), show_default=True)
-def main(*, base: str, rounds: int, jobs: int, series: str, output: Path) -> None:
+def main(*, base: str, rounds: int, jobs: int, times: int, series: str, output: Path) -> None:
     """Compare the worker with that of commit BASE, cell by cell."""
     console = Console()
     try:
@@ -56,6 +58,13 @@ def main(*, base: str, rounds: int, jobs: int, series: str, output: Path) -> Non
                     tell=status.update,
                 )
             )
+            idle = alone.measure(
+                {LONGSHORE.name: ROOT, BEFORE: tree},
+                rounds=times,
+                series=series,
+                root=ROOT,
+                tell=status.update,
+            )
             settings = {"base": machine.commit(tree), "rounds": rounds, "jobs": jobs}
     except (BenchmarkError, subprocess.CalledProcessError) as error:
         console.print(f"[red]nothing measured:[/] {error}", highlight=False)
@@ -66,8 +75,12 @@ def main(*, base: str, rounds: int, jobs: int, series: str, output: Path) -> Non
         machine=machine.describe(broker=broker.version),
         settings={**settings, "slots": SLOTS, "prefetches": PREFETCHES},
         throughput=throughput.summaries(taken),
-        measurements={},
-        checks=[*checks(taken), throughput.completeness(taken)],
+        measurements={"alone": idle},
+        checks=[
+            *checks(taken),
+            throughput.completeness(taken),
+            *alone.checks(idle, ours=LONGSHORE.name, before=BEFORE),
+        ],
         rounds=taken,
     )
     report.write(output)
