@@ -27,7 +27,7 @@ class FakeChannel:
     def on_end(self, _: Any) -> None:
         pass
 
-    def settle(self, acks: list[tuple[int, bool]], nacks: list[tuple[int, bool]]) -> None:
+    def send_acks(self, acks: list[tuple[int, bool]], nacks: list[tuple[int, bool]]) -> None:
         assert not nacks
         self.sent.append(acks)
         if acks:

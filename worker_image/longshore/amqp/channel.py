@@ -16,7 +16,7 @@ from pika.channel import Channel as PikaChannel
 
 from longshore.amqp import private
 from longshore.amqp.errors import End, Lost, end_of, words
-from longshore.amqp.inbound import Settled
+from longshore.amqp.inbound import Tags
 
 ANSWER_TIMEOUT = 30.0
 """Seconds for the answer to one method; a quorum queue without leader never answers."""
@@ -227,9 +227,9 @@ class Channel:
 
     # To the broker. Nothing is sent where it has ended, since nothing is left to be done then.
 
-    def settle(self, acks: Settled, nacks: Settled) -> None:
+    def send_acks(self, acks: Tags, nacks: Tags) -> None:
         """Ack deliveries, then return others to their queue."""
-        self._tell(self._settle, acks, nacks)
+        self._tell(self._send_acks, acks, nacks)
 
     def cancel(self, tag: str, *, on_cancelled: Callable[[], None]) -> None:
         """End the consumer; what still arrives goes back."""
@@ -244,9 +244,9 @@ class Channel:
         """Close it."""
         self._tell(self._channel.close)
 
-    def _settle(self, acks: Settled, nacks: Settled) -> None:
+    def _send_acks(self, acks: Tags, nacks: Tags) -> None:
         channel = self._channel
-        if channel.is_open and private.settle(
+        if channel.is_open and private.send_acks(
             channel.connection, channel=self.number, acks=acks, nacks=nacks
         ):
             return

@@ -18,7 +18,7 @@ Arrival = tuple[int, bytes, bytes, bool]
 """One delivery as it came: its tag, its properties' bytes, its body, and whether the broker says
 that it had delivered it before."""
 
-Settled = Iterable[tuple[int, bool]]
+Tags = Iterable[tuple[int, bool]]
 """Tags of deliveries, and whether all before them are meant too."""
 
 Listener = Callable[[list[Arrival]], None]

@@ -35,7 +35,7 @@ from longshore.amqp.inbound import (
     Assembly,
     Listener,
     Nonsense,
-    Settled,
+    Tags,
     properties_in,
 )
 
@@ -75,7 +75,7 @@ def leave(connection: Any, *, channel: int) -> None:
         connection.assemblies[channel] = (known[0], _drop)
 
 
-def settle(connection: Any, *, channel: int, acks: Settled, nacks: Settled) -> bool:
+def send_acks(connection: Any, *, channel: int, acks: Tags, nacks: Tags) -> bool:
     """Send acks, then nacks that requeue, on a channel that is open; False where only pika can."""
     if not isinstance(connection, DirectConnection):
         return False

@@ -334,7 +334,7 @@ class Subscription:
             self._news.set()
             return  # later, or about to be void
         acks, nacks = self._settlements.acks(), self._settlements.nacks()
-        self._channel.settle(acks, nacks)
+        self._channel.send_acks(acks, nacks)
         if len(acks) + len(nacks) > MOST_AT_ONCE:
             self.settled_at = asyncio.get_running_loop().time() + LINGER
         self._close_when_done()
