@@ -19,6 +19,7 @@ from longshore.worker.parent.broker.subscription import Delivery
 from longshore.worker.parent.dispatch import Dispatch
 from longshore.worker.parent.jobs.losses import Losses
 from longshore.worker.parent.jobs.outcome import Judge, Outcome, Verdict
+from longshore.worker.parent.jobs.placements import Placements
 
 
 class Away:
@@ -37,7 +38,7 @@ class Stage:
     def __init__(self) -> None:
         self.publisher = Away()
         self.told: list[Verdict] = []
-        self.pool = SimpleNamespace(take_back=list, hand=lambda _: False)
+        self.pool = SimpleNamespace(take_back=list, hand=lambda _: False, placements=Placements())
         parts: Any = {
             "pool": lambda _: self.pool,
             "publisher": self.publisher,

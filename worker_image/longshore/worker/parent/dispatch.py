@@ -58,9 +58,6 @@ class Dispatch:
         self._new_id = new_id
         self._on_change = on_change
         self._waiting: deque[Work] = deque()
-        self._running: dict[int, Work] = {}
-        """By ticket: handed to a child and not yet ended."""
-
         self._settling: dict[asyncio.Task[None], Delivery] = {}
         self._tickets = itertools.count(1)
         self._loop = asyncio.get_running_loop()
@@ -74,7 +71,7 @@ class Dispatch:
     @property
     def held(self) -> int:
         """Jobs delivered and not yet settled."""
-        return len(self._waiting) + len(self._running) + len(self._settling)
+        return len(self._waiting) + len(self.pool.placements) + len(self._settling)
 
     # For `Flow`
 
@@ -83,10 +80,10 @@ class Dispatch:
         return View(
             mean=self.pool.pace.mean,
             is_stuck=bool(self._waiting) and self.pool.is_stuck(),
-            taken=sum(not work.delivery.subscription.is_current for work in self._running.values()),
+            taken=sum(not work.delivery.subscription.is_current for work in self.pool.placements),
             before=sum(
                 not work.delivery.subscription.is_current
-                for work in (*self._running.values(), *self._waiting)
+                for work in (*self.pool.placements, *self._waiting)
             ),
         )
 
@@ -175,11 +172,10 @@ class Dispatch:
         gone = set(map(id, deliveries))
         self._waiting = deque(work for work in self._waiting if id(work.delivery) not in gone)
         for work in self.pool.take_back():
-            del self._running[work.ticket]
             if work.delivery.void is None:
                 self._waiting.appendleft(work)
         begun = set(map(id, self._settling.values()))
-        for work in self._running.values():
+        for work in self.pool.placements:
             begun.add(id(work.delivery))
             if id(work.delivery) in gone:
                 self.pool.interrupt(work, Cause.DELIVERY_LOST)
@@ -211,7 +207,6 @@ class Dispatch:
                 self._bury_unforeseen(work.delivery, error)
                 continue
             waiting.popleft()
-            self._running[work.ticket] = work
             waited = None
             # A delay is no wait: of jobs that had one, nothing tells when they came into the queue.
             if work.message.attempt == 1 and not work.message.was_delayed:
@@ -222,7 +217,6 @@ class Dispatch:
 
     def on_ended(self, work: Work, ended: Ended) -> None:
         """The child has reported the end of `work`."""
-        del self._running[work.ticket]
         for each in self._observers:
             each.ended(work, seconds=ended.seconds)
         if ended.status is Status.SUCCEEDED and work.delivery.void is None:
@@ -241,7 +235,6 @@ class Dispatch:
 
     def on_death(self, work: Work, death: Death, *, seconds: float) -> None:
         """The child died in the middle of `work`, and nothing of it is left."""
-        del self._running[work.ticket]
         for each in self._observers:
             each.ended(work, seconds=seconds)
         verdict = self._decided(work.delivery, lambda: self._judge.after_death(work.message, death))
@@ -250,8 +243,6 @@ class Dispatch:
 
     def on_taken_back(self, works: list[Work]) -> None:
         """These were never begun, or the worker's own end cut them short: nobody is charged."""
-        for work in works:
-            del self._running[work.ticket]
         if self._is_returning:
             self._give_back(works)
             return
@@ -273,12 +264,9 @@ class Dispatch:
         """Give back what has not begun; let the rest end, or with `requeue` ask it to."""
         self.draining = self._is_returning = True
         back, self._waiting = [*self._waiting], deque()
-        for work in self.pool.take_back():
-            del self._running[work.ticket]
-            back.append(work)
-        self._give_back(back)
+        self._give_back([*back, *self.pool.take_back()])
         if requeue:
-            for work in self._running.values():
+            for work in self.pool.placements:
                 self.pool.interrupt(work, Cause.DRAINING)
             self._loop.call_later(REQUEUE_GRACE, self.pool.kill_running, Kill.DRAIN)
         self._changed()
@@ -290,7 +278,7 @@ class Dispatch:
             await self._quiet.wait()
 
     def _is_busy(self) -> bool:
-        running = (work.delivery for work in self._running.values())
+        running = (work.delivery for work in self.pool.placements)
         return any(not each.void for each in (*self._settling.values(), *running))
 
     # Settling
