@@ -18,6 +18,7 @@ from longshore.worker.parent import dispatch as module
 from longshore.worker.parent.broker.subscription import Delivery
 from longshore.worker.parent.dispatch import Dispatch
 from longshore.worker.parent.jobs.losses import Losses
+from longshore.worker.parent.jobs.observer import JobObserver
 from longshore.worker.parent.jobs.outcome import Judge, Outcome, Verdict
 from longshore.worker.parent.jobs.placements import Placements
 
@@ -34,6 +35,14 @@ class Away:
         return True
 
 
+class Listener(JobObserver):
+    def __init__(self, told: list[Verdict]) -> None:
+        self._told = told
+
+    def settled(self, verdict: Verdict, *_: Any) -> None:
+        self._told.append(verdict)
+
+
 class Stage:
     def __init__(self) -> None:
         self.publisher = Away()
@@ -43,10 +52,7 @@ class Stage:
             "pool": lambda _: self.pool,
             "publisher": self.publisher,
             "observers": [
-                SimpleNamespace(
-                    started=lambda *_, **__: None,
-                    settled=lambda verdict, *_: self.told.append(verdict),
-                ),
+                Listener(self.told),
             ],
         }
         self.dispatch = Dispatch(

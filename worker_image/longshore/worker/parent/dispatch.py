@@ -20,14 +20,12 @@ from longshore.worker.parent.children.states import Kill
 from longshore.worker.parent.intake.flow import View
 from longshore.worker.parent.jobs import outgoing, plain
 from longshore.worker.parent.jobs.losses import Key, Losses
-from longshore.worker.parent.jobs.observer import NOTHING, JobObserver
-from longshore.worker.parent.jobs.outcome import Death, Judge, Outcome, Verdict
+from longshore.worker.parent.jobs.observer import NOTHING, JobObserver, Observers
+from longshore.worker.parent.jobs.outcome import SUCCEEDED, Death, Judge, Outcome, Verdict
 from longshore.worker.parent.jobs.work import Work
 from longshore.worker.wire.frames import Cause, Ended, Status
 
 log = Log("longshore.jobs")
-
-SUCCEEDED = Verdict(outcome=Outcome.SUCCEEDED)
 
 
 class Dispatch:
@@ -54,7 +52,7 @@ class Dispatch:
         self._publisher = publisher
         self._judge = judge
         self._losses = losses
-        self._observers = observers
+        self._observers = Observers(observers)
         self._new_id = new_id
         self._on_change = on_change
         self._waiting: deque[Work] = deque()
@@ -211,18 +209,18 @@ class Dispatch:
             # A delay is no wait: of jobs that had one, nothing tells when they came into the queue.
             if work.message.attempt == 1 and not work.message.was_delayed:
                 waited = max(0.0, (now - work.message.enqueued_at) / 1000)
-            for each in self._observers:
-                each.started(work, waited=waited)
+            for tell in self._observers.started:
+                tell(work, waited)
         self._changed()
 
     def on_ended(self, work: Work, ended: Ended) -> None:
         """The child has reported the end of `work`."""
-        for each in self._observers:
-            each.ended(work, seconds=ended.seconds)
+        for tell_ended in self._observers.ended:
+            tell_ended(work, ended.seconds)
         if ended.status is Status.SUCCEEDED and work.delivery.void is None:
             work.delivery.subscription.ack(work.delivery, may_wait=bool(self._waiting))
-            for each in self._observers:
-                each.settled(SUCCEEDED, work, ended.seconds, NOTHING)
+            for tell_settled in self._observers.settled:
+                tell_settled(SUCCEEDED, work, ended, NOTHING)
             return
         if ended.status is Status.INTERRUPTED and self.draining:
             self._give_back([work])
@@ -231,15 +229,15 @@ class Dispatch:
             work.delivery,
             lambda: self._judge.after(work.message, ended, original=work.delivery.original),
         )
-        self._settle(work.delivery, verdict, work=work, seconds=ended.seconds)
+        self._settle(work.delivery, verdict, work=work, ended=ended)
 
     def on_death(self, work: Work, death: Death, *, seconds: float) -> None:
         """The child died in the middle of `work`, and nothing of it is left."""
-        for each in self._observers:
-            each.ended(work, seconds=seconds)
+        for tell_ended in self._observers.ended:
+            tell_ended(work, seconds)
         verdict = self._decided(work.delivery, lambda: self._judge.after_death(work.message, death))
-        fields = {"death": death.reason, "pid": death.pid}
-        self._settle(work.delivery, verdict, work=work, seconds=seconds, fields=fields)
+        fields = {"seconds": round(seconds, 4), "death": death.reason, "pid": death.pid}
+        self._settle(work.delivery, verdict, work=work, fields=fields)
 
     def on_taken_back(self, works: list[Work]) -> None:
         """These were never begun, or the worker's own end cut them short: nobody is charged."""
@@ -251,8 +249,8 @@ class Dispatch:
 
     def on_progress(self, work: Work, value: object) -> None:
         """The handler told how far it is."""
-        for each in self._observers:
-            each.progressed(work, value)
+        for tell in self._observers.progressed:
+            tell(work, value)
 
     # The end
 
@@ -301,10 +299,10 @@ class Dispatch:
         verdict: Verdict,
         *,
         work: Work | None,
-        seconds: float | None = None,
+        ended: Ended | None = None,
         fields: Mapping[str, Any] = NOTHING,
     ) -> None:
-        tell = functools.partial(self._tell, work=work, seconds=seconds, fields=fields)
+        tell = functools.partial(self._tell, work=work, ended=ended, fields=fields)
         if delivery.void:
             tell(Verdict(outcome=Outcome.VOID, error=delivery.void))
         elif verdict.publication:
@@ -343,11 +341,11 @@ class Dispatch:
         verdict: Verdict,
         *,
         work: Work | None,
-        seconds: float | None = None,
+        ended: Ended | None = None,
         fields: Mapping[str, Any] = NOTHING,
     ) -> None:
-        for each in self._observers:
-            each.settled(verdict, work, seconds, fields)
+        for tell in self._observers.settled:
+            tell(verdict, work, ended, fields)
         self._changed()
 
     def _changed(self) -> None:

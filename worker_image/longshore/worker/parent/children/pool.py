@@ -271,7 +271,8 @@ class Pool:
         work = child.end_first(at=at)
         self.placements.remove(work)
         # No run is longer, whatever a child says: scaling goes by it.
-        ended = ended._replace(seconds=min(ended.seconds, work.hard_limit))
+        if ended.seconds > work.hard_limit:
+            ended = ended._replace(seconds=work.hard_limit)
         self._barren = 0
         self._weigh(child)
         if child.output.is_broken:
