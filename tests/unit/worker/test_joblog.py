@@ -23,8 +23,8 @@ def work(**message: Any) -> Work:
     )
 
 
-def succeeded(seconds: float) -> Ended:
-    return Ended(ticket=1, status=Status.SUCCEEDED, seconds=seconds)
+def succeeded(seconds: float, **result: Any) -> Ended:
+    return Ended(ticket=1, status=Status.SUCCEEDED, seconds=seconds, **result)
 
 
 @pytest.mark.parametrize("name", ["j-1", 'quo"te\\', "new\nline", "räder", "\ud800"])
@@ -53,3 +53,20 @@ def test_successes_can_be_kept_quiet() -> None:
     told = JobLog(lines.append, task_queue="ns.q", successes=False, now=lambda: 0.0)
     told.settled(SUCCEEDED, work(id="j"), succeeded(0.1), {})
     assert not lines
+
+
+@pytest.mark.parametrize(
+    ("told", "logged"),
+    [
+        ({"result": '{"rows": [1, 2.5, null]}'}, {"result": {"rows": [1, 2.5, None]}}),
+        ({"result": "0"}, {"result": 0}),
+        ({"result_omitted": 'TypeError: "it"'}, {"result_omitted": 'TypeError: "it"'}),
+    ],
+    ids=["an-object", "zero", "omitted"],
+)
+def test_a_success_is_logged_with_its_result(told: dict[str, str], logged: dict[str, Any]) -> None:
+    lines: list[str] = []
+    log = JobLog(lines.append, task_queue="ns.q", successes=True, now=lambda: 0.0)
+    log.settled(SUCCEEDED, work(id="j"), succeeded(0.1, **told), {})
+    (line,) = map(json.loads, lines)
+    assert {key: line[key] for key in line if key.startswith("result")} == logged

@@ -71,9 +71,16 @@ class JobLog(JobObserver):
 
     def _succeeded(self, work: Work, ended: Ended) -> None:
         message = work.message
+        result = "" if ended.result is None and ended.result_omitted is None else _result(ended)
         self._put(
             f'{{"time": "{self._stamp()}", {self._middle}, '
             f'"job": {quoted(message.id)}, '
             f'"handler": {quoted(message.handler)}, "attempt": {message.attempt}, '
-            f'"seconds": {ended.seconds:.4f}}}\n'
+            f'"seconds": {ended.seconds:.4f}{result}}}\n'
         )
+
+
+def _result(ended: Ended) -> str:
+    if ended.result is None:
+        return f', "result_omitted": {quoted(ended.result_omitted or "")}'
+    return f', "result": {ended.result}'
