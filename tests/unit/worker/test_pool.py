@@ -21,7 +21,7 @@ from longshore.worker.parent.children.kill import Killer
 from longshore.worker.parent.children.pool import HAND_RETRY, Limits, Pool
 from longshore.worker.parent.children.states import ChildState, Kill
 from longshore.worker.parent.jobs.work import Work
-from longshore.worker.wire.frames import Cause, receive_job
+from longshore.worker.wire.frames import Cause, Ended, Status, encode_record, receive_job
 from tests.unit.worker.test_child import Puppet, work
 
 pytestmark = pytest.mark.virtual_time
@@ -245,6 +245,24 @@ async def test_a_success_behind_lines_that_a_record_made_us_read_is_passed_on(
     assert child.served == 1
     await served(2, child)
     asyncio.get_running_loop().remove_reader(child.output_descriptor)
+
+
+async def test_a_result_comes_with_the_end_of_its_job(puppet: Puppet) -> None:
+    ends: list[Ended] = []
+    listener = SimpleNamespace(on_room=lambda: None, on_ended=lambda _, ended: ends.append(ended))
+    pool, child = pool_of(puppet, listener=listener), puppet.child
+    for ticket in (1, 2, 3):
+        assert give(pool, work(ticket))
+    puppet.succeed(1)
+    puppet.mark.running = 2
+    puppet.tell_of_a_record()
+    told = Ended(2, Status.SUCCEEDED, 0.1, result='{"rows": 3}')
+    puppet.results.send(encode_record(told))
+    puppet.succeed(3)
+    pool._intake.read_records(child)
+    await served(3, child)
+    assert [ended.ticket for ended in ends] == [1, 2, 3]
+    assert ends[1] == told
 
 
 async def test_who_has_sent_nonsense_is_charged_and_others_end_or_go_back(
