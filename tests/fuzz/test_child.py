@@ -24,6 +24,8 @@ _ENDED = {
     "error": None,
     "traceback": None,
     "delay": None,
+    "result": None,
+    "result_omitted": None,
 }
 
 _NUMBERS = (0, -1, 7, 2**64, 2**70, 1e300)

@@ -26,6 +26,7 @@ from longshore.worker.parent.broker.subscription import Delivery
 from longshore.worker.parent.dispatch import Dispatch
 from longshore.worker.parent.jobs.losses import Losses
 from longshore.worker.parent.jobs.outcome import Judge
+from longshore.worker.parent.jobs.placements import Placements
 from longshore.worker.parent.telemetry.joblog import JobLog
 from longshore.worker.parent.telemetry.metrics import Metrics
 from longshore.worker.wire import frames
@@ -52,8 +53,12 @@ class Stage:
         self.frame_max = dice.choice((4096, 131_072, 131_072))
         self.handed: list[Any] = []
         self.nack_is_free = dice.choice((False, True))
+        self.placements: Placements[None] = Placements()
         pool: Any = SimpleNamespace(
-            take_back=self._take_back, hand=self._hand, interrupt=lambda *_: None
+            take_back=self._take_back,
+            hand=self._hand,
+            interrupt=lambda *_: None,
+            placements=self.placements,
         )
         publisher: Any = self
         self.dispatch = Dispatch(
@@ -94,15 +99,19 @@ class Stage:
         if self.dice.random() < 0.3:
             return False
         self.handed.append(work)
+        self.placements.add(work, None)
         return True
 
     def _take_back(self) -> list[Any]:
         back, self.handed = self.handed, []
+        for work in back:
+            self.placements.remove(work)
         return back
 
     def end_some(self) -> None:
         while self.handed:
             work = self.handed.pop(0)
+            self.placements.remove(work)
             status = self.dice.choice(list(Status))
             error = self.dice.choice((None, "boom", "\udcff", "x" * 50_000))
             self.dispatch.on_ended(work, Ended(work.ticket, status, 0.1, error, error, 3.0))

@@ -17,7 +17,7 @@ from longshore.worker.parent.children.kill import Killer
 from longshore.worker.wire.frames import Ended, Progress, Status, encode_record, receive_job
 from tests.fuzz.conftest import Seeds
 from tests.unit.worker.test_child import Puppet, work
-from tests.unit.worker.test_pool import pool_of
+from tests.unit.worker.test_pool import give, pool_of
 
 JOBS = 8
 PATIENCE = 5.0
@@ -46,7 +46,7 @@ async def _listen(dice: random.Random) -> None:
     for ticket in tickets:
         job = work(ticket)
         job.hard_limit = 2 * PATIENCE
-        assert child.hand(job, now=0.0)
+        assert give(pool, job)
         assert receive_job(puppet.far)
     loop = asyncio.get_running_loop()
     child.begin(loop.time())

@@ -23,6 +23,7 @@ BY_HAND = re.compile(r'"event": "([^"]+)"')
 KEYS_BY_HAND = {
     *("time", "level", "event", "logger", "message", "traceback"),
     *("line", "lines", "job", "handler", "attempt", "seconds", "death"),
+    *("result", "result_omitted"),
 }
 """Keys of those lines, and of the fields that are given as a mapping."""
 

@@ -30,7 +30,7 @@ def ends():
             yield fd, end
 
 ENDED = dict(kind="ended", ticket=1, status="failed", seconds=1.0)
-ENDED |= dict(error=None, traceback=None, delay=None)
+ENDED |= dict(error=None, traceback=None, delay=None, result=None, result_omitted=None)
 WORDS = dict(
     stray=b"\\x00\\x00\\x00\\x05hello",
     four_gib=b"\\xff\\xff\\xff\\xff",

@@ -84,14 +84,20 @@ def test_an_abandoned_errand_is_not_done() -> None:
 
 def test_the_thread_ends_soon_after_the_last_errand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk_module, "LINGER", 0.05)
-    before = _thread._count()
+    start, ended = _thread.start_new_thread, threading.Event()
+
+    def start_watched(work: Callable[[], None], _: tuple[()]) -> None:
+        def do() -> None:
+            work()
+            ended.set()
+
+        start(do, ())
+
+    monkeypatch.setattr(_thread, "start_new_thread", start_watched)
     desk, one = Desk(), errand()
     desk.submit(one)
-    one.wait()
-    deadline = time.monotonic() + 10
-    while _thread._count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert _thread._count() <= before  # an earlier desk may have ended meanwhile
+    assert one.wait()
+    assert ended.wait(10)
 
 
 def test_where_no_thread_can_be_started_the_caller_does_its_errand_itself(
@@ -110,8 +116,14 @@ def test_where_no_thread_can_be_started_no_caller_serves_beyond_its_own_errand(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     desk, go, endless = Desk(), threading.Event(), threading.Event()
+    is_there = [threading.Event() for _ in range(4)]
+
+    def first(_: Errand) -> None:
+        is_there[0].set()
+        go.wait(10)
+
     errands = [
-        errand(lambda _: go.wait(10)),
+        errand(first),
         errand(),
         errand(lambda _: endless.wait(10)),
         errand(),
@@ -120,11 +132,9 @@ def test_where_no_thread_can_be_started_no_caller_serves_beyond_its_own_errand(
 
     def call(number: int) -> None:
         desk.submit(errands[number])
+        is_there[number].set()
         if errands[number].wait():
             ended.append(number)
-
-    def is_behind(number: int) -> bool:
-        return len(desk._errands) == number and desk._is_served.locked()
 
     callers = [threading.Thread(target=call, args=(number,)) for number in range(4)]
     # Threads of `threading` keep to the name that it has imported.
@@ -132,7 +142,8 @@ def test_where_no_thread_can_be_started_no_caller_serves_beyond_its_own_errand(
     for number, caller in enumerate(callers):
         caller.start()
         # The first is done at once, by its caller; the others queue up behind it.
-        wait_until(partial(is_behind, number))
+        assert is_there[number].wait(10)
+        assert len(desk._errands) == number
     go.set()
     for caller in callers[:2]:
         caller.join(5)
@@ -200,13 +211,6 @@ def test_what_strikes_a_caller_that_does_anothers_errand_is_its_own(
         anothers.wait()
     desk.submit(following := errand())
     assert following.wait()
-
-
-def wait_until(found: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not found():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_signals_stay_with_the_main_thread(monkeypatch: pytest.MonkeyPatch) -> None:

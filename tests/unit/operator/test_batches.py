@@ -5,6 +5,8 @@ import pytest
 
 from longshore_operator.adapters.management.batches import MOST, Batches
 
+pytestmark = pytest.mark.virtual_time
+
 
 class Sink:
     """Takes what is sent, when it is let."""

@@ -1,7 +1,6 @@
 """What goes wrong with one Broker, foreseen or not, ends no other."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -21,6 +20,8 @@ from longshore_operator.core.rabbitmq.inventory import Inventory
 from tests.integration.operator.brokers import SECRET, registered, reporter
 from tests.integration.operator.fakes import Kubernetes
 from tests.integration.operator.task_queues import until
+
+pytestmark = pytest.mark.virtual_time
 
 KEYS = {"username": "u", "password": "p", "host": "h"}
 
@@ -81,7 +82,7 @@ async def keeping(*names: str, kubernetes: Kubernetes) -> AsyncIterator[Watched]
         world=World(is_complete=True, registered={name: [registered(name)] for name in names}),
         cluster=kubernetes,
         connect=None,  # type: ignore[arg-type]  # `_open` above needs none
-        clock=time.monotonic,
+        clock=asyncio.get_running_loop().time,
         chance=lambda: 0.0,
     )
     brokers.links = {}

@@ -4,7 +4,8 @@ Reads a JSON object of cases on stdin. Most have `spoil`, statements of one job,
 expression for the jobs before and after it: what the probes gave is written, and whether the
 process was another. A list is of jobs for one child after another, either statements or, with
 `await` before them, those of an async handler: how each ended is written, null for a child that
-told nothing.
+told nothing. `results_of` has bodies of handlers, async ones with `await` before them: how each
+ended is written, with what was told of its result.
 """
 
 from __future__ import annotations
@@ -45,6 +46,9 @@ class Program:
         exec("import signal, socket, sys, threading, time, warnings", scope)
         if "await" in arguments:
             exec("async def main():\n    " + arguments["await"], scope)
+            return scope["main"]()
+        if "return" in arguments:
+            exec("def main():\n    " + arguments["return"], scope)
             return scope["main"]()
         if "spoil" in arguments:
             exec(arguments["spoil"], scope)
@@ -150,6 +154,24 @@ def in_turn(jobs: list[str]) -> list[str | None]:
     return ends
 
 
+def results_of(jobs: list[str]) -> list[list[str | None]]:
+    """How each job ended, its result, and why that is omitted."""
+    kid, ends = Kid(), []
+    for body in jobs:
+        words, _, rest = body.partition(" ")
+        ended = kid.do(**({"await": rest} if words == "await" else {"return": body}))
+        assert ended, body
+        ends.append([str(ended.status), ended.result, ended.result_omitted])
+    kid.end()
+    return ends
+
+
+def found_by(case: Any, *, answer: str) -> Any:
+    if isinstance(case, list):
+        return in_turn(case)
+    return results_of(case["results_of"]) if "results_of" in case else examine(case, answer)
+
+
 def found_by_kids(cases: Mapping[str, Any], *, answer: Path) -> dict[str, Any]:
     """What a process of its own finds in `cases`; `answer` is a file for what probes give."""
     done = subprocess.run(
@@ -169,11 +191,7 @@ def found_by_kids(cases: Mapping[str, Any], *, answer: Path) -> dict[str, Any]:
 def main() -> None:
     answer = sys.argv[1]
     cases = json.load(sys.stdin)
-    found = {
-        name: in_turn(case) if isinstance(case, list) else examine(case, answer)
-        for name, case in cases.items()
-    }
-    json.dump(found, sys.stdout)
+    json.dump({name: found_by(case, answer=answer) for name, case in cases.items()}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,10 @@ from longshore.worker.parent import dispatch as module
 from longshore.worker.parent.broker.subscription import Delivery
 from longshore.worker.parent.dispatch import Dispatch
 from longshore.worker.parent.jobs.losses import Losses
-from longshore.worker.parent.jobs.outcome import Judge, Outcome, Verdict
+from longshore.worker.parent.jobs.observer import JobObserver
+from longshore.worker.parent.jobs.outcome import SUCCEEDED, Judge, Outcome, Verdict
+from longshore.worker.parent.jobs.placements import Placements
+from longshore.worker.wire.frames import Ended, Status
 
 
 class Away:
@@ -33,19 +36,27 @@ class Away:
         return True
 
 
+class Listener(JobObserver):
+    def __init__(self, told: list[Verdict]) -> None:
+        self._told = told
+        self.results: list[str | None] = []
+
+    def settled(self, verdict: Verdict, _work: Any, ended: Ended | None, *_: Any) -> None:
+        self._told.append(verdict)
+        self.results.append(ended and ended.result)
+
+
 class Stage:
     def __init__(self) -> None:
         self.publisher = Away()
         self.told: list[Verdict] = []
-        self.pool = SimpleNamespace(take_back=list, hand=lambda _: False)
+        self.listener = Listener(self.told)
+        self.pool = SimpleNamespace(take_back=list, hand=lambda _: False, placements=Placements())
         parts: Any = {
             "pool": lambda _: self.pool,
             "publisher": self.publisher,
             "observers": [
-                SimpleNamespace(
-                    started=lambda *_, **__: None,
-                    settled=lambda verdict, *_: self.told.append(verdict),
-                ),
+                self.listener,
             ],
         }
         self.dispatch = Dispatch(
@@ -113,6 +124,19 @@ async def test_a_job_that_no_frame_can_carry_is_undecodable(
     await asyncio.sleep(0)
     assert len(stage.publisher.asked) == 1
     assert stage.dispatch.held == 1
+
+
+async def test_observers_see_what_the_handler_returned() -> None:
+    stage = Stage()
+    acked: list[Delivery] = []
+    one = delivery()
+    subscription: Any = SimpleNamespace(ack=lambda done, **_: acked.append(done))
+    one.subscription = subscription
+    (work,) = filter(None, [stage.dispatch._work(one)])
+    stage.dispatch.on_ended(work, Ended(work.ticket, Status.SUCCEEDED, 0.1, result="42"))
+    assert acked == [one]
+    assert stage.told == [SUCCEEDED]
+    assert stage.listener.results == ["42"]
 
 
 async def test_a_drain_does_not_wait_for_what_the_broker_has_taken_back() -> None:

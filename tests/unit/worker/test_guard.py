@@ -17,12 +17,13 @@ class Holder:
 
     def __init__(self) -> None:
         self._sock, self.far = socket.socketpair()
-        self.called = 0
+        self.called = asyncio.Event()
 
     def call(self, *_: Any) -> None:
-        self.called += 1
+        self.called.set()
 
     def fail(self, *_: Any) -> None:
+        self.called.set()
         raise AssertionError("a state that cannot be")
 
 
@@ -36,16 +37,21 @@ async def bugs() -> list[dict[str, Any]]:
 async def test_what_any_callback_raises_is_told_and_never_reaches_the_loop(
     bugs: list[dict[str, Any]],
 ) -> None:
-    guard, holder = Guard(asyncio.get_running_loop()), Holder()
+    guard = Guard(asyncio.get_running_loop())
+    timer, soon, task, writer = holders = [Holder() for _ in range(4)]
     told: list[Exception] = []
     guard.on_fault = told.append
-    guard.call_later(0, holder.fail)
-    guard.call_soon_threadsafe(functools.partial(holder.fail, 1))
-    guard.create_task(asyncio.sleep(0)).add_done_callback(holder.fail)
-    guard.add_writer(holder._sock.fileno(), holder.fail)
-    await asyncio.sleep(0.02)
+    guard.call_later(0, timer.fail)
+    guard.call_soon_threadsafe(functools.partial(soon.fail, 1))
+    guard.create_task(asyncio.sleep(0)).add_done_callback(task.fail)
+    guard.add_writer(writer._sock.fileno(), writer.fail)
+    async with asyncio.timeout(10):
+        for each in holders:
+            await each.called.wait()
     guard.shut()
-    holder.far.close()
+    for each in holders:
+        each._sock.close()
+        each.far.close()
     assert len(told) >= 4
     assert bugs == []
 
@@ -58,7 +64,9 @@ async def test_after_the_end_nothing_is_called_and_no_socket_is_left(
     watched, made = Holder(), Holder()
     guard.add_reader(watched._sock.fileno(), watched.call)
     guard.call_soon_threadsafe(made.call)
-    guard.call_later(0.01, watched.call)
+    guard.call_later(0, watched.call)
+    later = asyncio.Event()
+    loop.call_later(0.001, later.set)
     number = watched._sock.fileno()
     guard.shut()
     # The number is another's by now; what pika still says about it counts for nothing.
@@ -69,10 +77,12 @@ async def test_after_the_end_nothing_is_called_and_no_socket_is_left(
     assert not guard.remove_reader(number)
     for end in (other._sock, other.far):
         end.send(b"x")
-    await asyncio.sleep(0.03)
+    async with asyncio.timeout(10):
+        await other.called.wait()
+        await later.wait()
     loop.remove_reader(number)
-    assert (watched.called, made.called) == (0, 0)
-    assert other.called
+    assert not watched.called.is_set()
+    assert not made.called.is_set()
     assert (watched._sock.fileno(), made._sock.fileno()) == (-1, -1)
     for end in (other._sock, other.far, watched.far, made.far):
         end.close()

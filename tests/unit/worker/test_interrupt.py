@@ -121,7 +121,7 @@ def test_what_a_callback_of_a_loop_swallows_comes_again_with_the_next_signal(
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda *_: None)
         loop.call_soon(order, mark, 1, Cause.SOFT_LIMIT)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         order(mark, 1, Cause.SOFT_LIMIT)
 
     with pytest.raises(SoftTimeLimit), interrupts.user_code():

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from longshore.contract.message import Message
-from longshore.worker.parent.dispatch import SUCCEEDED
+from longshore.worker.parent.jobs.outcome import SUCCEEDED
 from longshore.worker.parent.jobs.work import Work
 from longshore.worker.parent.telemetry.joblog import JobLog
+from longshore.worker.wire.frames import Ended, Status
 
 
 def work(**message: Any) -> Work:
@@ -22,11 +23,15 @@ def work(**message: Any) -> Work:
     )
 
 
+def succeeded(seconds: float, **result: Any) -> Ended:
+    return Ended(ticket=1, status=Status.SUCCEEDED, seconds=seconds, **result)
+
+
 @pytest.mark.parametrize("name", ["j-1", 'quo"te\\', "new\nline", "räder", "\ud800"])
 def test_a_success_is_one_line_of_json_whatever_its_id(name: str) -> None:
     lines: list[str] = []
     told = JobLog(lines.append, task_queue="ns.q", successes=True, now=lambda: 1_700_000_000.5)
-    told.settled(SUCCEEDED, work(id=name, attempt=2), 0.00123, {})
+    told.settled(SUCCEEDED, work(id=name, attempt=2), succeeded(0.00123), {})
     (line,) = lines
     assert line.endswith("}\n")
     assert line.count("\n") == 1
@@ -46,5 +51,22 @@ def test_a_success_is_one_line_of_json_whatever_its_id(name: str) -> None:
 def test_successes_can_be_kept_quiet() -> None:
     lines: list[str] = []
     told = JobLog(lines.append, task_queue="ns.q", successes=False, now=lambda: 0.0)
-    told.settled(SUCCEEDED, work(id="j"), 0.1, {})
+    told.settled(SUCCEEDED, work(id="j"), succeeded(0.1), {})
     assert not lines
+
+
+@pytest.mark.parametrize(
+    ("told", "logged"),
+    [
+        ({"result": '{"rows": [1, 2.5, null]}'}, {"result": {"rows": [1, 2.5, None]}}),
+        ({"result": "0"}, {"result": 0}),
+        ({"result_omitted": 'TypeError: "it"'}, {"result_omitted": 'TypeError: "it"'}),
+    ],
+    ids=["an-object", "zero", "omitted"],
+)
+def test_a_success_is_logged_with_its_result(told: dict[str, str], logged: dict[str, Any]) -> None:
+    lines: list[str] = []
+    log = JobLog(lines.append, task_queue="ns.q", successes=True, now=lambda: 0.0)
+    log.settled(SUCCEEDED, work(id="j"), succeeded(0.1, **told), {})
+    (line,) = map(json.loads, lines)
+    assert {key: line[key] for key in line if key.startswith("result")} == logged

@@ -20,7 +20,8 @@ from longshore.worker.parent.children.child import Child
 from longshore.worker.parent.children.kill import Killer
 from longshore.worker.parent.children.pool import HAND_RETRY, Limits, Pool
 from longshore.worker.parent.children.states import ChildState, Kill
-from longshore.worker.wire.frames import Cause, receive_job
+from longshore.worker.parent.jobs.work import Work
+from longshore.worker.wire.frames import Cause, Ended, Status, encode_record, receive_job
 from tests.unit.worker.test_child import Puppet, work
 
 pytestmark = pytest.mark.virtual_time
@@ -82,13 +83,20 @@ def pool_of(
     return pool
 
 
+def give(pool: Pool, job: Work) -> bool:
+    """Hand over `job` however much the only child has, with no clock against it."""
+    (child,) = pool.children
+    pool.placements.add(job, child)
+    return child.hand(job, now=0.0)
+
+
 async def test_a_job_behind_one_that_is_taken_back_has_its_whole_time(
     puppet: Puppet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool, child = pool_of(puppet), puppet.child
     first, second = work(1), work(2)
     for each in (first, second):
-        child.hand(each, now=0.0)
+        give(pool, each)
     child.begin(asyncio.get_running_loop().time() - 0.9)
     # While the parent takes the first, the child gets the second.
     frames = iter((receive_job(puppet.far), None))
@@ -104,12 +112,32 @@ async def test_a_job_that_its_child_has_received_is_asked_to_end_though_another_
     pool = pool_of(puppet)
     first, second = work(1), work(2)
     for each in (first, second):
-        puppet.child.hand(each, now=0.0)
+        give(pool, each)
     pool.interrupt(second, Cause.DELIVERY_LOST)
     assert puppet.mark.order_for(1) is None
     monkeypatch.setattr(puppet.child, "signal", lambda _: None)
     puppet.child.end_first(at=0.0)
     assert puppet.mark.is_lost(2)
+
+
+async def test_of_two_deliveries_of_one_job_only_the_lost_one_is_asked_to_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lost, again = Puppet(), Puppet()
+    pool = pool_of(lost)
+    first, second = work(1), work(2)
+    second.message.id = first.message.id
+    assert give(pool, first)
+    pool.children[:] = [again.child]
+    assert give(pool, second)
+    found = [(first, lost.child), (second, again.child)]
+    assert pool.placements.find(first.message.id) == found
+    monkeypatch.setattr(Child, "signal", lambda *_: None)
+    pool.interrupt(first, Cause.DELIVERY_LOST)
+    assert lost.mark.is_lost(1)
+    assert again.mark.order_for(2) is None
+    for each in (lost, again):
+        each.close()
 
 
 async def test_a_job_that_nothing_was_left_for_is_handed_over_again(
@@ -164,7 +192,7 @@ async def test_a_job_that_has_ended_in_time_is_not_killed_though_its_output_is_n
     loop = asyncio.get_running_loop()
     pool._intake.watch(child)
     for ticket in (1, 2):
-        assert child.hand(work(ticket), now=0.0)
+        assert give(pool, work(ticket))
         assert receive_job(puppet.far)
     os.write(puppet.output, b"\n" * 60_000)
     puppet.succeed(1)
@@ -187,7 +215,7 @@ async def test_what_a_record_tells_waits_for_the_successes_before_it(
     monkeypatch.setattr(Killer, "_strike", lambda *_: None)
     pool, child = pool_of(puppet), puppet.child
     for ticket in (1, 2, 3):
-        assert child.hand(work(ticket), now=0.0)
+        assert give(pool, work(ticket))
     os.write(puppet.output, b"\n" * 60_000)
     puppet.succeed(1)
     puppet.succeed(2)
@@ -207,7 +235,7 @@ async def test_a_success_behind_lines_that_a_record_made_us_read_is_passed_on(
     pool, child = pool_of(puppet), puppet.child
     pool._intake.watch(child)
     for ticket in (1, 2):
-        assert child.hand(work(ticket), now=0.0)
+        assert give(pool, work(ticket))
         assert receive_job(puppet.far)
     puppet.end(1)
     puppet.mark.running = 2
@@ -217,6 +245,24 @@ async def test_a_success_behind_lines_that_a_record_made_us_read_is_passed_on(
     assert child.served == 1
     await served(2, child)
     asyncio.get_running_loop().remove_reader(child.output_descriptor)
+
+
+async def test_a_result_comes_with_the_end_of_its_job(puppet: Puppet) -> None:
+    ends: list[Ended] = []
+    listener = SimpleNamespace(on_room=lambda: None, on_ended=lambda _, ended: ends.append(ended))
+    pool, child = pool_of(puppet, listener=listener), puppet.child
+    for ticket in (1, 2, 3):
+        assert give(pool, work(ticket))
+    puppet.succeed(1)
+    puppet.mark.running = 2
+    puppet.tell_of_a_record()
+    told = Ended(2, Status.SUCCEEDED, 0.1, result='{"rows": 3}')
+    puppet.results.send(encode_record(told))
+    puppet.succeed(3)
+    pool._intake.read_records(child)
+    await served(3, child)
+    assert [ended.ticket for ended in ends] == [1, 2, 3]
+    assert ends[1] == told
 
 
 async def test_who_has_sent_nonsense_is_charged_and_others_end_or_go_back(
@@ -237,7 +283,7 @@ async def test_who_has_sent_nonsense_is_charged_and_others_end_or_go_back(
     )
     pool, child = pool_of(puppet, listener=listener), puppet.child
     for ticket in range(1, 8):
-        assert child.hand(work(ticket), now=0.0)
+        assert give(pool, work(ticket))
     for _ in range(6):
         assert receive_job(puppet.far)
     puppet.succeed(1)
@@ -261,7 +307,7 @@ async def test_a_dead_childs_successes_stand(
     monkeypatch.setattr(Killer, "_strike", lambda *_: None)
     pool, child = pool_of(puppet), puppet.child
     for ticket in (1, 2, 3, 4):
-        assert child.hand(work(ticket), now=0.0)
+        assert give(pool, work(ticket))
     puppet.succeed(1)
     os.write(puppet.output, b"\n" * 60_000)
     puppet.succeed(2)
@@ -282,7 +328,7 @@ async def test_a_child_that_keeps_too_much_memory_gets_no_more_and_ends_when_it_
     pool = pool_of(puppet, max_memory=most, zygote=zygote)
     outgrown = spare < 0
     for ticket in (1, 2):
-        assert child.hand(work(ticket), now=0.0)
+        assert give(pool, work(ticket))
     for ticket in (1, 2):
         assert child.state is not ChildState.DISMISSED
         puppet.end(ticket)
@@ -298,7 +344,7 @@ async def test_a_child_that_keeps_too_much_memory_ends_when_its_last_job_is_take
 ) -> None:
     pool, child = pool_of(puppet, max_memory=1), puppet.child
     for ticket in (1, 2):
-        assert child.hand(work(ticket), now=0.0)
+        assert give(pool, work(ticket))
     assert receive_job(puppet.far)
     puppet.end(1)
     pool._intake.read_records(child)

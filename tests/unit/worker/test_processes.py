@@ -60,7 +60,7 @@ def test_processes_are_read_from_proc() -> None:
 
 
 def test_only_the_process_that_was_seen_is_signalled() -> None:
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
     seen = processes.snapshot()
     other = {child.pid: Process(child.pid, 0, 0, "S", 1, 0)}
     processes.signal_each([child.pid], signal.SIGKILL, other)
@@ -81,13 +81,20 @@ def test_a_process_began_before_now_and_after_its_parent() -> None:
     assert began < now <= int(child.stdout) + 200
 
 
+_WORKS = """
+import time
+while time.process_time() < 0.1:
+    pass
+"""
+
+
 def test_what_a_process_runs_is_told_apart_from_what_it_sleeps() -> None:
     before = processes.cpu_times()
     end = time.thread_time() + 0.05
     while time.thread_time() < end:
         pass
     worked = processes.cpu_times()
-    time.sleep(0.05)
+    subprocess.run([sys.executable, "-c", _WORKS], check=True)
     slept = processes.cpu_times()
     assert before
     assert worked

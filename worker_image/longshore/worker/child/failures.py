@@ -43,6 +43,11 @@ class Ending:
     error: str | None = None
     traceback: str | None = None
     delay: float | None = None
+    result: str | None = None
+    """What the handler returned, as JSON."""
+
+    result_omitted: str | None = None
+    """Why what it returned is not told."""
 
 
 @dataclass(frozen=True, slots=True)

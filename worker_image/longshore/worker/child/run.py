@@ -18,11 +18,12 @@ from typing import Any, NoReturn, Protocol
 from longshore.binding import InvalidArguments, NotAnObject
 from longshore.errors import SoftTimeLimit
 from longshore.handler import Job
-from longshore.worker.child import capture, failures
+from longshore.worker.child import capture, failures, results
 from longshore.worker.child.chain import Chain
 from longshore.worker.child.failures import Ending, Failure
 from longshore.worker.child.interrupt import Interrupts
 from longshore.worker.child.orphans import Orphans
+from longshore.worker.child.results import Returned
 from longshore.worker.child.state import ProcessState
 from longshore.worker.kept import monotonic
 from longshore.worker.linux import prctl
@@ -106,8 +107,6 @@ def main(
         os._exit(code)
 
 
-_SUCCEEDED = Ending(Status.SUCCEEDED)
-
 # As they are before the handlers' modules can replace them.
 _getpid, _ioctl, _write = os.getpid, fcntl.ioctl, os.write
 
@@ -153,7 +152,7 @@ class _Child:
 
     def _tell(self, ended: Ended) -> None:
         state = self._state
-        if state.has_output and ended.status is Status.SUCCEEDED and self._is_heard():
+        if state.has_output and ended.status is Status.SUCCEEDED and self._is_bare(ended):
             _write(self._output, self._boundary + END.pack(ended.ticket, ended.seconds))
             return
         # Where ours were closed, files of the job's own may be by those numbers now.
@@ -163,12 +162,15 @@ class _Child:
             _write(self._output, self._boundary + TOLD_IN_A_RECORD)
         self._results.send(encode_record(ended))
 
-    def _is_heard(self) -> bool:
-        """Whether the parent has read all that was told over the results' socket.
+    def _is_bare(self, success: Ended) -> bool:
+        """Whether a success is all that is to be told, or can be.
 
-        If not, the end of the job must come behind it there: progress is of a job that runs, and
-        what makes no sense is charged to the job that runs.
+        It is not while the parent has yet to read what was told over the results' socket. The end
+        of the job must then come behind it there: progress is of a job that runs, and what makes no
+        sense is charged to the job that runs.
         """
+        if (success.result or success.result_omitted) and self._state.has_results():
+            return False
         try:
             _ioctl(self._results.fileno(), termios.TIOCOUTQ, self._unread)
         except (OSError, ValueError):  # the job has closed it
@@ -178,13 +180,16 @@ class _Child:
 
     def _run(self, frame: JobFrame) -> Ended:
         started = monotonic()
-        ending = _SUCCEEDED
         try:
             with self._interrupts.user_code():
                 # In a context of its own, or its variables would be the next job's too.
-                failure = copy_context().run(self._call, frame)
-            if failure:
-                ending = failures.ending_of(failure)
+                left = copy_context().run(self._call, frame)
+            if left is None:
+                return Ended(frame.ticket, Status.SUCCEEDED, monotonic() - started)
+            if isinstance(left, Failure):
+                ending = failures.ending_of(left)
+            else:
+                ending = results.success_with(left)
         except NotAnObject as error:
             ending = Ending(Status.UNDECODABLE, str(error))
         except InvalidArguments as error:
@@ -198,31 +203,35 @@ class _Child:
             ending.error,
             ending.traceback,
             ending.delay,
+            ending.result,
+            ending.result_omitted,
         )
 
-    def _call(self, frame: JobFrame) -> Failure | None:
+    def _call(self, frame: JobFrame) -> Failure | Returned | None:
         program = self._programs[frame.handler]
         arguments = program.arguments(frame.body)
         try:
             if self._chain is None:
                 job = self._job(frame, program) if program.takes_job else None
-                self._invoke(program, job, arguments)
+                value = self._invoke(program, job, arguments)
             else:
-                self._run_chain(self._chain, self._job(frame, program), program, arguments)
+                value = self._run_chain(self._chain, self._job(frame, program), program, arguments)
         except BaseException as error:
             leaf = failures.leaf(error)
             if not issubclass(type(leaf), Exception):
                 raise
             self._interrupts.handler_has_ended()
             return failures.judged(leaf, program)
-        return None
+        return None if value is None else Returned(value)
 
-    def _run_chain(self, chain: Chain, job: Job, program: Program, arguments: Any) -> None:
+    def _run_chain(self, chain: Chain, job: Job, program: Program, arguments: Any) -> object:
         own: list[BaseException] = []
+        value: object = None
 
         def work() -> None:
+            nonlocal value
             try:
-                self._invoke(program, job, arguments)
+                value = self._invoke(program, job, arguments)
             except BaseException as error:
                 own.append(error)
                 raise
@@ -239,16 +248,17 @@ class _Child:
                 traceback.print_exception(late)
             first = own[0]
         else:
-            return
+            return value
         finally:
             own.clear()  # or each would hold on to its frames, and those to this list
         raise first
 
-    def _invoke(self, program: Program, job: Job | None, arguments: Any) -> None:
-        result = program.call(job, arguments)
+    def _invoke(self, program: Program, job: Job | None, arguments: Any) -> object:
+        """Run the handler to its end; what it returned."""
+        result: object = program.call(job, arguments)
         # Most return nothing, and `isawaitable` asks an abstract class.
         if result is None or not inspect.isawaitable(result):
-            return
+            return result
         loop = self._event_loop()
         work = loop.create_task(self._await(result))
         try:
@@ -262,6 +272,7 @@ class _Child:
             if asyncio.all_tasks(loop):
                 self._runner = None  # left in the middle of things, which are not the next job's
             raise
+        return work.result()
 
     def _event_loop(self) -> asyncio.AbstractEventLoop:
         """The one of all jobs, unless one of them has closed it or shut down its threads."""
@@ -269,11 +280,11 @@ class _Child:
             self._runner = asyncio.Runner()
         return self._runner.get_loop()
 
-    async def _await(self, result: Awaitable[object]) -> None:
+    async def _await(self, result: Awaitable[object]) -> object:
         task = asyncio.ensure_future(result)
         self._interrupts.deliver_to(task)
         try:
-            await task
+            return await task
         except asyncio.CancelledError:
             raise self._interrupts.exception() or _Cancelled(
                 "the handler's task was cancelled"

@@ -20,14 +20,12 @@ from longshore.worker.parent.children.states import Kill
 from longshore.worker.parent.intake.flow import View
 from longshore.worker.parent.jobs import outgoing, plain
 from longshore.worker.parent.jobs.losses import Key, Losses
-from longshore.worker.parent.jobs.observer import NOTHING, JobObserver
-from longshore.worker.parent.jobs.outcome import Death, Judge, Outcome, Verdict
+from longshore.worker.parent.jobs.observer import NOTHING, JobObserver, Observers
+from longshore.worker.parent.jobs.outcome import SUCCEEDED, Death, Judge, Outcome, Verdict
 from longshore.worker.parent.jobs.work import Work
 from longshore.worker.wire.frames import Cause, Ended, Status
 
 log = Log("longshore.jobs")
-
-SUCCEEDED = Verdict(outcome=Outcome.SUCCEEDED)
 
 
 class Dispatch:
@@ -54,13 +52,10 @@ class Dispatch:
         self._publisher = publisher
         self._judge = judge
         self._losses = losses
-        self._observers = observers
+        self._observers = Observers(observers)
         self._new_id = new_id
         self._on_change = on_change
         self._waiting: deque[Work] = deque()
-        self._running: dict[int, Work] = {}
-        """By ticket: handed to a child and not yet ended."""
-
         self._settling: dict[asyncio.Task[None], Delivery] = {}
         self._tickets = itertools.count(1)
         self._loop = asyncio.get_running_loop()
@@ -74,7 +69,7 @@ class Dispatch:
     @property
     def held(self) -> int:
         """Jobs delivered and not yet settled."""
-        return len(self._waiting) + len(self._running) + len(self._settling)
+        return len(self._waiting) + len(self.pool.placements) + len(self._settling)
 
     # For `Flow`
 
@@ -83,10 +78,10 @@ class Dispatch:
         return View(
             mean=self.pool.pace.mean,
             is_stuck=bool(self._waiting) and self.pool.is_stuck(),
-            taken=sum(not work.delivery.subscription.is_current for work in self._running.values()),
+            taken=sum(not work.delivery.subscription.is_current for work in self.pool.placements),
             before=sum(
                 not work.delivery.subscription.is_current
-                for work in (*self._running.values(), *self._waiting)
+                for work in (*self.pool.placements, *self._waiting)
             ),
         )
 
@@ -175,11 +170,10 @@ class Dispatch:
         gone = set(map(id, deliveries))
         self._waiting = deque(work for work in self._waiting if id(work.delivery) not in gone)
         for work in self.pool.take_back():
-            del self._running[work.ticket]
             if work.delivery.void is None:
                 self._waiting.appendleft(work)
         begun = set(map(id, self._settling.values()))
-        for work in self._running.values():
+        for work in self.pool.placements:
             begun.add(id(work.delivery))
             if id(work.delivery) in gone:
                 self.pool.interrupt(work, Cause.DELIVERY_LOST)
@@ -211,24 +205,22 @@ class Dispatch:
                 self._bury_unforeseen(work.delivery, error)
                 continue
             waiting.popleft()
-            self._running[work.ticket] = work
             waited = None
             # A delay is no wait: of jobs that had one, nothing tells when they came into the queue.
             if work.message.attempt == 1 and not work.message.was_delayed:
                 waited = max(0.0, (now - work.message.enqueued_at) / 1000)
-            for each in self._observers:
-                each.started(work, waited=waited)
+            for tell in self._observers.started:
+                tell(work, waited)
         self._changed()
 
     def on_ended(self, work: Work, ended: Ended) -> None:
         """The child has reported the end of `work`."""
-        del self._running[work.ticket]
-        for each in self._observers:
-            each.ended(work, seconds=ended.seconds)
+        for tell_ended in self._observers.ended:
+            tell_ended(work, ended.seconds)
         if ended.status is Status.SUCCEEDED and work.delivery.void is None:
             work.delivery.subscription.ack(work.delivery, may_wait=bool(self._waiting))
-            for each in self._observers:
-                each.settled(SUCCEEDED, work, ended.seconds, NOTHING)
+            for tell_settled in self._observers.settled:
+                tell_settled(SUCCEEDED, work, ended, NOTHING)
             return
         if ended.status is Status.INTERRUPTED and self.draining:
             self._give_back([work])
@@ -237,21 +229,18 @@ class Dispatch:
             work.delivery,
             lambda: self._judge.after(work.message, ended, original=work.delivery.original),
         )
-        self._settle(work.delivery, verdict, work=work, seconds=ended.seconds)
+        self._settle(work.delivery, verdict, work=work, ended=ended)
 
     def on_death(self, work: Work, death: Death, *, seconds: float) -> None:
         """The child died in the middle of `work`, and nothing of it is left."""
-        del self._running[work.ticket]
-        for each in self._observers:
-            each.ended(work, seconds=seconds)
+        for tell_ended in self._observers.ended:
+            tell_ended(work, seconds)
         verdict = self._decided(work.delivery, lambda: self._judge.after_death(work.message, death))
-        fields = {"death": death.reason, "pid": death.pid}
-        self._settle(work.delivery, verdict, work=work, seconds=seconds, fields=fields)
+        fields = {"seconds": round(seconds, 4), "death": death.reason, "pid": death.pid}
+        self._settle(work.delivery, verdict, work=work, fields=fields)
 
     def on_taken_back(self, works: list[Work]) -> None:
         """These were never begun, or the worker's own end cut them short: nobody is charged."""
-        for work in works:
-            del self._running[work.ticket]
         if self._is_returning:
             self._give_back(works)
             return
@@ -260,8 +249,8 @@ class Dispatch:
 
     def on_progress(self, work: Work, value: object) -> None:
         """The handler told how far it is."""
-        for each in self._observers:
-            each.progressed(work, value)
+        for tell in self._observers.progressed:
+            tell(work, value)
 
     # The end
 
@@ -273,12 +262,9 @@ class Dispatch:
         """Give back what has not begun; let the rest end, or with `requeue` ask it to."""
         self.draining = self._is_returning = True
         back, self._waiting = [*self._waiting], deque()
-        for work in self.pool.take_back():
-            del self._running[work.ticket]
-            back.append(work)
-        self._give_back(back)
+        self._give_back([*back, *self.pool.take_back()])
         if requeue:
-            for work in self._running.values():
+            for work in self.pool.placements:
                 self.pool.interrupt(work, Cause.DRAINING)
             self._loop.call_later(REQUEUE_GRACE, self.pool.kill_running, Kill.DRAIN)
         self._changed()
@@ -290,7 +276,7 @@ class Dispatch:
             await self._quiet.wait()
 
     def _is_busy(self) -> bool:
-        running = (work.delivery for work in self._running.values())
+        running = (work.delivery for work in self.pool.placements)
         return any(not each.void for each in (*self._settling.values(), *running))
 
     # Settling
@@ -313,10 +299,10 @@ class Dispatch:
         verdict: Verdict,
         *,
         work: Work | None,
-        seconds: float | None = None,
+        ended: Ended | None = None,
         fields: Mapping[str, Any] = NOTHING,
     ) -> None:
-        tell = functools.partial(self._tell, work=work, seconds=seconds, fields=fields)
+        tell = functools.partial(self._tell, work=work, ended=ended, fields=fields)
         if delivery.void:
             tell(Verdict(outcome=Outcome.VOID, error=delivery.void))
         elif verdict.publication:
@@ -355,11 +341,11 @@ class Dispatch:
         verdict: Verdict,
         *,
         work: Work | None,
-        seconds: float | None = None,
+        ended: Ended | None = None,
         fields: Mapping[str, Any] = NOTHING,
     ) -> None:
-        for each in self._observers:
-            each.settled(verdict, work, seconds, fields)
+        for tell in self._observers.settled:
+            tell(verdict, work, ended, fields)
         self._changed()
 
     def _changed(self) -> None:

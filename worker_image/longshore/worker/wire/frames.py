@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from longshore.worker.kept import from_json, to_strict_json
 from longshore.worker.linux import descriptors
+from longshore.worker.wire.values import MAX_DEPTH, MAX_PROGRESS, check_result, is_deep, refuse
 
 INLINE_LIMIT = 100_000
 """Bytes of a job that travel in the message. One SEQPACKET message takes 212,960 at most; what is
@@ -172,6 +173,11 @@ class Ended(NamedTuple):
     error: str | None = None
     traceback: str | None = None
     delay: float | None = None
+    result: str | None = None
+    """What the handler returned, as JSON; None if that was None, or is omitted."""
+
+    result_omitted: str | None = None
+    """Why what the handler returned is not told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,19 +192,14 @@ MAX_RECORD = INLINE_LIMIT
 """Bytes of one record. A record is one message, so that the kernel keeps the records of threads, of
 signal handlers and of processes that a job has forked apart, and none is ever half sent."""
 
-MAX_DEPTH = 64
-"""Levels of lists and objects in a value of progress: each takes a frame of the parent's stack."""
-
-MAX_PROGRESS = 4096
-"""Bytes of one progress record."""
-
 _TOO_DEEP = f"a progress value may have {MAX_DEPTH} levels of nesting at most"
 
 END = struct.Struct("!Qd")
 """What stands behind a boundary in a child's output: the ticket of the job that ended there, if it
 has succeeded, and its seconds. With ticket 0 a record tells how the job ended.
 
-So a job that succeeds, as most do, is told by one write, and the parent reads many of them at once.
+So a job that succeeds without a result, as most do, is told by one write, and the parent reads many
+of them at once.
 """
 
 TOLD_IN_A_RECORD = END.pack(0, 0.0)
@@ -224,7 +225,7 @@ def encode_record(record: Ended | Progress) -> bytes:
         raise ValueError(
             f"a progress value of {len(encoded)} bytes is too large; {MAX_PROGRESS} is the most"
         )
-    if _is_deep(from_json(encoded.decode("ascii"))["value"]):
+    if is_deep(from_json(encoded.decode("ascii"))["value"]):
         raise ValueError(_TOO_DEEP)
     return encoded
 
@@ -251,7 +252,7 @@ def decode_record(message: bytes) -> Ended | Progress:
     if len(message) > MAX_RECORD:
         raise NoRecord(f"it is longer than {MAX_RECORD} bytes")
     try:
-        fields = json.loads(message, parse_constant=_refuse)
+        fields = json.loads(message, parse_constant=refuse)
     except (ValueError, RecursionError):
         raise NoRecord(f"{_shown(message)} is no JSON") from None
     if not isinstance(fields, dict):
@@ -259,7 +260,7 @@ def decode_record(message: bytes) -> Ended | Progress:
     match fields.pop("kind", None):
         case "progress" if fields.keys() == _PROGRESS_FIELDS.keys():
             _check_types(fields, _PROGRESS_FIELDS)
-            if len(message) > MAX_PROGRESS or _is_deep(fields["value"]):
+            if len(message) > MAX_PROGRESS or is_deep(fields["value"]):
                 raise NoRecord(f"value has more than {MAX_PROGRESS} bytes or {MAX_DEPTH} levels")
             return Progress(**fields)
         case "ended" if fields.keys() == _ENDED_FIELDS.keys():
@@ -275,6 +276,8 @@ _ENDED_FIELDS: Mapping[str, tuple[type, ...]] = {
     "error": (str, type(None)),
     "traceback": (str, type(None)),
     "delay": (int, float, type(None)),
+    "result": (str, type(None)),
+    "result_omitted": (str, type(None)),
 }
 _PROGRESS_FIELDS: Mapping[str, tuple[type, ...]] = {"ticket": (int,), "value": (object,)}
 
@@ -291,33 +294,21 @@ def _read_ended(fields: Mapping[str, Any]) -> Ended:
         status = Status(fields["status"])
         seconds = float(fields["seconds"])
         delay = None if fields["delay"] is None else float(fields["delay"])
+        if (result := fields["result"]) is not None:
+            check_result(result)
     except (ValueError, OverflowError) as error:
         raise NoRecord(str(error)) from None
     if not 0 <= seconds < math.inf or (delay is not None and not 0 <= delay < math.inf):
         raise NoRecord(f"seconds {seconds} or delay {delay} is no length of time")
-    return Ended(fields["ticket"], status, seconds, fields["error"], fields["traceback"], delay)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    omitted = fields["result_omitted"]
+    if status is not Status.SUCCEEDED and (result is not None or omitted is not None):
+        raise NoRecord(f"{status} is not the status of a job with a result")
+    ticket, told, trace = fields["ticket"], fields["error"], fields["traceback"]
+    return Ended(ticket, status, seconds, told, trace, delay, result, omitted)
 
 
 def _shown(message: bytes) -> str:
     return repr(message[:40])
-
-
-def _is_deep(value: object, *, left: int = MAX_DEPTH) -> bool:
-    """Whether a value made of lists and dicts has more than `left` levels of them."""
-    level = [value]
-    while level and left >= 0:
-        level = [
-            below
-            for each in level
-            if isinstance(each, dict | list | tuple)
-            for below in (each.values() if isinstance(each, dict) else each)
-        ]
-        left -= 1
-    return bool(level)
 
 
 # Shared memory of parent and child

@@ -226,7 +226,8 @@ class Child:
         if not send_job(self._near, work.frame()):
             return False
         self.jobs.append(work)
-        self._most = max(self._most, work.ticket)
+        if work.ticket > self._most:
+            self._most = work.ticket
         if len(self.jobs) == 1:
             self.begin(now)
         return True
@@ -313,7 +314,8 @@ class Child:
         """The first job has ended, `at` that time; the clocks of the next run from there."""
         work = self.jobs.popleft()
         self._last = work.ticket
-        self._ahead = max(0, self._ahead - 1)
+        if self._ahead:
+            self._ahead -= 1
         self.served += 1
         self.begin(at)
         return work

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from longshore.worker.parent.children.zygote import Birth, Zygote
 from longshore.worker.parent.crash import fail_loudly
 from longshore.worker.parent.intake.flow import STUCK
 from longshore.worker.parent.jobs.outcome import Death
+from longshore.worker.parent.jobs.placements import Placements
 from longshore.worker.parent.jobs.run import Run
 from longshore.worker.parent.jobs.work import Work
 from longshore.worker.wire.frames import Cause, Ended, Progress, Status
@@ -91,6 +92,9 @@ class Pool:
         put_line: Callable[[str], None],
     ) -> None:
         self.children: list[Child] = []
+        self.placements: Placements[Child] = Placements()
+        """Jobs that children have; those of a dead child until it is buried."""
+
         self._zygote = zygote
         self._listener = listener
         self._limits = limits
@@ -153,6 +157,7 @@ class Pool:
             log.warning("hand-over-failed", error=str(error), **work.fields())
             self._hand_again_soon()
             return False
+        self.placements.add(work, child)
         if not child.takes_jobs:
             self._ask_for_successor(child)
         if len(child.jobs) <= 2:  # a third changes nothing about what is due first
@@ -192,13 +197,18 @@ class Pool:
 
     def _take_back(self, child: Child) -> list[Work]:
         if back := child.take_back(now=self._loop.time()):
+            self._forget(back)
             self._dismiss_if_done(child)
         return back
 
+    def _forget(self, works: Iterable[Work]) -> None:
+        for work in works:
+            self.placements.remove(work)
+
     def interrupt(self, work: Work, cause: Cause) -> None:
         """Ask `work` to end soon; it is with a child, which may not have begun it."""
-        for child in self.children:
-            if work in child.jobs and not child.is_ending:
+        for held, child in self.placements.find(work.message.id):
+            if held is work and not child.is_ending:
                 child.interrupt(work, cause)
 
     def kill(self, child: Child, cause: Kill) -> None:
@@ -259,8 +269,10 @@ class Pool:
         if ended.status is Status.FAILED and ended.traceback is None:
             ended = ended._replace(traceback=tail or None)
         work = child.end_first(at=at)
+        self.placements.remove(work)
         # No run is longer, whatever a child says: scaling goes by it.
-        ended = ended._replace(seconds=min(ended.seconds, work.hard_limit))
+        if ended.seconds > work.hard_limit:
+            ended = ended._replace(seconds=work.hard_limit)
         self._barren = 0
         self._weigh(child)
         if child.output.is_broken:
@@ -353,8 +365,10 @@ class Pool:
         self.children.remove(child)
         for work in died:
             seconds = self._loop.time() - child.since
+            self.placements.remove(work)
             self._listener.on_death(work, death_of(child, work, status, tail=tail), seconds=seconds)
         if back:
+            self._forget(back)
             self._listener.on_taken_back(back)
         if barren:
             log.error("child-died-idle", pid=child.pid, exit=describe_exit(status), output=tail)

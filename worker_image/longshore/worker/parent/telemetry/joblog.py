@@ -9,13 +9,15 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from longshore.logs import Log, Stamp
+from longshore.worker.parent.jobs.observer import JobObserver
 from longshore.worker.parent.jobs.outcome import Outcome, Verdict
 from longshore.worker.parent.jobs.work import Work
+from longshore.worker.wire.frames import Ended
 
 log = Log("longshore.jobs")
 
 
-class JobLog:
+class JobLog(JobObserver):
     """Logs one TaskQueue's jobs; `put` writes a line, `now` gives seconds since the epoch."""
 
     def __init__(
@@ -35,13 +37,7 @@ class JobLog:
         self._successes = successes
         self._stamp = Stamp(now)
 
-    def started(self, _work: Work, *, waited: float | None) -> None:
-        """Nothing: a job is one line, when it is settled."""
-
-    def ended(self, _work: Work, *, seconds: float) -> None:
-        """Nothing, likewise."""
-
-    def progressed(self, work: Work, value: object) -> None:
+    def progressed(self, work: Work, value: object, /) -> None:
         """The handler reported how far it is."""
         log.info("job-progressed", **work.fields(), value=value)
 
@@ -49,17 +45,18 @@ class JobLog:
         self,
         verdict: Verdict,
         work: Work | None,
-        seconds: float | None,
+        ended: Ended | None,
         fields: Mapping[str, Any],
+        /,
     ) -> None:
         """One line; none for a success where the configuration wants no such lines."""
         is_success = verdict.outcome is Outcome.SUCCEEDED
-        if is_success and work is not None and seconds is not None and not fields:
+        if is_success and work is not None and ended is not None:
             if self._successes:
-                self._succeeded(work, seconds)
+                self._succeeded(work, ended)
             return
         at_level = log.info if is_success or verdict.is_expected else log.warning
-        ran = {} if seconds is None else {"seconds": round(seconds, 4)}
+        ran = {} if ended is None else {"seconds": round(ended.seconds, 4)}
         at_level(
             "job-settled",
             outcome=verdict.outcome,
@@ -72,11 +69,18 @@ class JobLog:
             delay=None if verdict.delay is None else round(verdict.delay, 3),
         )
 
-    def _succeeded(self, work: Work, seconds: float) -> None:
+    def _succeeded(self, work: Work, ended: Ended) -> None:
         message = work.message
+        result = "" if ended.result is None and ended.result_omitted is None else _result(ended)
         self._put(
             f'{{"time": "{self._stamp()}", {self._middle}, '
             f'"job": {quoted(message.id)}, '
             f'"handler": {quoted(message.handler)}, "attempt": {message.attempt}, '
-            f'"seconds": {seconds:.4f}}}\n'
+            f'"seconds": {ended.seconds:.4f}{result}}}\n'
         )
+
+
+def _result(ended: Ended) -> str:
+    if ended.result is None:
+        return f', "result_omitted": {quoted(ended.result_omitted or "")}'
+    return f', "result": {ended.result}'

@@ -11,8 +11,10 @@ from itertools import accumulate
 from typing import Any
 
 from longshore.worker.parent.children.states import Kill
+from longshore.worker.parent.jobs.observer import JobObserver
 from longshore.worker.parent.jobs.outcome import Outcome, Verdict
 from longshore.worker.parent.jobs.work import Work
+from longshore.worker.wire.frames import Ended
 
 _SECONDS = (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600)
 
@@ -49,7 +51,7 @@ class Histogram:
         yield f"{name}_sum {self._sum}"
 
 
-class Metrics:
+class Metrics(JobObserver):
     """What the worker counts."""
 
     def __init__(self, *, slots: int) -> None:
@@ -66,16 +68,13 @@ class Metrics:
 
         self._slots = slots
 
-    def started(self, _work: Work, *, waited: float | None) -> None:
+    def started(self, _work: Work, waited: float | None, /) -> None:
         """Count how long the job waited, if that is known."""
         if waited is not None:
             self.wait_seconds.observe(waited)
             self.latest_wait = waited
 
-    def progressed(self, _work: Work, _value: object) -> None:
-        """Nothing: progress is for the log."""
-
-    def ended(self, _work: Work, *, seconds: float) -> None:
+    def ended(self, _work: Work, seconds: float, /) -> None:
         """Count how long the job ran."""
         self.run_seconds.observe(seconds)
 
@@ -83,8 +82,9 @@ class Metrics:
         self,
         verdict: Verdict,
         _work: Work | None,
-        _seconds: float | None,
+        _ended: Ended | None,
         _fields: Mapping[str, Any],
+        /,
     ) -> None:
         """Count the outcome."""
         self.jobs[verdict.outcome] += 1
