@@ -56,7 +56,7 @@ def test_the_spec_wins_over_the_secret() -> None:
         ({"tls": {}}, SECRET | {"ca.crt": "no"}, "key 'ca.crt' holds no certificate"),
         ({}, SECRET | {"username": "team:a"}, "mq/rabbit, key 'username' contains a colon"),
         ({}, SECRET | {"password": "a\0b"}, "key 'password' is not UTF-8 text"),
-        ({}, SECRET | {"password": "\N{REPLACEMENT CHARACTER}"}, "key 'password' is not UTF-8 text"),
+        ({}, SECRET | {"password": "\N{REPLACEMENT CHARACTER}"}, "'password' is not UTF-8 text"),
         ({"host": None}, SECRET | {"host": "amqp://h"}, "key 'host' is neither"),
         ({"host": None}, SECRET | {"host": "h:5672"}, "key 'host' is neither .* `port`"),
         ({"tls": {"caSecretRef": CA}}, SECRET, "Secret mq/ca has no key 'root.pem'"),

@@ -214,7 +214,7 @@ def test_every_length_of_time_may_be_a_timedelta() -> None:
     assert (spec.hard_limit, spec.soft_limit, spec.max_age) == (60.0, 5.0, 3600.0)
     assert Retry(after=timedelta(minutes=2)).after == 120.0
     assert Snooze(timedelta(milliseconds=1500)).delay == 1.5
-    with pytest.raises(TypeError, match="b's' is no length of time"):
+    with pytest.raises(TypeError, match="b's' is not a duration"):
         Snooze(b"s")  # type: ignore[arg-type]  # what is refused
     with pytest.raises(ValueError, match="in the past"):
         Retry(after=timedelta(seconds=-1))

@@ -79,10 +79,7 @@ class Retry(Resource):
     )
     max_delay: Duration = Field(default=3600.0, description="Longest delay between two attempts.")
     factor: float = Field(
-        default=2.0,
-        ge=1,
-        le=100,
-        description="Factor by which each delay is longer than the previous one.",
+        default=2.0, ge=1, le=100, description="Each delay is this many times the previous one."
     )
     jitter: float = Field(
         default=0.25,
@@ -318,9 +315,7 @@ class DerivedTimeouts(Resource):
     )
     hard_limit: DurationOrZero = Field(description="When the worker kills the job.")
     gone: DurationOrZero = Field(description="When all processes of the job have ended.")
-    ack_timeout: DurationOrZero = Field(
-        description="When RabbitMQ gives an unacked job to another worker."
-    )
+    ack_timeout: DurationOrZero = Field(description="When RabbitMQ requeues an unacked job.")
     prefetch: int = Field(
         description="Number of jobs that one worker holds at a time; with `worker.prefetch: auto`, "
         "it holds more while jobs are short."
@@ -337,12 +332,10 @@ class Jobs(Resource):
     running: int | None = Field(default=None, description="Jobs that workers hold.")
     dead: int | None = Field(default=None, description="Dead letters that are kept.")
     succeeded: int = Field(
-        default=0,
-        description="Approximate number of jobs that succeeded since the TaskQueue was created.",
+        default=0, description="Jobs done since the TaskQueue was created; approximate."
     )
     failed: int = Field(
-        default=0,
-        description="Approximate number of attempts that failed and were scheduled again.",
+        default=0, description="Attempts that failed and were scheduled again; approximate."
     )
 
 
