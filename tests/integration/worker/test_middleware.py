@@ -194,7 +194,7 @@ def test_what_is_no_context_manager_is_told(bench: Bench) -> None:
     bench.started(handlers=["odd"], retry={"max_attempts": 1})
     bench.enqueue("work")
     properties, _ = bench.dead()
-    assert "it gave 3, which is no context manager" in properties.headers[ERROR]
+    assert "it returned 3, which is not a context manager" in properties.headers[ERROR]
 
 
 @pytest.mark.parametrize("where", ["before", "after"])
