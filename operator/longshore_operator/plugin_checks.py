@@ -37,7 +37,7 @@ def _check(policy: Policy, situation: Situation, *, before: int) -> int:
     wanted = policy(situation)
     is_int = isinstance(wanted.workers, int)
     _require(is_int, f"workers is {wanted.workers!r}, not an int", situation)
-    _require(wanted.workers >= 0, f"workers is {wanted.workers}", situation)
+    _require(wanted.workers >= 0, f"workers is {wanted.workers}, less than 0", situation)
     _require(bool(wanted.why), "why is empty", situation)
     _require(all(len(line) <= 512 for line in wanted.why), "a line of why is too long", situation)
     _require(policy(situation) == wanted, "the second answer differs from the first", situation)

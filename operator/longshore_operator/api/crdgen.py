@@ -146,7 +146,7 @@ def _convert(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schem
         return {key: value for key, value in schema.items() if key not in _IGNORED}
     unknown = set(schema) - {*_COPIED, *_IGNORED, *_HANDLED}
     if unknown:
-        raise ValueError(f"{sorted(unknown)} cannot stand in a structural schema: {schema}")
+        raise ValueError(f"{sorted(unknown)} are not allowed in a structural schema: {schema}")
     result = {key: schema[key] for key in _COPIED if key in schema}
     if "const" in schema:
         result["enum"] = [schema["const"]]
@@ -189,6 +189,6 @@ def _resolve(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schem
     if "anyOf" in schema:
         others = [part for part in schema["anyOf"] if part.get("type") != "null"]
         if len(others) != 1:
-            raise ValueError(f"a union cannot stand in a structural schema: {schema}")
+            raise ValueError(f"a union is not allowed in a structural schema: {schema}")
         return _resolve(others[0], definitions) | own
     return own

@@ -17,7 +17,9 @@ from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV
 @click.argument("handler")
 @click.argument("arguments", nargs=-1, metavar="[KEY=TEXT | KEY:=JSON]...")
 @click.option("-n", "--namespace", help="Namespace of the TaskQueue, unless its name has one.")
-@click.option("--delay", default="0s", show_default=True, help="Time to wait first, e.g. 10m.")
+@click.option(
+    "--delay", default="0s", show_default=True, help="Time before it may start, e.g. 10m."
+)
 @click.option("--priority", default=0, show_default=True, help="0 to 31, higher first.")
 @click.option("--expires-in", help="Time after which the job is not started any more, e.g. 1h.")
 @click.option(
@@ -38,7 +40,7 @@ from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV
     envvar=AMQP_URL_ENV,
     show_envvar=True,
     required=True,
-    help="amqp://user:password@host/vhost; prefer the variable, because ps shows arguments.",
+    help="amqp://user:password@host/vhost; prefer the variable, as ps shows arguments.",
 )
 @click.option("--ca", envvar=AMQP_CA_ENV, hidden=True)
 def enqueue(

@@ -46,11 +46,11 @@ CONTAINER = "worker"
 """Name of the container that runs the jobs."""
 
 _START = (
-    "the image's own command starts the worker, and signals and probes must reach the worker; put "
-    "a wrapper into the image"
+    "the image's own command must start the worker, so that signals and probes reach it; if you "
+    "need a wrapper, put it into the image"
 )
 _PROBE = "a worker is alive as long as it answers at /healthz, even while its jobs use every CPU"
-_GRACE = "running jobs would not get the time to end that timeLimit gives them"
+_GRACE = "running jobs would have less time to end than timeLimit allows"
 _READY = "a worker is ready when it takes jobs, which it reports at /readyz"
 _AGAIN = "a worker that has ended must be restarted"
 _HANDLERS = ("exec", "grpc", "httpGet", "tcpSocket")
@@ -98,8 +98,8 @@ RESERVED_ENV = (*SET_ENV, AMQP_URL_ENV, AMQP_CA_ENV, QUEUE_ENV)
 come from a Secret, which variables of the container would override."""
 
 RESERVED_WHY = (
-    "Longshore sets them; otherwise workers would not follow the spec and new passwords, or not "
-    "report why they ended"
+    "only Longshore sets these variables; with other values, workers would not follow the spec or "
+    "new passwords, or could not report why they ended"
 )
 
 

@@ -24,7 +24,7 @@ class Queue(Resource):
                 "rule": "has(self.name) == has(oldSelf.name) && "
                 "(!has(self.name) || self.name == oldSelf.name)",
                 "message": "queue.name cannot be changed: jobs would stay behind in the old queue; "
-                "make a new TaskQueue for the other queue and delete this one",
+                "create a new TaskQueue for the other queue and delete this one",
             },
             {
                 "rule": "self.type != 'Classic' || has(self.name)",

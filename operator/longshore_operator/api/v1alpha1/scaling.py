@@ -157,14 +157,14 @@ class Scaling(Resource):
     )
     idle_grace: DurationOrZero | None = Field(
         default=None,
-        description="How long no job must have waited or run before workers are removed. Default: "
-        "5 s for each second beyond the first that the fastest of the last hundred starts took, "
-        "not counting waits for a CPU, but at least half of `maxQueueWait`.",
+        description="Workers are removed after no job has waited or run for this long. Default: "
+        "half of `maxQueueWait`, but at least 5 s for each second beyond the first that the "
+        "fastest of the last hundred starts took, without time spent waiting for a CPU.",
     )
     steady_for: DurationOrZero = Field(
         default=300.0,
-        description="While there is work, as many workers stay as the highest number that was "
-        "wanted within this time.",
+        description="While there is work, the number of workers is not reduced below the highest "
+        "number that was wanted within this time.",
     )
     min_life: DurationOrZero = Field(
         default=10.0, description="A worker is not removed before it is this old."

@@ -89,8 +89,8 @@ class Retry(Resource):
     )
     max_age: Duration | None = Field(
         default=None,
-        description="Age, counted from its first enqueue, at which a job is no longer run. If its "
-        "next attempt would begin later, it becomes a dead letter instead. Unlimited when absent.",
+        description="Time since its first enqueue after which a job is no longer run. If its next "
+        "attempt would begin later, it becomes a dead letter instead. Unlimited when absent.",
     )
     defer_for: DurationOrZero = Field(
         default=600.0,
@@ -164,8 +164,8 @@ class Worker(Resource):
             },
             {
                 "rule": "type(self.prefetch) != int || self.prefetch >= self.slots",
-                "message": "worker.prefetch must not be less than worker.slots: a slot without a "
-                "prefetched job never runs one",
+                "message": "worker.prefetch must not be less than worker.slots: some slots would "
+                "never get a job",
             },
             reserved_env_rule("self.env"),
         )

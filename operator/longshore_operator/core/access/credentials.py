@@ -155,7 +155,7 @@ class _Keys:
         if ":" in value:
             raise Invalid(
                 f"{self.named('username')} contains a colon, which RabbitMQ's management API does "
-                "not accept in user names, as it uses HTTP authentication; create another user",
+                "not accept in user names; create a user without one",
                 reason="SecretInvalid",
             )
         return value

@@ -33,7 +33,7 @@ class Step(Enum):
 
     KEEP = "the Secret's password stays"
     RESTORE = "the Secret gets back the password that it had"
-    ROTATE = "a new password was asked for"
+    ROTATE = "a new password was requested"
     RENEW = "the password is lost, and running producers may have it"
     CREATE = "there is no such user yet"
 

@@ -41,12 +41,13 @@ class Refusals:
         """The refusal to report to users; None if there is none."""
         if self.to is None or not (self.is_final or self.failures >= TOLD_AFTER):
             return None
-        what = f"more than {self.to - 1}" if self.to > self.before else f"as few as {self.to}"
         if self.to == self.before:
-            what = "the strategy of its rollouts for"
-        return Trouble(
-            reason="ScaleRefused", message=f"Kubernetes refuses {what} workers: {self.said}"
-        )
+            what = "the rollout strategy of the workers"
+        elif self.to > self.before:
+            what = f"more than {self.to - 1} workers"
+        else:
+            what = f"as few as {self.to} workers"
+        return Trouble(reason="ScaleRefused", message=f"Kubernetes refuses {what}: {self.said}")
 
     def holds(self, *, to: int, before: int, now: float) -> bool:
         """Return whether a change to this number would be refused again."""

@@ -18,7 +18,7 @@ def reserved(name: str, *, namespace: str) -> str | None:
     namespace is reserved for it, whether such a namespace exists or not.
     """
     if name.startswith(_RESERVED):
-        return f"queue {name!r} is one of {name.partition('.')[0]}'s own"
+        return f"queue {name!r} is reserved, as are all names that begin with longshore. or amq."
     match = _TENANTS.fullmatch(name)
     if match and match[1] != namespace:
         return f"queue {name!r} belongs to namespace {match[1]!r} by its name"

@@ -50,12 +50,12 @@ def chosen(
     remove = tuple(worker.name for worker in proved[:removable])
     why = []
     if remove:
-        why.append(f"removes {len(remove)} that hold no job")
+        why.append(f"removes {len(remove)} workers that hold no job")
     if cordon:
-        why.append(f"cordons {len(cordon)} idle ones")
+        why.append(f"cordons {len(cordon)} idle workers")
     if missing > len(grown) and len(idle) > len(grown):
         young = len(idle) - len(grown)
-        why.append(f"{young} idle ones are younger than scaling.minLife = {min_life:g} s")
+        why.append(f"{young} idle workers are younger than scaling.minLife = {min_life:g} s")
     elif missing > len(grown):
         why.append(f"{missing - len(grown)} more can be removed once they are idle")
     return Choice(
@@ -92,10 +92,10 @@ def all_or_none(
         why = f"{rollout}: {young} idle ones are younger than scaling.minLife = {min_life:g} s"
         return Choice(uncordon=uncordon, why=(why,))
     if cordon := tuple(worker.name for worker in idle if not worker.cordoned):
-        return Choice(cordon=cordon, why=(f"{rollout}: cordons all {len(idle)} idle ones first",))
+        return Choice(cordon=cordon, why=(f"{rollout}: all {len(idle)} are cordoned first",))
     if removable <= 0:
         return Choice()
-    why = f"{rollout}, and none holds a job: removes {removable}"
+    why = f"{rollout}: none holds a job, so {removable} are removed"
     return Choice(remove=tuple(worker.name for worker in workers), why=(why,), going=removable)
 
 
