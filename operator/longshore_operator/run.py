@@ -16,15 +16,19 @@ from longshore_operator.adapters.http import serve
 from longshore_operator.adapters.kubernetes.cluster import Cluster
 from longshore_operator.adapters.kubernetes.probe import ask
 from longshore_operator.adapters.kubernetes.stateless import Stateless
+from longshore_operator.adapters.kubernetes.workloads import KubernetesWorkloads
 from longshore_operator.adapters.metrics import OperatorMetrics, Shown
 from longshore_operator.adapters.rabbitmq.link import connect
 from longshore_operator.api.v1alpha1 import GROUP
 from longshore_operator.app.audit import Audit
+from longshore_operator.app.ports.workloads import ListedWorkers
 from longshore_operator.app.reconciling.deletion import Deletion
 from longshore_operator.app.reconciling.loop import Reconciler
 from longshore_operator.app.reconciling.patrol import Patrol
+from longshore_operator.app.reconciling.queues import QueueReconciler
 from longshore_operator.app.reconciling.rounds import Rounds
 from longshore_operator.app.reconciling.state import Reconciliation
+from longshore_operator.app.reconciling.workload import WorkloadReconciler
 from longshore_operator.app.reporting.brokers import BrokerStatuses
 from longshore_operator.app.reporting.loop import StatusReporter
 from longshore_operator.app.reporting.task_queues import TaskQueueStatuses
@@ -65,9 +69,10 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
     )
     states = States(new=lambda _: Reconciliation())
     records = States(new=lambda task_queue: begun(task_queue, since=time.time_ns() // 1_000_000))
+    workloads = KubernetesWorkloads(world=world, cluster=cluster)
     metrics = OperatorMetrics(
         clock=time.monotonic,
-        task_queues=lambda: _shown(world, records),
+        task_queues=lambda: _shown(world, records, workloads),
         brokers=lambda: [
             (each.name, brokers.trouble(each.name) is None) for each in world.brokers()
         ],
@@ -76,20 +81,32 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
     reconciler = Reconciler(
         world=world,
         brokers=brokers,
-        cluster=cluster,
+        queues=QueueReconciler(
+            world=world,
+            vhosts=vhosts,
+            secrets=cluster,
+            events=cluster,
+            new_password=lambda: secrets.token_urlsafe(24),
+        ),
+        workers=WorkloadReconciler(
+            world=world, workloads=workloads, events=cluster, clock=time.monotonic
+        ),
         states=states,
-        vhosts=vhosts,
         patrol=Patrol(
-            world=world, brokers=brokers, vhosts=vhosts, states=states, clock=time.monotonic
+            world=world,
+            brokers=brokers,
+            vhosts=vhosts,
+            workloads=workloads,
+            states=states,
+            clock=time.monotonic,
         ),
         clock=time.monotonic,
         chance=chance,
-        new_password=lambda: secrets.token_urlsafe(24),
         reconciled=lambda failed: metrics.reconciled(failed=failed),
     )
     rounds = Rounds(
         world=world,
-        cluster=cluster,
+        secrets=cluster,
         states=states,
         clock=time.monotonic,
         chance=chance,
@@ -98,19 +115,25 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
     scaler = Scaler(
         world=world,
         brokers=brokers,
-        cluster=cluster,
+        workloads=workloads,
         states=records,
         reconciled=reconciler.seen,
         doubt=reconciler.doubt,
         readings=Readings(brokers=brokers),
-        census=Census(world=world, cluster=cluster),
+        census=Census(world=world, workloads=workloads),
         obstacles=Obstacles(
-            cluster=cluster,
-            warnings=Warnings(cluster=cluster, ask=ask),
+            workloads=workloads,
+            warnings=Warnings(workloads=workloads, ask=ask),
             new_id=lambda: secrets.token_hex(6),
         ),
-        sleepers=Sleepers(world=world, brokers=brokers, states=records, reconciled=reconciler.seen),
-        protection=Protection(world=world, cluster=cluster),
+        sleepers=Sleepers(
+            world=world,
+            workloads=workloads,
+            brokers=brokers,
+            states=records,
+            reconciled=reconciler.seen,
+        ),
+        protection=Protection(world=world, workloads=workloads),
         limits=CurrentLimits(today=lambda: datetime.now(UTC), budgets=settings.budgets),
         policies=scaling_policies(),
         clock=time.monotonic,
@@ -123,7 +146,7 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
     reporter = StatusReporter(
         world=world,
         task_queues=TaskQueueStatuses(
-            world=world,
+            workloads=workloads,
             brokers=brokers,
             cluster=cluster,
             reconciled=reconciler.seen,
@@ -137,7 +160,12 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
     )
     audit = Audit(world=world, cluster=cluster, namespace=settings.namespace)
     deletion = Deletion(
-        world=world, brokers=brokers, cluster=cluster, states=states, clock=time.monotonic
+        world=world,
+        brokers=brokers,
+        cluster=cluster,
+        workloads=workloads,
+        states=states,
+        clock=time.monotonic,
     )
     wiring = handlers.Wiring(
         world=world,
@@ -164,16 +192,18 @@ async def _operate(settings: Settings, cluster: Cluster) -> None:
         await shown.cleanup()
 
 
-def _shown(world: World, records: States[ScalingRecord]) -> Iterator[Shown]:
+def _shown(
+    world: World, records: States[ScalingRecord], workloads: ListedWorkers
+) -> Iterator[Shown]:
     for key, task_queue in world.task_queues():
-        state, deployment = records.of(key, task_queue).state, world.deployment(key)
+        state, workload = records.of(key, task_queue).state, workloads.workload(key)
         yield Shown(
             namespace=key[0],
             name=key[1],
             ready=state.ready,
             dead=state.dead,
             wanted=state.decision.wanted if state.decision else None,
-            workers=deployment.replicas if deployment else None,
+            workers=workload.replicas if workload else None,
         )
 
 

@@ -16,12 +16,12 @@ import pika
 import pika.exceptions
 import pytest
 
+from longshore.amqp import lane
+from longshore.amqp.errors import Unsendable
 from longshore.amqp.publication import Publication
 from longshore.contract.names import JOBS_EXCHANGE
 from longshore.contract.retry import RetryPolicy
 from longshore.worker.limits import HandlerLimits
-from longshore.worker.parent.broker import lane
-from longshore.worker.parent.broker.lane import Unsendable
 from longshore.worker.parent.broker.subscription import Delivery
 from longshore.worker.parent.dispatch import Dispatch
 from longshore.worker.parent.jobs.losses import Losses

@@ -17,8 +17,8 @@ import pytest
 
 from longshore import Client, EnqueueError, Job, handler
 from longshore.contract import message
-from longshore.producing.link import Submission
 from longshore.producing.publisher import BlockingPublisher
+from longshore.producing.submission import Submission
 from tests.fuzz.conftest import Seeds
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from pika.spec import FRAME_MAX_SIZE
 
-from longshore.amqp import inbound
-from longshore.amqp.inbound import Arrival, DirectConnection
+from longshore.amqp import inbound, private
+from longshore.amqp.inbound import Arrival
+from longshore.amqp.private import DirectConnection
 from tests.fuzz import amqp
 from tests.fuzz.conftest import Seeds
 
@@ -24,7 +25,7 @@ class Wire(DirectConnection):
         self.bytes_received = 0
         self.assemblies = {}
         self.arrivals: list[Arrival] = []
-        inbound.listen(self, channel=CHANNEL, listener=self.arrivals.extend)
+        private.listen(self, channel=CHANNEL, listener=self.arrivals.extend)
 
     def _process_frame(self, value: Any) -> None:
         pass

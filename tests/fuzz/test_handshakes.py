@@ -16,15 +16,15 @@ from typing import Any
 import pika
 import pytest
 
-from longshore.amqp import connection, dial
-from longshore.amqp.channel import Lost
+from longshore.amqp import channel, connection, dial, lane, publisher
 from longshore.amqp.dial import Dial
+from longshore.amqp.errors import Lost
 from longshore.amqp.publication import Publication
-from longshore.worker.parent.broker import consumer, lane, publisher, subscription
+from longshore.amqp.publisher import Publisher
+from longshore.worker.parent.broker import consumer, subscription
 from longshore.worker.parent.broker import operator_line as line
 from longshore.worker.parent.broker.consumer import Consumer
 from longshore.worker.parent.broker.operator_line import Line
-from longshore.worker.parent.broker.publisher import Publisher
 from longshore.worker.parent.broker.subscription import Delivery
 from tests.fuzz.broker import Ending, FakeBroker, Fault
 from tests.fuzz.conftest import Seeds
@@ -54,7 +54,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dial, "OPEN_TIMEOUT", 0.3)
     monkeypatch.setattr(dial, "LEAST_SHARE", 0.3)
     monkeypatch.setattr(dial, "SLOWEST_RETRY", 0.05)
-    monkeypatch.setattr(connection, "ANSWER_TIMEOUT", 0.3)
+    monkeypatch.setattr(channel, "ANSWER_TIMEOUT", 0.3)
     monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 0.1)
     monkeypatch.setattr(lane, "CONFIRM_TIMEOUT", 0.3)
     monkeypatch.setattr(subscription, "CANCEL_TIMEOUT", 0.3)
@@ -201,7 +201,7 @@ def _faults(dice: random.Random) -> Iterator[Fault]:
 
 async def _attempt(parameters: pika.ConnectionParameters) -> object:
     try:
-        connection = await Dial(parameters, purpose="test")._try_all()
+        connection = await Dial(parameters, purpose="test").open()
     except Lost as error:
         return error
     await connection.close()

@@ -27,6 +27,10 @@ TWICE = {
         "longshore_operator.app.ports.rabbitmq",
         "longshore_operator.adapters.rabbitmq.depths",
     },
+    "JobPublisher": {
+        "longshore_operator.adapters.rabbitmq.jobs",
+        "longshore_operator.app.ports.rabbitmq",
+    },
     "Fleet": {
         "longshore_operator.app.ports.rabbitmq",
         "longshore_operator.adapters.rabbitmq.fleet",
@@ -41,7 +45,7 @@ TWICE = {
     },
     "Publisher": {
         "longshore.worker.parent.jobs.outgoing",
-        "longshore.worker.parent.broker.publisher",
+        "longshore.amqp.publisher",
     },
     # `raise Retry` and `spec.retry`: users write both, each where the other cannot stand.
     "Retry": {"longshore.errors", "longshore_operator.api.v1alpha1.task_queue"},

@@ -2,6 +2,7 @@
 
 import ssl
 
+from longshore.amqp.errors import causes
 from longshore_operator.core.access.credentials import Address, Trust
 from longshore_operator.errors import Invalid, OperatorError, Transient
 
@@ -24,7 +25,9 @@ def context(tls: Trust | None) -> ssl.SSLContext:
 def trouble(error: BaseException, *, address: Address, where: str) -> OperatorError | None:
     """What a failed connection to `where` means, if TLS is the cause."""
     # The deepest: aiohttp's own errors are SSLErrors too, without OpenSSL's words.
-    cause = next((each for each in causes(error)[::-1] if isinstance(each, ssl.SSLError)), None)
+    cause = next(
+        (each for each in list(causes(error))[::-1] if isinstance(each, ssl.SSLError)), None
+    )
     if cause is None:
         return None
     if not isinstance(cause, ssl.SSLCertVerificationError):
@@ -41,18 +44,3 @@ def trouble(error: BaseException, *, address: Address, where: str) -> OperatorEr
     source = (address.tls or Trust()).source
     text = f"{where}: its certificate is not signed by {source}: {said}"
     return Transient(text, reason="TlsUnknownAuthority")
-
-
-def causes(error: BaseException) -> list[BaseException]:
-    """An error and all under it. pika keeps causes in attributes instead of chaining them."""
-    found: list[BaseException] = []
-    waiting = [error]
-    while waiting:
-        one = waiting.pop(0)
-        if any(one is each for each in found):
-            continue
-        found.append(one)
-        inner = [one.__cause__, one.__context__, getattr(one, "exception", None)]
-        inner += [*one.args, *getattr(one, "exceptions", ())]
-        waiting += [each for each in inner if isinstance(each, BaseException)]
-    return found

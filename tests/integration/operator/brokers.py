@@ -70,7 +70,7 @@ def reporter(
 ) -> StatusReporter:
     """The loop that writes every status."""
     statuses = TaskQueueStatuses(
-        world=world,
+        workloads=kubernetes.workloads(world),
         brokers=brokers,
         cluster=kubernetes,
         reconciled=reconciled,

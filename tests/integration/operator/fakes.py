@@ -1,14 +1,15 @@
 """Kubernetes for tests that are about RabbitMQ: Secrets, Deployments and events in dicts."""
 
 import asyncio
-from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from longshore.contract.names import worker_name
+from longshore_operator.adapters.kubernetes.workloads import KubernetesWorkloads
 from longshore_operator.app.ports.kubernetes import Secret
 from longshore_operator.app.watched.objects import TaskQueueObject
+from longshore_operator.app.watched.world import World
 from longshore_operator.core.kubernetes.containers import Warned
 from longshore_operator.core.kubernetes.rollout import Rollout
 from longshore_operator.errors import Invalid
@@ -38,6 +39,10 @@ class Kubernetes:
     """Writes that an admission policy refuses, as they stand in `writes`."""
     task_queues: dict[Key, TaskQueueObject] = field(default_factory=dict)
 
+    def workloads(self, world: World | None = None) -> KubernetesWorkloads:
+        """Workers as the operator has them in Kubernetes; `world` is what the watches show."""
+        return KubernetesWorkloads(world=world or World(), cluster=self)
+
     async def task_queue(self, *, namespace: str, name: str) -> TaskQueueObject | None:
         return self.task_queues.get((namespace, name))
 
@@ -46,15 +51,15 @@ class Kubernetes:
         metadata = self.metadata.get((namespace, name), {})
         return None if data is None else Secret(data=data, metadata=metadata)
 
-    async def apply_secret(self, body: Mapping[str, Any], *, absent: Sequence[str]) -> None:
-        self._write(f"secret {body['metadata']['name']}")
-        live = dict(self.secrets.get(_key(body), {}))
-        live |= {key: b64decode(text).decode() for key, text in body["data"].items()}
-        self.secrets[_key(body)] = {key: live[key] for key in live.keys() - set(absent)}
-        self.metadata[_key(body)] = body["metadata"]
+    async def apply_secret(self, secret: Secret, *, absent: Sequence[str]) -> None:
+        self._write(f"secret {secret.metadata['name']}")
+        key = secret.metadata["namespace"], secret.metadata["name"]
+        live = {**self.secrets.get(key, {}), **secret.data}
+        self.secrets[key] = {name: live[name] for name in live.keys() - set(absent)}
+        self.metadata[key] = dict(secret.metadata)
 
-    async def rehearse_secret(self, body: Mapping[str, Any]) -> None:
-        self._refuse(f"secret {body['metadata']['name']}")
+    async def rehearse_secret(self, secret: Secret) -> None:
+        self._refuse(f"secret {secret.metadata['name']}")
 
     def _write(self, what: str) -> None:
         self._refuse(what)

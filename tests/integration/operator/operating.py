@@ -13,8 +13,10 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from longshore_operator.app.reconciling.loop import Reconciler
 from longshore_operator.app.reconciling.patrol import Patrol
+from longshore_operator.app.reconciling.queues import QueueReconciler
 from longshore_operator.app.reconciling.rounds import Rounds
 from longshore_operator.app.reconciling.state import Reconciliation
+from longshore_operator.app.reconciling.workload import WorkloadReconciler
 from longshore_operator.app.scaling.state import ScalingRecord, begun
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.app.sessions.vhosts import Vhosts
@@ -73,28 +75,40 @@ class Operating:
         self.world.registered = {"default": [registered()]}
         brokers = OneBroker(self.session)
         vhosts = Vhosts(world=self.world, cluster=self.kubernetes)
+        self.workloads = self.kubernetes.workloads(self.world)
         self.patrol = Patrol(
             world=self.world,
             brokers=brokers,
             vhosts=vhosts,
+            workloads=self.workloads,
             states=self.states,
             clock=time.monotonic,
         )
         self.reconciler = Reconciler(
             world=self.world,
             brokers=brokers,
-            cluster=self.kubernetes,
+            queues=QueueReconciler(
+                world=self.world,
+                vhosts=vhosts,
+                secrets=self.kubernetes,
+                events=self.kubernetes,
+                new_password=lambda: f"secret-{next(numbers)}",
+            ),
+            workers=WorkloadReconciler(
+                world=self.world,
+                workloads=self.workloads,
+                events=self.kubernetes,
+                clock=time.monotonic,
+            ),
             states=self.states,
-            vhosts=vhosts,
             patrol=self.patrol,
             clock=time.monotonic,
             chance=lambda: 0.0,
-            new_password=lambda: f"secret-{next(numbers)}",
         )
 
         self.rounds = Rounds(
             world=self.world,
-            cluster=self.kubernetes,
+            secrets=self.kubernetes,
             states=self.states,
             clock=time.monotonic,
             chance=lambda: 0.0,

@@ -12,8 +12,8 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from longshore.contract.names import AMQP_URL_ENV
 from longshore_operator.api.v1alpha1 import TaskQueueStatus
+from longshore_operator.app.ports.workloads import WantedWorkers
 from longshore_operator.app.reconciling.users import Remembered, admit
-from longshore_operator.app.reconciling.workload import deploy
 from longshore_operator.app.sessions.declaring import declare
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.app.watched.objects import NamespaceObject, TaskQueueObject, task_queue
@@ -73,18 +73,19 @@ class Tenants:
         await admit(
             queue.owner,
             session=self.session,
-            cluster=self.kubernetes,
+            secrets=self.kubernetes,
             new_password=lambda: "p/ss w@rd",
             remembered=Remembered(),
             source=queue.source,
         )
-        await deploy(
-            queue.owner,
+        wanted = WantedWorkers(
             spec=queue.spec,
             timeouts=limits,
-            session=self.session,
-            cluster=self.kubernetes,
+            heartbeat=self.session.spec.heartbeat,
+            address=self.session.address,
+            credentials=None,
         )
+        await self.kubernetes.workloads().ensure(queue.owner, wanted)
 
     def url(self, queue: TaskQueueObject, role: str) -> str:
         owner = queue.owner

@@ -39,6 +39,7 @@ async def delete(operating: Operating, task_queue: TaskQueueObject) -> None:
         world=operating.world,
         brokers=OneBroker(operating.session),
         cluster=operating.kubernetes,
+        workloads=operating.workloads,
         states=operating.states,
         clock=lambda: 0.0,
     )
@@ -267,6 +268,7 @@ async def test_deleting_the_second_of_one_queue_does_not_touch_it(operating: Ope
         world=operating.world,
         brokers=OneBroker(operating.session),
         cluster=operating.kubernetes,
+        workloads=operating.workloads,
         states=operating.states,
         clock=lambda: 0.0,
     )

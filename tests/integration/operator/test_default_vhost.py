@@ -50,6 +50,7 @@ async def test_jobs_pass_through_it_and_a_deletion_leaves_nothing(operating: Ope
         world=operating.world,
         brokers=OneBroker(session),
         cluster=operating.kubernetes,
+        workloads=operating.workloads,
         states=operating.states,
         clock=lambda: 0.0,
     ).delete(queue)

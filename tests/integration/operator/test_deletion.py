@@ -45,6 +45,7 @@ async def delete(
         world=World(),
         brokers=brokers or OneBroker(tenants.session),
         cluster=tenants.kubernetes,
+        workloads=tenants.kubernetes.workloads(),
         states=reconciliations(),
         stuck=stuck or unhindered(),
         clock=lambda: clock,
@@ -187,10 +188,12 @@ async def test_a_deletion_policy_that_changes_while_workers_drain_is_followed(
             tenants.kubernetes.task_queues["media", "transcode"] = changed
 
     tenants.kubernetes.task_queues["media", "transcode"] = queue
+    world = World(all_pods={("media", "transcode"): [pod]})
     deletion = Deletion(
-        world=World(all_pods={("media", "transcode"): [pod]}),
+        world=world,
         brokers=OneBroker(tenants.session),
         cluster=tenants.kubernetes,
+        workloads=tenants.kubernetes.workloads(world),
         states=reconciliations(),
         clock=lambda: 0.0,
         sleep=sleep,
@@ -224,6 +227,7 @@ async def test_a_worker_that_is_not_shown_to_run_yet_is_waited_for(tenants: Tena
         world=world,
         brokers=OneBroker(tenants.session),
         cluster=tenants.kubernetes,
+        workloads=tenants.kubernetes.workloads(world),
         states=reconciliations(),
         clock=lambda: 0.0,
         sleep=pass_on,
@@ -240,10 +244,12 @@ async def test_one_of_the_same_name_that_came_meanwhile_is_left_alone(tenants: T
     pod = Pod(name="p", uid="p", running=True, ready=True, ending=True)
     other = dataclasses.replace(queue, owner=dataclasses.replace(queue.owner, uid="another"))
     tenants.kubernetes.task_queues["media", "transcode"] = other
+    world = World(all_pods={("media", "transcode"): [pod]})
     deletion = Deletion(
-        world=World(all_pods={("media", "transcode"): [pod]}),
+        world=world,
         brokers=OneBroker(tenants.session),
         cluster=tenants.kubernetes,
+        workloads=tenants.kubernetes.workloads(world),
         states=reconciliations(),
         clock=lambda: 0.0,
         sleep=_no_time,
@@ -270,6 +276,7 @@ async def test_one_that_goes_by_itself_while_its_queue_is_closed_leaves_it_open(
         world=World(),
         brokers=OneBroker(tenants.session),
         cluster=kubernetes,
+        workloads=kubernetes.workloads(),
         states=reconciliations(),
         clock=lambda: 0.0,
         sleep=replaced,
@@ -425,6 +432,7 @@ async def test_no_job_that_was_confirmed_goes_with_its_queue(tenants: Tenants, m
         world=World(),
         brokers=OneBroker(tenants.session),
         cluster=tenants.kubernetes,
+        workloads=tenants.kubernetes.workloads(),
         states=reconciliations(),
         clock=lambda: 0.0,
         sleep=sleep,

@@ -110,6 +110,7 @@ async def delete(
         world=World(),
         brokers=OneBroker(session_of(session, life)),
         cluster=Mortal(kubernetes, life),  # passes all else on
+        workloads=Mortal(kubernetes.workloads(), life),
         states=reconciliations(),
         clock=time.monotonic,
         sleep=_mortal(asyncio.sleep, life),

@@ -1,5 +1,6 @@
 """Depths of many queues at once, some of them missing."""
 
+from longshore.amqp.publication import Properties
 from longshore.contract.names import JOBS_EXCHANGE
 from longshore_operator.adapters.rabbitmq.depths import AT_ONCE, CHANNELS
 from longshore_operator.app.sessions.session import Session
@@ -28,7 +29,7 @@ async def test_each_queue_has_its_own_depth_whichever_are_missing(session: Sessi
     channel = await opened(session)._connection.channel()
     for number in full:
         for _ in range(number % 3 + 1):
-            channel.raw.basic_publish(JOBS_EXCHANGE, queue_of(number), b"")
+            channel.publish(JOBS_EXCHANGE, queue_of(number), b"", Properties())
     wanted = {
         queue_of(number): Depth(ready=number % 3 + 1 if number in full else 0, consumers=0)
         if number % 7

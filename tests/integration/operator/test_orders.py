@@ -4,6 +4,7 @@ import base64
 
 import pytest
 
+from longshore.amqp.publication import Properties
 from longshore.contract.names import LOST, REPLY_TO, dead_queue_name
 from longshore.contract.orders import CordonOrder
 from longshore_operator.adapters.rabbitmq.link import connect
@@ -168,7 +169,7 @@ async def test_orders_that_cannot_be_given_any_more_end_the_session(tenants: Ten
     link = opened(tenants.session)
     assert not link.is_lost
 
-    link.fleet._orders.raw.basic_publish("no-such-exchange", "", b"")
+    link.fleet._orders.publish("no-such-exchange", "", b"", Properties())
 
     async def lost() -> bool:
         return link.is_lost

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from longshore.amqp.publication import Properties
 from longshore.contract.names import JOBS_EXCHANGE
 from longshore_operator.adapters.kubernetes.probe import ask
 from longshore_operator.app.scaling import sleepers
@@ -38,6 +39,7 @@ class Watch:
         self.woken = dict[str, int]()
         self.sleepers = Sleepers(
             world=operating.world,
+            workloads=operating.workloads,
             brokers=OneBroker(operating.session),
             states=operating.records,
             reconciled=operating.reconciler.seen,
@@ -81,7 +83,7 @@ def note_ready(operating: Operating, name: str, ready: int | None) -> None:
 async def publish(operating: Operating, name: str, *, jobs: int = 1) -> None:
     channel = await opened(operating.session)._connection.channel()
     for _ in range(jobs):
-        channel.raw.basic_publish(JOBS_EXCHANGE, made(name).owner.queue, b"")
+        channel.publish(JOBS_EXCHANGE, made(name).owner.queue, b"", Properties())
     channel.close()
 
 
@@ -183,28 +185,29 @@ async def test_a_first_job_does_not_wait_for_the_next_tick(
 
 def scaling(operating: Operating, session: Session, *, interval: float) -> Scaler:
     """The operator's scaler as `run` makes it."""
-    world, cluster, brokers = operating.world, operating.kubernetes, OneBroker(session)
+    world, workloads, brokers = operating.world, operating.workloads, OneBroker(session)
     return Scaler(
         world=world,
         brokers=brokers,
-        cluster=cluster,
+        workloads=workloads,
         states=operating.records,
         reconciled=operating.reconciler.seen,
         doubt=operating.reconciler.doubt,
         readings=Readings(brokers=brokers),
-        census=Census(world=world, cluster=cluster),
+        census=Census(world=world, workloads=workloads),
         obstacles=Obstacles(
-            cluster=cluster,
-            warnings=Warnings(cluster=cluster, ask=ask),
+            workloads=workloads,
+            warnings=Warnings(workloads=workloads, ask=ask),
             new_id=lambda: "one",
         ),
         sleepers=Sleepers(
             world=world,
+            workloads=workloads,
             brokers=brokers,
             states=operating.records,
             reconciled=operating.reconciler.seen,
         ),
-        protection=Protection(world=world, cluster=cluster),
+        protection=Protection(world=world, workloads=workloads),
         limits=CurrentLimits(today=lambda: datetime.now(UTC), budgets={}),
         policies=scaling_policies(),
         clock=time.monotonic,

@@ -37,6 +37,7 @@ async def delete(operating: Operating, task_queue: TaskQueueObject) -> None:
         world=operating.world,
         brokers=OneBroker(operating.session),
         cluster=operating.kubernetes,
+        workloads=operating.workloads,
         states=reconciliations(),
         clock=lambda: 0.0,
     ).delete(task_queue)

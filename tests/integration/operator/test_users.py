@@ -37,7 +37,7 @@ class Operator:
         await admit(
             OWNER,
             session=self.session,
-            cluster=self.kubernetes,
+            secrets=self.kubernetes,
             new_password=self.new_password,
             remembered=self.remembered,
             rotation=rotation,

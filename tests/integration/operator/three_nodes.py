@@ -137,6 +137,7 @@ async def delete(tenants: Tenants, queue: TaskQueueObject) -> None:
         world=World(),
         brokers=OneBroker(tenants.session),
         cluster=tenants.kubernetes,
+        workloads=tenants.kubernetes.workloads(),
         states=reconciliations(),
         clock=time.monotonic,
     )

@@ -11,11 +11,11 @@ from typing import Any
 import pika
 import pytest
 
+from longshore.amqp.errors import Unsendable
 from longshore.amqp.publication import Publication
+from longshore.amqp.publisher import Publisher
 from longshore.contract.names import JOBS_EXCHANGE
 from longshore.worker.parent.broker.consumer import Consumer
-from longshore.worker.parent.broker.lane import Unsendable
-from longshore.worker.parent.broker.publisher import Publisher
 from longshore.worker.parent.broker.subscription import Delivery
 from tests.integration import topology
 from tests.integration.conftest import Broker

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from longshore import Client, InvalidAddress, InvalidJob
-from longshore.producing.link import Submission
+from longshore.producing.submission import Submission
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 OTHER_TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from longshore.amqp.errors import Abandoned
 from longshore.producing import desk as desk_module
-from longshore.producing.desk import Abandoned, Desk, Errand, PerProcess, Unfinished
+from longshore.producing.desk import Desk, Errand, PerProcess, Unfinished
 
 
 def errand(work: Callable[[Errand], Any] = lambda _: None, *, seconds: float = 10) -> Errand:

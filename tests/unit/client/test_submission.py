@@ -12,8 +12,7 @@ import pytest
 
 from longshore import InvalidJob, Job, handler
 from longshore.contract import delays
-from longshore.producing.link import Submission
-from longshore.producing.submission import prepare, refuse_ambiguous
+from longshore.producing.submission import Submission, prepare, refuse_ambiguous
 
 QUEUE = "media.transcode"
 NOW = 1_700_000_000_000
@@ -41,7 +40,7 @@ def submit(
 def test_a_job_without_delay_goes_to_the_jobs_exchange() -> None:
     made = submit(transcode, {"source": "s3://in", "preset": "ü"})
 
-    assert (made.exchange, made.routing_key) == ("longshore.jobs", QUEUE)
+    assert (made.exchange, made.key) == ("longshore.jobs", QUEUE)
     assert json.loads(made.body) == {"source": "s3://in", "preset": "ü"}
     assert made.properties["type"] == "transcode"
     assert made.properties["headers"] == {"longshore-attempt": 1, "longshore-enqueued-at": NOW}
@@ -53,7 +52,7 @@ def test_a_job_without_delay_goes_to_the_jobs_exchange() -> None:
 def test_a_delay_goes_to_the_top_of_the_ladder(delay: Any, seconds: int) -> None:
     made = submit(delay=delay)
 
-    assert (made.exchange, made.routing_key) == delays.route(QUEUE, delay=seconds)
+    assert (made.exchange, made.key) == delays.route(QUEUE, delay=seconds)
 
 
 def test_a_trace_context_goes_where_the_wire_format_says() -> None:
@@ -102,7 +101,7 @@ def test_text_that_is_a_member_of_an_enum_goes_where_its_value_says(delay: int) 
     )
 
     assert given == plain
-    texts = (given.queue, given.routing_key, given.properties["type"], *given.properties["headers"])
+    texts = (given.queue, given.key, given.properties["type"], *given.properties["headers"])
     assert {type(text) for text in texts} == {str}
     assert QUEUE in str(given)
 

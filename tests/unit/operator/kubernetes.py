@@ -8,10 +8,11 @@ from longshore_operator.app.watched.world import Kind
 from longshore_operator.core.kubernetes.containers import Warned
 from longshore_operator.core.kubernetes.rollout import Rollout
 from longshore_operator.errors import Invalid, Transient
+from tests.integration.operator.fakes import Kubernetes as InDicts
 
 
 @dataclass
-class Kubernetes:
+class Kubernetes(InDicts):
     calls: list[str] = field(default_factory=list)
     failing: set[str] = field(default_factory=set)
     """Beginnings of calls that are refused."""

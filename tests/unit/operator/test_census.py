@@ -18,7 +18,7 @@ def world(*pods: Pod) -> World:
 async def test_a_silent_pod_that_kubernetes_does_not_know_is_forgotten() -> None:
     shown = world(pod("real"), pod("phantom"), pod("speaking"))
     kubernetes = Kubernetes(pods={"uid-real"})
-    census = Census(world=shown, cluster=kubernetes)
+    census = Census(world=shown, workloads=kubernetes.workloads())
 
     for now in (0.0, SILENT_FOR / 2, SILENT_FOR, SILENT_FOR * 1.5):
         await census.look(sight(shown, now=now, reporting=("speaking",)))
@@ -30,7 +30,8 @@ async def test_a_silent_pod_that_kubernetes_does_not_know_is_forgotten() -> None
 async def test_ready_workers_that_say_nothing_are_named() -> None:
     shown = world(pod("silent"), pod("starting", ready=False), pod("going", ending=True))
     census = Census(
-        world=shown, cluster=Kubernetes(pods={"uid-silent", "uid-starting", "uid-going"})
+        world=shown,
+        workloads=Kubernetes(pods={"uid-silent", "uid-starting", "uid-going"}).workloads(),
     )
 
     assert await census.look(sight(shown, now=0.0)) == ()
@@ -41,7 +42,7 @@ async def test_ready_workers_that_say_nothing_are_named() -> None:
 
 async def test_nothing_is_kept_of_pods_that_the_watch_shows_no_more() -> None:
     shown = world(pod("phantom"))
-    census = Census(world=shown, cluster=Kubernetes())
+    census = Census(world=shown, workloads=Kubernetes().workloads())
     for now in (0.0, SILENT_FOR):
         await census.look(sight(shown, now=now))
     assert shown.gone == {"uid-phantom"}

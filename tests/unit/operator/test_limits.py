@@ -17,6 +17,7 @@ from longshore_operator.core.scaling.state import ScalingState
 from longshore_operator.core.workers.missing import APPEAR_WITHIN, MissingPods
 from longshore_operator.core.workers.recent import Recent
 from longshore_operator.core.workers.tally import Tally
+from tests.unit.operator.kubernetes import Kubernetes
 
 A, B = ("shop", "a"), ("shop", "b")
 
@@ -138,7 +139,9 @@ def sharer(record: ScalingRecord, *, asked: int, now: float) -> Sharer:
     )
     states = remembered(queue, record)
     world = World(deployments={A: [DeploymentObject(replicas=asked, uid="d")]})
-    ((_, found),) = sharers({A: queue}, world=world, states=states, now=now)
+    ((_, found),) = sharers(
+        {A: queue}, workloads=Kubernetes().workloads(world), states=states, now=now
+    )
     return found
 
 
@@ -184,7 +187,9 @@ def test_a_budget_counts_the_workers_of_a_task_queue_whose_spec_cannot_be_read_a
     record.state = replace(record.state, decision=wanted)
     states = remembered(unreadable, record)
 
-    seen = dict(sharers({A: unreadable}, world=world, states=states, now=0))
+    seen = dict(
+        sharers({A: unreadable}, workloads=Kubernetes().workloads(world), states=states, now=0)
+    )
     found = limits(gpu=8)
     found.divide([*seen.items(), (B, wanting(20))])
 

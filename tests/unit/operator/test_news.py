@@ -84,7 +84,7 @@ class Desk:
         self.state = replace(self.state, decision=decision)
         world = World(deployments={KEY: [DeploymentObject(replicas=1, uid="d")]})
         self.statuses = TaskQueueStatuses(
-            world=world,
+            workloads=Kubernetes().workloads(world),
             brokers=Gone(),
             cluster=self.posting,
             reconciled=lambda *_: Reconciled(),
@@ -171,8 +171,8 @@ async def test_pods_that_were_refused_are_tried_again_within_seconds(record: Sca
     """Kubernetes itself waits ever longer, up to 17 minutes."""
     kubernetes = Kubernetes()
     obstacles = Obstacles(
-        cluster=kubernetes,
-        warnings=Warnings(cluster=kubernetes, ask=nobody),
+        workloads=kubernetes.workloads(),
+        warnings=Warnings(workloads=kubernetes.workloads(), ask=nobody),
         new_id=lambda: "one",
     )
     deployment = DeploymentObject(replicas=1, uid="d", refused=REFUSED)
@@ -227,8 +227,8 @@ async def test_who_does_not_answer_holds_up_nobody_and_is_asked_once(record: Sca
 
     kubernetes = Kubernetes()
     obstacles = Obstacles(
-        cluster=kubernetes,
-        warnings=Warnings(cluster=kubernetes, ask=silent),
+        workloads=kubernetes.workloads(),
+        warnings=Warnings(workloads=kubernetes.workloads(), ask=silent),
         new_id=lambda: "one",
     )
     late = made("late", ready=False, unready_since=1.0, address="10.0.0.1")

@@ -58,7 +58,7 @@ async def words_of(name: str, *, epoch: float, ask: Any = nobody) -> Any:
     sight = Sight(
         key=("media", "work"), deployment=None, pods=staying, reports={}, now=NOW, epoch=epoch
     )
-    return await Warnings(cluster=kubernetes, ask=ask).look(sight, {})
+    return await Warnings(workloads=kubernetes.workloads(), ask=ask).look(sight, {})
 
 
 async def verdict(name: str, *, age: float, ask: Any = nobody) -> Trouble | None:
@@ -204,7 +204,7 @@ async def test_nobody_is_asked_about_a_start_that_has_just_begun() -> None:
         epoch=began + ASK_AFTER - 1,
     )
     late = replace(early, epoch=began + ASK_AFTER)
-    warnings = Warnings(cluster=kubernetes, ask=nobody)
+    warnings = Warnings(workloads=kubernetes.workloads(), ask=nobody)
 
     assert await warnings.look(early, {}) == {}
     assert kubernetes.calls == []

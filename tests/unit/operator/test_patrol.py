@@ -58,6 +58,7 @@ async def test_a_broker_that_hangs_keeps_no_other_from_being_looked_at() -> None
         world=world,
         brokers=brokers,
         vhosts=Vhosts(world=world, cluster=Kubernetes()),
+        workloads=Kubernetes().workloads(world),
         states=States(new=lambda _: Reconciliation()),
         clock=lambda: now[0],
     )

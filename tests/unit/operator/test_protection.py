@@ -17,7 +17,7 @@ class Node:
 
     def __init__(self, **parts: Any) -> None:
         self.kubernetes = Kubernetes()
-        self.protection = Protection(world=World(), cluster=self.kubernetes)
+        self.protection = Protection(world=World(), workloads=self.kubernetes.workloads())
         self.spec = spec(**parts)
 
     async def seen(

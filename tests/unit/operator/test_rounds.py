@@ -55,7 +55,7 @@ class Turns:
             state.session = session
         self.rounds = Rounds(
             world=self.world,
-            cluster=self.kubernetes,
+            secrets=self.kubernetes,
             states=states,
             clock=lambda: self.now,
             chance=lambda: next(draws),

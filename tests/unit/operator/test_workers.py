@@ -95,7 +95,7 @@ class Stage:
         """The calls that carry out what was decided."""
         self.kubernetes.calls.clear()
         execution = Execution(
-            cluster=self.kubernetes,
+            workloads=self.kubernetes.workloads(),
             state=self.state,
             look_again=look_again or (lambda: self.sight),
         )

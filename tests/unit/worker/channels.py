@@ -9,7 +9,8 @@ from typing import Any
 
 import pika.exceptions
 
-from longshore.amqp.channel import Channel, End, Lost
+from longshore.amqp.channel import Channel
+from longshore.amqp.errors import End, Lost
 
 
 class FakeChannel:

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import pika
 import pytest
 from pika import frame, spec
-from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils.io_services_utils import _AsyncPlaintextTransport
 
-from longshore.amqp import inbound
-from longshore.amqp.inbound import Arrival, Assembly, DirectConnection, properties_in
+from longshore.amqp import private
+from longshore.amqp.inbound import Arrival, Assembly, properties_in
+from longshore.amqp.private import DirectConnection
 from longshore.contract.message import UNDECODABLE_HEADERS
 
 CHANNEL = 1
@@ -29,7 +29,7 @@ class Wire(DirectConnection):
         self.assemblies = {}
         self.arrivals: list[Arrival] = []
         self.others: list[Any] = []
-        inbound.listen(self, channel=CHANNEL, listener=self.arrivals.extend)
+        private.listen(self, channel=CHANNEL, listener=self.arrivals.extend)
 
     def _process_frame(self, value: Any) -> None:
         self.others.append(value)
@@ -105,7 +105,7 @@ def test_after_leaving_content_in_flight_is_dropped() -> None:
     wire = Wire()
     first, *rest = delivery(1, b"body")
     wire._on_data_available(first.marshal())
-    inbound.leave(wire, channel=CHANNEL)
+    private.leave(wire, channel=CHANNEL)
     wire._on_data_available(b"".join(each.marshal() for each in rest))
     assert not wire.arrivals
     assert not wire.others
@@ -163,14 +163,3 @@ def test_what_the_socket_holds_is_read_by_one_call() -> None:
     transport._consume()
     assert received == [b"x" * 10]
     assert Socket.sizes == [65_536]
-
-
-def test_the_seam_is_used_with_known_pikas_only() -> None:
-    assert inbound.connection_class("1.4.4") is DirectConnection
-    assert inbound.connection_class("1.5.0") is AsyncioConnection
-    assert inbound.is_known(pika.__version__)
-    assert not inbound.is_known(pika.__version__, connection=object)
-
-
-def test_pikas_own_connection_is_not_listened_to() -> None:
-    assert not inbound.listen(object(), channel=1, listener=lambda _: None)

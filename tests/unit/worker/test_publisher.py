@@ -6,12 +6,12 @@ from typing import Any
 import pika
 import pytest
 
+from longshore.amqp import publisher as module
 from longshore.amqp.connection import Backoff
 from longshore.amqp.dial import Dial
+from longshore.amqp.errors import Unsendable
 from longshore.amqp.publication import Publication
-from longshore.worker.parent.broker import publisher as module
-from longshore.worker.parent.broker.lane import Unsendable
-from longshore.worker.parent.broker.publisher import Publisher
+from longshore.amqp.publisher import Publisher
 from tests.fuzz.broker import FakeBroker
 from tests.unit.worker.channels import FakeChannel, FakeConnection
 

@@ -15,6 +15,9 @@ import pika
 from pika.spec import Connection
 from pika.tcp_socket_opts import set_sock_opts
 
+Parameters = pika.connection.Parameters
+"""How to connect to a broker."""
+
 FORM = "amqp://user:password@host:5672/vhost"
 """What an address looks like, for errors."""
 

@@ -6,34 +6,22 @@ sending over a channel that has ended does nothing or raises Lost, and whoever u
 of its end once, however it came about.
 """
 
-import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import pika
 import pika.exceptions
 from pika.channel import Channel as PikaChannel
 
-from longshore.amqp import inbound
+from longshore.amqp import private
+from longshore.amqp.errors import End, Lost, end_of, words
+from longshore.amqp.inbound import Settled
 
+ANSWER_TIMEOUT = 30.0
+"""Seconds for the answer to one method; a quorum queue without leader never answers."""
 
-class Lost(Exception):
-    """A connection or channel has ended, or does not answer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class End:
-    """Why a channel has ended."""
-
-    cause: str
-    """In one line."""
-
-    code: int | None = None
-    """AMQP's reply code, where the broker has closed it or its connection."""
-
-    is_of_channel: bool = False
-    """The broker has closed this channel alone."""
+T = TypeVar("T")
 
 
 class ConnectionOwner(Protocol):
@@ -157,25 +145,108 @@ class Channel:
             self._channel.basic_publish, exchange, key, body, properties, mandatory=mandatory
         )
 
+    # Asked, and answered. Raises Lost.
+
+    async def declare_exclusive(self) -> str:
+        """A queue of this connection alone, classic and gone with it; its name."""
+        declared = await self._ask(self._channel.queue_declare, queue="", exclusive=True)
+        return str(declared.method.queue)
+
+    async def bind(self, queue: str, *, exchange: str, key: str) -> None:
+        """Bind a queue to an exchange."""
+        await self._ask(self._channel.queue_bind, queue=queue, exchange=exchange, routing_key=key)
+
+    async def set_prefetch(self, prefetch: int) -> None:
+        """Have this hold for consumers to come. The answer comes behind the deliveries so far."""
+        await self._ask(self._channel.basic_qos, prefetch_count=prefetch)
+
+    async def start_consumer(
+        self,
+        queue: str,
+        on_message: Callable[..., None],
+        *,
+        on_cancel: Callable[[], None] = lambda: None,
+        auto_ack: bool = False,
+    ) -> str:
+        """Consume; the consumer's tag. `on_cancel` hears that the broker has cancelled it."""
+        started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        tag = self.consume(
+            queue,
+            on_message,
+            on_cancel=on_cancel,
+            on_started=lambda: resolve(started, None),
+            auto_ack=auto_ack,
+        )
+        await answer(started, of=self)
+        return tag
+
+    async def stop_consumer(self, tag: str) -> None:
+        """End the consumer; what still arrives goes back."""
+        private.return_when_cancelled(self._channel)
+        await self._ask(self._channel.basic_cancel, tag)
+
+    async def declare_passively(
+        self, queues: Sequence[str], on_depth: Callable[[str, int, int], None]
+    ) -> End | None:
+        """Ask for the depths of queues, all under way at once.
+
+        `on_depth` hears of each queue how many jobs are ready and how many consumers it has, in
+        order. Returns why the channel has ended over the first queue without an answer.
+        """
+        waiting = list(queues[::-1])
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def answered(method: Any) -> None:
+            on_depth(waiting.pop(), method.message_count, method.consumer_count)
+            if not waiting:
+                resolve(done, None)
+
+        def ask_next(frame: Any) -> None:
+            answered(frame.method)
+            if waiting:
+                self._tell(
+                    self._channel.queue_declare, waiting[-1], passive=True, callback=ask_next
+                )
+
+        if not waiting:
+            return None
+        if not self._send(private.declare_together, self._channel, queues, answered):
+            self._send(self._channel.queue_declare, waiting[-1], passive=True, callback=ask_next)
+        try:
+            await answer(done, of=self)
+        except Lost:
+            if self.end is None:
+                raise
+            return self.end
+        return None
+
+    async def _ask(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._send(method, *arguments, callback=lambda frame: resolve(answered, frame), **options)
+        return await answer(answered, of=self)
+
     # To the broker. Nothing is sent where it has ended, since nothing is left to be done then.
 
-    def settle(self, acks: inbound.Settled, nacks: inbound.Settled) -> None:
+    def settle(self, acks: Settled, nacks: Settled) -> None:
         """Ack deliveries, then return others to their queue."""
         self._tell(self._settle, acks, nacks)
 
     def cancel(self, tag: str, *, on_cancelled: Callable[[], None]) -> None:
         """End the consumer; what still arrives goes back."""
-        # pika rejects what still arrives, and a reject counts as a failed delivery.
-        self._channel.basic_reject = functools.partial(self._channel.basic_nack, requeue=True)
+        private.return_when_cancelled(self._channel)
         self._tell(self._channel.basic_cancel, tag, lambda _: on_cancelled())
+
+    def give_back(self, tag: int) -> None:
+        """Return one delivery to its queue."""
+        self._tell(self._channel.basic_nack, tag, requeue=True)
 
     def close(self) -> None:
         """Close it."""
         self._tell(self._channel.close)
 
-    def _settle(self, acks: inbound.Settled, nacks: inbound.Settled) -> None:
+    def _settle(self, acks: Settled, nacks: Settled) -> None:
         channel = self._channel
-        if channel.is_open and inbound.settle(
+        if channel.is_open and private.settle(
             channel.connection, channel=self.number, acks=acks, nacks=nacks
         ):
             return
@@ -207,19 +278,22 @@ class Channel:
             raise Lost(words(error)) from error
 
 
-def end_of(error: BaseException) -> End:
-    """What pika tells of an end."""
-    of_channel = isinstance(error, pika.exceptions.ChannelClosedByBroker)
-    by_broker = of_channel or isinstance(error, pika.exceptions.ConnectionClosedByBroker)
-    return End(
-        cause=words(error),
-        code=error.reply_code if by_broker else None,  # type: ignore[attr-defined]  # pika is untyped
-        is_of_channel=of_channel,
-    )
+async def answer(waiting: "asyncio.Future[T]", *, of: Channel) -> T:
+    """The result of a method's future. Raises Lost when it can't come any more."""
+    of.on_end(lambda _: _give_up(waiting))
+    await asyncio.wait({waiting}, timeout=ANSWER_TIMEOUT)
+    if waiting.done() and not waiting.cancelled():
+        return waiting.result()
+    if of.end:
+        raise Lost(of.end.cause)
+    raise Lost(f"no answer within {ANSWER_TIMEOUT:g} s")
 
 
-def words(error: BaseException) -> str:
-    """An error of pika's in one line."""
-    if isinstance(error, pika.exceptions.ConnectionClosed | pika.exceptions.ChannelClosed):
-        return f"{error.reply_code} {error.reply_text}"
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+def resolve(future: "asyncio.Future[T]", value: T) -> None:
+    """Set a result that nobody may be waiting for any more."""
+    if not future.done():
+        future.set_result(value)
+
+
+def _give_up(future: "asyncio.Future[Any]") -> None:
+    future.cancel()

@@ -4,26 +4,23 @@ import asyncio
 import random
 import traceback
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from pika.adapters.asyncio_connection import AsyncioConnection
 
-from longshore.amqp import inbound
-from longshore.amqp.channel import Channel, End, Lost, end_of, words
+from longshore.amqp import private
+from longshore.amqp.channel import Channel, T, answer, resolve
+from longshore.amqp.errors import End, Lost, end_of, words
 from longshore.amqp.guard import Guard
+from longshore.amqp.inbound import Listener
 from longshore.contract import backoff
 from longshore.contract.features import Features, features_of
 from longshore.logs import Log
-
-ANSWER_TIMEOUT = 30.0
-"""Seconds for the answer to one method; a quorum queue without leader never answers."""
 
 CLOSE_TIMEOUT = 2.0
 """Seconds that a goodbye to the broker may take."""
 
 _LEAST_FRAME_MAX = 4096
-
-T = TypeVar("T")
 
 log = Log("longshore.connection")
 
@@ -124,23 +121,17 @@ class Connection:
         await self.answer(opened, of=channel)
         return channel
 
-    def listen(self, channel: Channel, listener: inbound.Listener) -> None:
+    def listen(self, channel: Channel, listener: Listener) -> None:
         """Have deliveries on `channel` come in batches, past `consume`, where that works."""
-        inbound.listen(self._connection, channel=channel.number, listener=listener)
+        private.listen(self._connection, channel=channel.number, listener=listener)
 
     def leave(self, channel: Channel) -> None:
         """No more deliveries on `channel`, please."""
-        inbound.leave(self._connection, channel=channel.number)
+        private.leave(self._connection, channel=channel.number)
 
     async def answer(self, waiting: asyncio.Future[T], *, of: Channel) -> T:
         """The result of a method's future. Raises Lost when it can't come any more."""
-        of.on_end(lambda _: _give_up(waiting))
-        await asyncio.wait({waiting}, timeout=ANSWER_TIMEOUT)
-        if waiting.done() and not waiting.cancelled():
-            return waiting.result()
-        if of.end:
-            raise Lost(of.end.cause)
-        raise Lost(f"no answer within {ANSWER_TIMEOUT:g} s")
+        return await answer(waiting, of=of)
 
     async def close(self) -> None:
         """End it; not later than after `CLOSE_TIMEOUT` seconds."""
@@ -175,16 +166,6 @@ class Connection:
     def _on_blocked(self, _connection: Any, frame: Any) -> None:
         log.warning("connection-blocked", reason=_text(frame.method.reason))
         self._unblocked.clear()
-
-
-def resolve(future: asyncio.Future[T], value: T) -> None:
-    """Set a result that nobody may be waiting for any more."""
-    if not future.done():
-        future.set_result(value)
-
-
-def _give_up(future: asyncio.Future[Any]) -> None:
-    future.cancel()
 
 
 def _text(value: str | bytes) -> str:

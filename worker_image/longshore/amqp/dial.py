@@ -6,21 +6,19 @@ and its timeouts hold for each of them.
 
 import asyncio
 import contextlib
-import re
 import socket
-import ssl
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Any
 
 import pika
-import pika.exceptions
 from pika.adapters.asyncio_connection import AsyncioConnection
 
-from longshore.amqp import inbound
-from longshore.amqp.channel import Lost, words
-from longshore.amqp.connection import Backoff, Connection, resolve
+from longshore.amqp import private
+from longshore.amqp.address import Parameters
+from longshore.amqp.channel import resolve
+from longshore.amqp.connection import Backoff, Connection
+from longshore.amqp.errors import Lost, Refused, opening_failure, words
 from longshore.amqp.guard import Guard
 from longshore.contract.timing import CONNECT_TIMEOUT
 from longshore.logs import Log
@@ -36,9 +34,8 @@ SLOWEST_RETRY = 3.0
 
 log = Log("longshore.connection")
 
-
-class Refused(Lost):
-    """The broker knows us not: wrong user, password or vhost."""
+_answered: dict[tuple[str, int], str] = {}
+"""By a broker's host and port: the address of the latest connection, which is tried first."""
 
 
 class Dial:
@@ -50,19 +47,17 @@ class Dial:
 
     def __init__(
         self,
-        parameters: pika.connection.Parameters,
+        parameters: Parameters,
         *,
         purpose: str,
         note: Callable[[str], None] = lambda _: None,
         refused: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._parameters = parameters
+        self._place = parameters.host, parameters.port
         self._note = note
         self._refused = refused
         self._purpose = purpose
-        self._answered: str | None = None
-        """The address of the latest connection: it is tried first."""
-
         self._looking_up: asyncio.Future[list[str] | Exception] | None = None
 
     async def connect(self) -> Connection:
@@ -72,7 +67,7 @@ class Dial:
         is_refused = False
         while True:
             try:
-                connection = await self._try_all()
+                connection = await self.open()
             except Lost as error:
                 is_refused = isinstance(error, Refused)
                 log.warning(
@@ -94,8 +89,8 @@ class Dial:
             log.info("connection-opened", connection=self._purpose, version=connection.version)
             return connection
 
-    async def _try_all(self) -> Connection:
-        """Try each address once. Raises Lost with how far each attempt got."""
+    async def open(self) -> Connection:
+        """Open a connection; try each address once. Raises Lost with how far each attempt got."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + OPEN_TIMEOUT
         addresses = await self._addresses(within=OPEN_TIMEOUT / 2)
@@ -107,7 +102,7 @@ class Dial:
             except Lost as error:
                 failures.append(error)
             else:
-                self._answered = address
+                _answered[self._place] = address
                 return connection
         raise _summary(addresses, failures)
 
@@ -122,7 +117,7 @@ class Dial:
         found, self._looking_up = self._looking_up.result(), None
         if isinstance(found, Exception):
             raise Lost(f"no address of {parameters.host}: {words(found)}")
-        return sorted(found, key=lambda address: address != self._answered)
+        return sorted(found, key=lambda address: address != _answered.get(self._place))
 
     async def _open(self, address: str, *, within: float) -> Connection:
         """Open a connection to one address. Raises Lost."""
@@ -131,7 +126,7 @@ class Dial:
         try:
             result = await self._attempt(address, guard, within=within)
         except Exception as error:
-            result = _reason(error)
+            result = opening_failure(error)
         finally:
             if not isinstance(result, Connection):
                 guard.shut()
@@ -142,7 +137,7 @@ class Dial:
     async def _attempt(self, address: str, guard: Guard, *, within: float) -> Connection | Lost:
         loop = asyncio.get_running_loop()
         opened: asyncio.Future[Connection | Lost] = loop.create_future()
-        guard.on_fault = lambda error: resolve(opened, _reason(error))
+        guard.on_fault = lambda error: resolve(opened, opening_failure(error))
 
         def on_open(connection: AsyncioConnection) -> None:
             try:
@@ -150,16 +145,16 @@ class Dial:
             except (KeyError, TypeError, ValueError) as error:  # no version, or one too old
                 resolve(opened, Lost(str(error)))
 
-        connection = inbound.connection_class()(
+        connection = private.connection_class()(
             self._parameters_for(address, within=within),
             on_open_callback=on_open,
-            on_open_error_callback=lambda _, error: resolve(opened, _reason(error)),
+            on_open_error_callback=lambda _, error: resolve(opened, opening_failure(error)),
             custom_ioloop=guard,
         )
         await asyncio.wait({opened}, timeout=within)
         return opened.result() if opened.done() else self._too_slow(connection, within)
 
-    def _parameters_for(self, address: str, *, within: float) -> pika.connection.Parameters:
+    def _parameters_for(self, address: str, *, within: float) -> Parameters:
         parameters = copy(self._parameters)
         parameters.host = address
         parameters.socket_timeout = min(CONNECT_TIMEOUT, within)
@@ -220,62 +215,5 @@ def _summary(addresses: Sequence[str], failures: Sequence[Lost]) -> Lost:
         return failures[0]
     kind = Refused if any(isinstance(each, Refused) for each in failures) else Lost
     attempts = zip(addresses, failures, strict=True)
-    return kind("; ".join(f"{where}: {error}" for where, error in attempts))
-
-
-def _reason(error: BaseException) -> Lost:
-    """What there is to know in what pika reports."""
-    causes = list(_causes(error))
-    for cause in causes:
-        if isinstance(cause, pika.exceptions.AuthenticationError) and not _is_guess(cause):
-            return Refused(f"refused: {words(cause)}")
-        if _is_guess(cause):
-            return _unguessed(cause)
-        if isinstance(cause, ssl.SSLError | OSError):
-            return Lost(words(cause))
-    return Lost(words(causes[-1]))
-
-
-def _is_guess(error: BaseException) -> bool:
-    return isinstance(
-        error,
-        pika.exceptions.ProbableAuthenticationError
-        | pika.exceptions.ProbableAccessDeniedError
-        | pika.exceptions.IncompatibleProtocolError,
-    )
-
-
-def _unguessed(error: BaseException) -> Lost:
-    """What has happened, where pika takes any end of a handshake for a refusal.
-
-    It keeps the true cause as text only. RabbitMQ refuses in words; one that restarts hangs up.
-    """
-    said = re.search(r"ConnectionClosedByBroker: \((\d+)\) (.*)", str(error), re.DOTALL)
-    if not said:
-        hung_up = "indicated EOF" in str(error) or "ConnectionReset" in str(error)
-        when = {
-            pika.exceptions.IncompatibleProtocolError: "before it said anything",
-            pika.exceptions.ProbableAuthenticationError: "after the login",
-        }.get(type(error), "as it opened the vhost")
-        return Lost(f"the broker hung up {when}" if hung_up else f"no AMQP handshake: {error}")
-    code, text = int(said[1]), said[2].strip("'\"")
-    return Refused(f"refused: {code} {text}") if code in _REFUSALS else Lost(f"{code} {text}")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """`error` and what it was made of, which pika wraps in several ways."""
-    yield error
-    wrapped: list[Any] = [
-        error.__cause__,
-        getattr(error, "exception", None),
-        *reversed(getattr(error, "exceptions", ())),
-        *error.args,
-    ]
-    for each in wrapped:
-        if isinstance(each, BaseException):
-            yield from _causes(each)
-            return
-
-
-_REFUSALS = (403, 530)
-"""ACCESS_REFUSED of a login, NOT_ALLOWED of a vhost."""
+    text = "; ".join(f"{where}: {error}" for where, error in attempts)
+    return kind(text, exceptions=failures)

@@ -6,11 +6,11 @@ when a connection is closed while it opens). asyncio knows nothing of connection
 """
 
 import asyncio
-import contextlib
 import functools
-import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
+
+from longshore.amqp.private import close_socket_of
 
 Callback = Callable[[], object]
 
@@ -39,7 +39,7 @@ class Guard:
         for descriptor in self._writers:
             self._loop.remove_writer(descriptor)
         for callback in (*self._readers.values(), *self._writers.values()):
-            _close_socket(callback)
+            close_socket_of(callback)
         self._readers.clear()
         self._writers.clear()
 
@@ -85,7 +85,7 @@ class Guard:
 
     def _run(self, callback: Callback) -> None:
         if self.is_shut:
-            _close_socket(callback)  # one that was made and not watched yet
+            close_socket_of(callback)  # one that was made and not watched yet
             return
         try:
             callback()
@@ -105,13 +105,3 @@ class _Task:
 
     def cancel(self) -> bool:
         return self._task.cancel()
-
-
-def _close_socket(callback: Callback) -> None:
-    # pika's readers and writers are methods of what holds the socket. By this we need not know how
-    # far it has got. With another pika the socket is closed when its memory is freed.
-    method = getattr(callback, "func", callback)
-    held = getattr(getattr(method, "__self__", None), "_sock", None)
-    if isinstance(held, socket.socket):
-        with contextlib.suppress(OSError):
-            held.close()

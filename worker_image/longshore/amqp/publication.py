@@ -4,6 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pika import BasicProperties as Properties
+
+__all__ = ["Properties", "Publication"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:

@@ -19,6 +19,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from longshore.amqp.errors import Abandoned
+
 T = TypeVar("T")
 
 GRACE = 0.3
@@ -31,10 +33,6 @@ started."""
 LINGER = 0.1
 """Seconds without an errand after which the thread ends. To start one takes 0.2 ms, a third of what
 RabbitMQ takes for a confirm."""
-
-
-class Abandoned(Exception):
-    """Nobody waits for the errand any more."""
 
 
 class Unfinished(Exception):

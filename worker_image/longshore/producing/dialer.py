@@ -6,11 +6,10 @@ import socket
 import time
 from typing import Any
 
-import pika
-
+from longshore.amqp.address import Parameters
+from longshore.amqp.link import BlockingLink, address_of
 from longshore.errors import BrokerUnavailable
 from longshore.producing.desk import Errand
-from longshore.producing.link import BlockingLink, address_of
 
 Record = tuple[Any, Any, int, str, Any]
 """One of the answers of `socket.getaddrinfo`."""
@@ -22,7 +21,7 @@ class Dialer:
     Not thread-safe.
     """
 
-    def __init__(self, parameters: pika.ConnectionParameters) -> None:
+    def __init__(self, parameters: Parameters) -> None:
         self._parameters = parameters
         self._answered: Any = None
 

@@ -11,12 +11,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-import pika
-
+from longshore.amqp.address import Parameters
+from longshore.amqp.errors import Abandoned
+from longshore.amqp.link import CLOSE_TIMEOUT, BlockingLink, LinkLost
 from longshore.errors import BrokerUnavailable, ConfirmTimeout, EnqueueError
-from longshore.producing.desk import Abandoned, Desk, Errand, PerProcess, Unfinished
+from longshore.producing.desk import Desk, Errand, PerProcess, Unfinished
 from longshore.producing.dialer import Dialer
-from longshore.producing.link import CLOSE_TIMEOUT, BlockingLink, LinkLost, Submission
+from longshore.producing.submission import Submission
 
 
 class BlockingPublisher:
@@ -26,7 +27,7 @@ class BlockingPublisher:
     corrupt both streams.
     """
 
-    def __init__(self, parameters: pika.ConnectionParameters) -> None:
+    def __init__(self, parameters: Parameters) -> None:
         self._outlets = PerProcess(lambda: _Outlet(parameters))
 
     def publish(self, submission: Submission, *, timeout: float) -> None:
@@ -78,7 +79,7 @@ def _has_ended(errand: Errand, desk: Desk) -> bool:
 class _Outlet:
     """The connection of one process. Only its desk's thread uses it."""
 
-    def __init__(self, parameters: pika.ConnectionParameters) -> None:
+    def __init__(self, parameters: Parameters) -> None:
         self.desk = Desk()
         self._dialer = Dialer(parameters)
         self._link: BlockingLink | None = None

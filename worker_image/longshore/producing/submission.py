@@ -7,18 +7,17 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from pika import BasicProperties
-
+from longshore.amqp.publication import Properties, Publication
 from longshore.binding import BoundHandler, InvalidArguments
 from longshore.contract import delays, durations, names
 from longshore.contract.message import MAX_PRIORITY, TRACEPARENT, Message, job_id
 from longshore.contract.properties.reserved import MAX_HEADER_DEPTH, is_brokers, is_too_nested
 from longshore.errors import HandlerError, InvalidJob
 from longshore.handler import HandlerSpec, spec_of
-from longshore.producing.link import Submission
 
 Handler = str | Callable[..., Any]
 """A handler's name, or the function that `@handler` decorates."""
@@ -33,6 +32,16 @@ which in a dead letter include an error and a traceback."""
 
 _RESERVED_HEADERS = ("longshore-", "x-")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission(Publication):
+    """The message for one job, and the queue that it is for."""
+
+    queue: str
+
+    def __str__(self) -> str:
+        return f"job {self.properties.get('message_id')} for queue {self.queue!r}"
 
 
 def prepare(
@@ -58,7 +67,7 @@ def prepare(
         body = _encode(arguments)
         _check_arguments(handler, body)
         wait = seconds("delay", delay)
-        exchange, routing_key = _route(queue, delay=wait)
+        exchange, key = _route(queue, delay=wait)
         traceparent, others = _trace(_headers(headers))
         message = Message(
             id=job_id(now=now, entropy=entropy),
@@ -73,7 +82,7 @@ def prepare(
         return Submission(
             queue=queue,
             exchange=exchange,
-            routing_key=routing_key,
+            key=key,
             body=message.body,
             properties=message.properties(),
         )
@@ -264,9 +273,9 @@ def _headers(headers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _encoded(headers: dict[str, Any]) -> bytes:
-    encoded = b"".join(BasicProperties(headers=headers).encode())
+    encoded = b"".join(Properties(headers=headers).encode())
     # Not everything that can be encoded can be decoded, and a worker has to do both.
-    BasicProperties().decode(encoded)
+    Properties().decode(encoded)
     return encoded
 
 

@@ -17,11 +17,10 @@ from longshore_operator.adapters.kubernetes.calls import (
 from longshore_operator.adapters.kubernetes.lists import uids_of
 from longshore_operator.api.v1alpha1 import API_VERSION
 from longshore_operator.app.ports.kubernetes import Secret
-from longshore_operator.app.reconciling.workload import SCALER
 from longshore_operator.app.watched.objects import TaskQueueObject, task_queue
 from longshore_operator.app.watched.world import Kind
 from longshore_operator.core.kubernetes.containers import Warned, warned
-from longshore_operator.core.kubernetes.owner import FIELD_MANAGER
+from longshore_operator.core.kubernetes.owner import FIELD_MANAGER, SCALER
 from longshore_operator.core.kubernetes.rollout import Rollout
 from longshore_operator.core.kubernetes.workload import RETRIED_ANNOTATION
 from longshore_operator.errors import Invalid, OperatorError, Transient
@@ -63,8 +62,9 @@ class Cluster:
         }
         return Secret(data=data, metadata=found["metadata"])
 
-    async def apply_secret(self, body: Mapping[str, Any], *, absent: Sequence[str]) -> None:
+    async def apply_secret(self, secret: Secret, *, absent: Sequence[str]) -> None:
         """Apply a Secret; `absent` are keys that it must not have."""
+        body = _secret(secret)
         path = _path(body, "/api/v1", "secrets")
         after = await self._calls.apply(path, body, manager=FIELD_MANAGER)
         # An apply removes only what an earlier apply of ours has written.
@@ -73,8 +73,9 @@ class Cluster:
             query = [("fieldManager", FIELD_MANAGER)]
             await self._calls.send("PATCH", path, body=patch, content_type=MERGE, query=query)
 
-    async def rehearse_secret(self, body: Mapping[str, Any]) -> None:
+    async def rehearse_secret(self, secret: Secret) -> None:
         """Raise what an apply of this Secret would raise, without writing anything."""
+        body = _secret(secret)
         path = _path(body, "/api/v1", "secrets")
         query = [("fieldManager", FIELD_MANAGER), ("force", "true"), ("dryRun", "All")]
         await self._calls.send("PATCH", path, body=body, content_type=APPLY, query=query)
@@ -328,6 +329,18 @@ def _deployment(namespace: str, name: str) -> str:
 
 def _pod(namespace: str, name: str) -> str:
     return f"/api/v1/namespaces/{namespace}/pods/{name}"
+
+
+def _secret(secret: Secret) -> dict[str, Any]:
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in secret.data.items()}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": secret.metadata,
+        "type": "Opaque",
+        # Not `stringData`: a key left out of that stays in the Secret (Kubernetes 1.36).
+        "data": data,
+    }
 
 
 def _path(body: Mapping[str, Any], root: str, plural: str) -> str:

@@ -3,12 +3,9 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 
-from pika import spec
-from pika.exceptions import AMQPError
-
-from longshore_operator.adapters.rabbitmq.amqp import OperatorConnection
+from longshore.amqp.connection import Connection
+from longshore.amqp.errors import NOT_FOUND, Lost
 from longshore_operator.core.rabbitmq.depth import Depth, Missing
-from longshore_operator.errors import OperatorError
 
 CHANNELS = 4
 """Queues whose leader does not answer cost 250 ms each; they must not hold up all others."""
@@ -19,13 +16,11 @@ AT_ONCE = 50
 DEADLINE = 5.0
 """Seconds for one look at all queues; what was not read by then is unknown."""
 
-_NOT_FOUND = 404
-
 
 class Depths:
     """Reads depths over a connection that it does not own."""
 
-    def __init__(self, connection: OperatorConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._turn = 0
 
@@ -47,7 +42,7 @@ class Depths:
                 await asyncio.gather(
                     *(self._drain(waiting, found, share=share) for _ in range(lanes))
                 )
-        except (TimeoutError, AMQPError, OperatorError):
+        except (TimeoutError, Lost):
             pass  # what is missing in the answer is unknown, as promised
         return found
 
@@ -55,25 +50,23 @@ class Depths:
         self, waiting: list[str], found: dict[str, Depth | Missing], *, share: int
     ) -> None:
         channel, asked = None, list[str]()
+
+        def note(queue: str, ready: int, consumers: int) -> None:
+            asked.remove(queue)
+            found[queue] = Depth(ready=ready, consumers=consumers)
+
         try:
             while asked or waiting:
                 if not asked:
                     asked, waiting[:] = waiting[-share:], waiting[:-share]
                 if channel is None or not channel.is_open:
                     channel = await self._connection.channel()
-                answers = list[spec.Queue.DeclareOk]()
-                try:
-                    error = await channel.declare_passively(asked, answers)
-                finally:
-                    for queue, answer in zip(asked, answers, strict=False):
-                        found[queue] = Depth(
-                            ready=answer.message_count, consumers=answer.consumer_count
-                        )
-                if error is not None and error.reply_code == _NOT_FOUND:
-                    found[asked[len(answers)]] = Missing()
-                # The channel is closed at the first one that cannot be declared; the rest is asked
-                # for again.
-                asked = asked[len(answers) + 1 :]
+                end = await channel.declare_passively(tuple(asked), note)
+                if end is not None:
+                    # The first one without an answer. The others are asked for again.
+                    refused = asked.pop(0)
+                    if end.code == NOT_FOUND:
+                        found[refused] = Missing()
         finally:
             if channel is not None:
                 channel.close()

@@ -1,19 +1,23 @@
 """What workers report and what they are told, over RabbitMQ."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import pika
 from msgspec.structs import replace
 
+from longshore.amqp.channel import Channel
+from longshore.amqp.connection import Connection
+from longshore.amqp.errors import Lost
+from longshore.amqp.publication import Properties
 from longshore.contract.foreign import read
 from longshore.contract.names import REPORTS_EXCHANGE
 from longshore.contract.orders import Order
 from longshore.contract.reports import STALE_AFTER, WorkerReport
 from longshore.logs import Log
-from longshore_operator.adapters.rabbitmq.amqp import OperatorChannel, OperatorConnection
+from longshore_operator.adapters.rabbitmq.dial import answered
 from longshore_operator.api.v1alpha1 import MOST_WORKERS
 from longshore_operator.core.access.replies import is_reply_address
 
@@ -28,7 +32,7 @@ MOST_BYTES = 8192
 COMPLAIN_EVERY = 60.0
 """Seconds between two lines of the log about unreadable reports for one queue."""
 
-_PROPERTIES = pika.BasicProperties(content_type="application/json")
+_PROPERTIES = Properties(content_type="application/json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +49,7 @@ class Fleet:
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._channels: tuple[OperatorChannel, ...] = ()
+        self._channels: tuple[Channel, ...] = ()
         self._heard: dict[str, dict[str, _Heard]] = {}
         self._unreadable: dict[str, tuple[float, int]] = {}
         """By queue: when the log last had a line about it, and the reports dropped since."""
@@ -55,21 +59,18 @@ class Fleet:
         """Whether reports or orders get lost: the queue of reports was deleted, say."""
         return any(not channel.is_open for channel in self._channels)
 
-    async def listen(self, connection: OperatorConnection, *, orders: OperatorConnection) -> None:
+    async def listen(self, connection: Connection, *, orders: Connection) -> None:
         """Take reports from now on, and give orders over a connection of their own.
 
         A broker that is short of memory stops reading from connections that publish; depths are
         asked for over the other one.
         """
-        channel, self._orders = await connection.channel(), await orders.channel()
-        # Exclusive, so classic and gone with the connection: reports are worth nothing later.
-        declared = await channel.call(channel.raw.queue_declare, queue="", exclusive=True)
-        queue = declared.method.queue
-        await channel.call(
-            channel.raw.queue_bind, queue=queue, exchange=REPORTS_EXCHANGE, routing_key="#"
-        )
-        channel.raw.add_on_cancel_callback(lambda _: channel.close())
-        channel.raw.basic_consume(queue=queue, on_message_callback=self._take, auto_ack=True)
+        async with answered("take reports"):
+            channel, self._orders = await connection.channel(), await orders.channel()
+            # Exclusive, so classic and gone with the connection: reports are worth nothing later.
+            queue = await channel.declare_exclusive()
+            await channel.bind(queue, exchange=REPORTS_EXCHANGE, key="#")
+            await channel.start_consumer(queue, self._take, on_cancel=channel.close, auto_ack=True)
         self._channels = (channel, self._orders)
 
     def reports(self, queue: str) -> dict[str, WorkerReport]:
@@ -92,7 +93,8 @@ class Fleet:
         # Not mandatory, which tells nothing here: 4.0.5 returns each such message, delivered or
         # not, and 4.3.6 none.
         body = msgspec.json.encode(order)
-        self._orders.raw.basic_publish("", heard.address, body, _PROPERTIES)
+        with contextlib.suppress(Lost):  # `is_cut_off` tells
+            self._orders.publish("", heard.address, body, _PROPERTIES)
 
     def forget_silent(self) -> None:
         """Drop workers that have not been heard of for long."""

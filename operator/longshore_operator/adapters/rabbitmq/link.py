@@ -5,13 +5,14 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from longshore.amqp.connection import Connection
 from longshore.contract.features import features_of
 from longshore.contract.timing import CONNECT_TIMEOUT
 from longshore_operator.adapters.management.api import Management
-from longshore_operator.adapters.rabbitmq.amqp import OperatorConnection
 from longshore_operator.adapters.rabbitmq.depths import Depths
 from longshore_operator.adapters.rabbitmq.dial import connect_amqp
 from longshore_operator.adapters.rabbitmq.fleet import Fleet
+from longshore_operator.adapters.rabbitmq.jobs import JobPublisher
 from longshore_operator.adapters.rabbitmq.scrutiny import Scrutiny, scrutiny
 from longshore_operator.core.access.credentials import Address
 from longshore_operator.core.rabbitmq.blockage import Alarm
@@ -31,8 +32,8 @@ class RabbitMQ:
         self,
         *,
         management: Management,
-        connection: OperatorConnection,
-        orders: OperatorConnection,
+        connection: Connection,
+        orders: Connection,
         version: str,
         address: Address,
         heartbeat: float,
@@ -41,6 +42,7 @@ class RabbitMQ:
         self.version = version
         self.depths = Depths(connection)
         self.fleet = Fleet(clock=time.monotonic)
+        self.jobs = JobPublisher(orders)
         self._connection = connection
         self._orders = orders
         self._address, self._heartbeat = address, heartbeat
@@ -49,7 +51,8 @@ class RabbitMQ:
     @property
     def is_lost(self) -> bool:
         """Whether it must be opened anew."""
-        return self._connection.is_lost or self._orders.is_lost or self.fleet.is_cut_off
+        both = self._connection.is_open and self._orders.is_open
+        return not both or self.fleet.is_cut_off
 
     async def listen(self) -> None:
         """Take worker reports and give orders; their exchanges must be there."""

@@ -21,15 +21,10 @@ from dataclasses import dataclass, field
 from itertools import chain, repeat
 from typing import Any
 
-from pika.exceptions import AMQPError
-
-from longshore_operator.adapters.rabbitmq.amqp import (
-    NOT_FOUND,
-    OPEN_TIMEOUT,
-    Closed,
-    OperatorChannel,
-    OperatorConnection,
-)
+from longshore.amqp.channel import Channel
+from longshore.amqp.connection import Connection
+from longshore.amqp.errors import NOT_FOUND
+from longshore_operator.adapters.rabbitmq.dial import answered
 from longshore_operator.core.rabbitmq.depth import Count
 from longshore_operator.errors import Transient
 
@@ -54,8 +49,11 @@ PAUSES = (0.2, 0.5, 1.0)
 class _Watched:
     """A queue that is consumed from."""
 
-    channel: OperatorChannel
+    channel: Channel
     consumers: int
+    tags: list[str] = field(default_factory=list)
+    """Of the consumers."""
+
     deliveries: list[int] = field(default_factory=list)
     """Tags of jobs that came."""
 
@@ -65,7 +63,7 @@ class Scrutiny:
     quorum. `count` asks for the leader's count."""
 
     def __init__(
-        self, connection: OperatorConnection, *, count: Callable[[str], Awaitable[Count | None]]
+        self, connection: Connection, *, count: Callable[[str], Awaitable[Count | None]]
     ) -> None:
         self._connection = connection
         self._count = count
@@ -74,7 +72,7 @@ class Scrutiny:
     async def has_ready(self, queue: str) -> bool:
         """Whether jobs wait in it. They do if the answer is yes; no may mean unknown."""
         found = await self._declare(queue)
-        return found is not None and found.message_count > 0
+        return found is not None and found.ready > 0
 
     async def is_empty(self, queue: str, *, dead_letters: bool) -> bool:
         """Whether there is no job in it, ready or unacked or, with `dead_letters`, on its way to
@@ -102,15 +100,16 @@ class Scrutiny:
         for watched in self._watched.values():
             if not (watched.channel.is_open and watched.deliveries):
                 continue
-            raw = watched.channel.raw
-            for tag in list(raw.consumer_tags):  # else they would be delivered here again
-                await watched.channel.call(raw.basic_cancel, consumer_tag=tag)
+            async with answered("end consumers"):
+                for tag in watched.tags:  # else they would be delivered here again
+                    await watched.channel.stop_consumer(tag)
             for delivery in watched.deliveries:
-                raw.basic_nack(delivery, requeue=True)
+                watched.channel.give_back(delivery)
 
     async def _watch(self, queue: str) -> _Watched | None:
         """Consume from the queue; None where there is none."""
-        channel = await self._connection.channel()
+        async with answered("open a channel"):
+            channel = await self._connection.channel()
         # No secret: only unlikely to be the number that is there by chance.
         watched = _Watched(channel=channel, consumers=random.choice(CONSUMERS))  # noqa: S311
 
@@ -118,11 +117,12 @@ class Scrutiny:
             watched.deliveries.append(method.delivery_tag)
 
         try:
-            await channel.call(channel.raw.basic_qos, prefetch_count=1)
-            for _ in range(watched.consumers):
-                await channel.call(channel.raw.basic_consume, queue=queue, on_message_callback=take)
-        except Closed as error:
-            if error.code == NOT_FOUND:
+            async with answered(f"consume from queue {queue}"):
+                await channel.set_prefetch(1)
+                for _ in range(watched.consumers):
+                    watched.tags.append(await channel.start_consumer(queue, take))
+        except Transient:
+            if channel.end and channel.end.code == NOT_FOUND:
                 return None
             raise
         self._watched[queue] = watched
@@ -133,9 +133,9 @@ class Scrutiny:
         until = time.monotonic() + LEAVE_WITHIN
         for pause in _pauses():
             found = await self._declare(queue)
-            if watched.deliveries or (found is not None and found.message_count):
+            if watched.deliveries or (found is not None and found.ready):
                 return False
-            consumers = found.consumer_count if found else 0
+            consumers = found.consumers if found else 0
             if consumers == watched.consumers:
                 return await self._has_none(watched)
             if time.monotonic() > until:
@@ -157,7 +157,8 @@ class Scrutiny:
         if not watched.channel.is_open:
             raise Transient("the connection was lost meanwhile", reason="Unreachable")
         # Changes nothing for consumers that are there, and its answer comes behind deliveries.
-        await watched.channel.call(watched.channel.raw.basic_qos, prefetch_count=1)
+        async with answered("settle a channel"):
+            await watched.channel.set_prefetch(1)
         return not watched.deliveries
 
     async def _counts_none(self, queue: str, watched: _Watched) -> bool:
@@ -185,27 +186,36 @@ class Scrutiny:
             reason="DepthUnknown",
         )
 
-    async def _declare(self, queue: str) -> Any:
-        """Answer of a passive declare; None where there is no such queue."""
-        channel, answers = await self._connection.channel(), list[Any]()
-        try:
-            async with asyncio.timeout(OPEN_TIMEOUT):
-                error = await channel.declare_passively([queue], answers)
-        except (AMQPError, TimeoutError) as failure:
-            text = f"cannot look at queue {queue}: {failure!r}"
-            raise Transient(text, reason="Unreachable") from failure
-        finally:
-            channel.close()
-        if error is None:
-            return answers[0]
-        if error.reply_code == NOT_FOUND:
+    async def _declare(self, queue: str) -> "_Found | None":
+        """What a passive declare answers; None where there is no such queue."""
+        found: list[_Found] = []
+
+        def note(_queue: str, ready: int, consumers: int) -> None:
+            found.append(_Found(ready=ready, consumers=consumers))
+
+        async with answered(f"look at queue {queue}"):
+            channel = await self._connection.channel()
+            try:
+                end = await channel.declare_passively([queue], note)
+            finally:
+                channel.close()
+        if found:
+            return found[0]
+        if end and end.code == NOT_FOUND:
             return None
-        raise Transient(f"cannot look at queue {queue}: {error}", reason="Unreachable")
+        cause = end.cause if end else "no answer"
+        raise Transient(f"cannot look at queue {queue}: {cause}", reason="Unreachable")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    ready: int
+    consumers: int
 
 
 @asynccontextmanager
 async def scrutiny(
-    connection: OperatorConnection, *, count: Callable[[str], Awaitable[Count | None]]
+    connection: Connection, *, count: Callable[[str], Awaitable[Count | None]]
 ) -> AsyncIterator[Scrutiny]:
     """Look at queues while the block lasts; what came in of jobs is given back at its end."""
     try:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from longshore.amqp.publication import Publication
 from longshore.contract.orders import Order
 from longshore.contract.reports import WorkerReport
 from longshore_operator.core.access.permissions import User
@@ -48,6 +49,15 @@ class Fleet(Protocol):
     def forget_silent(self) -> None: ...
 
 
+class JobPublisher(Protocol):
+    """Publishing jobs."""
+
+    async def publish(self, job: Publication) -> None:
+        """Return once a queue has the job. Raises Invalid for what AMQP cannot carry, else
+        Transient: it is published again under the same id."""
+        ...
+
+
 class Scrutiny(Protocol):
     """Finding out for certain whether quorum queues hold jobs. Raises Transient."""
 
@@ -74,6 +84,8 @@ class Link(Protocol):
     def depths(self) -> Depths: ...
     @property
     def fleet(self) -> Fleet: ...
+    @property
+    def jobs(self) -> JobPublisher: ...
     @property
     def version(self) -> str:
         """RabbitMQ's version when the link was opened; the lowest of its nodes'."""

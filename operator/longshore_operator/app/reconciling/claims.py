@@ -5,6 +5,7 @@ from longshore.contract.names import JOBS_EXCHANGE, RABBITMQ_PREFIX, dead_queue_
 from longshore_operator.api.v1alpha1 import BrokerSpec
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import World
+from longshore_operator.core.kubernetes.owner import Owner
 from longshore_operator.core.kubernetes.selector import matches
 from longshore_operator.core.rabbitmq.adoption import reserved, unfit
 from longshore_operator.core.rabbitmq.inventory import Inventory
@@ -28,6 +29,15 @@ def refuse_unallowed(task_queue: TaskQueueObject, *, broker: BrokerSpec, world: 
             "nothing is declared for it, and what was declared before stays as it is",
             reason="NamespaceNotAllowed",
         )
+
+
+def refuse_gone(owner: Owner, *, world: World) -> None:
+    """Raises Transient where the TaskQueue went meanwhile: what is written for it would be taken
+    from one of its name that was made since."""
+    found = world.task_queue((owner.namespace, owner.name))
+    if found is None or found.uid != owner.uid:
+        name = f"{owner.namespace}/{owner.name}"
+        raise Transient(f"TaskQueue {name} is gone, or was made anew", reason="Gone")
 
 
 def refuse_taken(

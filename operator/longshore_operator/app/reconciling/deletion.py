@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from math import inf
 
 from longshore.contract.delays import LEVELS, level_name, shared_queues
-from longshore.contract.names import LOST, dead_queue_name, worker_name
+from longshore.contract.names import LOST, dead_queue_name
 from longshore.logs import Log
 from longshore_operator.api.v1alpha1 import DeletionPolicy
 from longshore_operator.app.ports.kubernetes import Cluster
 from longshore_operator.app.ports.rabbitmq import Scrutiny
+from longshore_operator.app.ports.workloads import Workloads
 from longshore_operator.app.reconciling.claims import others
 from longshore_operator.app.reconciling.state import Reconciliation
 from longshore_operator.app.sessions.keeper import CONNECTING
@@ -24,7 +25,6 @@ from longshore_operator.app.states import States
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import Key, World
 from longshore_operator.core.access.permissions import ROLES, user_name
-from longshore_operator.core.kubernetes.rollout import rollout
 from longshore_operator.core.kubernetes.workload import timeouts
 from longshore_operator.core.rabbitmq.depth import Depth
 from longshore_operator.core.rabbitmq.estate import Estate, estate_of
@@ -91,6 +91,7 @@ class Deletion:
     world: World
     brokers: Sessions
     cluster: Cluster
+    workloads: Workloads
     states: States[Reconciliation]
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -151,17 +152,11 @@ class Deletion:
     ) -> TaskQueueObject:
         """Have the workers end their jobs; the TaskQueue as it is then."""
         key = _key(task_queue)
-        deployment = self.world.deployment(key)
-        if deployment is not None and deployment.replicas:
+        workload = self.workloads.workload(key)
+        if workload is not None and workload.replicas:
             spec = task_queue.spec
-            ceiling = spec.scaling.max if spec else deployment.replicas
-            await self.cluster.scale(
-                namespace=key[0],
-                name=worker_name(key[1]),
-                uid=deployment.uid,
-                replicas=0,
-                rollout=rollout(0, ceiling=ceiling),
-            )
+            ceiling = spec.scaling.max if spec else workload.replicas
+            await self.workloads.scale(key, workload, to=0, ceiling=ceiling)
         left, waited = _grace(task_queue, session=session), 0
         while waited < left and self._may_work(key, waited=waited):
             await self.sleep(1.0)
@@ -175,7 +170,7 @@ class Deletion:
 
     def _may_work(self, key: Key, *, waited: float) -> bool:
         """Whether a worker may hold jobs, `waited` seconds after all were asked to end."""
-        pods = self.world.pods(key)
+        pods = self.workloads.workers(key)
         return any(pod.running for pod in pods) or (bool(pods) and waited < SHOWN_WITHIN)
 
     async def _as_it_is(self, task_queue: TaskQueueObject) -> TaskQueueObject:

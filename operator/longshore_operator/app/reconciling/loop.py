@@ -7,26 +7,15 @@ from dataclasses import dataclass, field
 
 from longshore.contract import backoff
 from longshore.logs import Log
-from longshore_operator.app.ports.kubernetes import Cluster
-from longshore_operator.app.reconciling.claims import refuse_taken, refuse_unallowed, refuse_unfit
-from longshore_operator.app.reconciling.patrol import RESYNC, Patrol, judge
+from longshore_operator.app.reconciling.patrol import RESYNC, Patrol
+from longshore_operator.app.reconciling.queues import QueueReconciler
 from longshore_operator.app.reconciling.state import Reconciled, Reconciliation
-from longshore_operator.app.reconciling.users import admit
-from longshore_operator.app.reconciling.workload import deploy, protect
-from longshore_operator.app.sessions.declaring import declare, refuse_foreign_policies
+from longshore_operator.app.reconciling.workload import WorkloadReconciler
 from longshore_operator.app.sessions.session import Session, Sessions
-from longshore_operator.app.sessions.vhosts import Vhosts
 from longshore_operator.app.states import States
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import Key, World
-from longshore_operator.core.kubernetes.owner import Owner
-from longshore_operator.core.kubernetes.workload import timeouts
-from longshore_operator.core.rabbitmq.topology import (
-    Topology,
-    objects_in_words,
-    task_queue_topology,
-)
-from longshore_operator.errors import Invalid, OperatorError, Transient
+from longshore_operator.errors import Invalid, OperatorError
 from longshore_operator.trouble import Trouble
 
 log = Log(__name__)
@@ -48,13 +37,12 @@ class Reconciler:
 
     world: World
     brokers: Sessions
-    cluster: Cluster
+    queues: QueueReconciler
+    workers: WorkloadReconciler
     states: States[Reconciliation]
-    vhosts: Vhosts
     patrol: Patrol
     clock: Callable[[], float]
     chance: Callable[[], float]
-    new_password: Callable[[], str]
     reconciled: Callable[[bool], None] = lambda _: None
     """Told of each attempt whether it failed."""
 
@@ -112,12 +100,8 @@ class Reconciler:
         if state.failures and (state.queue_trouble or not state.is_doubted):
             return now >= state.next_try
         # RabbitMQ's part is put right even while Kubernetes refuses the workers.
-        is_bare = not state.is_protected and self._has_workers(task_queue.owner)
+        is_bare = not state.is_protected and self.workers.has_workers(task_queue.owner)
         return state.is_doubted or is_bare or now - state.at > RESYNC
-
-    def _has_workers(self, owner: Owner) -> bool:
-        deployment = self.world.deployment((owner.namespace, owner.name))
-        return deployment is not None and deployment.replicas > 0
 
     async def _reconcile(
         self, key: Key, task_queue: TaskQueueObject, *, state: Reconciliation, session: Session
@@ -146,123 +130,11 @@ class Reconciler:
     async def reconcile(
         self, task_queue: TaskQueueObject, *, state: Reconciliation, session: Session
     ) -> None:
-        """Bring one TaskQueue to RabbitMQ and Kubernetes. Raises Transient or Invalid."""
-        spec, owner = task_queue.spec, task_queue.owner
-        if spec is None:
-            raise Invalid(task_queue.invalid, reason="InvalidSpec")
-        state.is_doubted = False
-        limits = state.timeouts = timeouts(spec, features=session.features)
-        topology = task_queue_topology(
-            queue=owner.queue, spec=spec, timeouts=limits, features=session.features
-        )
-        is_known = state.is_of(task_queue) and state.session is session
-        is_repair = is_known and state.wanted == topology
-        try:
-            await self._declare(task_queue, topology, state=state, session=session)
-            self._refuse_gone(owner)
-            await admit(
-                owner,
-                session=session,
-                cluster=self.cluster,
-                new_password=self.new_password,
-                remembered=state.users,
-                source=task_queue.source,
-                rotation=task_queue.rotation,
-            )
-        except OperatorError as error:
-            state.queue_trouble = error.trouble
-            raise
-        if is_repair:
-            await self._tell_drift(owner, [*state.missed, *state.users.repaired])
-        await self._tell_renewal(owner, list(state.users.renewed))
-        state.missed, state.users.repaired, state.users.renewed = {}, {}, {}
-        state.queue_trouble, state.wanted = None, topology
-        judge(state, task_queue, session=session, inventory=await session.inventory())
-        repaired = []
-        self._refuse_gone(owner)
-        try:
-            placed = await deploy(
-                owner,
-                spec=spec,
-                timeouts=limits,
-                session=session,
-                cluster=self.cluster,
-                credentials=state.users.known.get("worker"),
-            )
-            if is_repair and placed.is_repaired(state.deployed):
-                repaired.append(placed.name)
-            state.deployed = placed.after
-            # A thousand queues at rest need no budgets, which Kubernetes would go on counting.
-            if state.is_protected or self._has_workers(owner):
-                placed = await protect(owner, cluster=self.cluster)
-                if is_repair and placed.is_repaired(state.budgeted):
-                    repaired.append(placed.name)
-                state.is_protected, state.budgeted = True, placed.after
-        except OperatorError as error:
-            if error.reason != "Conflict":  # the next try sees what somebody wrote just now
-                state.worker_trouble = error.trouble
-            raise
-        state.worker_trouble = None
+        """Bring one TaskQueue to RabbitMQ, then its workers to where they run. Raises Transient or
+        Invalid."""
+        is_repair = await self.queues.reconcile(task_queue, state=state, session=session)
+        await self.workers.reconcile(task_queue, state=state, session=session, is_repair=is_repair)
         state.failures = 0
-        if repaired:
-            now = self.clock()
-            state.repairs = 1 if now - state.repaired_at > 2 * RESYNC else state.repairs + 1
-            state.repaired_at = now
-            await self._tell_drift(owner, repaired)
-
-    def _refuse_gone(self, owner: Owner) -> None:
-        """Raises Transient where the TaskQueue went meanwhile: what is written for it would be
-        taken from one of its name that was made since."""
-        found = self.world.task_queue((owner.namespace, owner.name))
-        if found is None or found.uid != owner.uid:
-            name = f"{owner.namespace}/{owner.name}"
-            raise Transient(f"TaskQueue {name} is gone, or was made anew", reason="Gone")
-
-    async def _declare(
-        self,
-        task_queue: TaskQueueObject,
-        topology: Topology,
-        *,
-        state: Reconciliation,
-        session: Session,
-    ) -> None:
-        refuse_unallowed(task_queue, broker=session.spec, world=self.world)
-        if state.failures and task_queue.spec is not None:
-            # What failed may have been for want of an exchange that all share.
-            await self.vhosts.tend(task_queue.spec.broker.name, session)
-        inventory = await session.inventory()
-        if task_queue.adopts and task_queue.source not in inventory.states:
-            session.doubt()  # it may be younger than what was read
-            inventory = await session.inventory()
-        refuse_unfit(task_queue, inventory=inventory)
-        refuse_taken(task_queue, broker=session.spec, world=self.world, inventory=inventory)
-        await refuse_foreign_policies(topology, session=session, known=state.wanted)
-        # Kept for the Event if this attempt fails: the next one does not miss all of it any more.
-        state.missed |= dict.fromkeys(objects_in_words(inventory.missing(topology)))
-        await declare(topology, session=session)
-
-    async def _tell_drift(self, owner: Owner, repaired: list[str]) -> None:
-        if objects := ", ".join(repaired):
-            await self.cluster.event(
-                namespace=owner.namespace,
-                name=owner.name,
-                uid=owner.uid,
-                type="Warning",
-                reason="DriftRepaired",
-                message=f"deleted or changed by hand, and restored: {objects}",
-            )
-
-    async def _tell_renewal(self, owner: Owner, secrets: list[str]) -> None:
-        if secrets:
-            await self.cluster.event(
-                namespace=owner.namespace,
-                name=owner.name,
-                uid=owner.uid,
-                type="Warning",
-                reason="PasswordRenewed",
-                message=f"{' and '.join(secrets)} had been deleted and their password is lost: "
-                "made again with a new password; producers that run must read it again",
-            )
 
     def _note_failure(self, state: Reconciliation, *, invalid: bool) -> None:
         state.failures += 1

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from math import inf
 
 from longshore.logs import Log
+from longshore_operator.app.ports.workloads import Workloads
+from longshore_operator.app.reconciling.queues import judge
 from longshore_operator.app.reconciling.state import Reconciliation
 from longshore_operator.app.reconciling.users import are_users_intact
 from longshore_operator.app.sessions.installations import keep
@@ -14,13 +16,11 @@ from longshore_operator.app.sessions.vhosts import Vhosts
 from longshore_operator.app.states import States
 from longshore_operator.app.watched.objects import TaskQueueObject
 from longshore_operator.app.watched.world import Key, World
-from longshore_operator.core.rabbitmq.adoption import shortcomings
 from longshore_operator.core.rabbitmq.exchanges import foreign_exchange_policy
 from longshore_operator.core.rabbitmq.inventory import Inventory
 from longshore_operator.core.rabbitmq.policies import shared_policies_in_force
-from longshore_operator.core.rabbitmq.rosters import policies_in_force
 from longshore_operator.core.rabbitmq.topology import Topology, vhost_topology
-from longshore_operator.core.status import foreign_policy, foreign_shared_policy
+from longshore_operator.core.status import foreign_shared_policy
 from longshore_operator.errors import OperatorError
 
 log = Log(__name__)
@@ -29,7 +29,7 @@ RESYNC = 600.0
 """Seconds after which even an undisturbed TaskQueue is compared with Kubernetes."""
 
 PATIENCE = 3
-"""How many times an object in Kubernetes is restored at once. Then the pauses grow: of two
+"""How many times an object of a workload is restored at once. Then the pauses grow: of two
 controllers that each want another pod template, pods would be replaced for ever."""
 
 
@@ -40,6 +40,7 @@ class Patrol:
     world: World
     brokers: Sessions
     vhosts: Vhosts
+    workloads: Workloads
     states: States[Reconciliation]
     clock: Callable[[], float]
     _began: dict[str, float] = field(default_factory=dict)
@@ -101,15 +102,12 @@ class Patrol:
             judge(state, task_queue, session=session, inventory=inventory)
 
     def _is_replaced(self, key: Key, state: Reconciliation) -> bool:
-        """Whether Deployment or PodDisruptionBudget do not say any more what they said."""
+        """Whether an object of its workload does not say any more what it said."""
         pause = 10.0 * 2.0 ** min(state.repairs - PATIENCE, 10) if state.repairs >= PATIENCE else 0
         if self.clock() - state.repaired_at < min(pause, RESYNC):
             return False
-        deployment = self.world.deployment(key)
-        said = deployment.standing if deployment else None
-        return (state.deployed is not None and said != state.deployed) or (
-            state.budgeted is not None and self.world.budget(key) != state.budgeted
-        )
+        says = self.workloads.standing(key)
+        return any(says.get(name) != said for name, said in state.placed.items())
 
 
 def _is_intact(
@@ -127,19 +125,3 @@ def _is_intact(
             remembered=state.users,
         )
     )
-
-
-def judge(
-    state: Reconciliation, task_queue: TaskQueueObject, *, session: Session, inventory: Inventory
-) -> None:
-    """Note what others do to the queues, and what these cannot do."""
-    source, features = task_queue.source, session.features
-    if state.wanted is not None and inventory.knows_policies:
-        policies = state.wanted.policies
-        expected = policies_in_force(policies, queue=task_queue.owner.queue, source=source)
-        state.policy_trouble = foreign_policy(
-            inventory.winning_policies(expected), features=features
-        )
-    queue = inventory.states.get(source)
-    if queue is not None and task_queue.adopts:
-        state.shortcomings = shortcomings(source, queue, features=features)

@@ -36,7 +36,7 @@ class Rounds:
     """`clock` is monotonic, `chance` uniform in [0, 1); `wake` has doubts looked into."""
 
     world: World
-    cluster: ReadableSecrets
+    secrets: ReadableSecrets
     states: States[Reconciliation]
     clock: Callable[[], float]
     chance: Callable[[], float]
@@ -81,7 +81,7 @@ class Rounds:
                 is_intact = await are_secrets_intact(
                     task_queue.owner,
                     session=session,
-                    cluster=self.cluster,
+                    secrets=self.secrets,
                     remembered=state.users,
                 )
             except OperatorError as error:

@@ -32,7 +32,7 @@ class Reconciled:
     """Why its queues could not be declared, or its users be given."""
 
     worker_trouble: Trouble | None = None
-    """Why its workers' objects could not be written."""
+    """Why its workers could not be made what its spec says."""
 
     policy_trouble: Trouble | None = None
     """A foreign policy that is in force instead of Longshore's."""
@@ -68,15 +68,11 @@ class Reconciliation:
     secrets_due: float | None = None
     """When its Secrets are to be looked at again."""
 
-    deployed: str | None = None
-    """Digest of its Deployment (`core.kubernetes.workload.standing`) when that was as it should
-    be."""
-
-    budgeted: str | None = None
-    """The same of its PodDisruptionBudget."""
+    placed: dict[str, str] = field(default_factory=dict)
+    """What the objects of its workload said, by name, when they were as they should be."""
 
     repairs: int = 0
-    """How many times in a row one of the two had been changed by others."""
+    """How many times in a row one of these had been changed by others."""
 
     repaired_at: float = -inf
     missed: dict[str, None] = field(default_factory=dict)
@@ -87,7 +83,7 @@ class Reconciliation:
     """Something is not as it was written; reconcile again."""
 
     is_protected: bool = False
-    """Whether its workers have a PodDisruptionBudget."""
+    """Whether it is bounded how many of its workers others may take away at a time."""
 
     failures: int = 0
     next_try: float = 0.0

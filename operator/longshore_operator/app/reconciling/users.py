@@ -6,7 +6,6 @@ The other way round, RabbitMQ would have a password that nobody knows. See ADR 9
 """
 
 import asyncio
-import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -70,7 +69,7 @@ async def admit(
     owner: Owner,
     *,
     session: Session,
-    cluster: Secrets,
+    secrets: Secrets,
     new_password: Callable[[], str],
     remembered: Remembered,
     source: str | None = None,
@@ -88,7 +87,7 @@ async def admit(
                 role,
                 owner,
                 session=session,
-                cluster=cluster,
+                secrets=secrets,
                 new_password=new_password,
                 known=remembered.known.get(role),
                 source=source,
@@ -100,11 +99,11 @@ async def admit(
     rotated = [seat for seat in seats if seat.step is Step.ROTATE]
     # Either both users get new passwords or, where it can be known before, none.
     await asyncio.gather(
-        *(_rehearse(seat, owner, session=session, cluster=cluster) for seat in rotated)
+        *(_rehearse(seat, owner, session=session, secrets=secrets) for seat in rotated)
     )
     outcomes = await asyncio.gather(
         *(
-            _settle(seat, owner, session=session, cluster=cluster, remembered=remembered)
+            _settle(seat, owner, session=session, secrets=secrets, remembered=remembered)
             for seat in seats
         ),
         # One that fails does not leave the other half-done.
@@ -116,12 +115,12 @@ async def admit(
 
 
 async def are_secrets_intact(
-    owner: Owner, *, session: Session, cluster: ReadableSecrets, remembered: Remembered
+    owner: Owner, *, session: Session, secrets: ReadableSecrets, remembered: Remembered
 ) -> bool:
     """Whether the Secrets still say what is remembered of them. Raises Transient."""
     for role, credentials in list(remembered.known.items()):
         name = _SECRET_NAMES[role](owner.name)
-        secret = await cluster.secret(namespace=owner.namespace, name=name)
+        secret = await secrets.secret(namespace=owner.namespace, name=name)
         who = user(vhost=session.address.vhost, queue=owner.queue, role=role)
         data = _data(who, owner, session=session, credentials=credentials)
         metadata = _metadata(name, owner, credentials)
@@ -154,14 +153,14 @@ async def _look(
     owner: Owner,
     *,
     session: Session,
-    cluster: Secrets,
+    secrets: Secrets,
     new_password: Callable[[], str],
     known: Credentials | None,
     source: str | None,
     rotation: str,
 ) -> _Seat:
     name = _SECRET_NAMES[role](owner.name)
-    secret = await cluster.secret(namespace=owner.namespace, name=name)
+    secret = await secrets.secret(namespace=owner.namespace, name=name)
     if secret and not owner.owns(secret.metadata):
         raise Invalid(
             f"there is a Secret {owner.namespace}/{name} already that Longshore has not made; "
@@ -188,16 +187,16 @@ async def _look(
     )
 
 
-async def _rehearse(seat: _Seat, owner: Owner, *, session: Session, cluster: Secrets) -> None:
+async def _rehearse(seat: _Seat, owner: Owner, *, session: Session, secrets: Secrets) -> None:
     """Raise what would keep a new password from being written, before anything is."""
-    await cluster.rehearse_secret(_body(seat, owner, session=session))
+    await secrets.rehearse_secret(_secret(seat, owner, session=session))
     inventory = await session.inventory()
     if password_hash := inventory.password_hashes.get(seat.user.name):
         await session.management.put_hashed_user(seat.user, password_hash=password_hash)
 
 
 async def _settle(
-    seat: _Seat, owner: Owner, *, session: Session, cluster: Secrets, remembered: Remembered
+    seat: _Seat, owner: Owner, *, session: Session, secrets: Secrets, remembered: Remembered
 ) -> None:
     """Write the Secret, then the user, where they are not as they should be."""
     known, password = remembered.known, seat.credentials.password
@@ -214,8 +213,8 @@ async def _settle(
         metadata=_metadata(seat.secret_name, owner, seat.credentials),
         data=data,
     ):
-        body = _body(seat, owner, session=session)
-        await cluster.apply_secret(body, absent=[AMQP_CA_ENV] if AMQP_CA_ENV not in data else [])
+        wanted = _secret(seat, owner, session=session)
+        await secrets.apply_secret(wanted, absent=[AMQP_CA_ENV] if AMQP_CA_ENV not in data else [])
         if seat.step is Step.RENEW:
             remembered.renewed[f"Secret {seat.secret_name}"] = None
         elif is_repair:
@@ -258,13 +257,8 @@ def _is_as_wanted(secret: Secret, *, metadata: Mapping[str, Any], data: Mapping[
     )
 
 
-def _body(seat: _Seat, owner: Owner, *, session: Session) -> dict[str, Any]:
-    data = _data(seat.user, owner, session=session, credentials=seat.credentials)
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": _metadata(seat.secret_name, owner, seat.credentials),
-        "type": "Opaque",
-        # Not `stringData`: a key left out of that stays in the Secret (Kubernetes 1.36).
-        "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
-    }
+def _secret(seat: _Seat, owner: Owner, *, session: Session) -> Secret:
+    return Secret(
+        data=_data(seat.user, owner, session=session, credentials=seat.credentials),
+        metadata=_metadata(seat.secret_name, owner, seat.credentials),
+    )

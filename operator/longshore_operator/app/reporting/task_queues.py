@@ -15,13 +15,14 @@ from longshore_operator.api.v1alpha1 import (
     Workers,
 )
 from longshore_operator.app.ports.kubernetes import Reportable
+from longshore_operator.app.ports.workloads import ListedWorkers
 from longshore_operator.app.reconciling.state import Reconciled
 from longshore_operator.app.reporting.state import Reported, Seen
 from longshore_operator.app.scaling.state import Scaled
 from longshore_operator.app.sessions.keeper import CONNECTING
 from longshore_operator.app.sessions.session import Session, Sessions
 from longshore_operator.app.watched.objects import TaskQueueObject
-from longshore_operator.app.watched.world import Key, World
+from longshore_operator.app.watched.world import Key
 from longshore_operator.core.kubernetes.pods import Pod, crash_of
 from longshore_operator.core.scaling.sight import asked_for
 from longshore_operator.core.status import (
@@ -53,7 +54,7 @@ class TaskQueueStatuses:
     """The only writer of TaskQueues' status. `now` gives RFC 3339, `clock` is monotonic,
     `chance` uniform in [0, 1)."""
 
-    world: World
+    workloads: ListedWorkers
     brokers: Sessions
     cluster: Reportable
     now: Callable[[], str]
@@ -118,7 +119,7 @@ class TaskQueueStatuses:
     def _seen(self, key: Key, task_queue: TaskQueueObject) -> Seen:
         reconciled, scaled = self.reconciled(key, task_queue), self.scaled(key, task_queue)
         state, session = scaled.state, self._session(task_queue)
-        pods = self.world.pods(key)
+        pods = self.workloads.workers(key)
         return Seen(
             task_queue=task_queue,
             facts=self._facts(key, task_queue, reconciled, scaled),
@@ -136,9 +137,9 @@ class TaskQueueStatuses:
     def _facts(
         self, key: Key, task_queue: TaskQueueObject, reconciled: Reconciled, scaled: Scaled
     ) -> Facts:
-        spec, deployment = task_queue.spec, self.world.deployment(key)
+        spec, deployment = task_queue.spec, self.workloads.workload(key)
         session, state = self._session(task_queue), scaled.state
-        pods = self.world.pods(key)
+        pods = self.workloads.workers(key)
         invalid = Trouble(reason=INVALID_SPEC, message=task_queue.invalid)
         return Facts(
             broker=self.brokers.trouble(task_queue.ending.broker),

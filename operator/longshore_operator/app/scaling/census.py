@@ -6,7 +6,7 @@ Such a pod never says anything, so it would hold every scale-in.
 from dataclasses import dataclass, field
 
 from longshore.logs import Log
-from longshore_operator.app.ports.kubernetes import Scalable
+from longshore_operator.app.ports.workloads import Workloads
 from longshore_operator.app.watched.world import Kind, World
 from longshore_operator.core.kubernetes.pods import Pod
 from longshore_operator.core.scaling.sight import Sight
@@ -31,7 +31,7 @@ class Census:
     """Asks about silent pods."""
 
     world: World
-    cluster: Scalable
+    workloads: Workloads
     _silent: dict[str, _Silence] = field(default_factory=dict)
     """By uid."""
 
@@ -59,7 +59,7 @@ class Census:
         return tuple(silent)
 
     async def _is_there(self, sight: Sight, pod: Pod) -> bool:
-        if await self.cluster.has_pod(namespace=sight.key[0], name=pod.name, uid=pod.uid):
+        if await self.workloads.is_there(sight.key, pod):
             return True
         log.warning("pod-gone-unseen", task_queue=".".join(sight.key), pod=pod.name, uid=pod.uid)
         self.world.gone.add(pod.uid)

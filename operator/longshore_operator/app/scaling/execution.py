@@ -8,13 +8,11 @@ import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
-from longshore.contract.names import worker_name
 from longshore.logs import Log
-from longshore_operator.app.ports.kubernetes import Scalable
-from longshore_operator.core.kubernetes.pods import CHEAPEST, DELETION_COST, Pod
-from longshore_operator.core.kubernetes.rollout import rollout
+from longshore_operator.app.ports.workloads import Workloads
+from longshore_operator.core.kubernetes.pods import Pod
 from longshore_operator.core.scaling import Decision
-from longshore_operator.core.scaling.sight import Asked, Sight, asked_for, hazard, latest
+from longshore_operator.core.scaling.sight import Sight, asked_for, hazard, latest
 from longshore_operator.core.scaling.state import ScalingState
 from longshore_operator.core.scaling.step import LEFT_ALONE, going, is_misfit
 from longshore_operator.errors import UNREACHABLE, Invalid, OperatorError, Transient
@@ -27,7 +25,7 @@ class Execution:
     """One decision's. The decision stays as it was made; `state` takes up what came of it, also
     when a call fails."""
 
-    cluster: Scalable
+    workloads: Workloads
     state: ScalingState
     look_again: Callable[[], Sight]
     """Returns what is seen by the time that it is called."""
@@ -76,7 +74,7 @@ class Execution:
         """Ask for no more pods than there are: no worker goes for that."""
         if sight.deployment is not None and not sight.deployment.is_rolling:
             self._log(sight, before=before, to=to)
-            await self._rescale(sight, before=before, to=to, most_pods=to)
+            await self._rescale(sight, before=before, to=to, most_workers=to)
 
     async def _shrink_in_rollout(self, decision: Decision, sight: Sight, *, before: int) -> None:
         """Kubernetes chooses which pods go, so all must be proved idle."""
@@ -118,23 +116,19 @@ class Execution:
             await self._rescale(sight, before=found.replicas, to=found.replicas)
 
     async def _rescale(
-        self, sight: Sight, *, before: int, to: int, most_pods: int | None = None
+        self, sight: Sight, *, before: int, to: int, most_workers: int | None = None
     ) -> None:
-        refusals = self.state.refusals
-        if refusals.holds(to=to, before=before, now=sight.now):
-            return  # Kubernetes has just said no
-        namespace, name = sight.key
-        wanted = rollout(to, ceiling=self.state.ceiling)
-        uid = sight.deployment.uid if sight.deployment else ""
+        refusals, workload = self.state.refusals, sight.deployment
+        if workload is None or refusals.holds(to=to, before=before, now=sight.now):
+            return  # there is none, or its number was refused just now
         try:
-            generation = await self.cluster.rescale(
-                namespace=namespace,
-                name=worker_name(name),
-                uid=uid,
-                before=before,
+            asked = await self.workloads.scale(
+                sight.key,
+                workload,
                 to=to,
-                rollout=wanted,
-                most_pods=most_pods,
+                ceiling=self.state.ceiling,
+                before=before,
+                most_workers=most_workers,
             )
         except OperatorError as error:
             refusals = refusals.noted(error, to=to, before=before, now=sight.now)
@@ -143,14 +137,14 @@ class Execution:
         self.state = replace(
             self.state,
             refusals=refusals.granted(to=to, before=before),
-            asked=Asked(replicas=to, rollout=wanted, generation=generation, uid=uid),
+            asked=asked,
         )
 
     async def _mark(self, sight: Sight, pod: Pod) -> bool:
         if pod.is_marked:
             return True
         try:
-            await self._annotate(sight, pod, cost=CHEAPEST)
+            await self.workloads.retire(sight.key, pod)
         except OperatorError as error:
             log.warning(
                 "pod-not-marked", task_queue=".".join(sight.key), pod=pod.name, error=str(error)
@@ -163,7 +157,7 @@ class Execution:
         for pod in sight.staying:
             if pod.is_marked and pod.name not in keep:
                 try:
-                    await self._annotate(sight, pod, cost=None)
+                    await self.workloads.spare(sight.key, pod)
                 except OperatorError as error:
                     # It may be gone, and only the watch still shows it.
                     log.warning(
@@ -172,11 +166,6 @@ class Execution:
                         pod=pod.name,
                         error=str(error),
                     )
-
-    async def _annotate(self, sight: Sight, pod: Pod, *, cost: str | None) -> None:
-        await self.cluster.annotate_pod(
-            namespace=sight.key[0], name=pod.name, uid=pod.uid, annotations={DELETION_COST: cost}
-        )
 
     def _log(self, sight: Sight, *, before: int, to: int) -> None:
         decision = self.state.decision

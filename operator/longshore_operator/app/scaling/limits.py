@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from longshore_operator.api.v1alpha1 import Scaling
+from longshore_operator.app.ports.workloads import ListedWorkers
 from longshore_operator.app.scaling.state import ScalingRecord
 from longshore_operator.app.states import States
 from longshore_operator.app.watched.objects import TaskQueueObject
-from longshore_operator.app.watched.world import Key, World
+from longshore_operator.app.watched.world import Key
 from longshore_operator.core.kubernetes.deployment import DeploymentObject
 from longshore_operator.core.scaling import Decision, Limit
 from longshore_operator.core.scaling.budget import Claim, allotted
@@ -32,7 +33,7 @@ class Sharer:
 def sharers(
     present: Mapping[Key, TaskQueueObject],
     *,
-    world: World,
+    workloads: ListedWorkers,
     states: States[ScalingRecord],
     now: float,
 ) -> Iterator[tuple[Key, Sharer]]:
@@ -46,7 +47,7 @@ def sharers(
                 key,
                 Sharer(
                     scaling=spec.scaling if spec else Scaling(budget=task_queue.budget),
-                    current=_current(world.deployment(key), record, now=now),
+                    current=_current(workloads.workload(key), record, now=now),
                     decision=None if is_settled else record.state.decision,
                 ),
             )

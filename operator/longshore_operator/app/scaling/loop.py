@@ -11,7 +11,7 @@ from typing import Protocol
 from longshore.contract.names import dead_queue_name
 from longshore_operator.api.v1alpha1 import TaskQueueSpec
 from longshore_operator.app.guards import isolated, told
-from longshore_operator.app.ports.kubernetes import Scalable
+from longshore_operator.app.ports.workloads import Workloads
 from longshore_operator.app.reconciling.state import Reconciled
 from longshore_operator.app.scaling.census import Census
 from longshore_operator.app.scaling.depths import Depths, Reading, Readings
@@ -56,7 +56,7 @@ class Scaler:
 
     world: World
     brokers: Sessions
-    cluster: Scalable
+    workloads: Workloads
     states: States[ScalingRecord]
     reconciled: Callable[[Key, TaskQueueObject], Reconciled]
     doubt: Callable[[Key, TaskQueueObject], None]
@@ -125,7 +125,9 @@ class Scaler:
             self.protection.forget()
         done = await self.readings.read(self._wanted(present), group=group)
         depths = {name: reading.depths for name, reading in done.items()}
-        self.limits.divide(sharers(present, world=self.world, states=self.states, now=self.clock()))
+        self.limits.divide(
+            sharers(present, workloads=self.workloads, states=self.states, now=self.clock())
+        )
         for key, task_queue in present.items():
             broker = task_queue.spec.broker.name if task_queue.spec else ""
             is_unread = broker in self.readings.pending or self._is_new(key, task_queue, done)
@@ -193,7 +195,7 @@ class Scaler:
         spec, reachable = task_queue.spec, self._reachable(task_queue)
         sight = self._workers_now(key, task_queue)
         if spec is None or reachable is None:
-            return replace(sight, words=record.words, remains=self.world.remains(key))
+            return replace(sight, words=record.words, remains=self.workloads.remains(key))
         found, reconciled = depths.get(spec.broker.name, {}), self.reconciled(key, task_queue)
         dead = dead_queue_name(task_queue.owner.queue)
         # A queue that has lost its quorum counts 0 jobs: how many it holds is unknown.
@@ -212,15 +214,15 @@ class Scaler:
             ),
             autoscaler=self.world.autoscalers.get(key),
             words=record.words,
-            remains=self.world.remains(key),
+            remains=self.workloads.remains(key),
         )
 
     def _workers_now(self, key: Key, task_queue: TaskQueueObject) -> Sight:
         session = self._reachable(task_queue)
         return Sight(
             key=key,
-            deployment=self.world.deployment(key),
-            pods=self.world.pods(key),
+            deployment=self.workloads.workload(key),
+            pods=self.workloads.workers(key),
             reports=session.link.fleet.reports(task_queue.owner.queue) if session else {},
             now=self.clock(),
             epoch=self.epoch(),
@@ -259,7 +261,7 @@ class Scaler:
         # One call that fails does not keep the others from being made; the next tick is the retry.
         key, spec = sight.key, task_queue.spec
         execution = Execution(
-            cluster=self.cluster,
+            workloads=self.workloads,
             state=record.state,
             look_again=lambda: self._workers_now(key, task_queue),
         )
@@ -284,4 +286,4 @@ class Scaler:
         once, before an operator that knew it ended: it is made after them."""
         reconciled = self.reconciled(key, task_queue)
         is_refused = reconciled.queue_trouble is not None and reconciled.session is not None
-        return reconciled.is_declared or (is_refused and self.world.deployment(key) is not None)
+        return reconciled.is_declared or (is_refused and self.workloads.workload(key) is not None)

@@ -5,8 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
 
-from longshore.contract.names import worker_name
-from longshore_operator.app.ports.kubernetes import Scalable
+from longshore_operator.app.ports.workloads import Workloads
 from longshore_operator.app.scaling.state import ScalingRecord
 from longshore_operator.app.scaling.warnings import Warnings
 from longshore_operator.core.scaling.sight import Sight
@@ -23,7 +22,7 @@ ever longer pauses, of up to 17 minutes."""
 class Obstacles:
     """`new_id` gives a text that was not given before."""
 
-    cluster: Scalable
+    workloads: Workloads
     warnings: Warnings
     new_id: Callable[[], str]
     _askers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ASKERS))
@@ -43,10 +42,7 @@ class Obstacles:
         """Have missing pods made as soon as they may be. Raises Transient or Invalid."""
         if self.is_retry_due(sight, record):
             record.retried_at = sight.now
-            namespace, name = sight.key
-            await self.cluster.retry_pods(
-                namespace=namespace, name=worker_name(name), at=self.new_id()
-            )
+            await self.workloads.retry(sight.key, at=self.new_id())
 
     def is_ask_due(self, sight: Sight, record: ScalingRecord) -> bool:
         """Whether somebody should be asked about pods that do not get ready."""

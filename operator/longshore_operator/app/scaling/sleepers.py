@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from longshore_operator.app.guards import read_depths
+from longshore_operator.app.ports.workloads import ListedWorkers
 from longshore_operator.app.reconciling.state import Reconciled
 from longshore_operator.app.scaling.state import ScalingRecord
 from longshore_operator.app.sessions.session import Session, Sessions
@@ -30,6 +31,7 @@ class Sleepers:
     """Finds those who sleep and have a job."""
 
     world: World
+    workloads: ListedWorkers
     brokers: Sessions
     states: States[ScalingRecord]
     reconciled: Callable[[Key, TaskQueueObject], Reconciled]
@@ -81,7 +83,7 @@ class Sleepers:
             record is None
             or record.state.ready != 0
             or record.is_acting
-            or self.world.pods(key)
+            or self.workloads.workers(key)
             or task_queue is None
             or task_queue.is_deleting
             or not self.reconciled(key, task_queue).is_declared

@@ -8,7 +8,8 @@ been starting for a while, so that healthy starts cost nothing.
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from longshore_operator.app.ports.kubernetes import Scalable
+from longshore_operator.app.ports.workloads import Workloads
+from longshore_operator.app.watched.world import Key
 from longshore_operator.core.kubernetes.pods import Pod
 from longshore_operator.core.scaling.sight import Sight
 from longshore_operator.trouble import Trouble
@@ -39,7 +40,7 @@ class Answer:
 class Warnings:
     """Asks about pods that do not get ready."""
 
-    cluster: Scalable
+    workloads: Workloads
     ask: Ask
     _asked: dict[str, float] = field(default_factory=dict)
     """When, by uid."""
@@ -59,14 +60,14 @@ class Warnings:
         due = [pod for pod in waiting if self._is_due(pod, now=sight.now)]
         for pod in sorted(due, key=lambda pod: (pod.unready_since or 0.0, pod.name))[:AT_ONCE]:
             self._asked[pod.uid] = sight.now
-            found = await self._words(sight.key[0], pod)
+            found = await self._words(sight.key, pod)
             if found is not None:
                 words[pod.uid] = found
             else:
                 words.pop(pod.uid, None)
         return words
 
-    async def _words(self, namespace: str, pod: Pod) -> Trouble | None:
+    async def _words(self, key: Key, pod: Pod) -> Trouble | None:
         answer = await self.ask(pod.address) if pod.running and pod.address else None
         if answer is not None and not answer.is_ready:
             if not answer.trouble:
@@ -74,7 +75,7 @@ class Warnings:
             return Trouble(reason="WorkerNotConsuming", message=f"pod {pod.name}: {answer.trouble}")
         warned = [
             each
-            for each in await self.cluster.warnings(namespace=namespace, uid=pod.uid)
+            for each in await self.workloads.warnings(key, pod)
             if pod.stage_since is None or each.at >= pod.stage_since
         ]
         if not warned:

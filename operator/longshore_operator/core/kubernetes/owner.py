@@ -18,6 +18,9 @@ TASK_QUEUE_LABEL = "longshore.dev/task-queue"
 FIELD_MANAGER = "longshore"
 """Field manager of everything that the operator applies, except the scaler's fields."""
 
+SCALER = "longshore-scaler"
+"""Field manager of a Deployment's `replicas` and `strategy`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from longshore.amqp.channel import words
+from longshore.amqp.errors import words
+from longshore.amqp.publisher import Publisher
 from longshore.contract.message import ATTEMPT, Message, Undecodable, decode
 from longshore.contract.timing import REQUEUE_GRACE
 from longshore.logs import Log
-from longshore.worker.parent.broker.publisher import Publisher
 from longshore.worker.parent.broker.subscription import Delivery
 from longshore.worker.parent.children.pool import Pool, PoolListener
 from longshore.worker.parent.children.states import Kill

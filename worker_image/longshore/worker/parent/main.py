@@ -14,8 +14,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-import pika
-
+from longshore.amqp.address import Parameters
 from longshore.amqp.address import parameters as read_parameters
 from longshore.contract.config import OnTermination, WorkerConfig
 from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV, POD_NAME_ENV
@@ -65,7 +64,7 @@ def run(config: WorkerConfig, *, url: str, control: socket.socket, zygote: int) 
     return code
 
 
-def _parameters(url: str, config: WorkerConfig) -> pika.connection.Parameters | str:
+def _parameters(url: str, config: WorkerConfig) -> Parameters | str:
     """How to connect, or what is wrong with `url`."""
     try:
         parameters = read_parameters(url, authority=os.environ.get(AMQP_CA_ENV))
@@ -84,7 +83,7 @@ def _name() -> str:
 
 async def _work(
     config: WorkerConfig,
-    parameters: pika.connection.Parameters,
+    parameters: Parameters,
     *,
     control: socket.socket,
     zygote_pid: int,

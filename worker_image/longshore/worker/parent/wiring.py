@@ -14,17 +14,17 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-import pika
-
+from longshore.amqp.address import Parameters
+from longshore.amqp.publisher import Publisher
 from longshore.contract.config import WorkerConfig
 from longshore.contract.message import job_id
 from longshore.contract.orders import UNDERSTOOD, DrainOrder, Order
 from longshore.contract.reports import WorkerReport
 from longshore.contract.timing import most_held
 from longshore.worker.limits import limits_of_queue
+from longshore.worker.linux import termination
 from longshore.worker.parent.broker.consumer import Consumer
 from longshore.worker.parent.broker.operator_line import Line
-from longshore.worker.parent.broker.publisher import Publisher
 from longshore.worker.parent.children import memory, processes
 from longshore.worker.parent.children.pool import Limits, Pool, PoolListener
 from longshore.worker.parent.children.zygote import Zygote
@@ -62,7 +62,7 @@ class WorkerParts:
 def build(
     config: WorkerConfig,
     *,
-    parameters: pika.connection.Parameters,
+    parameters: Parameters,
     control: socket.socket,
     zygote_pid: int,
     name: str,
@@ -89,6 +89,7 @@ def build(
         parameters,
         beside=line.keep,
         on_loss=lambda: metrics.reconnects.update(["publish"]),
+        refused=termination.tell,
     )
     zygote = Zygote(control, zygote_pid)
     # Where nothing waits in a worker, what was lost had begun.

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import pika
-
-from longshore.amqp.channel import Lost
-from longshore.amqp.connection import Backoff, Connection, resolve
+from longshore.amqp.address import Parameters
+from longshore.amqp.channel import resolve
+from longshore.amqp.connection import Backoff, Connection
 from longshore.amqp.dial import Dial
+from longshore.amqp.errors import Lost
 from longshore.contract.config import QueueType
 from longshore.logs import Log
 from longshore.worker.linux import termination
@@ -53,7 +53,7 @@ class Consumer:
 
     def __init__(
         self,
-        parameters: pika.connection.Parameters,
+        parameters: Parameters,
         listener: DeliveryListener,
         *,
         queue: str,

@@ -9,10 +9,10 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-import pika
-
-from longshore.amqp.channel import Channel, Lost, words
-from longshore.amqp.connection import Backoff, Connection, resolve
+from longshore.amqp.channel import Channel, resolve
+from longshore.amqp.connection import Backoff, Connection
+from longshore.amqp.errors import Lost, words
+from longshore.amqp.publication import Properties
 from longshore.contract.foreign import Unreadable, read
 from longshore.contract.names import REPLY_TO
 from longshore.contract.orders import Order
@@ -48,7 +48,7 @@ class Line:
         connection, channel = self._connection, self._channel
         if not connection or connection.is_blocked or not channel or not channel.is_open:
             return
-        properties = pika.BasicProperties(content_type="application/json", reply_to=REPLY_TO)
+        properties = Properties(content_type="application/json", reply_to=REPLY_TO)
         with contextlib.suppress(Lost):
             channel.publish(exchange, key, body, properties)
 

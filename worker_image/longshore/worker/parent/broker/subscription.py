@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import pika
-
-from longshore.amqp.channel import Channel, Lost
-from longshore.amqp.connection import Connection, resolve
+from longshore.amqp.channel import Channel, resolve
+from longshore.amqp.connection import Connection
+from longshore.amqp.errors import Lost
 from longshore.amqp.inbound import Arrival, properties_in
+from longshore.amqp.publication import Properties
 from longshore.worker.parent.broker.settlements import Settlements
 
 CANCEL_TIMEOUT = 5.0
@@ -52,7 +52,7 @@ class Delivery:
         header: bytes,
         body: bytes,
         is_redelivered: bool = False,
-        properties: pika.BasicProperties | None = None,
+        properties: Properties | None = None,
     ) -> None:
         self.subscription = subscription
         self.tag = tag
@@ -72,7 +72,7 @@ class Delivery:
         self.void = cause
 
     @property
-    def properties(self) -> pika.BasicProperties:
+    def properties(self) -> Properties:
         """AMQP properties, as far as they can be read."""
         return self._decoded()
 
@@ -97,7 +97,7 @@ class Delivery:
         original: dict[str, Any] = vars(self.properties)
         return original
 
-    def _decoded(self) -> pika.BasicProperties:
+    def _decoded(self) -> Properties:
         if self._properties is None:
             self._properties, self._fault = properties_in(self.header)
         return self._properties
@@ -298,7 +298,7 @@ class Subscription:
                 return
 
     def _on_message(
-        self, _channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
+        self, _channel: Channel, method: Any, properties: Properties, body: bytes
     ) -> None:
         delivery = Delivery(
             self, method.delivery_tag, b"", body, method.redelivered, properties=properties

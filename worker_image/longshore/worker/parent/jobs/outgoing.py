@@ -4,9 +4,8 @@ import functools
 from collections.abc import Callable
 from typing import Protocol
 
-from longshore.amqp.channel import words
+from longshore.amqp.errors import Unsendable, words
 from longshore.amqp.publication import Publication
-from longshore.worker.parent.broker.lane import Unsendable
 from longshore.worker.parent.broker.subscription import Delivery
 from longshore.worker.parent.jobs.outcome import Judge, Verdict
 

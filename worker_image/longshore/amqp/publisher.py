@@ -1,4 +1,4 @@
-"""The publishing side: outcomes, with confirms, on a connection of its own.
+"""The publishing side: messages, with confirms, on a connection of its own.
 
 A broker that blocks publishers blocks the whole connection, acks included: hence not the one that
 consumes.
@@ -8,15 +8,14 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
-import pika
-
-from longshore.amqp.channel import End, Lost
-from longshore.amqp.connection import Backoff, Connection, resolve
+from longshore.amqp.address import Parameters
+from longshore.amqp.channel import resolve
+from longshore.amqp.connection import Backoff, Connection
 from longshore.amqp.dial import Dial
+from longshore.amqp.errors import End, Lost, Unsendable
+from longshore.amqp.lane import Lane
 from longshore.amqp.publication import Publication
 from longshore.logs import Log
-from longshore.worker.linux import termination
-from longshore.worker.parent.broker.lane import Lane, Unsendable
 
 MOST_STRIKES = 3
 """Connections that a publication may cost before it counts as what they end of. Others are under
@@ -37,19 +36,21 @@ class Publisher:
     another: the one that costs that too is unsendable.
 
     `beside` is what else lives on a connection, for as long as that does. `on_loss` is called
-    whenever a connection or its channel is lost.
+    whenever a connection or its channel is lost; `refused` is told why the broker does not let us
+    in, and an empty text once it does.
     """
 
     def __init__(
         self,
-        parameters: pika.connection.Parameters,
+        parameters: Parameters,
         *,
         beside: Callable[[Connection], Awaitable[None]] = _nothing,
         on_loss: Callable[[], None] = lambda: None,
+        refused: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._beside = beside
         self._on_loss = on_loss
-        self._dial = Dial(parameters, purpose="publish", refused=termination.tell)
+        self._dial = Dial(parameters, purpose="publish", refused=refused)
         self._connection: Connection | None = None
         self._lane: Lane | None = None
         self._open = asyncio.Event()

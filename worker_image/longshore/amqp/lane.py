@@ -5,18 +5,13 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-import pika
-
-from longshore.amqp.channel import Channel, End, Lost
-from longshore.amqp.connection import Connection, resolve
-from longshore.amqp.publication import Publication
+from longshore.amqp.channel import Channel, resolve
+from longshore.amqp.connection import Connection
+from longshore.amqp.errors import End, Lost, Unsendable
+from longshore.amqp.publication import Properties, Publication
 
 CONFIRM_TIMEOUT = 60.0
 """Seconds without a confirm after which the channel is given up and the message published anew."""
-
-
-class Unsendable(Exception):
-    """A publication that AMQP cannot carry, or that the broker closes the channel over."""
 
 
 class Lane:
@@ -123,7 +118,7 @@ class _Unconfirmed:
     def __init__(
         self,
         publication: Publication,
-        properties: pika.BasicProperties,
+        properties: Properties,
         settled: "asyncio.Future[str | End | None]",
     ) -> None:
         self.publication = publication
@@ -136,13 +131,13 @@ class _Unconfirmed:
         self.returned = problem
 
 
-def _encodable(publication: Publication, *, frame_max: int) -> pika.BasicProperties:
+def _encodable(publication: Publication, *, frame_max: int) -> Properties:
     """Its properties. Raises Unsendable where they cannot be encoded, or fill more than a frame.
 
     The broker would end the connection over the latter, and everybody's outcomes with it.
     """
     try:
-        properties = pika.BasicProperties(**publication.properties)
+        properties = Properties(**publication.properties)
         size = _CONTENT_HEADER + sum(map(len, properties.encode()))
     # pika raises what struct, decimal and codecs raise, and RecursionError.
     except Exception as error:

@@ -1,0 +1,388 @@
+"""One AMQP connection with a channel in confirm mode, driven by the thread that publishes.
+
+pika's BlockingConnection waits for a confirm without a deadline: a quorum queue whose leader hangs
+would hang the producer too. This drives pika's own event loop instead, never past a deadline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import Callable, Mapping
+from copy import copy
+from typing import Any, Protocol
+
+import pika
+from pika.adapters.select_connection import IOLoop
+from pika.adapters.utils.nbio_interface import AbstractIOReference
+from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
+
+from longshore.amqp.errors import NOT_FOUND, Abandoned, End, end_of, opening_failure, words
+from longshore.amqp.private import close_socket_of
+from longshore.amqp.publication import Publication
+from longshore.errors import (
+    BrokerUnavailable,
+    ConfirmTimeout,
+    EnqueueError,
+    InvalidJob,
+    NotPermitted,
+    QueueFull,
+    QueueNotFound,
+)
+
+# pika logs each fault at length before it is raised here as one line. Where the application sets up
+# no logging, Python would print that.
+logging.getLogger("pika").addHandler(logging.NullHandler())
+
+CLOSE_TIMEOUT = 2.0
+"""Seconds that a goodbye to the broker may take."""
+
+_LOOK = 0.05
+"""Seconds between two looks at whether anybody waits still."""
+
+_REFUSALS: Mapping[int | None, type[EnqueueError]] = {
+    403: NotPermitted,
+    NOT_FOUND: QueueNotFound,
+    406: InvalidJob,  # it is too large
+}
+"""By the reply code with which the broker closes the channel over a message."""
+
+
+class Caller(Protocol):
+    """Who waits for what a link does."""
+
+    stage: str
+    """How far it has got, for errors."""
+
+    @property
+    def deadline(self) -> float:
+        """When it has waited for long enough, on the monotonic clock."""
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether it waits no more."""
+
+    def begin(self) -> None:
+        """Announce the step that cannot be undone. Raises Abandoned if it waits no more."""
+
+
+class LinkLost(BrokerUnavailable):
+    """The connection ended. What was published last may have arrived or not."""
+
+
+class BlockingLink:
+    """A connection to one address that is opened once and given up at its first fault.
+
+    Deadlines are moments of `time.monotonic`. Not thread-safe: its owner uses it from one thread at
+    a time.
+    """
+
+    def __init__(self, parameters: pika.ConnectionParameters, record: tuple[Any, ...]) -> None:
+        """`record` is one of the answers of `socket.getaddrinfo`."""
+        self._parameters = copy(parameters)
+        self._parameters.host = record[4][0]
+        # Ours are the deadline and the retries.
+        self._parameters.connection_attempts = 1
+        self._parameters.socket_timeout = self._parameters.stack_timeout = None
+        if options := parameters.ssl_options:
+            name = options.server_hostname or parameters.host
+            self._parameters.ssl_options = pika.SSLOptions(options.context, name)
+        self._address = address_of(*record[4][:2])
+        self._services = _Services(record, on_stage=self._reached)
+        self._loop = self._services.loop
+        self._stage = ""
+        self._caller: Caller | None = None
+        self._connection: Any = None
+        self._channel: Any = None
+        self._is_ready = False
+        self._is_closed = False
+        self._end: End | None = None
+        self._blocked: str | None = None
+        self._returned = False
+        self._confirmed: bool | None = None
+        self._used_at = time.monotonic()
+
+    def open(self, caller: Caller, *, until: float) -> None:
+        """Connect and open the channel. Raises BrokerUnavailable, and then the link is closed."""
+        begun = time.monotonic()
+        failure: Exception | None = None
+
+        def reach(stage: str) -> None:
+            caller.stage = self._stage = f"{stage} {self._address}"
+
+        self._on_stage = reach
+        try:
+            reach("connecting to")
+            self._connect()
+            self._run_until(
+                lambda: self._is_ready or self._is_broken, deadline=until, caller=caller
+            )
+        except BaseException as error:
+            self.abort()
+            if isinstance(error, Abandoned) or not isinstance(error, Exception):
+                raise
+            # The system's, such as "no descriptor left", or pika's, at bytes that are no AMQP.
+            failure = error
+        finally:
+            self._caller = None
+        if self._is_ready and not self._is_broken:
+            return
+        late = f"it did not answer in time ({max(0.0, until - begun):.3g} s)"
+        reason = words(failure) if failure else self._end.cause if self._end else late
+        self.abort()
+        raise BrokerUnavailable(f"{self._stage}: {reason}") from failure
+
+    def is_usable(self) -> bool:
+        """Whether the connection still stands, as far as can be told without sending anything."""
+        if self._is_closed or self._is_broken:
+            return False
+        heartbeat = self._connection.params.heartbeat or 0
+        if heartbeat and time.monotonic() - self._used_at > 2 * heartbeat:
+            # The broker has given it up by now. A firewall may have swallowed the news, so that
+            # the socket looks open.
+            return False
+        try:
+            self._loop.call_later(0, self._loop.stop)
+            self._loop.start()
+        except Exception:  # at bytes that are no AMQP
+            return False
+        return not self._is_broken
+
+    def wait_for_room(self, caller: Caller) -> None:
+        """Wait while the broker takes no messages. Raises BrokerUnavailable at the deadline."""
+        caller.stage = f"waiting for RabbitMQ at {self._address} to take messages again"
+        self._run_until(
+            lambda: self._blocked is None or self._is_broken,
+            deadline=caller.deadline,
+            caller=caller,
+        )
+        if self._end is not None:
+            raise LinkLost(f"RabbitMQ at {self._address} closed the connection: {self._end.cause}")
+        if self._blocked is not None:
+            raise BrokerUnavailable(
+                f"RabbitMQ at {self._address} takes no messages for now: {self._blocked}"
+            )
+
+    def publish(self, publication: Publication, caller: Caller) -> None:
+        """Publish and wait for the broker's confirm. Raises EnqueueError.
+
+        After any error but QueueNotFound by return and QueueFull the link is closed.
+        """
+        try:
+            self._send(publication, caller)
+        except BaseException:
+            # A confirm that comes later would be taken for the next job's.
+            self.abort()
+            raise
+        if self._returned:
+            raise QueueNotFound(
+                f"{publication}: no such queue; is there a TaskQueue of that name, and is it ready?"
+            )
+        if not self._confirmed:
+            raise QueueFull(
+                f"{publication}: RabbitMQ refused it; the queue is full, or without a leader for a "
+                "moment; nothing was stored, try again later"
+            )
+
+    def close(self) -> None:
+        """Say goodbye to the broker; give up after `CLOSE_TIMEOUT` seconds."""
+        try:
+            if not self._is_closed and self._connection is not None and self._connection.is_open:
+                self._connection.close()
+                self._run_until(lambda: self._is_broken, deadline=time.monotonic() + CLOSE_TIMEOUT)
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Drop the connection without a word. Raises nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._services.shut()
+
+    @property
+    def _is_broken(self) -> bool:
+        return self._end is not None
+
+    def _send(self, publication: Publication, caller: Caller) -> None:
+        self._returned, self._confirmed = False, None
+        caller.begin()
+        caller.stage = f"waiting for the confirm of RabbitMQ at {self._address}"
+        self._channel.basic_publish(
+            publication.exchange,
+            publication.key,
+            publication.body,
+            pika.BasicProperties(**publication.properties),
+            mandatory=True,
+        )
+        self._run_until(
+            lambda: self._confirmed is not None or self._is_broken,
+            deadline=caller.deadline,
+            caller=caller,
+        )
+        if self._confirmed is None:
+            raise self._no_answer(publication)
+
+    def _no_answer(self, publication: Publication) -> EnqueueError:
+        end = self._end
+        if end is not None and end.is_of_channel:
+            return _REFUSALS.get(end.code, EnqueueError)(
+                f"{publication}: RabbitMQ refused it: {end.cause}"
+            )
+        if end is not None:
+            return LinkLost(
+                f"{publication}: lost RabbitMQ at {self._address} before it confirmed "
+                f"({end.cause}); the job may or may not be stored"
+            )
+        why = f"it is blocked: {self._blocked}" if self._blocked else "no confirm in time"
+        return ConfirmTimeout(f"{publication}: {why}; the job may or may not be stored")
+
+    def _run_until(
+        self, done: Callable[[], bool], *, deadline: float, caller: Caller | None = None
+    ) -> None:
+        """Raises Abandoned once the caller waits no more."""
+        try:
+            while not done() and (left := deadline - time.monotonic()) > 0:
+                if caller is not None and caller.is_abandoned:
+                    raise Abandoned
+                timer = self._loop.call_later(min(left, _LOOK), self._loop.stop)
+                try:
+                    self._loop.start()
+                finally:
+                    self._loop.remove_timeout(timer)
+        finally:
+            self._used_at = time.monotonic()
+
+    def _reached(self, stage: str) -> None:
+        self._stage = f"{stage} {self._address}"
+        if self._caller is not None:
+            self._caller.stage = self._stage
+
+    def _connect(self) -> None:
+        self._connection = pika.SelectConnection(
+            self._parameters,
+            on_open_callback=self._on_open,
+            on_open_error_callback=lambda _, error: self._on_end(
+                End(cause=str(opening_failure(error)))
+            ),
+            on_close_callback=lambda _, error: self._on_end(end_of(error)),
+            custom_ioloop=self._services,
+        )
+        self._connection.add_on_connection_blocked_callback(self._on_blocked)
+        self._connection.add_on_connection_unblocked_callback(self._on_unblocked)
+
+    def _on_open(self, connection: Any) -> None:
+        self._reached("opening a channel on")
+        self._channel = connection.channel(on_open_callback=self._on_channel_open)
+        self._channel.add_on_close_callback(self._on_channel_closed)
+
+    def _on_channel_open(self, channel: Any) -> None:
+        channel.add_on_return_callback(self._on_return)
+        channel.confirm_delivery(self._on_confirm, callback=self._on_ready)
+
+    def _on_ready(self, _frame: Any) -> None:
+        self._is_ready = True
+        self._loop.stop()
+
+    def _on_return(self, *_args: Any) -> None:
+        # Comes before the confirm of the same message.
+        self._returned = True
+
+    def _on_confirm(self, frame: Any) -> None:
+        self._confirmed = isinstance(frame.method, pika.spec.Basic.Ack)
+        self._loop.stop()
+
+    def _on_blocked(self, _connection: Any, frame: Any) -> None:
+        self._blocked = str(frame.method.reason)
+
+    def _on_unblocked(self, *_args: Any) -> None:
+        self._blocked = None
+        self._loop.stop()
+
+    def _on_channel_closed(self, _channel: Any, error: BaseException) -> None:
+        end = end_of(error)
+        if end.is_of_channel:
+            self._on_end(end)
+
+    def _on_end(self, end: End) -> None:
+        if self._end is None:
+            self._end = end
+        self._loop.stop()
+
+
+class _Services(SelectorIOServicesAdapter):  # type: ignore[misc] # pika is untyped
+    """What pika does with the system, for one address. It can be shut at any moment.
+
+    pika's own way to give up fails an assertion of its own once TCP is up. It would also look the
+    address up once more, in a thread.
+    """
+
+    def __init__(self, record: tuple[Any, ...], *, on_stage: Callable[[str], None]) -> None:
+        self.loop = IOLoop()
+        super().__init__(self.loop)
+        self._record = record
+        self._on_stage = on_stage
+        self._socket: socket.socket | None = None
+        self._watching: dict[int, Callable[[], None]] = {}
+
+    def shut(self) -> None:
+        """Call nothing back any more, and close what is open. Raises nothing."""
+        # What pika makes of an end in the middle is of no interest to anybody any more.
+        for callback in self._watching.values():
+            close_socket_of(callback)
+        with contextlib.suppress(Exception):
+            if self._socket is not None:
+                self._socket.close()
+        with contextlib.suppress(Exception):
+            self.loop.close()
+
+    def getaddrinfo(
+        self, *_: Any, on_done: Callable[[list[Any]], None], **__: Any
+    ) -> AbstractIOReference:
+        """The address is known."""
+        self.loop.add_callback(lambda: on_done([self._record]))
+        return _Known()
+
+    def connect_socket(
+        self, sock: socket.socket, resolved_addr: Any, on_done: Callable[..., None]
+    ) -> AbstractIOReference:
+        """TCP."""
+        self._socket = sock
+        return super().connect_socket(sock, resolved_addr, on_done)
+
+    def create_streaming_connection(
+        self, protocol_factory: Callable[[], Any], *arguments: Any, **options: Any
+    ) -> AbstractIOReference:
+        """TLS, if any, then AMQP."""
+
+        def talk() -> Any:
+            self._on_stage("AMQP handshake with")
+            return protocol_factory()
+
+        self._on_stage("TLS handshake with")
+        return super().create_streaming_connection(talk, *arguments, **options)
+
+    def set_reader(self, fd: int, on_readable: Callable[[], None]) -> None:
+        """As of pika."""
+        self._watching[fd] = on_readable
+        super().set_reader(fd, on_readable)
+
+    def set_writer(self, fd: int, on_writable: Callable[[], None]) -> None:
+        """As of pika."""
+        self._watching[fd] = on_writable
+        super().set_writer(fd, on_writable)
+
+
+class _Known(AbstractIOReference):  # type: ignore[misc] # pika is untyped
+    """A look-up that is over."""
+
+    def cancel(self) -> bool:
+        """There is nothing to cancel."""
+        return False
+
+
+def address_of(host: str, port: int) -> str:
+    """`host:port`, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
