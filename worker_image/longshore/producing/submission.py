@@ -36,7 +36,7 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission(Publication):
-    """The message for one job, and the queue that it is for."""
+    """The message for one job, and the queue for which it is meant."""
 
     queue: str
 
