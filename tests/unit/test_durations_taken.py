@@ -47,7 +47,7 @@ def _of_handler(option: str) -> Callable[[Any], float | None]:
 
 def _delay(span: Any) -> float:
     # The delay ladder's routing key holds the whole seconds in binary, the highest bit first.
-    bits = _published(delay=span).routing_key.removesuffix(".demo.mail")
+    bits = _published(delay=span).key.removesuffix(".demo.mail")
     return int(bits.replace(".", ""), 2)
 
 
