@@ -182,12 +182,12 @@ CHANGED: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     "type": (
         {"queue": {"name": "orders", "type": "Classic"}},
         {"queue": {"name": "orders", "type": "Quorum"}},
-        ["spec.queue.type", "cannot be changed", "make a new TaskQueue"],
+        ["spec.queue.type", "cannot be changed", "create a new TaskQueue"],
     ),
     "name": (
         {"queue": {"name": "orders"}},
         {"queue": {"name": "invoices"}},
-        ["spec.queue", "queue.name cannot be changed", "make a new TaskQueue"],
+        ["spec.queue", "queue.name cannot be changed", "create a new TaskQueue"],
     ),
     "name added": ({}, {"queue": {"name": "orders"}}, ["queue.name cannot be changed"]),
     "name removed": ({"queue": {"name": "orders"}}, {}, ["queue.name cannot be changed"]),

@@ -342,7 +342,7 @@ def test_the_soft_limit_is_a_sigterm_that_a_command_may_make_good_of(bench: Benc
         (4, "CommandFailed: the soft time limit has passed; exited with code 4"),
         (
             75,
-            "CommandRetry: the soft time limit has passed; exited with code 75, which asks for "
+            "CommandRetry: the soft time limit has passed; exited with code 75, which requests "
             "another attempt",
         ),
     ],
