@@ -1,15 +1,16 @@
-"""What can go wrong, by what should be done about it. Each carries the reason for a condition."""
+"""The operator's errors, classed by what should be done about them. Each has a condition's
+reason."""
 
 from typing import Self
 
 from longshore_operator.trouble import Trouble
 
 UNREACHABLE = "KubernetesUnreachable"
-"""Reason of a call without an answer: whether it was carried out is not known."""
+"""Reason of a call without an answer: it is unknown whether it was carried out."""
 
 
 class OperatorError(Exception):
-    """Something the operator cannot do now; `reason` is one word for programs."""
+    """Something that the operator cannot do now; `reason` is one word for programs."""
 
     def __init__(self, message: str, *, reason: str) -> None:
         super().__init__(message)
@@ -17,18 +18,18 @@ class OperatorError(Exception):
 
     @classmethod
     def of(cls, trouble: Trouble) -> Self:
-        """The error that says what `trouble` says."""
+        """Return an error with the reason and the message of `trouble`."""
         return cls(trouble.message, reason=trouble.reason)
 
     @property
     def trouble(self) -> Trouble:
-        """What it says, for a condition."""
+        """Its reason and its message, for a condition."""
         return Trouble(reason=self.reason, message=str(self))
 
 
 class Transient(OperatorError):
-    """It may go away by itself: try again later."""
+    """The cause may disappear by itself: try again later."""
 
 
 class Invalid(OperatorError):
-    """Somebody must change something first."""
+    """Someone must change something first."""

@@ -1,4 +1,5 @@
-"""What kopf calls: watches fill the indices, a deletion waits for ours. Nothing is decided here."""
+"""The handlers that kopf calls: watches fill the indices, and a deletion waits for the operator's
+cleanup. Nothing is decided here."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,16 +19,17 @@ from longshore_operator.errors import OperatorError
 
 OURS = {TASK_QUEUE_LABEL: kopf.PRESENT}
 RETRY = 5.0
-"""Seconds until a deletion that could not be done is tried again."""
+"""Seconds until a deletion that failed is tried again."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Wiring:
-    """What the handlers call; kopf hands it to them as `memo`."""
+    """What the handlers call; kopf passes it to them as `memo`."""
 
     world: World
     delete: Callable[[TaskQueueObject], Awaitable[None]]
-    """Does all that must be done before a TaskQueue may go. Raises Transient to be called again."""
+    """Does everything that must precede the removal of a TaskQueue. Raises Transient to be called
+    again."""
 
     wake: Callable[[], None]
     audit: Callable[[], None]
@@ -60,12 +62,13 @@ def register(registry: kopf.OperatorRegistry) -> None:
 
 
 def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-    """Credentials of the pod, or of the kubeconfig; kopf's default would import a whole client."""
+    """Return the pod's credentials, or the kubeconfig's; kopf's default would import a whole
+    client."""
     return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
 
 async def share_indices(memo: Wiring, **kwargs: Any) -> None:
-    """Show the watched objects, which kopf passes by the names of their functions, to the loops."""
+    """Give the loops access to the indices, which kopf passes by the names of their functions."""
     world = memo.world
     world.queues, world.registered = kwargs["task_queues"], kwargs["brokers"]
     world.deployments, world.all_pods = kwargs["deployments"], kwargs["pods"]
@@ -74,65 +77,67 @@ async def share_indices(memo: Wiring, **kwargs: Any) -> None:
 
 
 async def probe(memo: Wiring, **_: Any) -> str:
-    """Liveness. Only PermanentError fails it; any other exception hangs the probe."""
+    """Answer the liveness probe. Only PermanentError fails it; any other exception hangs the
+    probe."""
     if not memo.is_alive():
         raise kopf.PermanentError("no tick has ended for too long")
     return "ok"
 
 
 async def task_queues(body: kopf.Body, **_: Any) -> dict[Key, objects.TaskQueueObject]:
-    """TaskQueues by namespace and name."""
+    """Index TaskQueues by namespace and name."""
     task_queue = objects.task_queue(body)
     return {(task_queue.owner.namespace, task_queue.owner.name): task_queue}
 
 
 async def brokers(body: kopf.Body, **_: Any) -> dict[str, objects.BrokerObject]:
-    """Brokers by name."""
+    """Index Brokers by name."""
     broker = objects.broker(body)
     return {broker.name: broker} if broker else {}
 
 
 async def deployments(body: kopf.Body, **_: Any) -> dict[Key, DeploymentObject]:
-    """Workers' Deployments by their TaskQueue."""
+    """Index workers' Deployments by their TaskQueue."""
     return {key: objects.deployment(body)} if (key := _owned(body)) else {}
 
 
 async def budgets(body: kopf.Body, **_: Any) -> dict[Key, objects.BudgetObject]:
-    """Workers' PodDisruptionBudgets by their TaskQueue."""
+    """Index workers' PodDisruptionBudgets by their TaskQueue."""
     return {key: objects.disruption_budget(body)} if (key := _owned(body)) else {}
 
 
 async def pods(body: kopf.Body, **_: Any) -> dict[Key, Pod]:
-    """Workers' pods by their TaskQueue."""
+    """Index workers' pods by their TaskQueue."""
     metadata = body["metadata"]
     name = worker_of(metadata)
     return {(metadata["namespace"], name): pod(body)} if name else {}
 
 
 async def namespaces(body: kopf.Body, **_: Any) -> dict[str, objects.NamespaceObject]:
-    """Namespaces by name."""
+    """Index namespaces by name."""
     return {body["metadata"]["name"]: objects.namespace(body)}
 
 
 async def wake(memo: Wiring, **_: Any) -> None:
-    """Something changed. kopf holds events back until all indices are filled."""
+    """Wake the loops because an object has changed. kopf delays events until all indices are
+    filled."""
     memo.world.is_complete = True
     memo.wake()
 
 
 async def relisted(memo: Wiring, **_: Any) -> None:
-    """A watch has begun anew: it may have missed what went meanwhile."""
+    """Audit the watches, because one was restarted and may have missed removed objects."""
     if memo.world.is_complete:
         memo.audit()
 
 
 def is_listed(type: str | None, **_: Any) -> bool:
-    """Whether kopf has found an object in a list, not in the watch that follows it."""
+    """Return whether kopf has found an object in a list, and not in the watch that follows it."""
     return type is None
 
 
 async def delete(body: kopf.Body, memo: Wiring, **_: Any) -> None:
-    """Clean up before a TaskQueue goes."""
+    """Clean up before a TaskQueue is removed."""
     try:
         await memo.delete(objects.task_queue(body))
     except OperatorError as error:
@@ -140,7 +145,7 @@ async def delete(body: kopf.Body, memo: Wiring, **_: Any) -> None:
 
 
 def _owned(body: kopf.Body) -> Key | None:
-    """The TaskQueue that has an object of its workers' name; None where none has."""
+    """Return the TaskQueue that owns an object named like its workers; None if there is none."""
     metadata = body["metadata"]
     owner = owner_in(metadata)
     is_ours = owner is not None and metadata["name"] == worker_name(owner[0])

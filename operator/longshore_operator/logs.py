@@ -1,4 +1,4 @@
-"""The operator's log, in the form that the workers' has, or as plain text for a terminal."""
+"""The operator's log, in the same form as the workers' log, or as plain text for a terminal."""
 
 import logging
 from typing import Literal

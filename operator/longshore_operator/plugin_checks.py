@@ -1,4 +1,4 @@
-"""What a plug-in must keep, as checks that its author can run in a test."""
+"""The contracts of plug-ins, as checks that their authors can run in a test."""
 
 from itertools import product
 
@@ -7,9 +7,12 @@ from longshore_operator.core.scaling import Policy, Situation
 
 
 def check_scaling_policy(policy: Policy, *, scaling: Scaling | None = None) -> None:
-    """Raises AssertionError with the situation in which `policy` breaks its contract: a whole
-    number of at least 0, a reason of at most 512 characters, the same answer each time, never fewer
-    workers for more waiting jobs, and some worker where a job waits."""
+    """Raise AssertionError, naming the situation, if `policy` breaks its contract.
+
+    A policy returns a whole number of 0 or more, with lines of at most 512 characters as the
+    reason. It gives the same answer each time, never wants fewer workers for more waiting jobs, and
+    wants at least one worker while a job waits.
+    """
     scaling = scaling or Scaling(max=100)
     for held, slots, service, startup, arrivals in product(
         (0, 1, 50), (1, 8), (0.01, 30.0, 7200.0), (0.5, 120.0), (0.0, 100.0)
@@ -32,8 +35,9 @@ def check_scaling_policy(policy: Policy, *, scaling: Scaling | None = None) -> N
 
 def _check(policy: Policy, situation: Situation, *, before: int) -> int:
     wanted = policy(situation)
-    _require(isinstance(wanted.workers, int), f"workers is {wanted.workers!r}, no int", situation)
-    _require(wanted.workers >= 0, f"workers is {wanted.workers}", situation)
+    is_int = isinstance(wanted.workers, int)
+    _require(is_int, f"workers is {wanted.workers!r}, not an int", situation)
+    _require(wanted.workers >= 0, f"workers is {wanted.workers}, less than 0", situation)
     _require(bool(wanted.why), "why is empty", situation)
     _require(all(len(line) <= 512 for line in wanted.why), "a line of why is too long", situation)
     _require(policy(situation) == wanted, "the second answer differs from the first", situation)
@@ -42,7 +46,7 @@ def _check(policy: Policy, situation: Situation, *, before: int) -> int:
         f"{wanted.workers} workers, but {before} for fewer waiting jobs",
         situation,
     )
-    _require(wanted.workers > 0 or situation.ready == 0, "no worker, but a job waits", situation)
+    _require(wanted.workers > 0 or situation.ready == 0, "no worker for waiting jobs", situation)
     return wanted.workers
 
 

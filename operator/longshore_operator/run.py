@@ -1,4 +1,5 @@
-"""Composition root: makes every part, connects them, runs them. The only file that knows all."""
+"""Composition root: creates every part, connects them and runs them. The only file that knows
+all."""
 
 import asyncio
 import random
@@ -53,7 +54,7 @@ from longshore_operator.settings import Settings
 
 
 async def run(settings: Settings) -> None:
-    """Operate until SIGTERM or SIGINT. A part that fails takes the process down."""
+    """Run the operator until SIGTERM or SIGINT. If a part fails, the process ends."""
     cluster = await Cluster.connect(now=_now)
     try:
         await _operate(settings, cluster)
@@ -212,7 +213,7 @@ def _hour(records: States[ScalingRecord], key: Key) -> Hour | None:
 
 
 async def _watch(settings: Settings, *, wiring: handlers.Wiring, stop: asyncio.Event) -> None:
-    """kopf, until it is told to stop."""
+    """Run kopf until `stop` is set."""
     registry = kopf.OperatorRegistry()
     handlers.register(registry)
     await kopf.operator(
@@ -220,8 +221,8 @@ async def _watch(settings: Settings, *, wiring: handlers.Wiring, stop: asyncio.E
         settings=_kopf_settings(),
         memo=wiring,
         standalone=True,
-        # kopf's own guess needs a user name, which user 1000 of a container has not. Its type for
-        # identities, a NewType of str, is not public.
+        # kopf's default needs a user name, which user 1000 of a container does not have. kopf's
+        # type for identities, a NewType of str, is not public.
         identity=GROUP,  # type: ignore[arg-type]
         clusterwide=settings.namespace is None,
         namespaces=[settings.namespace] if settings.namespace else [],
@@ -232,20 +233,20 @@ async def _watch(settings: Settings, *, wiring: handlers.Wiring, stop: asyncio.E
 
 def _kopf_settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
-    # Our own names from the first release on: to change them later would handle everything anew.
+    # Our own names from the first release on: a later change would handle everything anew.
     settings.persistence.finalizer = FINALIZER
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
     settings.persistence.diffbase_storage = Stateless()
-    # One replica, so no peers; the CRDs are there before the operator, so no scanning for them.
+    # One replica, so no peers. The CRDs are installed before the operator, so no scanning.
     settings.peering.standalone = True
     settings.scanning.disabled = True
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
-    # Only what is ours: not each pod of the cluster.
+    # Only our own objects, not every pod of the cluster.
     settings.watching.label_selectors["apps", "v1", "deployments"] = TASK_QUEUE_LABEL
     settings.watching.label_selectors["policy", "v1", "poddisruptionbudgets"] = TASK_QUEUE_LABEL
     settings.watching.label_selectors["", "v1", "pods"] = TASK_QUEUE_LABEL
-    # Events are posted on transitions, by us.
+    # The operator posts Events itself, on transitions.
     settings.posting.enabled = False
     return settings
 

@@ -33,25 +33,27 @@ class Settings(BaseModel):
     """Port of `/healthz`, which fails when no tick has ended for `liveness_after`."""
 
     http_port: int = Field(default=8081, ge=1, le=65_535)
-    """Port on which the last hour of each TaskQueue is shown to `longshore explain`."""
+    """Port of `/metrics`, and of the last hour of each TaskQueue for `longshore explain`."""
 
     liveness_after: Seconds = Field(default=120.0, ge=5)
-    """Longer than many calls take that time out: a restart does not mend an API server."""
+    """Longer than many calls in a row that time out: a restart does not repair an API server."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text"] = "json"
 
     namespace: str | None = None
-    """Watch TaskQueues of this namespace only; all when absent."""
+    """Watch only TaskQueues of this namespace; of all namespaces when absent."""
 
     budgets: Annotated[
         dict[str, Annotated[int, Field(ge=0, le=100_000)]], BeforeValidator(_budgets)
     ] = Field(default={})
-    """Workers that the TaskQueues of a budget group may have together: `gpu=8,batch=100`."""
+    """Maximum number of workers that all TaskQueues of a budget group may have together, e.g.
+    `gpu=8,batch=100`."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Settings":
-        """Settings in `environment`. Raises Invalid, naming the variable."""
+        """Read the settings from `environment`. Raises Invalid, whose message names the
+        variable."""
         values = {
             name: environment[variable]
             for name in cls.model_fields

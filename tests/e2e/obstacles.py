@@ -236,7 +236,7 @@ CAUSES: dict[str, Cause] = {
     ),
     "policy-misspelt": Cause(
         reason="PolicyUnknown",
-        says="scaling.policy 'queuewait' is not installed; there are ",
+        says="scaling.policy 'queuewait' is not installed; use one of ",
         scaling={**NONE, "policy": "queuewait"},
         jobs=3,
     ),

@@ -30,11 +30,11 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a_command_that_nothing_runs": (
         {"worker": {"command": ["/app/convert"]}},
-        ["spec.worker", "worker.command is of no use", "worker.isolation"],
+        ["spec.worker", "worker.command has no effect", "worker.isolation"],
     ),
     "handlers_that_nothing_runs": (
         {"worker": {"isolation": "Exec", "command": ["/app/convert"]}},
-        ["spec.worker", "worker.handlers is of no use", "worker.isolation Exec"],
+        ["spec.worker", "worker.handlers has no effect", "worker.isolation Exec"],
     ),
     "unknown_isolation": ({"worker": {"isolation": "warm"}}, ["spec.worker.isolation", "Warm"]),
     "prefetch_of_nothing": (
@@ -182,12 +182,12 @@ CHANGED: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     "type": (
         {"queue": {"name": "orders", "type": "Classic"}},
         {"queue": {"name": "orders", "type": "Quorum"}},
-        ["spec.queue.type", "cannot be changed", "make a new TaskQueue"],
+        ["spec.queue.type", "cannot be changed", "create a new TaskQueue"],
     ),
     "name": (
         {"queue": {"name": "orders"}},
         {"queue": {"name": "invoices"}},
-        ["spec.queue", "queue.name cannot be changed", "make a new TaskQueue"],
+        ["spec.queue", "queue.name cannot be changed", "create a new TaskQueue"],
     ),
     "name added": ({}, {"queue": {"name": "orders"}}, ["queue.name cannot be changed"]),
     "name removed": ({"queue": {"name": "orders"}}, {}, ["queue.name cannot be changed"]),

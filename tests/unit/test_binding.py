@@ -132,7 +132,7 @@ def test_an_argument_named_as_the_job_is_refused_where_all_others_are_taken() ->
     def free(job: Job, /, **rest: Any) -> Any:
         return rest
 
-    with pytest.raises(InvalidArguments, match="job: the worker gives the job itself"):
+    with pytest.raises(InvalidArguments, match="job: the worker itself passes the job"):
         bind(loose).arguments(b'{"job": 1, "b": 2}')
     job: Any = object()
     assert bind(free).call(job, bind(free).arguments(b'{"job": 1}')) == {"job": 1}
@@ -158,7 +158,7 @@ def test_a_job_that_could_not_be_given_is_refused_by_the_parameters_name() -> No
         (all_of_them, "jobs"),
     ):
         with pytest.raises(
-            HandlerError, match=rf"parameter '{parameter}' .*cannot be given the job"
+            HandlerError, match=rf"parameter '{parameter}' .*cannot receive the job"
         ):
             bind(function)
 

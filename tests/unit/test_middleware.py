@@ -77,7 +77,9 @@ def test_what_comes_along_keeps_the_rules(name: str) -> None:
 
 
 def test_a_name_that_is_not_installed_tells_what_is() -> None:
-    with pytest.raises(MiddlewareError, match=r"'absent'.*installed are: opentelemetry = .*sentry"):
+    with pytest.raises(
+        MiddlewareError, match=r"'absent'.*these are installed: opentelemetry = .*sentry"
+    ):
         check_middleware("absent")
 
 

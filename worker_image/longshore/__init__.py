@@ -25,7 +25,7 @@ from longshore.errors import (
     SoftTimeLimit,
 )
 
-# Not lazily: modules of the same names would take the decorators' places once they are imported.
+# Not lazily: once imported, the modules of the same names would replace the decorators.
 from longshore.handler import Job, handler
 from longshore.middleware import Middleware, middleware
 
@@ -59,7 +59,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Only producers need pika; the processes that run jobs import this package without it.
+    # Only producers need pika; processes that run jobs import this package without it.
     if name == "Client":
         from longshore.client import Client
 

@@ -1,4 +1,4 @@
-"""From a job's JSON to a handler's arguments, checked against its annotations."""
+"""Turns a job's JSON into a handler's arguments, checked against its annotations."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class NotAnObject(ValueError):
 
 
 class InvalidArguments(ValueError):
-    """A JSON object whose members do not fit the handler's parameters."""
+    """A JSON object whose members do not match the handler's parameters."""
 
 
 class BoundHandler:
-    """A handler with its parameters known. Raises HandlerError when they cannot be filled.
+    """A handler whose parameters are known. Raises HandlerError if no job could fill them.
 
-    What an argument may be is what pydantic makes of the annotation. Its import is a third of a
-    worker's start, so where all annotations are JSON's own types it is asked only about bodies that
-    do not fit as they are: it may still convert them, or says what is wrong.
+    pydantic decides which values an annotation allows. Importing it takes a third of a worker's
+    start. So if all annotations are types of JSON itself, pydantic is used only for bodies that do
+    not match as they are: it may still convert them, or it explains what is wrong.
     """
 
     def __init__(self, spec: HandlerSpec) -> None:
@@ -56,11 +56,11 @@ class BoundHandler:
             self.prepare()
 
     def prepare(self) -> None:
-        """Have pydantic ready: children that are forked later share it."""
+        """Import pydantic and prepare it, so that children forked later share it."""
         self._adapter()
 
     def arguments(self, body: bytes) -> dict[str, Any]:
-        """Keyword arguments in `body`. Raises NotAnObject or InvalidArguments."""
+        """Return the keyword arguments in `body`. Raises NotAnObject or InvalidArguments."""
         if self._plain:
             try:
                 found = self._plain.decode(body)
@@ -83,16 +83,16 @@ class BoundHandler:
             ):
                 raise NotAnObject(f"the body is not a JSON object: {first['msg']}") from None
             raise InvalidArguments(_summary(error)) from None
-        if self._reserved in found_by_pydantic:  # where a handler takes any others as well
-            raise InvalidArguments(f"{self._reserved}: the worker gives the job itself")
+        if self._reserved in found_by_pydantic:  # if the handler also takes `**others`
+            raise InvalidArguments(f"{self._reserved}: the worker itself passes the job here")
         return found_by_pydantic
 
     def call(self, job: Job | None, arguments: dict[str, Any]) -> Any:
-        """Run the handler; a result that is awaitable is yet to be awaited.
+        """Run the handler and return its result; the caller must await it if it is awaitable.
 
-        A decorator may hide an `async def`, so only the result tells.
+        A decorator may hide an `async def`, so only the result shows that.
 
-        `job` is not looked at where the handler does not take it (`takes_job`).
+        `job` is ignored if the handler does not take it (`takes_job`).
         """
         if self._job_name is not None:
             return self._function(**arguments, **{self._job_name: job})
@@ -109,8 +109,8 @@ class BoundHandler:
 
 
 _importing = threading.RLock()
-"""Held while pydantic is imported, and by whoever forks: a fork in the middle of an import would
-leave the child with a lock of that module that nobody releases."""
+"""Held while pydantic is imported, and during each fork: a fork in the middle of an import would
+leave the child with a lock of that module that is never released."""
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
@@ -125,12 +125,12 @@ def _parameters(spec: HandlerSpec) -> list[inspect.Parameter]:
         parameters = list(inspect.signature(spec.function).parameters.values())
     except (ValueError, TypeError) as error:
         raise HandlerError(
-            f"{spec.place}: the parameters of {spec.name!r} are not known: {error}"
+            f"{spec.place}: the parameters of {spec.name!r} cannot be read: {error}"
         ) from error
     if parameters and parameters[0].name in ("self", "cls"):
         raise HandlerError(
-            f"{spec.place}: handler {spec.name!r} takes {parameters[0].name!r} as methods do, and "
-            "no job could call it; write a function, or put @staticmethod above @handler"
+            f"{spec.place}: handler {spec.name!r} takes {parameters[0].name!r} as methods do, so "
+            "no job can call it; write a function, or put @staticmethod above @handler"
         )
     return parameters
 
@@ -138,20 +138,20 @@ def _parameters(spec: HandlerSpec) -> list[inspect.Parameter]:
 def _job_parameter(
     spec: HandlerSpec, parameters: list[inspect.Parameter], annotations: dict[str, Any]
 ) -> inspect.Parameter | None:
-    """The one that gets the job."""
+    """Return the parameter that gets the job; None if there is none."""
     jobs = [each for each in parameters if _mentions_job(annotations.get(each.name))]
     for each in jobs:
         is_one = each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
         if not _is_job(annotations[each.name]) or not is_one or len(jobs) > 1:
             raise HandlerError(
-                f"{spec.place}: parameter {each.name!r} of {spec.name!r} cannot be given the job; "
-                "annotate one parameter `Job`, the first for choice"
+                f"{spec.place}: parameter {each.name!r} of {spec.name!r} cannot receive the job; "
+                "annotate exactly one parameter as `Job`, preferably the first"
             )
     return jobs[0] if jobs else None
 
 
 def _is_job(annotation: Any) -> bool:
-    """`Job`, with None as an alternative or extras, which change nothing."""
+    """Return whether it is `Job`, possibly optional or with further metadata."""
     if annotation is Job:
         return True
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
@@ -166,17 +166,18 @@ def _mentions_job(annotation: Any) -> bool:
 
 
 def _refuse_generators(spec: HandlerSpec) -> None:
-    # Behind decorators too. A call only makes the generator: the job would succeed without running.
+    # Also behind decorators. A call only creates the generator: the job would succeed without
+    # running.
     function = inspect.unwrap(spec.function)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise HandlerError(
-            f"{spec.place}: handler {spec.name!r} has a `yield`, so a call would run none of it; "
-            "return instead, or consume the generator in a handler without `yield`"
+            f"{spec.place}: handler {spec.name!r} contains `yield`, so a call would not run it; "
+            "use return, or consume the generator in a handler without `yield`"
         )
 
 
 def _annotations(spec: HandlerSpec, parameters: list[inspect.Parameter]) -> dict[str, Any]:
-    """Of the parameters only: what a handler returns may be unknown when it runs."""
+    """Return only the annotations of parameters: that of the return value may be unresolvable."""
     namespace = getattr(inspect.unwrap(spec.function), "__globals__", {})
     written = _as_written(spec.function)
     found: dict[str, Any] = {}
@@ -207,8 +208,8 @@ def _as_written(function: object) -> dict[str, Any]:
 def _plain_decoder(
     parameters: list[inspect.Parameter], annotations: dict[str, Any]
 ) -> msgspec.json.Decoder[msgspec.Struct] | None:
-    """Reads bodies whose values are what the annotations say as they are; None where that is not
-    enough to say."""
+    """Return a decoder for bodies whose values match the annotations without conversion; None if
+    it could not decide that."""
     fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
     for parameter in parameters:
         annotation = annotations.get(parameter.name, Any)
@@ -230,7 +231,7 @@ _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_O
 
 
 def _is_plain(annotation: Any) -> bool:
-    """Whether it is a type of JSON, or lists, objects and alternatives of such."""
+    """Return whether it is a type of JSON, or consists of lists, objects and unions of such."""
     if annotation in (Any, str, bool, int, float, list, dict, type(None)):
         return True
     inner = typing.get_args(annotation)
@@ -254,8 +255,8 @@ def _type_adapter(
             extra = "allow"
         elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
             raise HandlerError(
-                f"{spec.place}: parameter {str(parameter)!r} of {spec.name!r} has no name that a "
-                "JSON object could use; jobs pass arguments by keyword"
+                f"{spec.place}: parameter {str(parameter)!r} of {spec.name!r} cannot be passed by "
+                "name; jobs pass arguments by keyword"
             )
         else:
             annotation = annotations.get(parameter.name, Any)
@@ -279,7 +280,7 @@ def _type_adapter(
 
 def _summary(error: ValidationError) -> str:
     problems = error.errors(include_url=False, include_context=False)
-    # Values stay out of it: errors travel to logs and status, arguments may be secret.
+    # Without the values: errors end up in logs and status, and arguments may be secret.
     return "; ".join(
         f"{'.'.join(str(part) for part in problem['loc']) or 'arguments'}: {problem['msg']}"
         for problem in problems[:_PROBLEMS_SHOWN]

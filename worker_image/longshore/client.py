@@ -1,4 +1,4 @@
-"""Enqueueing: `Client.enqueue` puts one job into a TaskQueue's queue and waits for the broker."""
+"""`Client.enqueue` puts one job into a TaskQueue's queue and waits until RabbitMQ confirms it."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ log = logging.getLogger(__name__)
 DEFAULT_TIMEOUT = 30.0
 
 TraceHeaders = Callable[[], Mapping[str, str]]
-"""Headers with the trace of the moment."""
+"""A function that returns headers with the current trace."""
 
 
 class Client:
-    """Enqueues jobs. Nothing connects before the first job does.
+    """Enqueues jobs. The first job opens the connection.
 
-    A call returns when RabbitMQ has stored the job safely, or raises an `EnqueueError` about
-    `timeout` seconds after it began, 0.3 s later at the latest; it never hangs. Threads may share a
-    Client: they take turns, and one whose turn comes too late for a confirm is refused before its
-    job is sent. An idle connection that the broker has given up is replaced unseen.
+    A call returns when RabbitMQ has stored the job safely. Otherwise it raises an `EnqueueError`
+    about `timeout` seconds after it began, at most 0.3 s later; it never hangs. Threads may share a
+    Client: they take turns, and if a thread's turn comes too late for a confirm, its call raises
+    before the job is sent. An idle connection that RabbitMQ has closed is replaced automatically.
 
-    At least once: after `ConfirmTimeout`, or when the connection broke between a job and its
-    confirm, a job may be stored twice, under one id.
+    Delivery is at least once: after `ConfirmTimeout`, or when the connection was lost between a job
+    and its confirm, a job may be stored twice, with the same id.
     """
 
     def __init__(
@@ -48,19 +48,20 @@ class Client:
         now: Callable[[], float] = time.time,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        """`url` is `amqp://user:password@host:port/vhost`, or `amqps://…` for TLS.
+        """Prepare a Client for `url`: `amqp://user:password@host:port/vhost`, or `amqps://…` for
+        TLS.
 
-        `authority` is the certificate authority to trust with TLS, in PEM form; the system's are
-        when it is absent.
+        `authority` is the certificate authority to trust with TLS, in PEM format. By default, those
+        that the system trusts are used.
 
-        `trace_headers` is asked at each job for the headers that carry the current trace, such as
-        `longshore.integrations.opentelemetry.trace_headers`; without it, jobs carry a trace only
-        where `headers` give a `traceparent`. It never keeps a job from being enqueued: names that
-        are not free, such as those that begin with `x-`, are left out, and where it raises, the job
-        carries no trace and a warning is logged.
+        `trace_headers` is called for each job and returns the headers that carry the current trace;
+        an example is `longshore.integrations.opentelemetry.trace_headers`. Without it, a job
+        carries a trace only if its `headers` have a `traceparent`. It never prevents a job from
+        being enqueued: reserved names, such as those that begin with `x-`, are left out, and if it
+        raises, the job carries no trace and a warning is logged.
 
-        Raises InvalidAddress, which shows no part of the address; InvalidJob for a `timeout` that
-        is none.
+        Raises InvalidAddress, whose message shows no part of the address, and InvalidJob if
+        `timeout` is invalid.
         """
         problem: EnqueueError | None = None
         try:
@@ -86,9 +87,10 @@ class Client:
         timeout: Span = DEFAULT_TIMEOUT,
         trace_headers: TraceHeaders | None = None,
     ) -> Self:
-        """A Client for the address in `LONGSHORE_AMQP_URL`, a key of each producer's Secret.
+        """Return a Client for the address in `LONGSHORE_AMQP_URL`, a key of each producer's Secret.
 
-        With TLS, `LONGSHORE_AMQP_CA` is the certificate authority, a key of the same Secret.
+        With TLS, `LONGSHORE_AMQP_CA` holds the certificate authority; it is a key of the same
+        Secret. Raises InvalidAddress and InvalidJob as the constructor does.
         """
         if not environment.get(AMQP_URL_ENV):
             raise InvalidAddress(
@@ -122,16 +124,17 @@ class Client:
     ) -> str:
         """Enqueue one job and return its id.
 
-        `queue` is `NAMESPACE.NAME` of a TaskQueue. `handler` is the function that `@handler`
-        decorates, whose signature `arguments` are then checked against, or just its name.
-        `delay` and `expires_in` are seconds, a timedelta or a string such as `"10m"`; `delay` is
-        rounded up to whole seconds, and a job that has not started `expires_in` after now never
-        does. `priority` is 0 to 31, higher first. `headers` travel with the job for life; a
-        `traceparent` among them puts the job into that trace.
+        `queue` is `NAMESPACE.NAME` of a TaskQueue. `handler` is a function decorated with
+        `@handler`, or the name of a handler; with a function, `arguments` are checked against its
+        signature. `delay` and `expires_in` are seconds, a timedelta or a string such as `"10m"`.
+        `delay` is rounded up to whole seconds. A job that has not started within `expires_in` from
+        now is not run any more. `priority` is 0 to 31, higher first. `headers` stay with the job
+        until its end; a `traceparent` among them makes the job part of that trace.
 
-        A handler with a parameter of one of these four names takes its arguments by `send`.
-        Raises InvalidJob before anything is sent, else another EnqueueError. That a queue does not
-        exist can be told only for a job without delay.
+        If a parameter of the handler has the name of one of these four options, use `send`.
+
+        Raises InvalidJob before anything is sent, otherwise another EnqueueError. QueueNotFound is
+        raised only for a job without a delay.
         """
         submission.refuse_ambiguous(handler)
         return self.send(
@@ -156,7 +159,7 @@ class Client:
         expires_in: Span | None = None,
         headers: Mapping[str, Any] | None = None,
     ) -> str:
-        """`enqueue` with the arguments in a mapping, so that any name can be among them."""
+        """Do the same as `enqueue`, with the arguments in a mapping, which may have any names."""
         prepared = submission.prepare(
             queue,
             handler,
@@ -179,15 +182,15 @@ class Client:
                 return headers
             return {**submission.sendable(self._trace_headers()), **headers}
         except Exception as error:
-            # A job without a trace is worth more than no job.
+            # A job without a trace is better than no job.
             log.warning("no trace for a job: trace_headers failed: %s", submission.shown(error))
             return headers
 
     def close(self) -> None:
-        """Close the connection. The next job would open another.
+        """Close the connection. Another job would open a new one.
 
-        Jobs of other threads are waited for, for 2.3 seconds at most; the connection is closed
-        behind the last of them if that takes longer.
+        This waits at most 2.3 seconds for the jobs of other threads. If they take longer, the
+        connection is closed after the last of them.
         """
         self._publisher.close()
 

@@ -1,8 +1,8 @@
-"""What Longshore raises, and what a handler raises to say how its job ends.
+"""The exceptions that Longshore raises, and those that a handler raises to decide how its job ends.
 
 A handler that returns has succeeded; any exception is a failed attempt. `Retry`, `Snooze` and
-`Discard` say something more exact. `Interrupted` comes the other way: the worker raises it in the
-handler.
+`Discard` express something more specific. `Interrupted` goes the opposite way: the worker raises it
+inside the handler.
 """
 
 import math
@@ -12,47 +12,51 @@ from longshore.contract.durations import Span, seconds_in
 
 
 class LongshoreError(Exception):
-    """Everything that Longshore raises by itself, except interruptions."""
+    """Base class of everything that Longshore raises, except interruptions."""
 
 
 # How a handler ends its job
 
 
 class Retry(LongshoreError):
-    """Try the job once more, after `after` (seconds, a timedelta or like `90s`; None: as the policy
-    says).
+    """Retry the job after `after`: seconds, a timedelta or a string such as `"90s"`.
 
-    It is a failed attempt as any other: out of attempts, the job goes to the dead letters.
+    None means the delay of the queue's retry policy. This counts as a failed attempt like any
+    other: if no attempt is left, the job becomes a dead letter.
     """
 
     def __init__(self, reason: str = "", *, after: Span | None = None) -> None:
-        super().__init__(reason or "the handler asked for another attempt")
+        super().__init__(reason or "the handler requested another attempt")
         self.after = None if after is None else seconds_of(after)
 
 
 class Snooze(LongshoreError):
-    """Run the job again after `delay` (seconds, a timedelta or like `10m`), without charge."""
+    """Run the job again after `delay`: seconds, a timedelta or a string such as `"10m"`.
+
+    No attempt is charged.
+    """
 
     def __init__(self, delay: Span, reason: str = "") -> None:
-        super().__init__(reason or "the handler put the job off")
+        super().__init__(reason or "the handler snoozed the job")
         self.delay = seconds_of(delay)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exceptions are made again from `args`; a pool of processes sends them to its parent so.
-        if type(self) is not Snooze:  # what a subclass is made of it alone knows
+        # Unpickling calls the class with `args`, as when a pool of processes sends an exception to
+        # its parent.
+        if type(self) is not Snooze:  # only a subclass knows its own arguments
             return (*super().__reduce__(),)
         return type(self), (self.delay, *self.args), self.__dict__
 
 
 class Discard(LongshoreError):
-    """Never try the job again: it goes to the dead letters with reason `discarded`."""
+    """Do not retry the job: it becomes a dead letter with the reason `discarded`."""
 
     def __init__(self, reason: str = "the handler discarded the job") -> None:
         super().__init__(reason)
 
 
 def seconds_of(duration: object) -> float:
-    """A delay in seconds, of a number, a timedelta or text like `90s`.
+    """Return a delay in seconds, given as a number, a timedelta or a string such as `"90s"`.
 
     Raises ValueError or TypeError.
     """
@@ -68,60 +72,61 @@ def seconds_of(duration: object) -> float:
 
 
 class Interrupted(BaseException):
-    """The job is asked to end soon. Tidy up and let it pass, or return if the work is done.
+    """The job should end soon. Clean up and let the exception pass, or return if the work is done.
 
-    A BaseException, so that `except Exception` cannot swallow it by accident. In an `async def`
-    handler the task is cancelled instead: `asyncio.CancelledError` is raised there.
+    It is a BaseException, so that `except Exception` does not swallow it by accident. An `async
+    def` handler is cancelled instead: `asyncio.CancelledError` is raised in it.
     """
 
 
 class SoftTimeLimit(Interrupted):
     """The soft time limit has passed; at the hard limit the job's processes are killed.
 
-    Let through, it is a failed attempt.
+    If the handler lets it pass, the attempt has failed.
     """
 
 
 class Draining(Interrupted):
-    """The worker ends and returns the job to the queue; no attempt is charged."""
+    """The worker shuts down and returns the job to the queue; no attempt is charged."""
 
 
 class DeliveryLost(Interrupted):
-    """The broker has given the job to somebody else; this run's outcome counts for nothing."""
+    """RabbitMQ has given the job to another worker; the outcome of this run is ignored."""
 
 
 # What is wrong with handlers
 
 
 class HandlerError(LongshoreError):
-    """A handler that cannot be served as it is written."""
+    """A handler cannot run as it is written."""
 
 
 class DuplicateHandler(HandlerError):
-    """Two handlers answer to one name."""
+    """Two handlers have the same name."""
 
 
 class MiddlewareError(LongshoreError):
-    """A middleware that cannot be loaded, or that failed; the message says which."""
+    """A middleware cannot be loaded, or it failed; the message names it."""
 
 
 # Why a job was not enqueued
 
 
 class EnqueueError(LongshoreError):
-    """A job was not enqueued, or it is not known whether it was (`ConfirmTimeout`)."""
+    """A job was not enqueued or, with `ConfirmTimeout`, it is unknown whether it was."""
 
 
 class InvalidJob(EnqueueError, ValueError):
-    """The job cannot be enqueued as it is; trying again won't help."""
+    """The job cannot be enqueued as it is; another try will not help."""
 
 
 class InvalidAddress(EnqueueError, ValueError):
-    """RabbitMQ's address is missing or cannot be read."""
+    """The address of RabbitMQ is missing or cannot be read."""
 
 
 class QueueNotFound(EnqueueError):
-    """No queue takes the job: no such TaskQueue, or the operator has not made its queue yet."""
+    """There is no queue for the job: the TaskQueue does not exist, or the operator has not declared
+    its queue yet."""
 
 
 class QueueFull(EnqueueError):
@@ -133,8 +138,8 @@ class NotPermitted(EnqueueError):
 
 
 class BrokerUnavailable(EnqueueError):
-    """RabbitMQ cannot be reached, closed the connection, or takes no messages for now."""
+    """RabbitMQ cannot be reached, closed the connection, or accepts no messages at the moment."""
 
 
 class ConfirmTimeout(EnqueueError):
-    """RabbitMQ did not confirm in time: the job may or may not be stored."""
+    """RabbitMQ did not confirm the job in time: it may or may not be stored."""

@@ -1,10 +1,10 @@
-"""Handlers: the functions that do a queue's jobs, and the job as they see it.
+"""Handlers: the functions that run a queue's jobs, and the job as they see it.
 
     @handler(max_attempts=5)
     def transcode(job: Job, source: str, preset: str = "h264") -> None: ...
 
-A decorated function stays the function it was. Decorating connects to nothing and reads nothing;
-a worker finds handlers by importing the modules it is told to serve.
+A decorated function remains the function that it was. The decorator neither connects to anything
+nor reads anything; a worker finds handlers by importing the modules that it is configured to serve.
 """
 
 import copy
@@ -34,11 +34,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HandlerSpec:
-    """What a decorator said about its function. Each is equal to itself only: what it holds of the
-    user's need not have a hash."""
+    """A function with the options that `@handler` was given.
+
+    Each is equal only to itself, because the user's objects in it may not be hashable.
+    """
 
     name: str
-    """On the wire: AMQP property `type`."""
+    """The handler's name on the wire: the AMQP property `type`."""
 
     function: Callable[..., Any]
     max_attempts: int | None = None
@@ -54,14 +56,14 @@ class HandlerSpec:
     """Seconds; lowers the queue's `timeLimit.soft`."""
 
     retry_when: Callable[[Exception], bool] | None = None
-    """Whether a job that failed with this exception is tried again."""
+    """Returns whether a job that failed with this exception is retried."""
 
     throws: tuple[type[Exception], ...] = ()
-    """Failures that are expected, and final."""
+    """Exceptions that are expected and final."""
 
     @property
     def place(self) -> str:
-        """Where the function is written, as `file:line`."""
+        """Where the function is defined, as `file:line`."""
         code = getattr(self.function, "__code__", None)
         if code is None:
             return f"{self.function.__module__}.{self.function.__qualname__}"
@@ -70,15 +72,15 @@ class HandlerSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """The job that runs, for a handler that has a parameter annotated `Job`.
+    """The running job, for a handler that has a parameter annotated `Job`.
 
-    It may be pickled, for a pool of processes. What is made of that knows all about the job, but is
-    not connected to it: `progress` tells nobody, and `delivery_lost` is False.
+    It can be pickled, for a pool of processes. The copy has all data of the job, but is not
+    connected to it: `progress` has no effect, and `delivery_lost` is False.
     """
 
     id: str
     handler: str
-    """Wire name of its handler."""
+    """Name of its handler."""
 
     attempt: int
     """Counts from 1."""
@@ -86,36 +88,37 @@ class Job:
     max_attempts: int
     queue: str
     enqueued_at: datetime
-    """First enqueue, however often the job was tried since."""
+    """Time of the first enqueue, regardless of later attempts."""
 
     deadline: datetime
-    """When the hard limit ends the job's processes."""
+    """When the hard limit is reached and the job's processes are killed."""
 
     traceparent: str | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
-    """Headers of the producer's own."""
+    """The headers that the producer has set."""
 
     _throws: tuple[type[Exception], ...] = field(default=(), repr=False, compare=False)
     _report: Callable[[object], None] = field(default=lambda _: None, repr=False, compare=False)
     _is_lost: Callable[[], bool] = field(default=lambda: False, repr=False, compare=False)
 
     def progress(self, value: object) -> None:
-        """Tell how far the job is: anything that JSON can say.
+        """Report how far the job is, as any value that JSON can represent.
 
-        Cheap enough for every step of a loop: at most one value per half second is sent.
+        This is cheap enough for every step of a loop: at most one value per half second is sent.
         """
         self._report(value)
 
     @property
     def delivery_lost(self) -> bool:
-        """Whether the broker has given the job to somebody else: stop, the outcome is void."""
+        """Whether RabbitMQ has given the job to another worker. If so, stop: the outcome of this
+        run is ignored."""
         return self._is_lost()
 
     def expects(self, error: BaseException) -> bool:
-        """Whether this way to end was announced, so that nobody need be alarmed.
+        """Return whether ending with `error` is expected, so that nobody needs to be alerted.
 
-        True for `Retry`, `Snooze`, `Discard`, what the handler `throws`, and a run that the worker
-        cuts short for reasons of its own; False for any other failure.
+        True for `Retry`, `Snooze`, `Discard`, the handler's `throws`, and a run that the worker
+        interrupts for its own reasons; False for any other failure.
         """
         if isinstance(error, Interrupted):
             return not isinstance(error, SoftTimeLimit)
@@ -125,7 +128,7 @@ class Job:
 
     @property
     def seconds_left(self) -> float:
-        """Time until `deadline`."""
+        """Seconds until `deadline`."""
         return (self.deadline - datetime.now(UTC)).total_seconds()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -177,17 +180,18 @@ def handler(
 ) -> Any:
     """Make a function, sync or async, the handler of jobs named `name` (default: its own name).
 
-    Durations are seconds, a timedelta or like `"10m"`. `max_attempts` and `max_age` take the place
-    of the queue's `retry.maxAttempts` and `retry.maxAge`. `hard_limit` and `soft_limit` lower those
-    of the queue's `timeLimit`; a worker whose queue allows less than they ask for does not start.
+    Durations are seconds, a timedelta or a string such as `"10m"`. `max_attempts` and `max_age`
+    override the queue's `retry.maxAttempts` and `retry.maxAge`. `hard_limit` and `soft_limit` lower
+    those of the queue's `timeLimit`; if they exceed the queue's, the worker does not start.
 
-    `retry_when` is asked about each exception but `Retry`, `Snooze` and `Discard`; False makes the
-    job a dead letter without another attempt. `throws` are failures that belong to the job's
-    business: not tried again either, and told as news instead of as a fault.
+    `retry_when` is called with each exception except `Retry`, `Snooze` and `Discard`; if it returns
+    False, the job becomes a dead letter without another attempt. `throws` lists exceptions that are
+    a regular result of the job: they are not retried either, and are logged as information instead
+    of as an error.
 
-    Write it above all other decorators: a worker calls what it decorates. Raises ValueError or
-    TypeError for an option that makes no sense anywhere, and for what cannot be a handler: a class,
-    a method, a `functools.partial` or any other callable without a name of its own.
+    Place it above all other decorators, because a worker calls the function that it decorates.
+    Raises ValueError or TypeError for an option that can never be valid, and for what cannot be a
+    handler: a class, a method, a `functools.partial` or any other callable without a name.
     """
     if max_attempts is not None and max_attempts < 1:
         raise ValueError(f"max_attempts is {max_attempts}; it must be 1 or more")
@@ -210,7 +214,7 @@ def handler(
         try:
             setattr(function, _SPEC, spec)
         except (AttributeError, TypeError):
-            raise TypeError(f"@handler takes a function of Python, not {function!r}") from None
+            raise TypeError(f"@handler takes a Python function, not {function!r}") from None
         _decorated.append(spec)
         return function
 
@@ -218,16 +222,16 @@ def handler(
 
 
 def spec_of(function: Callable[..., Any]) -> HandlerSpec | None:
-    """What `@handler` said about `function`; None when it was never decorated."""
+    """Return the HandlerSpec of `function`; None if it was not decorated with `@handler`."""
     spec = getattr(function, _SPEC, None)
     return spec if isinstance(spec, HandlerSpec) else None
 
 
 def discover_handlers(modules: Iterable[str]) -> dict[str, HandlerSpec]:
-    """Import `modules` and give the handlers they define or name, by wire name.
+    """Import `modules` and return the handlers that they define or import, by name.
 
-    Raises HandlerError for one that could not run as it is written, DuplicateHandler among them,
-    and whatever the imports raise.
+    Raises HandlerError for a handler that could not run as it is written, DuplicateHandler if two
+    have the same name, and whatever the imports raise.
     """
     found: dict[str, HandlerSpec] = {}
     for module in modules:
@@ -256,7 +260,7 @@ def _duration(option: str, value: Span | None) -> float | None:
 
 def _predicate(asked: object) -> object:
     if asked is not None and (not callable(asked) or inspect.iscoroutinefunction(asked)):
-        raise TypeError(f"retry_when is {asked!r}; it must be a function, and not an async one")
+        raise TypeError(f"retry_when is {asked!r}; it must be a function that is not async")
     return asked
 
 
@@ -264,17 +268,17 @@ def _exceptions(throws: object) -> tuple[object, ...]:
     kinds = throws if isinstance(throws, tuple) else (throws,)
     for kind in kinds:
         if not isinstance(kind, type) or not issubclass(kind, Exception):
-            raise TypeError(f"throws has {kind!r}; it takes subclasses of Exception")
+            raise TypeError(f"throws contains {kind!r}; it takes subclasses of Exception")
     return kinds
 
 
 def _check_name(name: object) -> str:
     if not isinstance(name, str):
-        raise TypeError(f"name is {name!r}; it must be text")
+        raise TypeError(f"name is {name!r}; it must be a string")
     try:
         is_short = 0 < len(name.encode()) <= _MAX_NAME
     except UnicodeEncodeError:
-        raise ValueError(f"name {name!r} must be text that UTF-8 can write") from None
+        raise ValueError(f"name {name!r} cannot be encoded as UTF-8") from None
     if not is_short:
         raise ValueError(f"name {name!r} must have 1 to {_MAX_NAME} bytes")
     return plain(name)
@@ -286,15 +290,16 @@ def _check_function(function: object) -> None:
     names = [getattr(function, name, None) for name in ("__name__", "__qualname__", "__module__")]
     if not callable(function) or not all(isinstance(name, str) for name in names):
         raise TypeError(
-            f"@handler takes a function, not {function!r}, which has no name of its own; "
-            "write `def NAME(...)` that calls it"
+            f"@handler takes a function, not {function!r}, which has no name; "
+            "write a function `def NAME(...)` that calls it"
         )
     if inspect.ismethod(function):
         raise TypeError(f"@handler takes a function, not the method {function.__qualname__!r}")
 
 
 def _check_place(spec: HandlerSpec) -> None:
-    """Raise HandlerError if the function is a method, or not what its own module knows it as."""
+    """Raise HandlerError if the function is a method, or if its module holds another object under
+    its name."""
     *outer, name = spec.function.__qualname__.split(".")
     holder: object = sys.modules.get(spec.function.__module__)
     for each in outer:
@@ -303,24 +308,24 @@ def _check_place(spec: HandlerSpec) -> None:
     if found is spec.function or isinstance(found, classmethod):
         if outer and not isinstance(found, staticmethod):
             raise HandlerError(
-                f"{spec.place}: handler {spec.name!r} is a method of {'.'.join(outer)}, and no job "
-                "could call it; write a function, or put @staticmethod above @handler"
+                f"{spec.place}: handler {spec.name!r} is a method of {'.'.join(outer)}, so no job "
+                "can call it; write a function, or put @staticmethod above @handler"
             )
         return
     if not callable(found) or isinstance(found, staticmethod) or _is_found(spec.function, holder):
         return
     other = spec_of(found)
     if other is not None and other.function is found:
-        return  # a handler of another name that is written under the same one
+        return  # a handler with another name, defined later as the same Python name
     raise HandlerError(
-        f"{spec.place}: handler {spec.name!r} is not what {spec.function.__module__}."
-        f"{spec.function.__qualname__} is, {found!r}: a decorator above @handler never runs for a "
-        "job; write @handler above all others"
+        f"{spec.place}: {spec.function.__module__}.{spec.function.__qualname__} is {found!r}, not "
+        f"the handler {spec.name!r}: a decorator above @handler never runs for a job; place "
+        "@handler above all others"
     )
 
 
 def _named(holder: object, name: str) -> object:
-    # A name of a function's inside, `<locals>`, leads nowhere.
+    # The qualified name of an inner function contains `<locals>`, which is found nowhere.
     return getattr(holder, "__dict__", {}).get(name)
 
 

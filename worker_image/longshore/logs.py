@@ -1,7 +1,8 @@
-"""The log of both images: one JSON object a line, an event with fields. `docs/logs.md` lists them.
+"""The log of both images: each line is a JSON object, an event with fields. `docs/logs.md` lists
+the events.
 
-It rests on the standard library's logging, so that lines of other libraries come out in the same
-form: as the event `message-logged`, with the library's `logger` and its `message`.
+It is based on the standard library's logging, so that lines of other libraries have the same form:
+they are the event `message-logged`, with the library's `logger` and its `message`.
 """
 
 import json
@@ -14,22 +15,25 @@ MESSAGE = "message-logged"
 """The event of a line that another library has logged."""
 
 _MAX_PLAIN = 2000
-"""Characters of a value that JSON cannot say."""
+"""Characters that are kept of a value that JSON cannot represent."""
 
 
 class Log:
-    """Events under one logger of the standard library, by which levels are set."""
+    """Logs events under one logger of the standard library, whose level can be set."""
 
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
 
     def info(self, event: str, **fields: Any) -> None:
-        """Log something that is meant to happen."""
+        """Log something that is expected to happen."""
         self._logger.info(event, extra={"fields": fields})
 
     def warning(self, event: str, *, exc_info: Any = None, **fields: Any) -> None:
-        """Log something that went wrong and is being dealt with; with `exc_info`, an exception or
-        True for the one that is being handled, its traceback too."""
+        """Log something that went wrong and is being dealt with.
+
+        `exc_info` is an exception whose traceback is logged too, or True for the one that is being
+        handled.
+        """
         self._logger.warning(event, exc_info=exc_info, extra={"fields": fields})
 
     def error(self, event: str, *, exc_info: Any = None, **fields: Any) -> None:
@@ -48,23 +52,23 @@ class JsonLines(logging.Formatter):
         fields = fields_of(record)
         try:
             return _line(record, fields)
-        # Nested too deeply, a number that JSON does not know, text that cannot be made.
+        # Nested too deeply, a number that JSON does not have, or a value whose `__str__` fails.
         except Exception:
             return _line(record, {name: _plain(value) for name, value in fields.items()})
 
 
 class Stamp:
-    """Gives the time as the log writes it, for lines that are made by hand; `now` gives seconds
-    since the epoch."""
+    """Returns the time as the log writes it, for lines that are formatted by hand; `now` returns
+    seconds since the epoch."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._second = self._millisecond = 0
         self._prefix = ""
-        """The time of that second, in words: they take as long as all the rest of a line."""
+        """The text of that second: formatting it takes as long as all the rest of a line."""
 
         self._text = ""
-        """The time of that millisecond: short jobs end by the dozen in one."""
+        """The text of that millisecond, in which dozens of short jobs may end."""
 
     def __call__(self) -> str:
         millisecond = int(self._now() * 1000)
@@ -80,21 +84,21 @@ class Stamp:
 
 def install(handler: logging.Handler, *, level: int | str) -> None:
     """Send all logs of the process to `handler`."""
-    # pika logs each failure many times over; the connection modules log it once.
+    # pika logs each failure many times; the connection modules log it once.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
 def time_of(record: logging.LogRecord) -> str:
-    """When `record` was made: UTC with its zone, to the millisecond."""
+    """Return when `record` was created: UTC with its zone, to the millisecond."""
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """The event of `record` and its fields, without those that are None."""
+    """Return the event of `record` and its fields, without those that are None."""
     try:
         said = record.getMessage()
-    except Exception as error:  # a library's, whose arguments do not fit its text
+    except Exception as error:  # from a library whose arguments do not match its format string
         said = f"{record.msg} ({error!r})"
     own = getattr(record, "fields", None)
     fields = (
@@ -113,10 +117,10 @@ def _line(record: logging.LogRecord, fields: dict[str, Any]) -> str:
 
 
 def _plain(value: Any) -> str | int:
-    """Something that JSON can say, whatever `value` is."""
+    """Return something that JSON can represent, whatever `value` is."""
     if isinstance(value, str | int):
         return value
     try:
         return repr(value)[:_MAX_PLAIN]
     except Exception as error:
-        return f"<{type(value).__name__}, of which nothing can be said: {type(error).__name__}>"
+        return f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"

@@ -1,4 +1,4 @@
-"""Middleware: what surrounds every job of a worker, for the sake of all handlers.
+"""Middleware: code that runs around every job of a worker, whatever its handler.
 
     @middleware
     @contextmanager
@@ -6,8 +6,9 @@
         with tenant(job.headers["tenant"]):
             yield
 
-Two ways lead into a worker: `@middleware` in a module of handlers, or an entry point of the group
-`longshore.middleware` in an installed package, chosen by name in `spec.worker.middleware`.
+A worker uses middleware from two sources: `@middleware` in a module of handlers, and entry points
+in the group `longshore.middleware` of installed packages, chosen by name in
+`spec.worker.middleware`.
 """
 
 from __future__ import annotations
@@ -30,15 +31,18 @@ GROUP = "longshore.middleware"
 
 
 class Middleware(Protocol):
-    """Called for each job whose arguments fit; the context it gives surrounds the handler's run.
+    """Called for each job whose arguments are valid; the handler runs inside the context that it
+    returns.
 
-    Within it stand sync and async handlers alike, so it is an ordinary context manager. It sees
-    the handler's exception pass by; one that it swallows makes the job a success. It may raise
-    `Retry`, `Snooze` or `Discard` like a handler. Any other exception of its own fails the attempt.
+    The context manager is an ordinary one for sync and async handlers alike. The handler's
+    exception passes through it; if it swallows the exception, the job counts as succeeded. It may
+    raise `Retry`, `Snooze` or `Discard` like a handler. Any other exception that it raises fails
+    the attempt.
 
-    Made in the process that forks all others: threads, connections and random state belong to the
-    first call. A middleware that is no class may have a method `close()`, called when a child ends
-    by itself, to send what is still held back; it has 0.8 s.
+    The middleware is created in the process that forks all others, so it must create threads,
+    connections and random state only when it is first called. A middleware that is not a class may
+    have a method `close()` to send what it has buffered. It is called when a child ends by itself,
+    and has 0.8 s.
     """
 
     def __call__(self, job: Job, /) -> AbstractContextManager[object]: ...
@@ -49,23 +53,23 @@ Function = TypeVar("Function", bound=Middleware)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
-    """A middleware and what it is called in errors."""
+    """A middleware with its name for error messages."""
 
     name: str
     function: Middleware
 
     @property
     def close(self) -> Callable[[], object] | None:
-        """Its wish to be told of the end."""
+        """Its method `close`, called when a child ends; None if it has none."""
         if isinstance(self.function, type):
             return None
         return getattr(self.function, "close", None)
 
 
 def middleware(function: Function, /) -> Function:
-    """Surround the jobs of every worker that serves this module, or one that names the function.
+    """Register a middleware for every worker that serves this module or one that imports it.
 
-    The first one registered is the outermost. Raises TypeError for what is no `Middleware`.
+    The one registered first is the outermost. Raises TypeError for what is not a `Middleware`.
     """
     name = getattr(function, "__qualname__", type(function).__qualname__)
     _check(name, function)
@@ -74,7 +78,8 @@ def middleware(function: Function, /) -> Function:
 
 
 def discover_middleware(modules: Iterable[str]) -> list[Named]:
-    """Those that `modules`, imported already, define or name, in the order of registration."""
+    """Return the middleware that `modules`, which are already imported, define or import, in the
+    order of registration."""
     found: list[Named] = []
     for name in modules:
         values = [id(value) for value in vars(importlib.import_module(name)).values()]
@@ -87,7 +92,8 @@ def discover_middleware(modules: Iterable[str]) -> list[Named]:
 
 
 def load(name: str) -> Named:
-    """The installed middleware `name`. Raises MiddlewareError, which tells what is installed."""
+    """Return the installed middleware `name`. Raises MiddlewareError, whose message lists what is
+    installed."""
     from importlib.metadata import entry_points  # half of what `import longshore` would cost
 
     installed = sorted(entry_points(group=GROUP), key=lambda point: point.name)
@@ -95,7 +101,7 @@ def load(name: str) -> Named:
     if len(matching) != 1:
         what = "several installed packages have" if matching else "no installed package has"
         raise MiddlewareError(
-            f"{what} an entry point {name!r} in the group {GROUP!r}; installed are: "
+            f"{what} an entry point {name!r} in the group {GROUP!r}; these are installed: "
             f"{', '.join(map(_described, installed)) or 'none'}"
         )
     try:
@@ -120,13 +126,15 @@ def _check(name: str, function: object) -> None:
     if not callable(function):
         raise TypeError(f"middleware {name!r} is {function!r}; it must be a function of a job")
     if inspect.isgeneratorfunction(function):
-        raise TypeError(f"middleware {name!r} has a `yield`; put @contextmanager on it")
+        raise TypeError(f"middleware {name!r} contains `yield`; decorate it with @contextmanager")
     bare = inspect.unwrap(function)
     if inspect.isasyncgenfunction(bare) or inspect.iscoroutinefunction(bare):
         raise TypeError(
-            f"middleware {name!r} is async; a plain context manager surrounds async handlers too"
+            f"middleware {name!r} is async; use a sync context manager, also for async handlers"
         )
     try:
         inspect.signature(function).bind(None)
     except TypeError as error:
-        raise TypeError(f"middleware {name!r} must take the job alone: {error}") from None
+        raise TypeError(
+            f"middleware {name!r} must take the job as its only argument: {error}"
+        ) from None

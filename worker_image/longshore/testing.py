@@ -1,4 +1,5 @@
-"""For tests of handlers and middleware: jobs without a queue, and what every middleware must do."""
+"""For tests of handlers and middleware: jobs without a queue, and a check of the rules that every
+middleware must follow."""
 
 import threading
 from collections.abc import Mapping
@@ -22,7 +23,10 @@ def make_job(
     headers: Mapping[str, Any] | None = None,
     expected: tuple[type[Exception], ...] = (),
 ) -> Job:
-    """A job that begins now, as a handler or a middleware sees it; `expected` is its `throws`."""
+    """Return a job that begins now, as a handler or a middleware sees it.
+
+    `expected` is the `throws` of its handler.
+    """
     now = datetime.now(UTC)
     return Job(
         id="01900000-0000-7000-8000-000000000000",
@@ -39,18 +43,19 @@ def make_job(
 
 
 def check_middleware(middleware: Middleware | str) -> None:
-    """Raise AssertionError unless `middleware`, or the installed one of this name, keeps the rules.
+    """Raise AssertionError unless `middleware`, or the installed one of this name, follows the
+    rules.
 
     It must load, start no thread before the first job, work for one job after another, and let
-    every exception pass as it is. Middleware that decides about jobs on purpose breaks the last
-    rule; test such decisions by themselves. Raises MiddlewareError where a name cannot be loaded.
+    every exception pass unchanged. Middleware that intentionally decides how jobs end breaks the
+    last rule; test such decisions separately. Raises MiddlewareError if a name cannot be loaded.
     """
     if isinstance(middleware, str):
         threads = threading.active_count()
         middleware = load(middleware).function
         started = threading.active_count() - threads
         assert started <= 0, (
-            f"loading it starts {started} threads; the fork that follows copies none"
+            f"loading it starts {started} threads, which the following fork does not copy"
         )
     with middleware(make_job()):
         pass
@@ -76,5 +81,5 @@ def _check_passing(middleware: Middleware, error: BaseException) -> None:
             raise error
     except BaseException as passed:
         seen = passed
-    assert seen is not None, f"{name} was swallowed: the job would count as done"
-    assert seen is error, f"{name} became {seen!r}: the job would end in another way"
+    assert seen is not None, f"{name} was swallowed: the job would count as succeeded"
+    assert seen is error, f"{name} became {seen!r}: the job would end differently"

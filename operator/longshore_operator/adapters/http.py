@@ -1,7 +1,7 @@
-"""What the operator shows over HTTP: metrics, and for `longshore explain` the last hour.
+"""The operator's HTTP server: metrics, and the last hour for `longshore explain`.
 
-Every pod of the cluster can reach it unless the chart's NetworkPolicy is on. There are names and
-numbers here, no jobs, and nothing can be changed.
+Every pod of the cluster can reach it unless the chart's NetworkPolicy is enabled. It shows names
+and numbers, but no jobs, and nothing can be changed.
 """
 
 from collections.abc import Callable
@@ -12,11 +12,12 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from longshore_operator.core.workers.history import Hour
 
 History = Callable[[str, str], Hour | None]
-"""The last hour of a TaskQueue by its namespace and name; None when there is no such one."""
+"""Returns the last hour of a TaskQueue by its namespace and name; None if there is no such
+TaskQueue."""
 
 
 async def serve(history: History, *, exposition: Callable[[], bytes], port: int) -> web.AppRunner:
-    """Listen on all addresses until the runner's `cleanup`."""
+    """Listen on all addresses until `cleanup` of the returned runner is called."""
 
     async def answer(request: web.Request) -> web.Response:
         hour = history(request.match_info["namespace"], request.match_info["name"])

@@ -14,7 +14,7 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 1.1, 1.2, 1.5, 2, 5,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """One TaskQueue. None is unknown, and not shown."""
+    """The numbers of one TaskQueue. None is unknown, and not shown."""
 
     namespace: str
     name: str
@@ -25,13 +25,16 @@ class Shown:
 
 
 SHOWN_FOR = 1.0
-"""Seconds for which one exposition is shown to all who ask. A thousand TaskQueues cost the event
-loop 45 ms, and every pod of the cluster may ask."""
+"""Seconds for which one exposition is served to all clients. A thousand TaskQueues take 45 ms of
+the event loop, and every pod of the cluster may ask."""
 
 
 class OperatorMetrics:
-    """`task_queues` and `brokers`, which are reached by their name or not, as they are now.
-    `clock` is monotonic."""
+    """Collects the operator's metrics.
+
+    `task_queues` returns the numbers of all TaskQueues, and `brokers` the name of each Broker and
+    whether it can be reached. `clock` is monotonic.
+    """
 
     def __init__(
         self,
@@ -46,37 +49,37 @@ class OperatorMetrics:
         self._registry.register(_Fleet(task_queues, brokers))
         self._tick = Histogram(
             "longshore_operator_tick_seconds",
-            "Time of one look at all TaskQueues.",
+            "Duration of one tick, a pass over all TaskQueues.",
             buckets=_SECONDS,
             registry=self._registry,
         )
         self._interval = Histogram(
             "longshore_operator_tick_interval_seconds",
-            "Time from the beginning of a look to the beginning of the next.",
+            "Time from the beginning of a tick to the beginning of the next.",
             buckets=_SECONDS,
             registry=self._registry,
         )
         self._reconciled = Counter(
             "longshore_operator_reconciles",
-            "TaskQueues that were brought to RabbitMQ and Kubernetes, or tried to be.",
+            "Attempts to make RabbitMQ and Kubernetes match a TaskQueue.",
             ["result"],
             registry=self._registry,
         )
         for result in ("done", "failed"):
-            self._reconciled.labels(result)  # there from the start: a rate needs a zero
+            self._reconciled.labels(result)  # exists from the start, since a rate needs a zero
 
     def ticked(self, *, took: float, interval: float | None) -> None:
-        """Note one look, in seconds; `interval` is None for the first."""
+        """Record one tick, in seconds; `interval` is None for the first."""
         self._tick.observe(took)
         if interval is not None:
             self._interval.observe(interval)
 
     def reconciled(self, *, failed: bool) -> None:
-        """Note one attempt."""
+        """Record one attempt to reconcile a TaskQueue."""
         self._reconciled.labels("failed" if failed else "done").inc()
 
     def exposition(self) -> bytes:
-        """All of it, in Prometheus' text format, as it was within the last second."""
+        """Return all metrics in Prometheus' text format, at most a second old."""
         now = self._clock()
         if now - self._shown_at >= SHOWN_FOR:
             self._shown, self._shown_at = generate_latest(self._registry), now
@@ -91,8 +94,8 @@ class _Fleet(Collector):
     def collect(self) -> Iterator[Metric]:
         ready = _gauge("jobs_ready", "Jobs that wait in the queue.")
         dead = _gauge("jobs_dead", "Jobs in the dead-letter queue.")
-        wanted = _gauge("workers_wanted", "Workers that there should be.")
-        workers = _gauge("workers", "Workers asked of Kubernetes.")
+        wanted = _gauge("workers_wanted", "Workers that the scaler wants.")
+        workers = _gauge("workers", "Workers requested from Kubernetes.")
         for each in self.task_queues():
             for family, value in (
                 (ready, each.ready),

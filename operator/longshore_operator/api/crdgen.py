@@ -1,4 +1,4 @@
-"""CRDs from the models: pydantic's JSON schema made structural, as the API server wants it.
+"""CRDs from the models: pydantic's JSON schema made structural, as the API server requires.
 
 python -m longshore_operator.api.crdgen [--check] [DIR]
 """
@@ -15,7 +15,7 @@ Schema = dict[str, Any]
 
 
 def render() -> dict[str, str]:
-    """Each CRD as YAML, by file name."""
+    """Return each CRD as YAML, by file name."""
     return {
         f"{GROUP}_{definition['spec']['names']['plural']}.yaml": _HEADER
         + yaml.safe_dump(definition, sort_keys=False, width=100)
@@ -103,11 +103,12 @@ def _definition(
 
 
 def structural(model: type[BaseModel]) -> Schema:
-    """The model's schema without `$ref`, null and all else that apiextensions refuses.
+    """Return the model's schema without `$ref`, null and everything else that apiextensions
+    refuses.
 
-    Raises ValueError for what cannot be said in a structural schema.
+    Raises ValueError for what a structural schema cannot express.
     """
-    # Defaults are as manifests write them only in this mode; the other gives PT5M for durations.
+    # Only this mode gives defaults as manifests write them; the other gives PT5M for durations.
     schema = model.model_json_schema(mode="serialization", by_alias=True)
     return _convert(schema, schema.get("$defs", {}))
 
@@ -131,20 +132,21 @@ _COPIED = (
     "x-kubernetes-int-or-string",
     "x-kubernetes-preserve-unknown-fields",
 )
-# `required` says what pydantic writes, which is everything; what users must write has no default.
+# pydantic's `required` lists what it writes, which is everything; users must write the fields
+# without a default.
 _IGNORED = ("title", "default", "$defs", "required")
 _HANDLED = ("properties", "items", "additionalProperties", "anyOf", "$ref", "const")
 
 
 def _convert(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
-    """One node of the schema and all below it."""
+    """Convert one node of the schema and all nodes below it."""
     schema = _resolve(schema, definitions)
     if schema.get("x-kubernetes-preserve-unknown-fields"):
-        # A piece of somebody else's API: written by hand, as it is to stand.
+        # A part of another API's object: this schema was written by hand and is final.
         return {key: value for key, value in schema.items() if key not in _IGNORED}
     unknown = set(schema) - {*_COPIED, *_IGNORED, *_HANDLED}
     if unknown:
-        raise ValueError(f"{sorted(unknown)} cannot stand in a structural schema: {schema}")
+        raise ValueError(f"{sorted(unknown)} are not allowed in a structural schema: {schema}")
     result = {key: schema[key] for key in _COPIED if key in schema}
     if "const" in schema:
         result["enum"] = [schema["const"]]
@@ -166,7 +168,7 @@ def _property(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Sche
     result = _convert(schema, definitions)
     default = schema.get("default")
     if default not in (None, []):
-        # Written out, not `{}`: the API server checks a default before it fills in those below it.
+        # Written out, not `{}`: the API server checks a default before it fills in nested ones.
         result["default"] = _without_null(default)
     return result
 
@@ -178,7 +180,8 @@ def _without_null(default: Any) -> Any:
 
 
 def _resolve(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
-    """`schema` with its reference followed and its null alternative dropped; own keys win."""
+    """Return `schema` with its reference followed and its null alternative dropped; its own keys
+    win."""
     own = {key: value for key, value in schema.items() if key not in ("$ref", "anyOf")}
     if "$ref" in schema:
         target = definitions[schema["$ref"].removeprefix("#/$defs/")]
@@ -186,6 +189,6 @@ def _resolve(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schem
     if "anyOf" in schema:
         others = [part for part in schema["anyOf"] if part.get("type") != "null"]
         if len(others) != 1:
-            raise ValueError(f"a union cannot stand in a structural schema: {schema}")
+            raise ValueError(f"a union is not allowed in a structural schema: {schema}")
         return _resolve(others[0], definitions) | own
     return own

@@ -1,4 +1,4 @@
-"""Field types that the custom resources share: their form in a manifest, their value in Python."""
+"""Field types that the custom resources share: how a manifest writes them, what Python gets."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -19,8 +19,8 @@ from longshore.contract.durations import PATTERN, format_duration, parse_duratio
 class Resource(BaseModel):
     """A part of a custom resource: camelCase in manifests, immutable in Python.
 
-    Unknown fields are ignored on reading, as the API server prunes them: a newer CRD must not stop
-    an older operator.
+    Unknown fields are ignored when an object is read, as the API server prunes them: a newer CRD
+    must not stop an older operator.
     """
 
     model_config = ConfigDict(
@@ -29,13 +29,16 @@ class Resource(BaseModel):
 
 
 def rules(*items: dict[str, str]) -> dict[str, Any]:
-    """CEL rules for `json_schema_extra`, each with its `message` or, where the strings in it are
-    bounded, a `messageExpression` with the values: others burst the API server's cost limits."""
+    """Return CEL rules for `json_schema_extra`.
+
+    Each has a `message`, or a `messageExpression` that shows the values. The latter is only for
+    strings of bounded length; others exceed the API server's cost limits.
+    """
     return {"x-kubernetes-validations": list(items)}
 
 
 def immutable(remedy: str) -> dict[str, Any]:
-    """A rule for a field that cannot change in place; `remedy` says what to do instead."""
+    """Return a rule for a field that cannot be changed; `remedy` says what to do instead."""
     return {
         "x-kubernetes-validations": [
             {"rule": "self == oldSelf", "message": f"cannot be changed; {remedy}"}
@@ -52,7 +55,7 @@ Seconds = Annotated[
     BeforeValidator(_read),
     PlainSerializer(format_duration, return_type=str, when_used="json"),
 ]
-"""A duration: a Go-style string outside, seconds inside."""
+"""A duration: a Go-style string in a manifest, seconds in Python."""
 
 _DURATION = {"type": "string", "pattern": PATTERN, "maxLength": 20}
 
@@ -73,7 +76,7 @@ Duration = Annotated[
 ]
 """A duration above zero: `1h30m` in a manifest, seconds in Python.
 
-A year at most: RabbitMQ takes TTLs up to 2²⁸ s, and jitter may double a delay.
+At most a year: RabbitMQ accepts TTLs up to 2²⁸ s, and jitter may double a delay.
 """
 
 DurationOrZero = Annotated[Seconds, WithJsonSchema(_DURATION)]
@@ -85,7 +88,7 @@ _FACTORS |= {"Pi": 1024**5, "Ei": 1024**6}
 
 
 def parse_quantity(value: int | str) -> int:
-    """Whole units (bytes, for memory) in a Kubernetes quantity. Raises ValueError."""
+    """Return a Kubernetes quantity in whole units (bytes, for memory). Raises ValueError."""
     match = _QUANTITY.fullmatch(str(value))
     if not match:
         raise ValueError(f"{value!r} is not a quantity; write it like 512Mi or 2G")
@@ -107,7 +110,7 @@ Bytes = Annotated[
 """An amount of memory: `512Mi` in a manifest, bytes in Python."""
 
 Quantity = Annotated[int | str, WithJsonSchema(_QUANTITY_SCHEMA)]
-"""A Kubernetes quantity that only passes through."""
+"""A Kubernetes quantity that is passed on unread."""
 
 Prefetch = Annotated[
     Literal["auto"] | Annotated[int, Field(ge=1)],
@@ -129,7 +132,7 @@ Object = Annotated[
     dict[str, Any],
     WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
 ]
-"""A piece of somebody else's API that only passes through."""
+"""A part of another API's object that is passed on unread."""
 
 DnsLabel = Annotated[
     str, Field(min_length=1, max_length=63, pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")

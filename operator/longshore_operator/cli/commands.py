@@ -1,4 +1,4 @@
-"""Commands that need the operator's extra: `longshore crds`, `status` and `explain`."""
+"""The commands `longshore crds`, `status` and `explain`, which need the extra `operator`."""
 
 from __future__ import annotations
 
@@ -25,10 +25,14 @@ CRDS = Path("crds")
 
 @click.command
 @click.option(
-    "--output", type=click.Path(file_okay=False, path_type=Path), help="Write files here."
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory into which one file per definition is written.",
 )
 @click.option(
-    "--check", is_flag=True, help=f"Write nothing; exit 1 if files in --output ({CRDS}) differ."
+    "--check",
+    is_flag=True,
+    help=f"Write nothing; exit with 1 if the files in --output (default: {CRDS}) differ.",
 )
 def crds(*, output: Path | None, check: bool) -> None:
     """Print the custom resource definitions, or write them into a directory.
@@ -54,7 +58,7 @@ def _check(directory: Path) -> None:
     ]
     if drifted:
         raise click.ClickException(
-            f"{', '.join(drifted)} in {directory} differ from this version; "
+            f"{', '.join(drifted)} in {directory} does not match this version; "
             f"run: longshore crds --output {directory}"
         )
 
@@ -62,7 +66,7 @@ def _check(directory: Path) -> None:
 @click.command
 @click.argument("queue", required=False, metavar=f"[{names.METAVAR}]")
 @click.option("-n", "--namespace", help="Default: the current context's namespace.")
-@click.option("-A", "--all-namespaces", is_flag=True)
+@click.option("-A", "--all-namespaces", is_flag=True, help="Show TaskQueues of all namespaces.")
 @click.option("-w", "--watch", is_flag=True, help="Redraw every second until interrupted.")
 @click.option("--context", help="Context in the kubeconfig.")
 def status(
@@ -75,16 +79,18 @@ def status(
 ) -> None:
     """Show TaskQueues: jobs, workers, and every condition that does not hold.
 
-    Without a NAME, all of the namespace are shown.
+    Without a NAME, all TaskQueues of the namespace are shown.
     """
     if all_namespaces and (namespace or queue):
-        raise click.UsageError("--all-namespaces goes with neither a namespace nor a NAME")
+        raise click.UsageError(
+            "--all-namespaces cannot be combined with --namespace or with a NAME"
+        )
     name = None
     if queue is not None:
         namespace, name = names.split(queue, namespace=namespace)
     queues = TaskQueues.connect(context=context)
     where = None if all_namespaces else namespace or queues.default_namespace
-    # A pipe has no width of its own; 80 columns would cut names off.
+    # A pipe has no width, and the default of 80 columns would truncate names.
     console = Console(width=None if sys.stdout.isatty() else 160)
     if not watch:
         console.print(table(queues.read(namespace=where, name=name), namespace=where))
@@ -108,10 +114,10 @@ def status(
     default="longshore-system/longshore",
     show_default=True,
     metavar="NAMESPACE/SERVICE",
-    help="The operator, which remembers the last hour.",
+    help="Service of the operator, which keeps the history.",
 )
 def explain(*, queue: str, namespace: str | None, context: str | None, operator: str) -> None:
-    """Say why a TaskQueue has as many workers as it has, and show its last hour."""
+    """Explain a TaskQueue's number of workers, and show its last hour."""
     namespace, name = names.split(queue, namespace=namespace)
     queues = TaskQueues.connect(context=context)
     where = namespace or queues.default_namespace

@@ -16,22 +16,22 @@ from longshore_operator.cli.status import REQUEST_TIMEOUT
 from longshore_operator.core.workers.history import LENGTH, STEP, Hour, Moment
 
 COLUMNS = 60
-"""Of the picture, one for each minute."""
+"""Width of the picture, one column for each minute."""
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _PORT = "http"
 
 
 def read_history(api: client.CoreV1Api, *, operator: str, namespace: str, name: str) -> Hour | str:
-    """The last hour as the operator remembers it, or why it cannot be had.
+    """Return the last hour as the operator remembers it, or the reason why it cannot be read.
 
-    `operator` is NAMESPACE/SERVICE.
+    `operator` is NAMESPACE/SERVICE. Raises UsageError if it is not.
     """
     where, _, service = operator.partition("/")
     if not service:
         raise click.UsageError(f"--operator is {operator!r}; write it as NAMESPACE/SERVICE")
     try:
-        # Not decoded: the client would make a dict of it, and words of that.
+        # Not decoded by the client, which would return the text of a Python dict.
         answer: Any = api.connect_get_namespaced_service_proxy_with_path(
             f"{service}:{_PORT}",
             where,
@@ -49,7 +49,7 @@ def read_history(api: client.CoreV1Api, *, operator: str, namespace: str, name: 
 def explanation(
     task_queue: Mapping[str, Any], history: Hour | str, *, now: float
 ) -> RenderableType:
-    """Numbers, reasons, picture."""
+    """Render the numbers, the reasons and the picture of the last hour."""
     status = task_queue.get("status", {})
     scaling = status.get("scaling") or {}
     metadata = task_queue["metadata"]
@@ -59,7 +59,7 @@ def explanation(
         f" since {scaling['since']}" if scaling.get("since") else "",
     )
     lines = [Text(f"  {line}") for line in scaling.get("why", ())] or [
-        Text("  nothing was decided yet", style="yellow")
+        Text("  nothing has been decided yet", style="yellow")
     ]
     holds = [
         Text(f"  {each['reason']}: {each['message']}", style="yellow")
@@ -71,7 +71,7 @@ def explanation(
 
 
 def picture(hour: Hour, *, now: float) -> RenderableType:
-    """Backlog, workers and wait of the last hour, each to its own scale."""
+    """Render backlog, workers and wait of the last hour, each on its own scale."""
     minutes = _by_minute(hour.moments, now=now)
     rows = Table(box=None, show_header=False, pad_edge=False)
     rows.add_column(justify="right")
@@ -115,7 +115,7 @@ def _bar(value: float | None, *, most: float) -> str:
         return "·"
     if value <= 0 or most <= 0:
         return _BLOCKS[0]
-    # Whatever is not nothing is seen.
+    # A value above 0 is always visible.
     return _BLOCKS[max(1, round(value / most * (len(_BLOCKS) - 1)))]
 
 

@@ -1,4 +1,4 @@
-"""What `longshore status` reads and shows."""
+"""`longshore status`: reads TaskQueues and shows them as a table."""
 
 from __future__ import annotations
 
@@ -26,25 +26,28 @@ _NOT_FOUND = 404
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskQueues:
-    """The cluster's TaskQueues, read one time after another."""
+    """Reads the TaskQueues of a cluster, as often as needed."""
 
     api: client.CustomObjectsApi
     default_namespace: str
 
     @classmethod
     def connect(cls, *, context: str | None) -> Self:
-        """Where kubectl would go; inside a pod, this cluster. Raises ClickException."""
+        """Connect to the cluster that kubectl would use or, inside a pod, to its own cluster.
+
+        Raises ClickException.
+        """
         try:
             config.load_kube_config(context=context)
         except (config.ConfigException, OSError) as outside:
             try:
                 config.load_incluster_config()
             except config.ConfigException:
-                raise click.ClickException(f"no cluster: {outside}") from None
+                raise click.ClickException(f"no cluster is configured: {outside}") from None
         return cls(api=client.CustomObjectsApi(), default_namespace=_namespace_of(context))
 
     def read(self, *, namespace: str | None, name: str | None) -> list[Mapping[str, Any]]:
-        """Objects of one namespace, or of all. Raises ClickException."""
+        """Return the TaskQueues of one namespace, or of all. Raises ClickException."""
         try:
             if name and namespace:
                 return [self._one(namespace=namespace, name=name)]
@@ -77,8 +80,8 @@ class TaskQueues:
 
 
 def table(task_queues: Iterable[Mapping[str, Any]], *, namespace: str | None) -> RenderableType:
-    """A row for each TaskQueue of `namespace` (None: of all), and beneath, why those that are not
-    well are not."""
+    """Render a row for each TaskQueue of `namespace` (None: of all), and below the table, each
+    condition that does not hold."""
     rows = Table(box=None, header_style="bold", pad_edge=False)
     for title in ("namespace", "name", "ready"):
         rows.add_column(title, no_wrap=True)
@@ -167,8 +170,8 @@ def _explain(error: client.ApiException, *, namespace: str | None, name: str | N
     if error.status == _NOT_FOUND and name:
         return f"TaskQueue {name!r} does not exist in namespace {namespace!r}"
     if error.status == _NOT_FOUND:
-        return "the cluster knows no TaskQueues; install the chart longshore-crds"
-    return f"the cluster refused: {error.status} {error.reason}"
+        return "TaskQueues are not installed in the cluster; install the chart longshore-crds"
+    return f"the cluster refused the request: {error.status} {error.reason}"
 
 
 def _root(error: BaseException) -> BaseException:

@@ -1,4 +1,4 @@
-"""When a cron expression comes due, in real time."""
+"""When a cron expression is due, in real time."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -7,11 +7,11 @@ from cronsim import CronSim
 
 
 def next_begin(cron: str, time_zone: str, after: datetime) -> datetime | None:
-    """When `cron` comes due first after a moment, in UTC. None when it never does within 50
+    """Return when `cron` is first due after a moment, in UTC; None if it is not due within 50
     years."""
     zone = ZoneInfo(time_zone)
-    # From before a change of clocks: begun inside the hour that autumn repeats, what came due in
-    # its first pass would come due again.
+    # Start before a change of clocks: inside the hour that autumn repeats, what was due in its
+    # first pass would be due again.
     start = after
     around = [(after + change).astimezone(zone) for change in (-_LONGEST_CHANGE, _LONGEST_CHANGE)]
     if len({each.utcoffset() for each in around}) > 1:
@@ -24,15 +24,15 @@ def next_begin(cron: str, time_zone: str, after: datetime) -> datetime | None:
 
 
 def last_begin(cron: str, time_zone: str, minute: datetime) -> datetime | None:
-    """When `cron` came due last, `minute` included, in UTC, so that durations are real time
-    whatever the clocks do. None when it never did within 50 years."""
+    """Return when `cron` was last due, up to and including `minute`; None if it was not due within
+    50 years. The result is in UTC, so that durations are real time whatever the clocks do."""
     zone = ZoneInfo(time_zone)
     around = [(minute + change).astimezone(zone) for change in (-_LONGEST_CHANGE, _LONGEST_CHANGE)]
     later = (minute + _STEP).astimezone(zone)
     if len({each.utcoffset() for each in around}) > 1:
-        # From beyond the change of clocks: begun inside the hour that autumn repeats, cronsim 2.8
-        # going backwards leaves out what came due in its first pass. Elsewhere that would only
-        # cost: 1.8 ms for an expression that comes due each minute.
+        # Start after the change of clocks: inside the hour that autumn repeats, cronsim 2.8 going
+        # backwards omits what was due in its first pass. At other times, that would only cost:
+        # 1.8 ms for an expression that is due every minute.
         later = around[1]
     for local in CronSim(cron, later, reverse=True):
         found = local.astimezone(UTC)

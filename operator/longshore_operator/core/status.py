@@ -1,4 +1,4 @@
-"""From what is known about a TaskQueue or a Broker to the status that users see."""
+"""Turns what is known about a TaskQueue or a Broker into the status that users see."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,47 +16,50 @@ ConditionStatus = Literal["True", "False", "Unknown"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is known about a TaskQueue. Trouble None means that all is well."""
+    """What is known about a TaskQueue. If a trouble is None, all is well."""
 
     broker: Trouble | None
     topology: Trouble | None
-    """Why its queues are not as the spec says, among it that the spec cannot be read."""
+    """Why its queues do not match the spec; one reason is that the spec cannot be read."""
 
     workload: Trouble | None
     is_declared: bool
-    """Whether the present spec was brought to RabbitMQ; if it failed, `topology` says why."""
+    """Whether the current spec has been declared in RabbitMQ; if that failed, `topology` says
+    why."""
 
     pods: tuple[Pod, ...]
     replicas: int | None
     decision: Decision | None
     asked: int | None = None
-    """Workers asked of Kubernetes last, whether or not the watch has shown it; None is unknown."""
+    """Workers last requested from Kubernetes, even if the watch does not show it yet; None is
+    unknown."""
 
     silent: tuple[str, ...] = ()
-    """Ready workers that say nothing."""
+    """Ready workers that do not report."""
 
     crash: Trouble | None = None
-    """How a container ended that has run again for a moment only."""
+    """How a container ended that was restarted only a moment ago."""
 
     obstacle: Trouble | None = None
-    """Why workers do not come, beyond what their pods say."""
+    """Why workers are missing, beyond what their pods report."""
 
     refused: Trouble | None = None
-    """Why Kubernetes does not take the number of workers that was asked for."""
+    """Why Kubernetes does not accept the requested number of workers."""
 
     is_halted: bool = False
-    """Jobs wait, and for longer than a moment no worker has been there or asked for."""
+    """Jobs wait, and for more than a moment there has been no worker, and none was requested."""
 
     alarm: Trouble | None = None
-    """Why the Broker lets nobody publish although it answers."""
+    """Why the Broker blocks publishers although it answers."""
 
     blockage: Trouble | None = None
-    """Why the queue takes no jobs although it is declared."""
+    """Why the queue accepts no jobs although it is declared."""
 
     broker_version: str | None = None
     policy: Trouble | None = None
     shortcomings: tuple[str, ...] | None = None
-    """What cannot be promised on a queue that was taken over; None for a queue of its own."""
+    """What cannot be guaranteed on a queue that was taken over; None for a queue that Longshore
+    declared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +73,7 @@ class _State:
 def conditions(
     facts: Facts, *, generation: int, before: Iterable[Condition], now: str
 ) -> tuple[Condition, ...]:
-    """All conditions of a TaskQueue; `now` is RFC 3339 and marks those that changed."""
+    """Return all conditions of a TaskQueue; those that changed get `now`, which is RFC 3339."""
     parts = (_broker(facts), _queue(facts), _workers(facts), _scaling(facts))
     is_declared = facts.is_declared and not facts.topology and not facts.broker
     more = (*([policy_condition(facts.policy)] if is_declared else []), *_guarantees(facts))
@@ -78,7 +81,7 @@ def conditions(
 
 
 def broker_condition(trouble: Trouble | None, *, version: str | None) -> _State:
-    """The `Ready` condition of a Broker."""
+    """Return the `Ready` condition of a Broker."""
     if trouble:
         return _State(type="Ready", status="False", reason=trouble.reason, message=trouble.message)
     return _State(
@@ -87,7 +90,7 @@ def broker_condition(trouble: Trouble | None, *, version: str | None) -> _State:
 
 
 def policy_condition(trouble: Trouble | None) -> _State:
-    """The `PolicyInForce` condition of a TaskQueue or Broker whose queues are declared."""
+    """Return the `PolicyInForce` condition of a TaskQueue or Broker whose queues are declared."""
     kind = "PolicyInForce"
     if trouble:
         return _State(type=kind, status="False", reason=trouble.reason, message=trouble.message)
@@ -98,7 +101,7 @@ def policy_condition(trouble: Trouble | None) -> _State:
 def stamped(
     states: Iterable[_State], *, generation: int, before: Iterable[Condition], now: str
 ) -> tuple[Condition, ...]:
-    """Conditions whose time of transition moves only when their status does."""
+    """Return conditions whose transition time changes only if their status does."""
     known = {condition.type: condition for condition in before}
     return tuple(
         Condition(
@@ -116,7 +119,7 @@ def stamped(
 
 
 def foreign_policy(winning: Mapping[str, str], *, features: Features) -> Trouble | None:
-    """What it means that these queues are under these policies, which are not ours."""
+    """Return the consequence of foreign policies that win, by queue; None if there are none."""
     if not winning:
         return None
     which = ", ".join(f"policy {policy!r} for queue {queue}" for queue, policy in winning.items())
@@ -131,7 +134,7 @@ def foreign_policy(winning: Mapping[str, str], *, features: Features) -> Trouble
 
 
 def foreign_shared_policy(winning: Mapping[str, str]) -> Trouble | None:
-    """What it means that queues which all TaskQueues share are under policies that are not ours."""
+    """Return the same for the queues that all TaskQueues share."""
     if not winning:
         return None
     which = ", ".join(sorted({repr(policy) for policy in winning.values()}))
@@ -144,7 +147,7 @@ def foreign_shared_policy(winning: Mapping[str, str]) -> Trouble | None:
 
 
 def derived_timeouts(timeouts: Timeouts) -> DerivedTimeouts:
-    """The timeout chain as users see it."""
+    """Return the timeout chain as users see it."""
     return DerivedTimeouts(
         soft_limit=timeouts.soft_limit,
         hard_limit=timeouts.hard_limit,
@@ -156,7 +159,7 @@ def derived_timeouts(timeouts: Timeouts) -> DerivedTimeouts:
 
 
 def broker_features(features: Features) -> BrokerFeatures:
-    """What a version can do, as users see it."""
+    """Return the features of a version as users see them."""
     return BrokerFeatures(
         ack_timeout_by_consumer=features.ack_timeout_by_consumer,
         nack_is_free=features.nack_is_free,
@@ -165,12 +168,12 @@ def broker_features(features: Features) -> BrokerFeatures:
 
 
 def priorities(features: Features) -> Priorities:
-    """How jobs of different priority are ordered, as users see it."""
+    """Return how jobs of different priority are ordered, as users see it."""
     return Priorities.STRICT if features.strict_priorities else Priorities.TWO_CLASSES
 
 
 def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON merge patch (RFC 7396) from `before` to `after`; empty when they are equal."""
+    """Return the JSON merge patch (RFC 7396) from `before` to `after`; empty if they are equal."""
     patch: dict[str, Any] = {name: None for name in before if name not in after}
     for name, value in after.items():
         old = before.get(name)
@@ -183,17 +186,17 @@ def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
 
 
 INVALID_SPEC = "InvalidSpec"
-"""Reason of a spec that the API server took and the operator cannot read."""
+"""Reason of a spec that the API server has accepted and the operator cannot read."""
 
 _MAX_MESSAGE = 4096
 PASSING = frozenset({"Starting", "DeploymentUnknown"})
-"""Reasons for missing workers that are part of a healthy life."""
+"""Reasons for missing workers that occur in normal operation."""
 
 FAULTS = frozenset({"PolicyUnknown", "PolicyFailed"})
-"""Reasons for holding with which no worker would ever be asked for."""
+"""Reasons for holding because of which no worker would ever be requested."""
 
 TOLD = frozenset({"BudgetUnknown", "ForeignAutoscaler", "WorkersSilent", "ScaleRefused"}) | FAULTS
-"""Reasons for not scaling that nobody has asked for."""
+"""Reasons for not scaling that the user has not chosen."""
 
 
 def _broker(facts: Facts) -> _State:
@@ -269,7 +272,7 @@ def _workers(facts: Facts) -> _State:
 
 
 def _halt(facts: Facts) -> Trouble | None:
-    """Why no worker is asked for although some should be."""
+    """Return why no worker is requested although some should be."""
     decision = facts.decision
     if facts.refused:
         return facts.refused
@@ -323,8 +326,11 @@ def _scaling(facts: Facts) -> _State:
 
 
 def _ready(parts: Iterable[_State]) -> _State:
-    """True when jobs are accepted and will be worked on. Workers that are starting do not spoil it,
-    nor does a scaler that holds while workers are there, or no job waits."""
+    """Return `Ready`, which is True if jobs are accepted and will be processed.
+
+    It stays True while workers are starting, and while the scaler holds if there are workers or no
+    job waits.
+    """
     broker, queue, workers, _ = parts
     for part in (broker, queue, workers):
         if part.status != "True" and part.reason not in PASSING:

@@ -134,7 +134,7 @@ def test_a_handler_without_limits_has_its_queues(options: Bench) -> None:
         ("hard_limit='2m'", {}, ("hard_limit 2m", "timeLimit.hard is 30s")),
         ("soft_limit=25", {"soft_limit": "20s"}, ("soft_limit 25s", "timeLimit.soft is 20s")),
         ("soft_limit=30", {}, ("soft_limit 30s", "must be shorter than its hard limit, 30s")),
-        ("throws='KeyError'", {}, ("throws has 'KeyError'", "subclasses of Exception")),
+        ("throws='KeyError'", {}, ("throws contains 'KeyError'", "subclasses of Exception")),
     ],
 )
 def test_limits_that_a_queue_does_not_allow_keep_the_worker_from_starting(

@@ -238,7 +238,7 @@ def test_exit_code_75_asks_for_another_attempt(bench: Bench) -> None:
     bench.enqueue("any")
     worker.wait("job-settled", outcome="succeeded", attempt=2)
     (retried,) = worker.events("job-settled", outcome="retried")
-    assert retried["error"] == ("CommandRetry: exited with code 75, which asks for another attempt")
+    assert retried["error"] == ("CommandRetry: exited with code 75, which requests another attempt")
     assert bench.lines() == ["1", "2"]
 
 
@@ -342,7 +342,7 @@ def test_the_soft_limit_is_a_sigterm_that_a_command_may_make_good_of(bench: Benc
         (4, "CommandFailed: the soft time limit has passed; exited with code 4"),
         (
             75,
-            "CommandRetry: the soft time limit has passed; exited with code 75, which asks for "
+            "CommandRetry: the soft time limit has passed; exited with code 75, which requests "
             "another attempt",
         ),
     ],
@@ -432,7 +432,7 @@ def test_a_command_that_cannot_be_run_ends_the_worker_with_one_clear_line(bench:
     for program, complaint in {
         "no-such-program": "cannot run the command: no executable 'no-such-program' in PATH",
         "./missing": "cannot run the command: there is no file './missing'",
-        "./text": "cannot run the command: './text' may not be executed; set its x bit",
+        "./text": "cannot run the command: './text' is not executable; set its x bit",
         str(bench.directory): "is a directory; it must be an executable file",
     }.items():
         worker = bench.start(job_command=[program, "--fast"])

@@ -194,7 +194,7 @@ def test_what_is_no_context_manager_is_told(bench: Bench) -> None:
     bench.started(handlers=["odd"], retry={"max_attempts": 1})
     bench.enqueue("work")
     properties, _ = bench.dead()
-    assert "it gave 3, which is no context manager" in properties.headers[ERROR]
+    assert "it returned 3, which is not a context manager" in properties.headers[ERROR]
 
 
 @pytest.mark.parametrize("where", ["before", "after"])
@@ -328,13 +328,16 @@ def test_what_a_middleware_forgets_to_take_back_ends_with_its_job(bench: Bench) 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("@middleware\ndef wrong(job):\n    yield", "put @contextmanager on it"),
+        ("@middleware\ndef wrong(job):\n    yield", "decorate it with @contextmanager"),
         ("@middleware\nasync def wrong(job): ...", "is async"),
         (
             "@middleware\n@contextlib.asynccontextmanager\nasync def wrong(job):\n    yield",
             "is async",
         ),
-        ("@middleware\n@contextlib.contextmanager\ndef wrong():\n    yield", "the job alone"),
+        (
+            "@middleware\n@contextlib.contextmanager\ndef wrong():\n    yield",
+            "the job as its only argument",
+        ),
         ("middleware(3)", "is 3; it must be a function of a job"),
     ],
 )

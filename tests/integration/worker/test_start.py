@@ -55,13 +55,13 @@ def test_two_handlers_of_one_name_are_refused_with_both_places(bench: Bench) -> 
 @pytest.mark.parametrize(
     ("source", "complaint"),
     [
-        ("@above\n@handler\ndef work(): ...", "'work' is not what odd.work is"),
+        ("@above\n@handler\ndef work(): ...", "not the handler 'work'"),
         ("class Jobs:\n    @handler\n    def work(self): ...", "'work' is a method of Jobs"),
         ("@handler\ndef work(self, x): ...", "'work' takes 'self' as methods do"),
-        ("@handler\ndef work(a: Job, b: Job): ...", "parameter 'a' of 'work' cannot be given"),
-        ("@handler\ndef work(a: list[Job]): ...", "parameter 'a' of 'work' cannot be given"),
+        ("@handler\ndef work(a: Job, b: Job): ...", "parameter 'a' of 'work' cannot receive"),
+        ("@handler\ndef work(a: list[Job]): ...", "parameter 'a' of 'work' cannot receive"),
         ("@handler\ndef work(a: 'os.no_such'): ...", "parameter 'a' of 'work' cannot be read"),
-        ("part = handler(name='part')(functools.partial(print, 1))", "no name of its own"),
+        ("part = handler(name='part')(functools.partial(print, 1))", "which has no name"),
     ],
 )
 def test_what_no_job_could_run_is_refused_at_the_start_by_name(

@@ -157,5 +157,5 @@ def test_no_kubeconfig_is_one_line(tmp_path: Path) -> None:
     done = run("status", environment={"KUBECONFIG": str(tmp_path / "none"), "HOME": str(tmp_path)})
 
     assert done.returncode == 1
-    assert done.stderr.startswith("Error: no cluster: ")
+    assert done.stderr.startswith("Error: no cluster is configured: ")
     assert done.stderr.count("\n") == 1

@@ -23,11 +23,11 @@ def test_what_the_operator_renders_the_worker_reads() -> None:
 @pytest.mark.parametrize(
     ("change", "names"),
     [
-        ({"handlers": []}, "handlers is missing; isolation Warm runs it"),
-        ({"handlers": [], "isolation": "Fork"}, "handlers is missing; isolation Fork runs it"),
-        ({"command": ["true"]}, "command is never run with isolation Warm"),
-        ({"isolation": "Exec", "handlers": []}, "command is missing; isolation Exec runs it"),
-        ({"isolation": "Exec", "command": ["true"]}, "handlers is never run with isolation Exec"),
+        ({"handlers": []}, "handlers is missing; isolation Warm needs it"),
+        ({"handlers": [], "isolation": "Fork"}, "handlers is missing; isolation Fork needs it"),
+        ({"command": ["true"]}, "command has no effect with isolation Warm"),
+        ({"isolation": "Exec", "handlers": []}, "command is missing; isolation Exec needs it"),
+        ({"isolation": "Exec", "command": ["true"]}, "handlers has no effect with isolation Exec"),
         ({"isolation": "cold"}, "isolation is 'cold'"),
         ({"hard_limit": "two hours"}, "hard_limit is 'two hours'.*1h30m"),
         ({"slots": 0}, "slots is 0: Expected `int` >= 1"),

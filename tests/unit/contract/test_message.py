@@ -199,5 +199,5 @@ def test_ids_are_uuids_of_version_7_that_sort_by_time() -> None:
 
 
 def test_an_id_needs_its_ten_bytes() -> None:
-    with pytest.raises(ValueError, match="takes 10"):
+    with pytest.raises(ValueError, match="needs 10"):
         message.job_id(now=NOW, entropy=b"short")

@@ -48,5 +48,5 @@ def test_the_operator_decides_with_it(entry: EntryPoint) -> None:
 
 
 def test_a_policy_that_breaks_the_contract_is_told_where() -> None:
-    with pytest.raises(AssertionError, match="no worker, but a job waits"):
+    with pytest.raises(AssertionError, match="no worker for waiting jobs"):
         check_scaling_policy(lambda _: Wanted(0, ("lazy",)))

@@ -49,8 +49,8 @@ def test_what_looks_like_another_namespaces_is_taken_for_it(name: str, whose: st
         (state(type="quorum"), QueueType.QUORUM, None),
         (state(), QueueType.QUORUM, "is a classic queue, but spec.queue.type says Quorum"),
         (state(type="stream"), QueueType.CLASSIC, "is a stream queue"),
-        (state(is_durable=False), QueueType.CLASSIC, "does not outlive"),
-        (state(is_auto_deleted=True), QueueType.CLASSIC, "does not outlive"),
+        (state(is_durable=False), QueueType.CLASSIC, "is not durable"),
+        (state(is_auto_deleted=True), QueueType.CLASSIC, "is not durable"),
     ],
 )
 def test_a_queue_that_cannot_keep_jobs_is_unfit(

@@ -278,7 +278,7 @@ def test_no_pod_at_all_is_overdue_too() -> None:
     found = obstacle(scene(missing=1), Since(unready=NOW - PROBES_AFTER))
 
     assert found is not None
-    assert "has made no pod" in found.message
+    assert "has created no pod" in found.message
 
 
 def test_a_node_that_refuses_pod_after_pod_is_told_whatever_the_next_one_is_at() -> None:

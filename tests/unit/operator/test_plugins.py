@@ -21,7 +21,7 @@ def test_an_installed_policy_is_beside_the_built_in_ones() -> None:
     ("name", "value", "what"),
     [
         pytest.param("gone", "no_such_module:policy", "no_such_module", id="cannot be imported"),
-        pytest.param("text", "string:digits", "cannot be called", id="cannot be called"),
+        pytest.param("text", "string:digits", "not callable", id="cannot be called"),
         pytest.param("fixed", "builtins:len", "'fixed' already", id="takes a built-in name"),
     ],
 )

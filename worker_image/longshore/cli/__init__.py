@@ -1,4 +1,4 @@
-"""The command `longshore`. Each subcommand is imported when it is called, and not before."""
+"""The command `longshore`. Each subcommand is imported only when it is called."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from longshore.errors import LongshoreError
 
 COMMANDS = "longshore.commands"
-"""Entry-point group from which other packages add subcommands."""
+"""Entry point group by which other packages add subcommands."""
 
 _OWN = {
     "enqueue": "longshore.cli.enqueue:enqueue",
@@ -20,7 +20,7 @@ _OWN = {
 
 
 class CommandGroup(click.Group):
-    """Subcommands found by name: our own, and those of entry points."""
+    """Finds subcommands by name: Longshore's own, and those of entry points."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
         return sorted({*_OWN, *(each.name for each in entry_points(group=COMMANDS))})
@@ -40,20 +40,22 @@ def _load(found: EntryPoint) -> click.Command:
         command = found.load()
     except ModuleNotFoundError as error:
         return _unavailable(
-            found.name, f"needs the package {error.name!r}; pip install 'longshore[operator]'"
+            found.name, f"it needs the package {error.name!r}; pip install 'longshore[operator]'"
         )
     except (ImportError, AttributeError) as error:
-        return _unavailable(found.name, f"entry point {found.value!r} does not load: {error}")
+        return _unavailable(
+            found.name, f"its entry point {found.value!r} cannot be loaded: {error}"
+        )
     if not isinstance(command, click.Command):
-        return _unavailable(found.name, f"entry point {found.value!r} is not a click command")
+        return _unavailable(found.name, f"its entry point {found.value!r} is not a click command")
     return command
 
 
 def _unavailable(name: str, reason: str) -> click.Command:
     def refuse() -> None:
-        raise click.ClickException(f"command {name!r} {reason}")
+        raise click.ClickException(f"command {name!r} is unavailable: {reason}")
 
-    # It must fail for what is missing, whatever arguments are given.
+    # It must fail because of what is missing, whatever arguments are given.
     return click.Command(
         name,
         callback=refuse,
@@ -69,7 +71,8 @@ def longshore() -> None:
 
 
 def main() -> None:
-    """Run the command line; exit 1 with one line on stderr when something is wrong, 2 on misuse."""
+    """Run the command line. The exit code is 1 after an error, which is one line on stderr, and 2
+    if the command line is invalid."""
     try:
         longshore(prog_name="longshore")
     except LongshoreError as error:

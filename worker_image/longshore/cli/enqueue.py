@@ -16,20 +16,31 @@ from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV
 @click.argument("queue", metavar=names.METAVAR)
 @click.argument("handler")
 @click.argument("arguments", nargs=-1, metavar="[KEY=TEXT | KEY:=JSON]...")
-@click.option("-n", "--namespace", help="The TaskQueue's, where its name has none.")
-@click.option("--delay", default="0s", show_default=True, help="Start no earlier, e.g. 10m.")
-@click.option("--priority", default=0, show_default=True, help="0 to 31, higher first.")
-@click.option("--expires-in", help="Do not start later than after this time, e.g. 1h.")
-@click.option("--count", default=1, show_default=True, type=click.IntRange(min=1))
+@click.option("-n", "--namespace", help="Namespace of the TaskQueue, unless its name has one.")
 @click.option(
-    "--timeout", default=f"{DEFAULT_TIMEOUT:g}s", show_default=True, help="Give up after, per job."
+    "--delay", default="0s", show_default=True, help="Time before it may start, e.g. 10m."
+)
+@click.option("--priority", default=0, show_default=True, help="0 to 31, higher first.")
+@click.option("--expires-in", help="Time after which the job is not started any more, e.g. 1h.")
+@click.option(
+    "--count",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Number of jobs to enqueue.",
+)
+@click.option(
+    "--timeout",
+    default=f"{DEFAULT_TIMEOUT:g}s",
+    show_default=True,
+    help="Time after which each job is given up.",
 )
 @click.option(
     "--url",
     envvar=AMQP_URL_ENV,
     show_envvar=True,
     required=True,
-    help="amqp://user:password@host/vhost; better from the environment, where ps cannot see it.",
+    help="amqp://user:password@host/vhost; prefer the variable, as ps shows arguments.",
 )
 @click.option("--ca", envvar=AMQP_CA_ENV, hidden=True)
 def enqueue(
@@ -46,7 +57,7 @@ def enqueue(
     url: str,
     ca: str | None,
 ) -> None:
-    """Enqueue a job for HANDLER of a TaskQueue and print its id.
+    """Enqueue a job for HANDLER in a TaskQueue and print the job's id.
 
     \b
     longshore enqueue media.transcode transcode source=s3://in/1.mov threads:=4
@@ -64,13 +75,13 @@ def enqueue(
 
 
 def parse_arguments(words: tuple[str, ...]) -> dict[str, Any]:
-    """`key=text` and `key:=json` as keyword arguments of a job. Raises UsageError."""
+    """Return `key=text` and `key:=json` as keyword arguments of a job. Raises UsageError."""
     arguments: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
         name = key.removesuffix(":")
         if not equals or not name:
-            raise click.UsageError(f"{word!r} is no argument; write KEY=TEXT or KEY:=JSON")
+            raise click.UsageError(f"{word!r} is not an argument; write KEY=TEXT or KEY:=JSON")
         if name in arguments:
             raise click.UsageError(f"argument {name!r} is given twice")
         arguments[name] = value if name == key else _json(word, value)
@@ -82,10 +93,10 @@ def _json(word: str, text: str) -> Any:
         return json.loads(text)
     except RecursionError:
         raise click.UsageError(
-            f"{word[:_MAX_SHOWN]!r}…: what follows ':=' is nested too deeply"
+            f"{word[:_MAX_SHOWN]!r}…: the value after ':=' is nested too deeply"
         ) from None
     except ValueError as error:
-        raise click.UsageError(f"{word!r}: what follows ':=' is not JSON: {error}") from None
+        raise click.UsageError(f"{word!r}: the value after ':=' is not JSON: {error}") from None
 
 
 _MAX_SHOWN = 60

@@ -1,4 +1,4 @@
-"""How commands are told which TaskQueue: `NAMESPACE.NAME`, or `NAME` with `--namespace`."""
+"""How commands name a TaskQueue: `NAMESPACE.NAME`, or `NAME` with `--namespace`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ METAVAR = "[NAMESPACE.]NAME"
 
 
 def split(task_queue: str, *, namespace: str | None) -> tuple[str | None, str]:
-    """Return the namespace and the name of `task_queue`; the namespace is None where none is given.
+    """Return the namespace and the name of `task_queue`; the namespace is None if none is given.
 
     `namespace` is the value of `--namespace`. Raises UsageError for what cannot be a TaskQueue's
-    name, and where the two name different namespaces. Neither part of a name can hold a dot.
+    name, and if the two name different namespaces. Neither part of a name can contain a dot.
     """
     before, dot, name = task_queue.rpartition(".")
     try:
@@ -25,6 +25,6 @@ def split(task_queue: str, *, namespace: str | None) -> tuple[str | None, str]:
     if dot and namespace and namespace != before:
         raise click.UsageError(
             f"{task_queue!r} is in namespace {before!r}, but --namespace is {namespace!r}; "
-            "leave one of them out"
+            "omit one of them"
         )
     return before if dot else namespace, name

@@ -9,9 +9,9 @@ import click
 
 @click.command
 def worker() -> None:
-    """Run a worker, as its pod does.
+    """Run a worker in the foreground, as in its pod.
 
-    Reads LONGSHORE_WORKER_CONFIG (JSON) and LONGSHORE_AMQP_URL from the environment.
+    It reads LONGSHORE_WORKER_CONFIG (JSON) and LONGSHORE_AMQP_URL from the environment.
     """
     from longshore.worker.__main__ import main
 

@@ -1,4 +1,4 @@
-"""What producers, workers and the operator must agree on, said once: names, times, the wire.
+"""What producers, workers and the operator must agree on: names, times and the wire format.
 
-Pure: no clock, no randomness, no sockets. Whatever changes here changes a promise to somebody.
+It is pure: no clock, no randomness, no sockets. Every change here changes a promise to users.
 """

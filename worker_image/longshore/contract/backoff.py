@@ -1,10 +1,10 @@
-"""How long to wait before what has failed is tried again: capped exponential backoff, jittered."""
+"""Delays before retries: capped exponential backoff with jitter."""
 
 AROUND = (0.5, 1.5)
-"""Jitter that keeps the mean delay."""
+"""Jitter that preserves the mean delay."""
 
 BELOW = (0.5, 1.0)
-"""Jitter that keeps the longest delay."""
+"""Jitter that never exceeds the longest delay."""
 
 NONE = (1.0, 1.0)
 
@@ -22,8 +22,8 @@ def delay_after(
     """Return the delay after `failures` failures in a row, in the unit of `first` and `most`.
 
     It is `first` after the first failure and `factor` times longer after each further one, within
-    `least` and `most`. It is then multiplied by a number between the two of `jitter`, by `chance`,
-    which is uniform in [0, 1): what failed together does not return together.
+    `least` and `most`. It is then multiplied by a number in the range `jitter`, at the position
+    `chance`, which is uniform in [0, 1). So what failed together is not retried together.
     """
     try:
         delay = min(most, first * factor ** max(0, failures - 1))

@@ -1,6 +1,6 @@
-"""A worker's configuration: the operator renders it, the worker reads it, both by this structure.
+"""A worker's configuration: this structure is written by the operator and read by the worker.
 
-msgspec and not pydantic, whose import would be a third of a worker's start.
+It uses msgspec instead of pydantic, whose import would take a third of a worker's start.
 """
 
 import re
@@ -16,7 +16,7 @@ from longshore.contract.timing import HEARTBEAT
 
 
 class OnTermination(StrEnum):
-    """What a worker does with its running jobs when its pod is asked to end."""
+    """What a worker does with running jobs when its pod is terminated."""
 
     FINISH = "Finish"
     REQUEUE = "Requeue"
@@ -29,30 +29,31 @@ class Isolation(StrEnum):
     """A process runs one job after another."""
 
     FORK = "Fork"
-    """Each job gets a fresh process, forked ahead, with the handlers' modules imported already."""
+    """Each job gets a fresh process, forked in advance, which has imported the handlers' modules
+    already."""
 
     EXEC = "Exec"
-    """Each job is one run of a command, in whatever language."""
+    """Each job is one run of a command, in any language."""
 
 
 class QueueType(StrEnum):
-    """What kind of queue RabbitMQ keeps the jobs in."""
+    """The type of the queue in RabbitMQ that holds the jobs."""
 
     QUORUM = "Quorum"
     CLASSIC = "Classic"
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that a worker is told, but its credentials.
+    """The whole configuration of a worker, except its credentials.
 
-    Durations are seconds here and Go-style strings in JSON. Numbers are checked where JSON is read.
+    Durations are seconds here and Go-style strings in JSON. Numbers are checked when JSON is read.
     """
 
     queue: str
-    """`NAMESPACE.NAME`, by which jobs are addressed and reports are known."""
+    """`NAMESPACE.NAME`, to which jobs are addressed and which identifies reports."""
 
     source: str | None = None
-    """The queue in RabbitMQ that holds the jobs, where it has another name."""
+    """The queue in RabbitMQ that holds the jobs, if it has another name."""
 
     queue_type: QueueType = QueueType.QUORUM
     isolation: Isolation = Isolation.WARM
@@ -60,34 +61,34 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Modules to import; each registers handlers with `@handler`. None with `Exec`."""
 
     command: tuple[str, ...] = ()
-    """With `Exec`: the program that runs each job, and its arguments."""
+    """With `Exec`: the program that runs each job, with its arguments."""
 
     middleware: tuple[str, ...] = ()
-    """Installed middleware to put around every job, by entry point, the outermost first."""
+    """Entry points of the installed middleware to run around every job, the outermost first."""
 
     hard_limit: float
     soft_limit: float | None = None
     kill_grace: float = 5.0
     ack_timeout: float
-    """Passed as consumer argument where the broker takes it; elsewhere a policy says the same."""
+    """Passed as a consumer argument if RabbitMQ supports it; otherwise, a policy sets it too."""
 
     slots: Annotated[int, Meta(ge=1)] = 1
     prefetch: Annotated[int, Meta(ge=1)] | Literal["auto"] = 1
-    """Jobs held unacked. `auto`: one per slot, and more while jobs are so short that none waits
-    100 ms here; what would is given back."""
+    """Jobs held unacked. `auto`: one per slot, and more while jobs are so short that none waits for
+    100 ms in the worker; those that would are given back."""
 
     max_jobs_per_child: Annotated[int, Meta(ge=0)] = 0
-    """Replace a child after so many jobs; 0 means never. With `Fork` and `Exec` it is after one."""
+    """Jobs after which a child is replaced; 0 means never. With `Fork` and `Exec`, it is one."""
 
     max_memory_per_child: Annotated[int, Meta(ge=1)] | None = None
-    """Replace a child that keeps more bytes of resident memory than that when a job has ended."""
+    """Bytes of resident memory above which a child is replaced after a job."""
 
     memory_limit_per_job: Annotated[int, Meta(ge=1)] | None = None
     """Bytes of resident memory that a job's processes may use together."""
 
     on_termination: OnTermination = OnTermination.FINISH
     log_successes: bool = True
-    """A line of the log for each job that succeeds; all other ends are always told."""
+    """Whether each job that succeeds is logged; all other outcomes are always logged."""
 
     retry: RetryPolicy = RetryPolicy()
     heartbeat: float = HEARTBEAT
@@ -99,26 +100,27 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             ("command", "handlers") if self.isolation is Isolation.EXEC else ("handlers", "command")
         )
         if not getattr(self, runs):
-            raise ValueError(f"{runs} is missing; isolation {self.isolation} runs it")
+            raise ValueError(f"{runs} is missing; isolation {self.isolation} needs it")
         if getattr(self, other):
-            raise ValueError(f"{other} is never run with isolation {self.isolation}; leave it out")
+            raise ValueError(f"{other} has no effect with isolation {self.isolation}; remove it")
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Raises ValueError that names the field and its value, in one line."""
+        """Read a configuration. Raises ValueError, which names the field and its value in one
+        line."""
         try:
             given = msgspec.json.decode(text)
         except ValueError as error:
             raise ValueError(f"invalid JSON: {error}") from None
         if not isinstance(given, dict):
             raise ValueError(  # noqa: TRY004 - it is the text that is wrong
-                f"the configuration is {given!r:.100}; it must be an object"
+                f"the configuration is {given!r:.100}; it must be a JSON object"
             )
         return cls.from_object(given)
 
     @classmethod
     def from_object(cls, given: dict[str, Any]) -> Self:
-        """From what the JSON holds. Raises ValueError as `from_json` does."""
+        """Read a configuration from decoded JSON. Raises ValueError as `from_json` does."""
         read = dict(given)
         for name in _DURATIONS:
             if isinstance(given.get(name), str):
@@ -132,7 +134,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ValueError(_explained(str(error), given)) from None
 
     def to_json(self) -> str:
-        """What `from_json` reads."""
+        """Return the JSON that `from_json` reads."""
         told = {
             name: format_duration(value) if name in _DURATIONS else value
             for name, value in msgspec.structs.asdict(self).items()
@@ -150,7 +152,7 @@ _DURATIONS = ("hard_limit", "soft_limit", "kill_grace", "ack_timeout", "heartbea
 
 
 def _explained(problem: str, given: dict[str, Any]) -> str:
-    """msgspec's words with the field before them, and the value that it leaves out."""
+    """Return msgspec's message with the field and the value in front, which it omits."""
     what, _, place = problem.partition(" - at ")
     path = re.findall(r"\w+", place)
     if unknown := re.search(r"unknown field `(.+)`", what):

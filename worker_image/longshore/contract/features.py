@@ -1,4 +1,4 @@
-"""What a RabbitMQ version can do: the one place where behaviour depends on it.
+"""Features of RabbitMQ versions: the only place where behaviour depends on the version.
 
 Figures were measured on RabbitMQ 4.0.5 and 4.3.6.
 """
@@ -14,7 +14,8 @@ class Features:
     """Differences between RabbitMQ versions that change what Longshore does."""
 
     ack_timeout_by_consumer: bool
-    """`basic.consume` takes `x-consumer-timeout`; before, a policy sets the ack timeout."""
+    """`basic.consume` accepts `x-consumer-timeout`; in older versions, a policy sets the ack
+    timeout."""
 
     ack_timeout_resolution: float
     """Seconds by which the ack timeout may fire late."""
@@ -23,17 +24,18 @@ class Features:
     """`basic.nack` returns a job without raising its delivery count."""
 
     cancelled_are_freed: bool
-    """When a node ends, its quorum queues take back what cancelled consumers held there. Before,
-    nobody gets these jobs until another node leads the queue (4.0.5; read in 4.1 and 4.2)."""
+    """When a node ends, its quorum queues take back what cancelled consumers held there. In older
+    versions, no worker gets these jobs until another node leads the queue (4.0.5; according to the
+    sources of 4.1 and 4.2 too)."""
 
     strict_priorities: bool
-    """Quorum queues order 32 priorities strictly; before, two classes at 2:1."""
+    """Quorum queues order 32 priorities strictly; older versions have two classes at 2:1."""
 
 
 def features_of(version: str) -> Features:
-    """Features of the RabbitMQ that names itself `version`, e.g. `4.3.6`.
+    """Return the features of RabbitMQ `version`, e.g. `4.3.6`.
 
-    Raises ValueError when it is no version, or one older than Longshore supports.
+    Raises ValueError if it is not a version, or is older than what Longshore supports.
     """
     match = re.match(r"(\d+)\.(\d+)", version)
     if not match:

@@ -1,4 +1,4 @@
-"""JSON from others: whoever reaches a queue may put any bytes there."""
+"""JSON from outside: everyone who may publish to a queue can put any bytes there."""
 
 from types import UnionType
 from typing import Any, TypeVar, overload
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Unreadable(ValueError):
-    """Bytes that do not say what was expected."""
+    """Bytes that do not have the expected form."""
 
 
 @overload
@@ -17,7 +17,7 @@ def read(body: bytes, as_: type[T]) -> T: ...
 @overload
 def read(body: bytes, as_: UnionType) -> Any: ...
 def read(body: bytes, as_: Any) -> Any:
-    """What `body` says. Raises Unreadable, whatever it holds."""
+    """Decode `body`. Raises only Unreadable, whatever it contains."""
     try:
         return msgspec.json.decode(body, type=as_)
     except RecursionError:

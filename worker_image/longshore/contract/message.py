@@ -1,7 +1,8 @@
 """A job on the wire. Any AMQP client in any language can produce one.
 
-Publish to exchange `longshore.jobs` with the queue's name as key, `type` the handler's name,
-`content_type` `application/json` and a JSON object of keyword arguments as body.
+Publish to the exchange `longshore.jobs` with the queue's name as the routing key, the handler's
+name as `type`, `application/json` as `content_type`, and a JSON object of keyword arguments as the
+body.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,7 +39,7 @@ QUEUE = "longshore-queue"
 
 UNDECODABLE_HEADERS = "longshore-undecodable-headers"
 """Header of a dead letter that holds, as bytes, headers that could not be read (the header table
-itself) or not be sent on (as Python shows them)."""
+itself) or could not be sent on (as Python shows them)."""
 
 USER_ID = "longshore-user-id"
 EXPIRATION = "longshore-expiration"
@@ -46,32 +47,32 @@ REPLY_TO = "longshore-reply-to"
 """Headers that keep what a producer wrote into properties on which RabbitMQ acts."""
 
 DELIVERY_COUNT = "x-delivery-count"
-"""RabbitMQ's count of deliveries that ended badly: connection lost, channel closed, reject."""
+"""RabbitMQ's count of failed deliveries: connection lost, channel closed, or reject."""
 
 LAST_DEATH_QUEUE = "x-last-death-queue"
-"""RabbitMQ's name of the queue that a message last left for its dead-letter exchange."""
+"""RabbitMQ's header with the queue from which a message was last dead-lettered."""
 
 MAX_ERROR = 1024
 MAX_TRACEBACK = 16_384
 """Bytes kept in headers: all headers must fit one frame, 128 KiB by default."""
 
 MAX_CARRIED = 32_768
-"""Bytes, as Python writes them, of a job's headers that its dead letter keeps. Encoded they are
-three times as many at the worst, which leaves room for the dead letter's own."""
+"""Most bytes of a job's headers, as Python shows them, that its dead letter keeps. When encoded,
+they are at most three times as long, which leaves room for the dead letter's own headers."""
 
 
 MAX_UNDECODABLE = 3 * MAX_CARRIED
-"""Bytes kept of headers that could not be read: what the others take at the worst."""
+"""Most bytes kept of headers that could not be read: as many as the others take at most."""
 
 
 class DeadReason(StrEnum):
-    """Why a job went to the dead-letter queue."""
+    """Why a job became a dead letter."""
 
     MAX_ATTEMPTS = "max-attempts"
     MAX_AGE = "max-age"
     DISCARDED = "discarded"
     NOT_RETRYABLE = "not-retryable"
-    """The handler's `retry_when` said no, or its `throws` has the exception."""
+    """The handler's `retry_when` returned False, or its `throws` contains the exception."""
 
     HARD_LIMIT = "hard-limit"
     MEMORY_LIMIT = "memory-limit"
@@ -83,7 +84,7 @@ class DeadReason(StrEnum):
 
 
 class Undecodable(ValueError):
-    """A delivery that is not a job; the message says which part and what it should be."""
+    """A delivery that is not a job; the message names the wrong part and what it should be."""
 
 
 class Properties(Protocol):
@@ -104,7 +105,8 @@ class Properties(Protocol):
     headers: Mapping[str, Any] | None
 
 
-# Not frozen, though nobody changes one: that takes three times as long to make, for each job.
+# Not frozen, although it is never changed: creating a frozen one for each job takes three times as
+# long.
 @dataclass(slots=True, kw_only=True)
 class Message:
     """One job as it travels. Times are milliseconds since the epoch."""
@@ -117,7 +119,7 @@ class Message:
     enqueued_at: int
     attempt: int = 1
     priority: int | None = 0
-    """None where its producer gave none; RabbitMQ 4.3 orders that as 4."""
+    """None if its producer set none; RabbitMQ 4.3 treats that as 4."""
 
     expires_at: int | None = None
     deferred_since: int | None = None
@@ -125,25 +127,25 @@ class Message:
 
     traceparent: str | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
-    """Headers of the producer that mean nothing to Longshore; they stay with the job for life."""
+    """The producer's headers that Longshore does not use; they stay with the job until its end."""
 
     others: Mapping[str, Any] | None = None
-    """AMQP properties of the producer that mean nothing to Longshore, by pika's names; they stay
-    with the job for life."""
+    """The producer's AMQP properties that Longshore does not use, by pika's names; they stay with
+    the job until its end."""
 
     was_delayed: bool = False
     """It has come through the delay ladder. Read from a delivery, never sent."""
 
     lost: int = 0
-    """Deliveries since it was published last that ended without a word: with their connection,
-    channel or worker. Read from a delivery, never sent."""
+    """Deliveries since it was last published that ended without an ack, together with their
+    connection, channel or worker. Read from a delivery, never sent."""
 
     def next_attempt(self) -> "Message":
-        """The same job, to be tried once more."""
+        """Return the same job with the next attempt's number."""
         return replace(self, attempt=self.attempt + 1)
 
     def properties(self) -> dict[str, Any]:
-        """Keyword arguments for an AMQP client's properties object."""
+        """Return keyword arguments for an AMQP client's properties object."""
         headers = {**self.headers, ATTEMPT: self.attempt, ENQUEUED_AT: self.enqueued_at}
         if self.expires_at is not None:
             headers[EXPIRES_AT] = self.expires_at
@@ -171,22 +173,22 @@ def decode(
     now: Callable[[], int],
     is_counted: bool = True,
 ) -> Message:
-    """The job in a delivery; `new_id` and `now` stand in where a foreign producer left them out.
+    """Return the job in a delivery; `new_id` and `now` replace what a foreign producer omitted.
 
-    With `is_counted` the broker itself has counted failed deliveries. Where it has not, a count is
-    one that the producer has sent along, perhaps with all headers of a message that it had received
-    itself, and says nothing of this job.
+    `is_counted` means that RabbitMQ itself counts failed deliveries. If it does not, a count was
+    sent by the producer, perhaps with all headers of a message that it had received itself, and
+    says nothing about this job.
 
-    Raises Undecodable. The body is not looked into here.
+    Raises Undecodable. The body is not decoded here.
     """
     if not properties.type:
         raise Undecodable("property 'type' is missing; it names the handler")
-    # AMQP clients give a text that is no UTF-8 as bytes.
+    # AMQP clients return a string that is not UTF-8 as bytes.
     if isinstance(properties.type, bytes):
         raise Undecodable(f"property 'type' is {properties.type!r}; it must be UTF-8")
     if isinstance(properties.message_id, bytes):
         raise Undecodable(f"property 'message_id' is {properties.message_id!r}; it must be UTF-8")
-    # Most are spelled so; the comparison by the rules costs a microsecond more.
+    # Most have this spelling; the comparison by the rules takes a microsecond more.
     if properties.content_type != CONTENT_TYPE and (
         why_not := media.why_not_json(properties.content_type)
     ):
@@ -198,7 +200,7 @@ def decode(
     enqueued_at = _integer(headers, ENQUEUED_AT, least=0, most=MAX_TIME)
     traceparent = headers.get(TRACEPARENT)
     if enqueued_at is not None and others.get("timestamp") == enqueued_at // 1000:
-        del others["timestamp"]  # as `properties` says by itself
+        del others["timestamp"]  # `properties` sets it anyway
     return Message(
         id=properties.message_id or new_id(),
         handler=properties.type,
@@ -218,7 +220,7 @@ def decode(
 
 
 def apart(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Headers for those of a producer's properties that are never sent on (`reserved`)."""
+    """Return headers for those of a producer's properties that are never sent on (`reserved`)."""
     kept = {USER_ID: properties.get("user_id"), EXPIRATION: properties.get("expiration")}
     if properties.get("reply_to") == DIRECT_REPLY_TO:
         kept[REPLY_TO] = DIRECT_REPLY_TO
@@ -234,7 +236,7 @@ def dead_headers(
     host: str,
     queue: str,
 ) -> dict[str, Any]:
-    """Headers that a dead letter carries beside those of its job; `died_at` in ms."""
+    """Return the headers that a dead letter has in addition to its job's; `died_at` is in ms."""
     headers = {
         DEAD_REASON: str(reason),
         ERROR: _encodable(error)[:MAX_ERROR].decode(errors="ignore"),
@@ -243,20 +245,20 @@ def dead_headers(
         QUEUE: queue,
     }
     if traceback:
-        # The end of a traceback names the error; its beginning is the way there.
+        # The end of a traceback names the error, so the beginning is cut off.
         headers[TRACEBACK] = _encodable(traceback)[-MAX_TRACEBACK:].decode(errors="ignore")
     return headers
 
 
 def _encodable(text: str) -> bytes:
-    # A file's name that is no UTF-8 reaches errors as lone surrogates, which AMQP cannot carry.
+    # A file name that is not UTF-8 appears in errors as lone surrogates, which AMQP cannot carry.
     return text.encode("utf-8", "backslashreplace")
 
 
 def carried(headers: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Those of a job's headers that its dead letter keeps: all, or the smallest that fit.
+    """Return those of a job's headers that its dead letter keeps: all, or the smallest that fit.
 
-    Headers that could not be read are kept beside them: nothing else tells what they were.
+    Headers that could not be read are kept in addition, because there is no other record of them.
     """
     unread = headers.get(UNDECODABLE_HEADERS)
     kept: dict[Any, Any] = {UNDECODABLE_HEADERS: unread} if isinstance(unread, bytes) else {}
@@ -272,9 +274,9 @@ def carried(headers: Mapping[Any, Any]) -> dict[Any, Any]:
 
 
 def job_id(*, now: int, entropy: bytes) -> str:
-    """A UUIDv7 (RFC 9562) of `now` in ms and ten random bytes: ids sort by time."""
+    """Return a UUIDv7 (RFC 9562) of `now` in ms and ten random bytes, so that ids sort by time."""
     if len(entropy) != 10:
-        raise ValueError(f"entropy has {len(entropy)} bytes; a UUIDv7 takes 10")
+        raise ValueError(f"entropy has {len(entropy)} bytes; a UUIDv7 needs 10")
     value = now << 80 | int.from_bytes(entropy)
     value = value & ~(0xF << 76) | 7 << 76
     value = value & ~(0x3 << 62) | 2 << 62
@@ -313,5 +315,5 @@ def _others(properties: Properties) -> dict[str, Any]:
 
 
 def _is_foreign(name: str | bytes) -> bool:
-    # AMQP clients give a name that is no UTF-8 as bytes; no handler could ask for it.
+    # AMQP clients return a name that is not UTF-8 as bytes; no handler could read it.
     return isinstance(name, str) and name not in _OWN and not is_brokers(name)

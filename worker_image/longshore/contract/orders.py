@@ -1,4 +1,4 @@
-"""What the operator tells one worker, over RabbitMQ. Orders may be repeated and may be lost."""
+"""Orders from the operator to one worker, sent over RabbitMQ. They may be repeated or lost."""
 
 from typing import Annotated, Literal, get_args
 
@@ -6,22 +6,22 @@ import msgspec
 from msgspec import Meta
 
 CORDON_LEASE = 60.0
-"""Seconds after which a cordon that nobody renews ends by itself: no worker stays deaf because its
-operator is gone."""
+"""Seconds after which a cordon ends unless it is renewed, so that no worker stays cordoned because
+its operator has ended."""
 
 CordonId = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class CordonOrder(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="cordon"):
-    """Take no more jobs, and say so once none can come any more; go on with those at hand.
+    """Take no more jobs, report as soon as none can arrive any more, and finish those at hand.
 
-    The same one twice is as good as once, but that the lease begins anew.
+    A repeated order only renews the lease.
     """
 
     version: Literal[1] = 1
     id: CordonId
-    """A worker's report names it: its word for an old cordon must not be taken for one about the
-    new."""
+    """A worker's report names the cordon, so that the confirmation of an old one is not mistaken
+    for that of a new one."""
 
     lease: Annotated[float, Meta(gt=0, le=3600)] = CORDON_LEASE
     """Seconds until the cordon ends unless it is ordered again."""
@@ -36,14 +36,14 @@ class UncordonOrder(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind",
 
 
 class DrainOrder(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="drain"):
-    """End, as on SIGTERM: the pod was asked to. Where the signal comes before the process can hear
-    it, it is lost, since the kernel keeps such from process 1."""
+    """Drain, as on SIGTERM, because the pod is being terminated. SIGTERM is lost if it arrives
+    before the process handles it: the kernel does not deliver unhandled signals to process 1."""
 
     version: Literal[1] = 1
 
 
 Order = CordonOrder | UncordonOrder | DrainOrder
-"""What an operator may ask of one worker. `kind` says which order a message is."""
+"""An order to one worker; `kind` in the message tells which."""
 
 OrderKind = Annotated[str, Meta(min_length=1, max_length=32)]
 

@@ -1,9 +1,9 @@
-"""The timeout chain: every time limit on a job's way, derived from the one that the user states.
+"""The timeout chain: every time limit of a job, derived from the one that the user sets.
 
     soft limit ≤ hard limit < gone for certain < broker's ack timeout
                               gone for certain < pod's termination grace
 
-Each must outlast the one before it, else plumbing kills or repeats a healthy job.
+Each must outlast the one before it, otherwise a healthy job would be killed or repeated.
 """
 
 import math
@@ -12,54 +12,55 @@ from dataclasses import dataclass
 from longshore.contract.features import Features
 
 HEARTBEAT = 30.0
-"""Default AMQP heartbeat in seconds. Job lengths do not matter to it: the process that owns the
-connection never runs user code."""
+"""Default AMQP heartbeat in seconds. It does not depend on the length of jobs, because the process
+that owns the connection never runs user code."""
 
 CONNECT_TIMEOUT = 3.0
-"""Seconds for the TCP handshake with a broker; the kernel repeats its own part after one. An
-attempt that begins while kube-proxy changes its rules can be lost with all its repetitions, where a
-new one arrives."""
+"""Seconds for the TCP handshake with a broker; the kernel retransmits after one second. An attempt
+that begins while kube-proxy changes its rules can be lost with all its retransmissions, where a new
+attempt succeeds."""
 
 MIN_ACK_TIMEOUT = 300.0
 """RabbitMQ advises against ack timeouts under five minutes."""
 
 ACK_MARGIN = 120.0
-"""Seconds between the last moment a job can live and the broker taking it back."""
+"""Seconds between the latest end of a job's processes and the broker's taking the job back."""
 
 DRAIN_MARGIN = 30.0
-"""Seconds a pod gets beyond its last job to hear SIGTERM, publish, ack and close."""
+"""Seconds that a pod has in addition to its last job, to handle SIGTERM, publish, ack and close."""
 
 REQUEUE_GRACE = 30.0
-"""Soft interruption's share of a pod's termination grace under `onTermination: Requeue`."""
+"""Seconds that interrupted jobs have to end with `onTermination: Requeue`, as part of the pod's
+termination grace."""
 
 EVICTABLE_UP_TO = 600.0
-"""Cluster Autoscaler waits no longer than this for a pod to end, so longer jobs forbid eviction."""
+"""Cluster Autoscaler waits at most this long for a pod to end, so longer jobs forbid eviction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Derived limits of one TaskQueue; all in seconds but `prefetch`, which counts jobs."""
+    """Derived limits of one TaskQueue; all are in seconds except `prefetch`, which counts jobs."""
 
     soft_limit: float | None
-    """`SoftTimeLimit` is raised in the handler."""
+    """When `SoftTimeLimit` is raised in the handler."""
 
     hard_limit: float
-    """The parent kills the job's process group."""
+    """When the parent kills the job's process group."""
 
     gone: float
-    """Nothing of the job is alive any more: hard limit and kill grace."""
+    """When all processes of the job have ended: the hard limit plus the kill grace."""
 
     ack_timeout: float
-    """The broker gives the job to somebody else."""
+    """When the broker gives the job to another worker."""
 
     prefetch: int
-    """Jobs that a worker holds unacked; with automatic prefetch it begins with so many."""
+    """Jobs that a worker holds unacked; automatic prefetch begins with this number."""
 
     termination_grace: float
-    """Kubernetes waits this long between SIGTERM and SIGKILL."""
+    """How long Kubernetes waits between SIGTERM and SIGKILL."""
 
     evictable: bool
-    """Whether a node may be drained under the pod without asking."""
+    """Whether node autoscalers may evict the pod."""
 
 
 def derive(
@@ -72,9 +73,10 @@ def derive(
     requeue_on_termination: bool,
     features: Features,
 ) -> Timeouts:
-    """The chain for jobs of at most `hard_limit` seconds, `slots` of which run at once.
+    """Return the chain for jobs of at most `hard_limit` seconds, `slots` of which run at once.
 
-    `prefetch` None means automatic: one job per slot, so that none waits unacked behind another.
+    `prefetch` None means automatic: it begins with one job per slot, so that none waits unacked
+    behind another.
     """
     held = prefetch or slots
     gone = hard_limit + kill_grace
@@ -94,7 +96,8 @@ def derive(
 
 
 def whole_heartbeat(seconds: float) -> int:
-    """A heartbeat as AMQP has it: whole seconds in sixteen bits, where 0 would mean none at all."""
+    """Return a heartbeat for AMQP: whole seconds in sixteen bits, where 0 would mean no
+    heartbeat."""
     return min(max(round(seconds), 1), _LONGEST_HEARTBEAT)
 
 
@@ -102,9 +105,9 @@ _LONGEST_HEARTBEAT = 2**16 - 1
 
 
 def most_held(*, hard_limit: float, kill_grace: float, slots: int, ack_timeout: float) -> int:
-    """Jobs that automatic prefetch may hold, one per slot at least.
+    """Return how many jobs automatic prefetch may hold, at least one per slot.
 
-    So many that even if each takes all its time, the last is gone when the broker would take it
-    back. `ACK_MARGIN` is not taken off: what has to wait for a long job is given back long before.
+    Even if each takes all of its time, the last has ended before the broker would take it back.
+    `ACK_MARGIN` is not subtracted: jobs that wait for a long job are given back long before.
     """
     return slots * max(1, math.floor(ack_timeout / (hard_limit + kill_grace)))

@@ -1,1 +1,1 @@
-"""Other people's libraries at work beside Longshore. Each module needs the extra of its name."""
+"""Integrations with other libraries. Each module needs the extra of the same name."""

@@ -1,11 +1,11 @@
 """Middleware `sentry`: an event for each failed attempt. Needs `longshore[sentry]`.
 
-Configured as the SDK is, by `SENTRY_DSN`, `SENTRY_ENVIRONMENT` and `SENTRY_RELEASE`; a module of
-handlers that calls `sentry_sdk.init` itself has its way.
+It is configured like the SDK, by `SENTRY_DSN`, `SENTRY_ENVIRONMENT` and `SENTRY_RELEASE`. If a
+module of handlers calls `sentry_sdk.init` itself, that call takes precedence.
 
 The SDK is set up before the fork, since its many integrations take most of a second to import. It
-sends from a thread, which a fork does not copy; it starts another where it finds itself in a new
-process, and none is started before there is an event.
+sends from a thread, which a fork does not copy. In a new process it starts another one, but not
+before there is an event.
 """
 
 from collections.abc import Iterator
@@ -16,10 +16,11 @@ import sentry_sdk
 from longshore.handler import Job
 
 FLUSH_TIMEOUT = 2.0
-"""Seconds that a failed attempt waits for its event to be sent: its process may be killed next."""
+"""Seconds that a failed attempt waits for its event to be sent, since its process may be killed
+next."""
 
 CLOSE_TIMEOUT = 0.7
-"""Seconds that a child's end waits for what is still to be sent; all middleware has 0.8."""
+"""Seconds that an ending child waits for unsent events; all middleware together has 0.8."""
 
 
 def _set_up() -> None:
@@ -32,7 +33,7 @@ class Reporting:
 
     @contextmanager
     def __call__(self, job: Job) -> Iterator[None]:
-        """Report what the job did not announce."""
+        """Report an exception that the job does not expect."""
         with sentry_sdk.isolation_scope() as scope:
             scope.set_transaction_name(job.handler)
             scope.set_tag("longshore.job", job.id)
@@ -41,14 +42,14 @@ class Reporting:
             scope.set_tag("longshore.attempt", str(job.attempt))
             try:
                 yield
-            except BaseException as error:  # a soft limit is none of Exception
+            except BaseException as error:  # a soft limit is not an Exception
                 if not job.expects(error):
                     sentry_sdk.capture_exception(error)
                     sentry_sdk.flush(FLUSH_TIMEOUT)
                 raise
 
     def close(self) -> None:
-        """Send what handlers have captured themselves; after the last job nothing else would."""
+        """Send events that handlers have captured; after the last job, nothing else does."""
         sentry_sdk.flush(CLOSE_TIMEOUT)
 
 

@@ -1,4 +1,4 @@
-"""From what a producer says to the message that is published. Every mistake is named before."""
+"""Turns what a producer passes into the message to publish. Every mistake is reported before."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Handler = str | Callable[..., Any]
 """A handler's name, or the function that `@handler` decorates."""
 
 OPTIONS = frozenset({"delay", "priority", "expires_in", "headers"})
-"""Names that `Client.enqueue` takes for itself."""
+"""Names of the options of `Client.enqueue`."""
 
 _MAX_SHORT_STRING = 255
 _MAX_HEADERS = 32 * 1024
-"""Bytes once encoded. All headers share one frame, 128 KiB by default, with Longshore's own: those
-of a dead letter tell an error and a traceback too."""
+"""Bytes when encoded. A job's headers share one frame, 128 KiB by default, with Longshore's own,
+which in a dead letter include an error and a traceback."""
 
 _RESERVED_HEADERS = ("longshore-", "x-")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
@@ -36,7 +36,7 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission(Publication):
-    """The message for one job, and the queue that it is for."""
+    """The message for one job, and the queue for which it is meant."""
 
     queue: str
 
@@ -56,10 +56,10 @@ def prepare(
     now: int,
     entropy: bytes,
 ) -> Submission:
-    """The message for one job. `now` in ms since the epoch. Raises InvalidJob, and nothing else.
+    """Return the message for one job; `now` is ms since the epoch. Raises only InvalidJob.
 
-    All that is given may be of any type, and code of the user's that is run here, such as a
-    `__repr__` or a validator, may raise anything.
+    All arguments may be of any type, and user code that runs here, such as a `__repr__` or a
+    validator, may raise anything.
     """
     with _every_failure_as_invalid_job():
         queue = _queue(queue)
@@ -112,13 +112,13 @@ def refuse_ambiguous(handler: Handler) -> None:
     if clashing:
         name = min(clashing)
         raise InvalidJob(
-            f"handler {spec.name!r} has a parameter {name!r}, which is an option of "
+            f"handler {spec.name!r} has a parameter {name!r}, which is also an option of "
             f"enqueue(); use send(queue, handler, {{{name!r}: …}}) instead"
         )
 
 
 def sendable(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `headers` that a job can carry; the others are left out."""
+    """Return those of `headers` that a job can carry."""
     kept: dict[str, Any] = {}
     for name in headers:
         try:
@@ -130,9 +130,9 @@ def sendable(headers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def seconds(what: str, span: durations.Span) -> float:
-    """`span` in seconds, not negative. Raises InvalidJob, which names `what`."""
+    """Return `span` in seconds, 0 or more. Raises InvalidJob, whose message names `what`."""
     if isinstance(span, bool):
-        raise InvalidJob(f"{what} is {span}; it must be a length of time")
+        raise InvalidJob(f"{what} is {span}; it must be a duration")
     try:
         value = durations.seconds_in(span)
     except Exception as error:  # a number of the user's own type may raise anything
@@ -144,7 +144,7 @@ def seconds(what: str, span: durations.Span) -> float:
 
 
 def shown(value: object) -> str:
-    """`value` as an error shows it: short, and whatever its `__repr__` does."""
+    """Return a short text for `value` in an error message, even if its `__repr__` raises."""
     try:
         text = repr(value)
     except Exception:
@@ -182,7 +182,7 @@ def _spec(function: Callable[..., Any]) -> HandlerSpec:
     spec = spec_of(function)
     if spec is None:
         raise InvalidJob(
-            f"{shown(function)} is no handler; decorate it with @handler, or give a name"
+            f"{shown(function)} is not a handler; decorate it with @handler, or pass a name"
         )
     return spec
 
@@ -191,14 +191,14 @@ def _short(name: str) -> str:
     try:
         is_short = 0 < len(name.encode()) <= _MAX_SHORT_STRING
     except UnicodeEncodeError:
-        raise InvalidJob(f"handler {name!r} must be text that UTF-8 can write") from None
+        raise InvalidJob(f"handler {name!r} cannot be encoded as UTF-8") from None
     if not is_short:
         raise InvalidJob(f"handler {shown(name)} must have 1 to {_MAX_SHORT_STRING} bytes")
     return name
 
 
 def _check_arguments(handler: Handler, body: bytes) -> None:
-    """The very check that the worker will make, while the producer can still hear of it."""
+    """Make the same check as the worker, while the producer can still get the error."""
     if isinstance(handler, str):
         return
     spec = _spec(handler)
@@ -248,17 +248,17 @@ def _headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         if not isinstance(name, str) or name.lower().startswith(_RESERVED_HEADERS):
             raise InvalidJob(
-                f"header {shown(name)} is not free: longshore-… and x-… have a meaning"
+                f"header {shown(name)} is reserved: names must not begin with longshore- or x-"
             )
         if is_brokers(name):
             raise InvalidJob(
-                f"header {name!r} is not free: RabbitMQ reads it, and would route the job to "
-                "further queues"
+                f"header {name!r} is reserved: RabbitMQ would route the job to further queues "
+                "because of it"
             )
         if is_too_nested(value):
             raise InvalidJob(
-                f"header {shown(name)} holds too much: {MAX_HEADER_DEPTH} levels of lists and "
-                "mappings are the most"
+                f"header {shown(name)} is nested too deeply or too large: at most "
+                f"{MAX_HEADER_DEPTH} levels of lists and mappings are allowed"
             )
         try:
             _encoded({name: value})
@@ -268,13 +268,13 @@ def _headers(headers: Mapping[str, Any]) -> dict[str, Any]:
             ) from None
     size = len(_encoded(given))
     if size > _MAX_HEADERS:
-        raise InvalidJob(f"headers have {size} bytes encoded; {_MAX_HEADERS} are the most")
+        raise InvalidJob(f"headers have {size} bytes when encoded; at most {_MAX_HEADERS} fit")
     return given
 
 
 def _encoded(headers: dict[str, Any]) -> bytes:
     encoded = b"".join(Properties(headers=headers).encode())
-    # Not all that can be written can be read again, and a worker has to do both.
+    # Not everything that can be encoded can be decoded, and a worker has to do both.
     Properties().decode(encoded)
     return encoded
 
@@ -286,8 +286,8 @@ def _trace(headers: Mapping[str, Any]) -> tuple[str | None, Mapping[str, Any]]:
     traceparent = headers[TRACEPARENT]
     if not isinstance(traceparent, str) or not _TRACEPARENT.fullmatch(traceparent):
         raise InvalidJob(
-            f"header 'traceparent' is {shown(traceparent)}; W3C trace context wants "
-            "VERSION-TRACE-SPAN-FLAGS, like 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+            f"header 'traceparent' is {shown(traceparent)}; W3C trace context requires VERSION-"
+            "TRACE-SPAN-FLAGS, e.g. 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
         )
     others = {name: headers[name] for name in headers if name != TRACEPARENT}
     return names.plain(traceparent), others
@@ -298,13 +298,13 @@ def _encode(arguments: Mapping[str, Any]) -> bytes:
         raise InvalidJob(
             f"arguments is {shown(arguments)}; it must be a mapping of names to values"
         )
-    # One by one, so that an error can say which.
+    # One by one, so that an error can name the argument.
     return b"{" + b",".join(_encode_one(*item) for item in arguments.items()) + b"}"
 
 
 def _encode_one(name: str, value: Any) -> bytes:
     if not isinstance(name, str):
-        raise InvalidJob(f"argument {shown(name)} must be named by a string")
+        raise InvalidJob(f"the name of argument {shown(name)} must be a string")
     try:
         key = json.dumps(name, ensure_ascii=False)
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -317,15 +317,16 @@ def _encode_one(name: str, value: Any) -> bytes:
     if alike:
         raise InvalidJob(
             f"argument {shown(name)} has the keys {shown(alike[0])} and {shown(alike[1])} in one "
-            "mapping, which are the same in JSON; keys are text there"
+            "mapping; they are the same in JSON, where keys are strings"
         )
     return written
 
 
 def _alike(value: Any) -> tuple[Any, Any] | None:
-    """Two keys of one mapping in `value` that are written as the same text, if there are any.
+    """Return two keys of one mapping in `value` that JSON writes as the same text, if there are
+    any.
 
-    `value` is known to be no loop, since it could be written.
+    `value` cannot contain itself, since it has been written as JSON.
     """
     holders = [value]
     while holders:

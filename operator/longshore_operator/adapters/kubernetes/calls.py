@@ -1,7 +1,4 @@
-"""One call of the Kubernetes API: what is sent, how long it may take, what a refusal means.
-
-The client's own methods carry no types where they are ignored below.
-"""
+"""Calls of the Kubernetes API: what is sent, how long it may take, and what a refusal means."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -39,9 +36,9 @@ class KubernetesCalls:
 
     @classmethod
     async def connect(cls) -> "KubernetesCalls":
-        """With the pod's service account, or outside a cluster with the kubeconfig."""
+        """Connect with the pod's service account or, outside a cluster, with the kubeconfig."""
         settings = client.Configuration(
-            # To look for a proxy and a .netrc costs as much CPU as the call itself. A proxy that
+            # Looking for a proxy and a .netrc takes as much CPU as the call itself. A proxy that
             # the kubeconfig names is used.
             client_session_kwargs={"trust_env": False}
         )
@@ -52,11 +49,11 @@ class KubernetesCalls:
         return cls(client.ApiClient(settings))
 
     async def close(self) -> None:
-        """Give its connections back."""
+        """Close its connections."""
         await self._api.close()
 
     async def read(self, path: str) -> Mapping[str, Any] | None:
-        """An object; None when there is none."""
+        """Return an object; None if there is none."""
         try:
             found: Mapping[str, Any] = await self.send("GET", path)
         except NotFound:
@@ -64,7 +61,8 @@ class KubernetesCalls:
         return found
 
     async def apply(self, path: str, body: Mapping[str, Any], *, manager: str) -> Mapping[str, Any]:
-        """Server-side apply in the name of `manager`; what the object says then."""
+        """Make a server-side apply as the field manager `manager`, and return the resulting
+        object."""
         query = [("fieldManager", manager), ("force", "true")]
         after: Mapping[str, Any] = await self.send(
             "PATCH", path, body=body, content_type=APPLY, query=query
@@ -81,7 +79,7 @@ class KubernetesCalls:
         query: list[tuple[str, str]] | None = None,
         accept: str = JSON,
     ) -> Any:
-        """The JSON that the API server answers."""
+        """Return the API server's answer, decoded from JSON."""
         request = await self._api.param_serialize(
             method=method,
             resource_path=path,
@@ -114,7 +112,7 @@ def _refusal(what: str, status: int | None, content: Any) -> OperatorError:
         return NotFound(text, reason="NotFound")
     if status == HTTPStatus.CONFLICT:
         return Transient(text, reason="Conflict")
-    # A pod template of the wrong shape is the server's error 500, not 4xx (Kubernetes 1.36).
+    # A pod template of the wrong shape is answered with 500, not 4xx (Kubernetes 1.36).
     if status in _REFUSED or "failed to create typed patch object" in str(said):
         return Invalid(text, reason="RefusedByKubernetes")
     return Transient(text, reason="KubernetesFailed")

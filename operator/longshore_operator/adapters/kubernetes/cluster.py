@@ -1,4 +1,4 @@
-"""The Kubernetes API, by plain JSON: no typed models between, as only a few fields matter."""
+"""The Kubernetes API as plain JSON, without typed models, since only a few fields matter."""
 
 import base64
 import uuid
@@ -29,7 +29,7 @@ log = Log(__name__)
 
 
 class Cluster:
-    """Reads and writes of the operator. `now` gives RFC 3339."""
+    """Everything that the operator reads and writes in Kubernetes. `now` returns RFC 3339."""
 
     def __init__(self, calls: KubernetesCalls, *, now: Callable[[], str]) -> None:
         self._calls = calls
@@ -37,22 +37,22 @@ class Cluster:
 
     @classmethod
     async def connect(cls, *, now: Callable[[], str]) -> "Cluster":
-        """With the pod's service account, or outside a cluster with the kubeconfig."""
+        """Connect with the pod's service account or, outside a cluster, with the kubeconfig."""
         return cls(await KubernetesCalls.connect(), now=now)
 
     async def close(self) -> None:
-        """Give its connections back."""
+        """Close its connections."""
         await self._calls.close()
 
     async def task_queue(self, *, namespace: str, name: str) -> TaskQueueObject | None:
-        """A TaskQueue as it is now; None when there is none."""
+        """Return the current TaskQueue; None if there is none."""
         found = await self._calls.read(
             f"/apis/{API_VERSION}/namespaces/{namespace}/taskqueues/{name}"
         )
         return task_queue(found) if found else None
 
     async def secret(self, *, namespace: str, name: str) -> Secret | None:
-        """A Secret; None when there is none."""
+        """Return a Secret; None if there is none."""
         found = await self._calls.read(f"/api/v1/namespaces/{namespace}/secrets/{name}")
         if found is None:
             return None
@@ -63,46 +63,46 @@ class Cluster:
         return Secret(data=data, metadata=found["metadata"])
 
     async def apply_secret(self, secret: Secret, *, absent: Sequence[str]) -> None:
-        """Server-side apply of a Secret; `absent` are keys that must not be there."""
+        """Apply a Secret; `absent` are keys that it must not have."""
         body = _secret(secret)
         path = _path(body, "/api/v1", "secrets")
         after = await self._calls.apply(path, body, manager=FIELD_MANAGER)
-        # An apply removes only what an apply of ours has written.
+        # An apply removes only what an earlier apply of ours has written.
         if left := (after.get("data") or {}).keys() & set(absent):
             patch = {"data": dict.fromkeys(left)}
             query = [("fieldManager", FIELD_MANAGER)]
             await self._calls.send("PATCH", path, body=patch, content_type=MERGE, query=query)
 
     async def rehearse_secret(self, secret: Secret) -> None:
-        """Raise what an apply of this Secret would raise, and write nothing."""
+        """Raise what an apply of this Secret would raise, without writing anything."""
         body = _secret(secret)
         path = _path(body, "/api/v1", "secrets")
         query = [("fieldManager", FIELD_MANAGER), ("force", "true"), ("dryRun", "All")]
         await self._calls.send("PATCH", path, body=body, content_type=APPLY, query=query)
 
     async def disruption_budget(self, *, namespace: str, name: str) -> Mapping[str, Any] | None:
-        """A PodDisruptionBudget; None when there is none."""
+        """Return a PodDisruptionBudget; None if there is none."""
         path = f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets/{name}"
         return await self._calls.read(path)
 
     async def apply_disruption_budget(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Server-side apply of a PodDisruptionBudget; what it says then."""
+        """Apply a PodDisruptionBudget, and return the result."""
         path = _path(body, "/apis/policy/v1", "poddisruptionbudgets")
         return await self._calls.apply(path, body, manager=FIELD_MANAGER)
 
     async def deployment(self, *, namespace: str, name: str) -> Mapping[str, Any] | None:
-        """A Deployment; None when there is none."""
+        """Return a Deployment; None if there is none."""
         return await self._calls.read(_deployment(namespace, name))
 
     async def apply_deployment(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Server-side apply of a Deployment, under the operator's name; what it says then."""
+        """Apply a Deployment as the operator's field manager, and return the result."""
         path = _path(body, "/apis/apps/v1", "deployments")
         return await self._calls.apply(path, body, manager=FIELD_MANAGER)
 
     async def reclaim_deployment(
         self, live: Mapping[str, Any], *, managed_fields: Sequence[Mapping[str, Any]]
     ) -> None:
-        """Say who has set which field of a Deployment, if it is still as in `live`."""
+        """Replace the managed fields of a Deployment, if it is still the same as `live`."""
         metadata = live["metadata"]
         same = {name: metadata[name] for name in ("uid", "resourceVersion")}
         body = {"metadata": {**same, "managedFields": list(managed_fields)}}
@@ -113,10 +113,11 @@ class Cluster:
     async def scale(
         self, *, namespace: str, name: str, uid: str, replicas: int, rollout: Rollout
     ) -> int:
-        """Server-side apply of `replicas` and `strategy`, under the scaler's name, to this very
-        Deployment.
+        """Apply `replicas` and `strategy` to exactly this Deployment as the scaler's field manager,
+        and return its generation.
 
-        Not a patch of `/scale`: there 0 counts as no value, and nobody would own the field.
+        This is not a patch of `/scale`: there, 0 counts as no value, and the field would have no
+        owner.
         """
         return await self._scale(namespace, name, uid=uid, replicas=replicas, rollout=rollout)
 
@@ -131,13 +132,13 @@ class Cluster:
         rollout: Rollout,
         most_pods: int | None = None,
     ) -> int:
-        """Set `replicas` if they are `before`, at most `most_pods` pods are made, and this very
+        """Set `replicas` if they are `before`, there are at most `most_pods` pods, and exactly this
         Deployment does not change meanwhile."""
         live = await self._calls.send("GET", _deployment(namespace, name))
         if live["metadata"]["uid"] != uid:
             raise _another(namespace, name)
         if live["spec"].get("replicas", 1) != before:
-            text = f"Deployment {namespace}/{name} has not {before} replicas any more"
+            text = f"Deployment {namespace}/{name} no longer has {before} replicas"
             raise Transient(text, reason="Conflict")
         pods = (live.get("status") or {}).get("replicas", 0)
         if most_pods is not None and pods > most_pods:
@@ -162,7 +163,7 @@ class Cluster:
             "apiVersion": "apps/v1",
             "kind": "Deployment",
             "metadata": {"name": name, "namespace": namespace, "uid": uid, **metadata},
-            # Both each time: what an apply leaves out is taken away again.
+            # Both each time: an apply removes what it omits.
             "spec": {"replicas": replicas, "strategy": rollout.strategy()},
         }
         try:
@@ -173,24 +174,24 @@ class Cluster:
             raise
         if (made := after["spec"].get("replicas")) != replicas:
             raise Invalid(
-                f"Deployment {namespace}/{name} was asked for {replicas} replicas, and an "
-                f"admission rule of the cluster made it {made}",
+                f"Deployment {namespace}/{name} should have {replicas} replicas, but an admission "
+                f"rule of the cluster changed the number to {made}",
                 reason="RefusedByKubernetes",
             )
         generation: int = after["metadata"]["generation"]
         return generation
 
     async def uids(self, kind: Kind, *, namespace: str | None) -> set[str]:
-        """Uids of all objects of a kind that are watched, of one namespace or of the cluster."""
+        """Return the uids of all watched objects of a kind, in one namespace or in the cluster."""
         return await uids_of(kind, namespace=namespace, get=partial(self._calls.send, "GET"))
 
     async def has_pod(self, *, namespace: str, name: str, uid: str) -> bool:
-        """Whether this very pod is there."""
+        """Return whether exactly this pod exists."""
         found = await self._calls.read(_pod(namespace, name))
         return found is not None and found["metadata"]["uid"] == uid
 
     async def warnings(self, *, namespace: str, uid: str) -> list[Warned]:
-        """Warnings about the pod with this uid."""
+        """Return the warnings about the pod with this uid."""
         selector = f"involvedObject.uid={uid},type=Warning"
         found = await self._calls.send(
             "GET",
@@ -200,8 +201,8 @@ class Cluster:
         return [each for event in found["items"] if (each := warned(event))]
 
     async def retry_pods(self, *, namespace: str, name: str, at: str) -> None:
-        """Change an annotation of a Deployment, which Kubernetes copies to its ReplicaSet: that
-        ends the pause, of up to 17 minutes, after which it would try to make a pod again."""
+        """Change an annotation of a Deployment, which Kubernetes copies to its ReplicaSet. This
+        ends the pause of up to 17 minutes before Kubernetes would try to create a pod again."""
         await self._calls.send(
             "PATCH",
             _deployment(namespace, name),
@@ -211,7 +212,7 @@ class Cluster:
         )
 
     async def autoscalers(self, *, namespace: str | None) -> list[Mapping[str, Any]]:
-        """All HorizontalPodAutoscalers, of one namespace or of the cluster."""
+        """Return all HorizontalPodAutoscalers, of one namespace or of the cluster."""
         where = f"/namespaces/{namespace}" if namespace else ""
         found: list[Mapping[str, Any]] = (
             await self._calls.send("GET", f"/apis/autoscaling/v2{where}/horizontalpodautoscalers")
@@ -221,7 +222,7 @@ class Cluster:
     async def annotate_pod(
         self, *, namespace: str, name: str, uid: str, annotations: Mapping[str, str | None]
     ) -> None:
-        """Set annotations of this very pod; None removes."""
+        """Set annotations of exactly this pod; None removes one."""
         body = {"metadata": {"uid": uid, "annotations": dict(annotations)}}
         await self._calls.send(
             "PATCH",
@@ -234,10 +235,10 @@ class Cluster:
     async def put_task_queue_status(
         self, *, namespace: str, name: str, uid: str, status: Mapping[str, Any]
     ) -> bool:
-        """Replace the status of this very TaskQueue; whether it is still there. A younger one of
-        its name is left alone."""
+        """Replace the status of exactly this TaskQueue, and return whether it still exists. A newer
+        one of the same name is left alone."""
         path = f"/apis/{API_VERSION}/namespaces/{namespace}/taskqueues/{name}"
-        # A uid in a merge patch of a custom resource's status is passed over (Kubernetes 1.36).
+        # A uid in a merge patch of a custom resource's status is ignored (Kubernetes 1.36).
         body: list[Mapping[str, Any]] = [
             {"op": "test", "path": "/metadata/uid", "value": uid},
             {"op": "add", "path": "/status", "value": status},
@@ -257,7 +258,7 @@ class Cluster:
         return True
 
     async def patch_broker_status(self, *, name: str, patch: Mapping[str, Any]) -> None:
-        """Merge patch of a Broker's status."""
+        """Apply a merge patch to a Broker's status."""
         await self._patch_status(f"/apis/{API_VERSION}/brokers/{name}/status", patch)
 
     async def event(
@@ -271,7 +272,7 @@ class Cluster:
         message: str,
         kind: Literal["TaskQueue", "Broker"] = "TaskQueue",
     ) -> None:
-        """An Event about a TaskQueue or Broker. Never raises."""
+        """Post an Event about a TaskQueue or Broker. Never raises."""
         now = self._now()
         body = {
             "metadata": {"name": _event_name(name), "namespace": namespace},
@@ -309,12 +310,12 @@ class Cluster:
 
 
 def _another(namespace: str, name: str) -> Transient:
-    text = f"Deployment {namespace}/{name} was made anew meanwhile"
+    text = f"Deployment {namespace}/{name} was recreated meanwhile"
     return Transient(text, reason="Conflict")
 
 
 def _event_name(name: str) -> str:
-    """A name for an Event about `name`, which may be as long as names can be."""
+    """Return a name for an Event about `name`, which may already have the maximum length."""
     suffix = f".{uuid.uuid4().hex[:16]}"
     return name[: _LONGEST_NAME - len(suffix)].rstrip("-.") + suffix
 

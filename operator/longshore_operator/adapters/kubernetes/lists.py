@@ -1,4 +1,4 @@
-"""Lists of all objects of a kind that is watched: their metadata, a page at a time."""
+"""Lists all objects of a watched kind: only their metadata, one page at a time."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ class Get(Protocol):
 
 
 async def uids_of(kind: Kind, *, namespace: str | None, get: Get) -> set[str]:
-    """Uids of all objects of a kind, of one namespace or of the cluster."""
+    """Return the uids of all objects of a kind, in one namespace or in the cluster."""
     root, is_namespaced, selector = _WATCHED[kind]
     where = f"/namespaces/{namespace}" if namespace and is_namespaced else ""
     query = [("limit", str(_PAGE)), *([("labelSelector", selector)] if selector else [])]
@@ -36,7 +36,7 @@ async def uids_of(kind: Kind, *, namespace: str | None, get: Get) -> set[str]:
 _METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 
 _PAGE = 500
-"""Objects in one answer: to read more at a time would hold up the loop."""
+"""Objects in one answer: reading more at a time would block the event loop."""
 
 _WATCHED: Mapping[Kind, tuple[str, bool, str]] = {
     Kind.TASK_QUEUES: (f"/apis/{API_VERSION}", True, ""),
@@ -46,4 +46,4 @@ _WATCHED: Mapping[Kind, tuple[str, bool, str]] = {
     Kind.PODS: ("/api/v1", True, TASK_QUEUE_LABEL),
     Kind.NAMESPACES: ("/api/v1", False, ""),
 }
-"""Where each kind is, whether in namespaces, and with which label."""
+"""The API of each kind, whether it is namespaced, and its label selector."""

@@ -1,4 +1,4 @@
-"""Asks a worker why it is not ready, as the kubelet asks whether it is."""
+"""Asks a worker why it is not ready, at the address of the kubelet's readiness probe."""
 
 from http import HTTPStatus
 
@@ -9,14 +9,15 @@ from longshore_operator.app.scaling.warnings import Answer
 from longshore_operator.core.kubernetes.workload import HTTP_PORT
 
 TIMEOUT = 1.5
-"""Seconds. A NetworkPolicy may keep the operator from its workers: then they do not answer."""
+"""Seconds. Workers do not answer if a NetworkPolicy separates the operator from them."""
 
 MOST = 2048
-"""Bytes of an answer that are read. A tenant's image may answer anything."""
+"""Most bytes of an answer that are read: a tenant's image may answer anything."""
 
 
 async def ask(address: str, *, port: int = HTTP_PORT) -> Answer | None:
-    """What the worker with this IP address says at `/readyz`; None where it does not answer."""
+    """Return what the worker with this IP address answers at `/readyz`; None if it does not
+    answer."""
     host = f"[{address}]" if ":" in address else address
     timeout = aiohttp.ClientTimeout(total=TIMEOUT)
     try:

@@ -1,7 +1,8 @@
-"""What kopf is to remember of an object between two events: nothing.
+"""Makes kopf remember nothing of an object between two events.
 
-kopf keeps the last handled spec in an annotation, to tell handlers what changed. Ours compare with
-RabbitMQ and Kubernetes instead, so that annotation would be one more write for each new spec.
+kopf stores the last handled spec in an annotation, to tell handlers what has changed. Longshore's
+loops compare with RabbitMQ and Kubernetes instead, so that annotation would be one more write for
+each new spec.
 """
 
 from typing import Any
@@ -10,15 +11,15 @@ import kopf
 
 
 class Stateless(kopf.DiffBaseStorage):
-    """Every object is as it was: only its deletion is handled."""
+    """To kopf, no object ever changes: only deletions are handled."""
 
     def build(self, **_: Any) -> Any:
-        """What there is to compare."""
+        """Return nothing to compare."""
         return {}
 
     def fetch(self, **_: Any) -> Any:
-        """What was compared before."""
+        """Return nothing that was compared before."""
         return {}
 
     def store(self, **_: Any) -> None:
-        """Nothing."""
+        """Store nothing."""

@@ -1,8 +1,8 @@
 """Workers in Kubernetes: a Deployment for each TaskQueue, and a PodDisruptionBudget.
 
-A pod is retired by an annotation, which its ReplicaSet heeds when the number of replicas falls. Two
-field managers share the Deployment: the number of replicas and the strategy of rollouts are the
-scaler's, all else is applied without them. See ADR 4.
+A pod is retired by an annotation, which its ReplicaSet follows when the number of replicas falls.
+Two field managers share the Deployment: the scaler sets the number of replicas and the strategy of
+rollouts, and everything else is applied without them. See ADR 4.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,13 +31,13 @@ from longshore_operator.errors import Invalid
 
 
 class Deployments(Protocol):
-    """The calls of the Kubernetes API that workloads take. All raise Transient or Invalid."""
+    """The calls of the Kubernetes API that workloads need. All raise Transient or Invalid."""
 
     async def scale(
         self, *, namespace: str, name: str, uid: str, replicas: int, rollout: Rollout
     ) -> int:
-        """Set `replicas` and `strategy` of this very Deployment and own these fields from then on;
-        its generation then."""
+        """Set `replicas` and `strategy` of exactly this Deployment, own these fields from then on,
+        and return its generation."""
         ...
 
     async def rescale(
@@ -51,47 +51,49 @@ class Deployments(Protocol):
         rollout: Rollout,
         most_pods: int | None = None,
     ) -> int:
-        """The same, but only if they are `before`, there are at most `most_pods`, and the
-        Deployment does not change meanwhile."""
+        """Do the same, but only if there are `before` replicas and at most `most_pods` pods, and
+        the Deployment does not change meanwhile."""
         ...
 
     async def has_pod(self, *, namespace: str, name: str, uid: str) -> bool:
-        """Whether this very pod is there."""
+        """Return whether exactly this pod exists."""
         ...
 
     async def warnings(self, *, namespace: str, uid: str) -> list[Warned]:
-        """Warnings about the pod with this uid."""
+        """Return the warnings about the pod with this uid."""
         ...
 
     async def retry_pods(self, *, namespace: str, name: str, at: str) -> None:
-        """Have Kubernetes make a Deployment's missing pods now, rather than after its own pause.
+        """Have Kubernetes create a Deployment's missing pods now, rather than after its own pause.
 
-        `at` is any text that was not given before."""
+        `at` is any text that was not passed before.
+        """
         ...
 
     async def annotate_pod(
         self, *, namespace: str, name: str, uid: str, annotations: Mapping[str, str | None]
     ) -> None:
-        """Set annotations of this very pod; None removes. A pod that is gone is Transient."""
+        """Set annotations of exactly this pod; None removes one. Raises Transient if the pod no
+        longer exists."""
         ...
 
     async def disruption_budget(self, *, namespace: str, name: str) -> Mapping[str, Any] | None: ...
 
     async def apply_disruption_budget(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Server-side apply; what it says then."""
+        """Apply a PodDisruptionBudget, and return the result."""
         ...
 
     async def deployment(self, *, namespace: str, name: str) -> Mapping[str, Any] | None: ...
 
     async def apply_deployment(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Server-side apply; what it says then. A body without `replicas` and `strategy` leaves
-        them to the scaler."""
+        """Apply a Deployment, and return the result. A body without `replicas` and `strategy`
+        leaves them to the scaler."""
         ...
 
     async def reclaim_deployment(
         self, live: Mapping[str, Any], *, managed_fields: Sequence[Mapping[str, Any]]
     ) -> None:
-        """Say who has set which field of a Deployment, if it is still as in `live`."""
+        """Replace the managed fields of a Deployment, if it is still the same as `live`."""
         ...
 
 
@@ -103,20 +105,20 @@ class KubernetesWorkloads:
     cluster: Deployments
 
     def workload(self, key: Key) -> DeploymentObject | None:
-        """The Deployment; not that of a TaskQueue of the same name that is gone."""
+        """Return the Deployment, but not that of an earlier TaskQueue of the same name."""
         return self.world.deployment(key)
 
     def workers(self, key: Key) -> tuple[Pod, ...]:
-        """The pods, by name, without those that are over."""
+        """Return the pods, by name, without those that have ended for good."""
         return self.world.pods(key)
 
     def remains(self, key: Key) -> tuple[Pod, ...]:
-        """Pods that are over, as nodes leave those that they refused or evicted."""
+        """Return the pods that have ended for good because their nodes refused or evicted them."""
         return self.world.remains(key)
 
     async def ensure(self, owner: Owner, wanted: WantedWorkers) -> Placed:
-        """Make the Deployment what the spec says, and leave the number of its pods, and how a
-        rollout replaces them, to the scaler."""
+        """Create or change the Deployment according to the spec. The number of its pods, and how a
+        rollout replaces them, are left to the scaler."""
         body = deployment_manifest(
             owner,
             spec=wanted.spec,
@@ -128,7 +130,7 @@ class KubernetesWorkloads:
         name, ceiling = body["metadata"]["name"], wanted.spec.scaling.max
         live = await self.cluster.deployment(namespace=owner.namespace, name=name)
         if live is None:
-            # Without `replicas` Kubernetes would start one worker before the scaler says none.
+            # Without `replicas`, Kubernetes would start one worker before the scaler decides.
             own = {"replicas": 0, "strategy": rollout(0, ceiling=ceiling).strategy()}
             after = await self.cluster.apply_deployment({**body, "spec": {**body["spec"], **own}})
             return Placed(name=_deployment(name), before=None, after=standing(after["spec"]))
@@ -141,8 +143,9 @@ class KubernetesWorkloads:
         is_as_wanted = contains(said, body) and not others
         replicas = live["spec"].get("replicas", 1)
         within, so_far = rollout(replicas, ceiling=ceiling), rollout_in(live["spec"])
-        # The number becomes the scaler's before anything is applied without it: it would fall back
-        # to one. And what is applied may begin a rollout before the scaler has seen a lower `max`.
+        # The scaler must own the number before anything is applied without it, otherwise the number
+        # would fall back to one. And an apply may begin a rollout before the scaler has seen a
+        # lower `max`.
         is_lax = so_far is None or so_far.surge > within.surge
         if is_lax or not (is_as_wanted or _is_replicas_owner(live, manager=SCALER)):
             await self.cluster.rescale(
@@ -159,7 +162,7 @@ class KubernetesWorkloads:
         )
 
     async def bound_evictions(self, owner: Owner) -> Placed:
-        """Make the PodDisruptionBudget."""
+        """Create or change the PodDisruptionBudget."""
         wanted = budget_manifest(owner)
         name = wanted["metadata"]["name"]
         live = await self.cluster.disruption_budget(namespace=owner.namespace, name=name)
@@ -176,7 +179,7 @@ class KubernetesWorkloads:
         )
 
     def standing(self, key: Key) -> Mapping[str, str]:
-        """What the watches show of both."""
+        """Return digests of both objects, as the watches show them."""
         name, deployment = worker_name(key[1]), self.world.deployment(key)
         shown = {
             _deployment(name): deployment.standing if deployment else None,
@@ -194,7 +197,8 @@ class KubernetesWorkloads:
         before: int | None = None,
         most_workers: int | None = None,
     ) -> Asked:
-        """Set `replicas`, and with it how the next rollout keeps within `ceiling`."""
+        """Set `replicas`, and at the same time the strategy with which the next rollout keeps
+        within `ceiling`."""
         wanted = rollout(to, ceiling=ceiling)
         if before is None:
             generation = await self.cluster.scale(
@@ -217,19 +221,19 @@ class KubernetesWorkloads:
         return Asked(replicas=to, rollout=wanted, generation=generation, uid=workload.uid)
 
     async def retire(self, key: Key, worker: Pod) -> None:
-        """Make it the cheapest to delete."""
+        """Mark the worker's pod as the cheapest to delete."""
         await self._annotate(key, worker, {DELETION_COST: CHEAPEST})
 
     async def spare(self, key: Key, worker: Pod) -> None:
-        """Make it as cheap as any other again."""
+        """Remove this mark."""
         await self._annotate(key, worker, {DELETION_COST: None})
 
     async def protect(self, key: Key, worker: Pod) -> None:
-        """Forbid node autoscalers to evict it."""
+        """Forbid node autoscalers to evict the worker's pod."""
         await self._annotate(key, worker, NOT_EVICTABLE)
 
     async def unprotect(self, key: Key, worker: Pod) -> None:
-        """Let node autoscalers evict it."""
+        """Allow node autoscalers to evict the worker's pod."""
         await self._annotate(key, worker, dict.fromkeys(NOT_EVICTABLE))
 
     async def _annotate(self, key: Key, worker: Pod, annotations: Mapping[str, str | None]) -> None:
@@ -238,15 +242,15 @@ class KubernetesWorkloads:
         )
 
     async def is_there(self, key: Key, worker: Pod) -> bool:
-        """Whether Kubernetes has this very pod, whatever the watches show."""
+        """Return whether exactly this pod exists in Kubernetes, whatever the watches show."""
         return await self.cluster.has_pod(namespace=key[0], name=worker.name, uid=worker.uid)
 
     async def warnings(self, key: Key, worker: Pod) -> list[Warned]:
-        """Events about the pod."""
+        """Return the warnings about the pod."""
         return await self.cluster.warnings(namespace=key[0], uid=worker.uid)
 
     async def retry(self, key: Key, *, at: str) -> None:
-        """Have Kubernetes make the Deployment's missing pods now."""
+        """Have Kubernetes create the Deployment's missing pods now."""
         await self.cluster.retry_pods(namespace=key[0], name=worker_name(key[1]), at=at)
 
 

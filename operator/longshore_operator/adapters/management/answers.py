@@ -1,4 +1,4 @@
-"""Answers that are not RabbitMQ's: a proxy before its management API may say anything."""
+"""Answers that are not RabbitMQ's: a proxy in front of its management API may answer anything."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from longshore_operator.errors import Transient
 
 @contextmanager
 def understood(where: str) -> Iterator[None]:
-    """Read an answer. JSON of another shape than RabbitMQ's raises Transient."""
+    """Read an answer; raise Transient if its JSON does not have the shape of RabbitMQ's."""
     try:
         yield
     except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -16,9 +16,9 @@ def understood(where: str) -> Iterator[None]:
 
 
 def no_management(where: str) -> Transient:
-    """What it means that something else answers at `where`."""
+    """Return the error for another server that answers at `where`."""
     return Transient(
-        f"{where}: what answers there is not RabbitMQ's management API; is spec.managementURL "
-        "right, and is there a proxy between?",
+        f"{where}: the answer is not from RabbitMQ's management API; is spec.managementURL "
+        "correct, and is there a proxy in between?",
         reason="ManagementFailed",
     )

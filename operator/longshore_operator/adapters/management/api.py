@@ -36,14 +36,14 @@ from longshore_operator.core.rabbitmq.topology import Binding, Topology
 from longshore_operator.errors import Invalid
 
 SILENT_FOR = 10
-"""Seconds that a node which has just started may say nothing of itself. By default it takes 5."""
+"""Seconds for which a node that has just started may report nothing; by default, it takes 5."""
 
 LISTINGS = 4
-"""Attempts at reading a list: RabbitMQ answers 500 when an object goes while it reads (4.3.6)."""
+"""Attempts at reading a list: RabbitMQ answers 500 if an object is removed meanwhile (4.3.6)."""
 
 
 class Management:
-    """One vhost, seen by its administrator. Made while an event loop runs."""
+    """One vhost, as its administrator sees it. Must be created while an event loop runs."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -55,13 +55,14 @@ class Management:
         self._departures = Batches(self._delete_users)
 
     async def close(self) -> None:
-        """Give its connections back."""
+        """Close its connections."""
         await self._calls.close()
 
     async def version(self) -> str:
-        """RabbitMQ's version; the lowest of its running nodes while a cluster is being upgraded.
+        """Return RabbitMQ's version: the lowest of its running nodes, if a cluster is being
+        upgraded.
 
-        A node that has just started, and says nothing yet, is waited for.
+        This waits for a node that has just started and reports nothing yet.
         """
         found = await self._get("overview", "?disable_stats=true")
         if not isinstance(found, Mapping) or "rabbitmq_version" not in found:
@@ -76,7 +77,7 @@ class Management:
         return versions.lowest or str(found["rabbitmq_version"])
 
     async def alarms(self) -> tuple[Alarm, ...]:
-        """Alarms that are in effect on any node, at this moment."""
+        """Return the alarms that are currently in effect on any node."""
         response = await self._calls.send("GET", "health", "checks", "alarms")
         if response.status != HTTPStatus.SERVICE_UNAVAILABLE:
             checked(response)
@@ -88,28 +89,29 @@ class Management:
             )
 
     async def ensure_administrator(self) -> None:
-        """Raises Invalid where our user may read but not make users, which takes this tag."""
+        """Raise Invalid if our user lacks the tag `administrator`, without which it may read but
+        not create users."""
         found = await self._get("whoami")
         with understood(self._url):
             tags = [str(tag) for tag in found["tags"]]
         if "administrator" not in tags:
             raise Invalid(
-                f"user {self._me!r} is no administrator of RabbitMQ at {self._url} "
+                f"user {self._me!r} is not an administrator of RabbitMQ at {self._url} "
                 f"(its tags: {', '.join(tags) or 'none'}); give it the tag administrator, or name "
                 "another Secret in spec.secretRef",
                 reason="NotAdministrator",
             )
 
     async def ensure_vhost(self) -> None:
-        """See that the vhost is there, with all rights in it for the administrator.
+        """Ensure that the vhost exists and that the administrator has all rights in it.
 
-        Raises Invalid where it is missing and must not be made.
+        Raises Invalid if it is missing and must not be created.
         """
         if not await self._exists("vhosts", self._vhost):
             if not self._address.create_vhost:
                 raise Invalid(
                     f"RabbitMQ has no virtual host {self._vhost!r} and spec.createVhost is false; "
-                    "make it, or name another in spec.vhost of a new Broker",
+                    "create it, or create a Broker with another spec.vhost",
                     reason="VhostNotFound",
                 )
             await self._write("PUT", "vhosts", self._vhost, body={})
@@ -118,11 +120,11 @@ class Management:
             await self._write("PUT", "permissions", self._vhost, self._me, body=everything)
 
     async def inventory(self) -> Inventory:
-        """What stands in the vhost now."""
+        """Return what exists in the vhost now."""
         vhost = self._vhost
         lean = "?disable_stats=true"
         exchanges = await self._get("exchanges", vhost, lean)
-        # No `enable_queue_totals`: with it queues whose leader is down are left out (4.0.5, 4.3.6).
+        # No `enable_queue_totals`: it omits queues whose leader is down (4.0.5, 4.3.6).
         queues = await self._get("queues", vhost, lean)
         bindings = await self._get("bindings", vhost)
         policies = await self.policies()
@@ -150,21 +152,22 @@ class Management:
         return inventory
 
     async def policies(self) -> dict[str, QueuePolicy]:
-        """The vhost's policies by name, as they are now."""
+        """Return the vhost's current policies by name."""
         found = await self._get("policies", self._vhost)
         with understood(self._url):
             return {item["name"]: policy_in(item) for item in found}
 
     async def create(self, topology: Topology) -> None:
-        """Write what is wholly new, together with what others create at the same time."""
+        """Write a topology of which nothing exists, together with others that are created at the
+        same time."""
         try:
             await self._imports.add(topology_definitions(topology, vhost=self._vhost))
         except Invalid:
-            # One bad object spoils an import for all: alone, each gets its own answer.
+            # One bad object makes the whole import fail; alone, each gets its own answer.
             await self.apply(topology)
 
     async def apply(self, topology: Topology) -> None:
-        """Write every object of `topology`, in the order in which they need each other."""
+        """Write every object of `topology`, in the order of their dependencies."""
         vhost = self._vhost
         for absent in topology.absent_policies:
             await self._remove("policies", vhost, absent.name)
@@ -182,11 +185,12 @@ class Management:
             )
 
     async def unbind(self, binding: Binding) -> None:
-        """Remove `binding`, if it is there."""
+        """Remove `binding`, if it exists."""
         await self._remove(*_binding_path(self._vhost, binding), binding.key or "~")
 
     async def create_user(self, user: User, *, password: str) -> str:
-        """Make a new user, together with what others create; its password's hash."""
+        """Create a new user, together with others that are created at the same time, and return the
+        hash of its password."""
         hashed = hash_password(password, salt=secrets.token_bytes(4))
         definitions = user_definitions(user, password_hash=hashed, vhost=self._vhost)
         try:
@@ -196,13 +200,13 @@ class Management:
         return hashed
 
     async def put_user(self, user: User, *, password: str) -> str:
-        """Make `user` what it should be; its password's hash."""
+        """Create or change `user` and return the hash of its password."""
         hashed = hash_password(password, salt=secrets.token_bytes(4))
         await self.put_hashed_user(user, password_hash=hashed)
         return hashed
 
     async def put_hashed_user(self, user: User, *, password_hash: str) -> None:
-        """Make `user` what it should be, with the password of this hash."""
+        """Create or change `user`, with the password that has this hash."""
         definitions = user_definitions(user, password_hash=password_hash, vhost=self._vhost)
         await self._write("PUT", "users", user.name, body=definitions["users"][0])
         await self._put_rights(user)
@@ -228,7 +232,7 @@ class Management:
         )
 
     async def _withdraw(self, user: User) -> None:
-        """Take away what rights the user has beyond its own."""
+        """Remove the rights that the user should not have."""
         rights = await self._get("users", user.name, "permissions")
         topics = await self._get("users", user.name, "topic-permissions")
         with understood(self._url):
@@ -238,51 +242,51 @@ class Management:
             await self._remove("permissions", vhost, user.name)
         if known <= dict(user.topics).keys():
             return
-        # RabbitMQ removes all topic permissions of a user or none, and who has none may publish any
-        # key: until they are back, nothing.
+        # RabbitMQ can only remove all topic permissions of a user, and a user without any may
+        # publish with any key. So until they are back, it may publish nothing.
         nothing = {"configure": "^$", "write": "^$", "read": user.permissions.read}
         await self._write("PUT", "permissions", self._vhost, user.name, body=nothing)
         await self._remove("topic-permissions", self._vhost, user.name)
 
     async def delete_user(self, name: str) -> None:
-        """Remove a user, if it is there, together with what others remove at the same time.
+        """Remove a user, if it exists, together with others that are removed at the same time.
 
         RabbitMQ closes its connections.
         """
         await self._departures.add(name)
 
     async def delete_queue(self, name: str) -> None:
-        """Remove a queue with all that is in it, if it is there."""
+        """Remove a queue with all its jobs, if it exists."""
         await self._remove("queues", self._vhost, name)
 
     async def delete_exchange(self, name: str) -> None:
-        """Remove an exchange, if it is there."""
+        """Remove an exchange, if it exists."""
         await self._remove("exchanges", self._vhost, name)
 
     async def delete_policy(self, name: str) -> None:
-        """Remove a policy, if it is there."""
+        """Remove a policy, if it exists."""
         await self._remove("policies", self._vhost, name)
 
     async def has_queue(self, name: str) -> bool:
-        """Whether there is a queue of this name."""
+        """Return whether there is a queue of this name."""
         return await self._exists("queues", self._vhost, name, "?disable_stats=true")
 
     async def count(self, queue: str) -> Count | None:
-        """What the leader of a quorum queue counted last; None while nothing is known of it.
+        """Return what the leader of a quorum queue counted last; None while nothing is known.
 
-        Up to 5 s old by `quorum_tick_interval`, and 5 s more by `collect_statistics_interval`. All
-        nodes give the same answer, which they don't with `enable_queue_totals`: that one a node
-        takes from a table of its own, in which only the leader has written (4.0.5, 4.3.6).
+        The count is up to 5 s old because of `quorum_tick_interval`, and 5 s more because of
+        `collect_statistics_interval`. All nodes give the same answer. With `enable_queue_totals`,
+        they do not: each node reads its own table, in which only the leader writes (4.0.5, 4.3.6).
         """
         columns = "?columns=consumers,messages_persistent"
         response = await self._calls.send("GET", "queues", self._vhost, queue, query=columns)
         if response.status == HTTPStatus.NOT_FOUND:
             return None
-        found = checked(response).json() or {}  # RabbitMQ's way to write no columns is []
+        found = checked(response).json() or {}  # RabbitMQ writes no columns as []
         if not isinstance(found, Mapping):
             raise no_management(self._url)
-        # Both from one and the same look of the leader's; `messages` is from another. Every message
-        # of a quorum queue is persistent: ready, unacked, on its way to the dead letters.
+        # The leader counts both at the same time, and `messages` at another. Every message of a
+        # quorum queue is persistent: ready, unacked, or on its way to the dead letters.
         consumers, jobs = found.get("consumers"), found.get("messages_persistent")
         if not isinstance(consumers, int) or not isinstance(jobs, int):
             return None
@@ -293,7 +297,7 @@ class Management:
 
     async def _delete_users(self, names: Sequence[str]) -> None:
         await self._write("POST", "users", "bulk-delete", body={"users": names})
-        # It answers 204 whatever became of each: what it could not delete is asked for by itself.
+        # It answers 204 whatever happened to each: what remains is deleted one by one.
         users = await self._get("users")
         with understood(self._url):
             there = {user["name"] for user in users}

@@ -1,15 +1,15 @@
-"""One request for what many ask for at about the same time."""
+"""Combines what is requested at about the same time into one request."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 MOST = 200
-"""Items in one request: it must end well within the timeout of a call."""
+"""Most items in one request: it must end well within the timeout of a call."""
 
 REST = 0.1
-"""Seconds of pause after a request for each item in it but the first: what comes alone never waits,
-and of many at once ever more share a request."""
+"""Seconds of pause after a request, for each item in it except the first. So a single item never
+waits, and of many items, more and more share a request."""
 
 LONGEST_REST = 1.0
 """Seconds."""
@@ -18,7 +18,8 @@ _T = TypeVar("_T")
 
 
 class Batches(Generic[_T]):
-    """Sends items together: at once when nothing is under way, else with all others that wait."""
+    """Sends items together: at once if no request is under way, otherwise with all others that
+    wait."""
 
     def __init__(self, send: Callable[[Sequence[_T]], Awaitable[None]]) -> None:
         self._send = send
@@ -26,7 +27,8 @@ class Batches(Generic[_T]):
         self._sending: asyncio.Task[None] | None = None
 
     async def add(self, item: _T) -> None:
-        """Return when it was sent. Raises as `send` does, for all that went into one request."""
+        """Return when the item has been sent. If `send` raises, so do the calls for all items of
+        the same request."""
         done = asyncio.get_running_loop().create_future()
         self._waiting.append((item, done))
         if self._sending is None:
@@ -40,7 +42,7 @@ class Batches(Generic[_T]):
                 await self._send_one(batch)
                 await asyncio.sleep(min(LONGEST_REST, REST * (len(batch) - 1)))
         except BaseException as error:
-            # Nobody would send them any more, and who waits for them must not do so forever.
+            # They would never be sent, and their callers must not wait forever.
             for _, done in self._waiting:
                 _fail(done, error)
             self._waiting.clear()

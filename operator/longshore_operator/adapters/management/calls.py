@@ -1,4 +1,4 @@
-"""One call of the management API: what is sent, how many at a time, what a refusal means."""
+"""Calls of the management API: what is sent, how many at a time, and what a refusal means."""
 
 import asyncio
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ from longshore_operator.core.access.credentials import Address
 from longshore_operator.errors import Invalid, Transient
 
 TIMEOUT = 20.0
-"""Seconds for one call; the slowest, a policy among 500 others, takes 0.4 s."""
+"""Seconds for one call; the slowest, writing a policy among 500 others, takes 0.4 s."""
 
 AT_ONCE = 8
 """Calls at the same time; RabbitMQ writes its objects one after the other anyway."""
 
 
 class ManagementCalls:
-    """Calls with the administrator's credentials. Made while an event loop runs."""
+    """Calls with the administrator's credentials. Must be created while an event loop runs."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -38,20 +38,20 @@ class ManagementCalls:
             headers={"Authorization": credentials},
             timeout=aiohttp.ClientTimeout(total=TIMEOUT, sock_connect=CONNECT_TIMEOUT),
             connector=aiohttp.TCPConnector(ssl=tls.context(address.tls)),
-            # A proxy of the environment would hear the administrator's password.
+            # A proxy from the environment would see the administrator's password.
             trust_env=False,
         )
         self._at_once = asyncio.Semaphore(AT_ONCE)
 
     async def close(self) -> None:
-        """Give its connections back."""
+        """Close its connections."""
         await self._client.close()
 
     async def send(
         self, method: str, *path: str, query: str = "", body: Mapping[str, Any] | None = None
     ) -> "ManagementAnswer":
-        """What was answered, whatever its status. Raises Transient where nothing was."""
-        # Encoded already: a vhost of the name "/" is %2F, which must stay so.
+        """Return the answer, whatever its status. Raises Transient if there is none."""
+        # Already encoded: a vhost named "/" is %2F and must stay so.
         url = URL(self.url + "/".join(quote(part, safe="") for part in path) + query, encoded=True)
         try:
             async with (
@@ -67,7 +67,7 @@ class ManagementCalls:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            # Nobody has cancelled us: aiohttp does, when it is closed while it looks up a name.
+            # This task was not cancelled: aiohttp raises this if it is closed during a name lookup.
             raise Transient("the session was closed meanwhile", reason="Connecting") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             found = tls.trouble(error, address=self._address, where=self.url)
@@ -75,8 +75,8 @@ class ManagementCalls:
             raise found or Transient(text, reason="Unreachable") from error
         if response.status == HTTPStatus.UNAUTHORIZED:
             raise Transient(
-                f"RabbitMQ at {self.url} refuses user {self._address.username!r}: no such user, "
-                "another password, or no tag that lets it use the management API",
+                f"RabbitMQ at {self.url} refuses user {self._address.username!r}: it does not "
+                "exist, has another password, or has no tag that permits the management API",
                 reason="AuthenticationFailed",
             )
         return response
@@ -84,14 +84,14 @@ class ManagementCalls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManagementAnswer:
-    """One answer; `what` was called."""
+    """One answer; `what` is the call."""
 
     what: str
     status: int
     body: bytes
 
     def json(self) -> Any:
-        """Its body. Raises Transient where that is no JSON."""
+        """Return its body. Raises Transient if that is not JSON."""
         try:
             return from_json(self.body)  # twice as fast as json, on megabytes every few seconds
         except ValueError as error:
@@ -99,11 +99,11 @@ class ManagementAnswer:
 
 
 def checked(response: ManagementAnswer) -> ManagementAnswer:
-    """An answer that is no refusal. Raises Transient or Invalid."""
+    """Return the answer if it is not a refusal, otherwise raise Transient or Invalid."""
     if response.status < HTTPStatus.MULTIPLE_CHOICES:
         return response
     said = response.body[:200].decode(errors="replace")
-    with suppress(ValueError, AttributeError):  # not RabbitMQ's own words
+    with suppress(ValueError, AttributeError):  # not RabbitMQ's own message
         said = from_json(response.body).get("reason", said)
     text = f"{response.what}: {response.status} {said}"
     if response.status == HTTPStatus.BAD_REQUEST:

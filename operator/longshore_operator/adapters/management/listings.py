@@ -1,4 +1,4 @@
-"""Objects as RabbitMQ's management API lists them."""
+"""Reads objects as RabbitMQ's management API lists them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from longshore_operator.core.rabbitmq.topology import Binding, Exchange, QueueDe
 
 
 def exchange_in(item: Mapping[str, Any]) -> Exchange:
-    """An exchange."""
+    """Return the exchange in a listing's item."""
     return Exchange(
         name=item["name"],
         type=item["type"],
@@ -22,7 +22,7 @@ def exchange_in(item: Mapping[str, Any]) -> Exchange:
 
 
 def queue_in(item: Mapping[str, Any]) -> QueueDefinition:
-    """What a queue was declared with."""
+    """Return the definition with which a queue was declared."""
     arguments = dict(item.get("arguments", {}))
     named = arguments.pop("x-queue-type", "")
     return QueueDefinition(
@@ -31,7 +31,7 @@ def queue_in(item: Mapping[str, Any]) -> QueueDefinition:
 
 
 def state_in(item: Mapping[str, Any]) -> QueueState:
-    """What a queue is and does."""
+    """Return the current state of a queue."""
     return QueueState(
         type=item.get("type", "classic"),
         is_durable=bool(item.get("durable")) and not item.get("exclusive"),
@@ -50,7 +50,7 @@ def _answers(item: Mapping[str, Any]) -> bool:
 
 
 def binding_in(item: Mapping[str, Any]) -> Binding:
-    """A binding."""
+    """Return the binding in a listing's item."""
     return Binding(
         source=item["source"],
         key=item["routing_key"],
@@ -60,7 +60,7 @@ def binding_in(item: Mapping[str, Any]) -> Binding:
 
 
 def policy_in(item: Mapping[str, Any]) -> QueuePolicy:
-    """A policy."""
+    """Return the policy in a listing's item."""
     return QueuePolicy(
         name=item["name"],
         pattern=item["pattern"],
@@ -71,7 +71,7 @@ def policy_in(item: Mapping[str, Any]) -> QueuePolicy:
 
 
 def permissions_in(items: Iterable[Mapping[str, Any]], *, vhost: str) -> dict[str, Permissions]:
-    """The rights in one vhost, by user."""
+    """Return the rights in one vhost, by user."""
     return {
         item["user"]: Permissions(
             configure=item["configure"], write=item["write"], read=item["read"]

@@ -1,4 +1,4 @@
-"""Of which version a RabbitMQ is whose nodes are upgraded one after the other."""
+"""Determines the version of a RabbitMQ whose nodes are upgraded one after the other."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,19 +8,19 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versions:
-    """What the running nodes say of themselves."""
+    """The versions that the running nodes report."""
 
     lowest: str | None
-    """What all of them can do; None where none says anything."""
+    """The lowest version, whose features all nodes have; None if none reports one."""
 
     silent: int
-    """Nodes that say nothing: those that started a few seconds ago, or all, where RabbitMQ's
-    statistics are switched off."""
+    """Number of nodes that report none: they started a few seconds ago, or RabbitMQ's statistics
+    are disabled."""
 
 
 def versions_in(nodes: Sequence[Mapping[str, Any]]) -> Versions:
-    """Versions of the running nodes, as `/api/nodes` lists them. Raises TypeError, AttributeError
-    or KeyError for what is no such list."""
+    """Return the versions of the running nodes, as `/api/nodes` lists them. Raises TypeError,
+    AttributeError or KeyError if it is not such a list."""
     if not isinstance(nodes, list):
         raise TypeError(f"a list of nodes was expected, not {type(nodes).__name__}")
     running = [node for node in nodes if node.get("running")]

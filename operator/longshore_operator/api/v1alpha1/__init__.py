@@ -1,6 +1,7 @@
-"""TaskQueue and Broker, `longshore.dev/v1alpha1`: the one home of every field, default and rule.
+"""TaskQueue and Broker, `longshore.dev/v1alpha1`: the only place that defines fields, defaults and
+rules.
 
-Field descriptions are what `kubectl explain` shows.
+`kubectl explain` shows the fields' descriptions.
 """
 
 from longshore.contract.config import QueueType

@@ -1,4 +1,4 @@
-"""Conditions, as every Kubernetes object that has a status has them."""
+"""Conditions, in the form that Kubernetes objects share."""
 
 from typing import Annotated, Literal
 
@@ -10,17 +10,17 @@ from longshore_operator.api.types import (
 
 
 class Condition(Resource):
-    """One aspect of the state, as Kubernetes knows it."""
+    """One aspect of the state, in the form that Kubernetes objects share."""
 
     type: str = Field(max_length=316, description="Name of the condition.")
-    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
-    reason: str = Field(max_length=1024, description="Why, in one word, for programs.")
-    message: str = Field(max_length=32_768, description="Why, in words, with values.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether the condition holds.")
+    reason: str = Field(max_length=1024, description="The reason in one word, for programs.")
+    message: str = Field(max_length=32_768, description="The reason in a sentence, for people.")
     observed_generation: int = Field(
-        default=0, description="Generation of the spec that this is about."
+        default=0, description="Generation of the spec that the condition refers to."
     )
     last_transition_time: str = Field(
-        default="", max_length=32, description="When the status changed last."
+        default="", max_length=32, description="When the status last changed."
     )
 
 

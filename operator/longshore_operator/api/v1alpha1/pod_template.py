@@ -1,8 +1,8 @@
-"""Pieces of a pod in a TaskQueue: what `worker.podTemplate` may say, and what it may not because a
-promise rests on it.
+"""The parts of a pod in a TaskQueue: what `worker.podTemplate` may set, and what it must not set
+because a promise rests on it.
 
-The API server checks it by the rules made here; `core.kubernetes.promises` checks the merged
-template by the same tables, for what was stored before there was a rule.
+The API server checks it by the rules that are generated here. `core.kubernetes.promises` checks the
+merged template by the same tables, for objects that were stored before a rule existed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -46,24 +46,25 @@ CONTAINER = "worker"
 """Name of the container that runs the jobs."""
 
 _START = (
-    "the image's own command starts the worker, which signals and probes must reach; put a wrapper "
-    "into the image"
+    "the image's own command must start the worker, so that signals and probes reach it; if you "
+    "need a wrapper, put it into the image"
 )
-_PROBE = "a worker is alive as long as it answers at /healthz, also while its jobs use every CPU"
-_GRACE = "running jobs would not have the time that timeLimit gives them to end"
-_READY = "a worker is ready when it takes jobs, which it says at /readyz"
-_AGAIN = "a worker that has ended must be started again"
+_PROBE = "a worker is alive as long as it answers at /healthz, even while its jobs use every CPU"
+_GRACE = "running jobs would have less time to end than timeLimit allows"
+_READY = "a worker is ready when it takes jobs, which it reports at /readyz"
+_AGAIN = "a worker that has ended must be restarted"
 _HANDLERS = ("exec", "grpc", "httpGet", "tcpSocket")
 
 WORKER_FIELDS: Mapping[str, str] = {
     "command": _START,
     "args": _START,
-    "lifecycle": "a hook spends the time that running jobs have to end, and another stop signal "
-    "than SIGTERM ends a worker with its jobs",
+    "lifecycle": "a hook would use up the time that running jobs have to end, and a stop signal "
+    "other than SIGTERM would end a worker together with its jobs",
     "restartPolicy": _AGAIN,
     "restartPolicyRules": _AGAIN,
     "startupProbe": _PROBE,
-    "terminationMessagePath": "the worker writes there why it ended, and the status shows it",
+    "terminationMessagePath": "the worker writes the reason why it ended to this file, and the "
+    "status shows it",
     **{f"livenessProbe.{handler}": _PROBE for handler in _HANDLERS},
     "livenessProbe.terminationGracePeriodSeconds": _GRACE,
     **{f"readinessProbe.{handler}": _READY for handler in _HANDLERS},
@@ -75,16 +76,16 @@ LIVENESS_AT_LEAST: Mapping[str, int] = {
     "timeoutSeconds": 2,
     "failureThreshold": 3,
 }
-"""What a liveness probe may be slower than, but not quicker."""
+"""Lower bounds of a liveness probe: it may be slower, but not faster."""
 
-HOST_PORT_WHY = "of each port a node has one, so that no second worker would run there"
+HOST_PORT_WHY = "a node has each port only once, so a second worker could not run there"
 """Why no container of a worker's pod may have `hostPort`."""
 
 CONTAINER_LISTS = ("containers", "initContainers")
 
 POD_FIELDS: Mapping[str, str] = {
-    "activeDeadlineSeconds": "it ends a worker with its jobs",
-    "hostNetwork": "every worker listens on one port, of which a node has one",
+    "activeDeadlineSeconds": "it would end a worker together with its jobs",
+    "hostNetwork": "all workers listen on the same port, which a node has only once",
     "restartPolicy": _AGAIN,
 }
 """Fields of the pod that stay as Longshore sets them, and why."""
@@ -93,17 +94,18 @@ SET_ENV = (WORKER_CONFIG_ENV, POD_NAME_ENV, TERMINATION_LOG_ENV)
 """Variables of the container `worker` that Longshore sets."""
 
 RESERVED_ENV = (*SET_ENV, AMQP_URL_ENV, AMQP_CA_ENV, QUEUE_ENV)
-"""Variables by which a worker learns what to do and where to connect. The others come from a
-Secret, which variables of the container would override."""
+"""Variables that tell a worker what to do and where to connect. Those that are not in `SET_ENV`
+come from a Secret, which variables of the container would override."""
 
 RESERVED_WHY = (
-    "Longshore sets it; workers would not follow the spec and new passwords, or not say why they "
-    "ended"
+    "only Longshore sets these variables; with other values, workers would not follow the spec or "
+    "new passwords, or could not report why they ended"
 )
 
 
 def reserved_env_rule(env: str) -> dict[str, str]:
-    """A rule for a list `env` of variables, which is there."""
+    """Return the CEL rule for a list of variables; `env` is the path of the list, whose parent
+    must exist."""
     return {
         "rule": f"!has({env}) || {_none_reserved(env)}",
         "message": f"worker.env must not set any of {', '.join(RESERVED_ENV)}: {RESERVED_WHY}",
@@ -115,7 +117,7 @@ def _none_reserved(env: str) -> str:
 
 
 def _in_worker(holds: str) -> str:
-    """A rule that `holds` of the container `worker`, where the template has one."""
+    """Return a rule: if the template has the container `worker`, `holds` is true of it."""
     return (
         "!has(self.spec) || !has(self.spec.containers) || "
         f"self.spec.containers.all(c, c.name != '{CONTAINER}' || ({holds}))"
@@ -157,7 +159,8 @@ def _rules() -> Iterator[dict[str, str]]:
 def _partly(
     properties: Mapping[str, Mapping[str, Any]], *, fixed: Iterable[str] = (), **more: Any
 ) -> dict[str, Any]:
-    """An object of which only some fields are looked at; those of `fixed` must stay unset."""
+    """Return the schema of an object of which only some fields are checked; those in `fixed` must
+    stay unset."""
     unset = set(fixed)
     return {
         "type": "object",
@@ -231,16 +234,16 @@ _SCHEMA = _partly(
 _SCHEMA["x-kubernetes-validations"] = list(_rules())
 
 PodTemplate = Annotated[dict[str, Any], WithJsonSchema(_SCHEMA)]
-"""A pod template of which only that is checked on which Longshore relies."""
+"""A pod template, of which only the fields that Longshore relies on are checked."""
 
 _OWN_GRACE = "self.worker.podTemplate.spec.terminationGracePeriodSeconds"
 
 
 def grace_rule(*, requeue: float, margin: float) -> dict[str, str]:
-    """A rule for the whole spec: a pod's grace must outlast its jobs.
+    """Return a rule for the whole spec: a pod's grace must outlast its jobs.
 
-    `requeue` is what interrupted jobs have instead of their limit, `margin` what comes on top, both
-    in seconds.
+    `requeue` is the time that interrupted jobs have instead of their limit, and `margin` is added
+    to either, both in seconds.
     """
     hard = "duration(self.timeLimit.hard).getSeconds()"
     return {
@@ -250,6 +253,6 @@ def grace_rule(*, requeue: float, margin: float) -> dict[str, str]:
         f"+ duration(self.timeLimit.killGrace).getSeconds() + {round(margin)}",
         "message": "worker.podTemplate must not set spec.terminationGracePeriodSeconds below "
         f"timeLimit.hard + timeLimit.killGrace + {margin:g}s (with onTermination Requeue, "
-        f"{requeue:g}s instead of timeLimit.hard): each rollout would kill running jobs; leave it "
-        "out",
+        f"{requeue:g}s instead of timeLimit.hard): each rollout would kill running jobs; remove "
+        "the field",
     }

@@ -9,7 +9,7 @@ from longshore_operator.api.types import Duration, Resource, immutable, rules
 
 
 class Overflow(StrEnum):
-    """What gives way when a queue is full."""
+    """What happens when a queue is full."""
 
     REJECT_PUBLISH = "RejectPublish"
     DROP_HEAD = "DropHead"
@@ -24,17 +24,17 @@ class Queue(Resource):
                 "rule": "has(self.name) == has(oldSelf.name) && "
                 "(!has(self.name) || self.name == oldSelf.name)",
                 "message": "queue.name cannot be changed: jobs would stay behind in the old queue; "
-                "make a new TaskQueue for the other queue and delete this one",
+                "create a new TaskQueue for the other queue and delete this one",
             },
             {
                 "rule": "self.type != 'Classic' || has(self.name)",
-                "message": "queue.type Classic is for a queue that is there already: name it in "
-                "queue.name, or leave the type out",
+                "message": "queue.type Classic is only for an existing queue: set queue.name to "
+                "its name, or remove queue.type",
             },
             {
                 "rule": "!has(self.overflow) || self.overflow != 'DropHead' || has(self.maxLength)",
-                "message": "queue.overflow DropHead needs queue.maxLength: without it the queue is "
-                "never full",
+                "message": "queue.overflow DropHead needs queue.maxLength: without it, the queue "
+                "is never full",
             },
         )
     )
@@ -44,40 +44,44 @@ class Queue(Resource):
         min_length=1,
         max_length=200,
         pattern="^[!-~]([ -~]*[!-~])?$",
-        description="A queue that is there already, taken over as it is, e.g. one that another "
-        "library declared. Default: a queue NAMESPACE.NAME of Longshore's own. Cannot be changed.",
+        description="Name of an existing queue to take over as it is, e.g. one that another "
+        "library declared. Default: NAMESPACE.NAME, a queue that Longshore declares. Cannot be "
+        "changed.",
     )
     type: QueueType = Field(
         default=QueueType.QUORUM,
-        description="`Quorum`, or for a queue taken over also `Classic`. Cannot be changed.",
+        description="`Quorum`; a queue that is taken over may also be `Classic`. Cannot be "
+        "changed.",
         json_schema_extra=immutable(
-            "RabbitMQ cannot turn a queue into one of another type: make a new TaskQueue and move "
-            "producers, then delete this one once it is empty"
+            "RabbitMQ cannot change the type of a queue: create a new TaskQueue, move the "
+            "producers, and delete this one once it is empty"
         ),
     )
     max_length: int | None = Field(
         default=None,
         ge=1,
         le=100_000_000,
-        description="Most jobs that wait in the queue; `overflow` says what happens then. "
-        "Unlimited when absent.",
+        description="Maximum number of jobs that wait in the queue; `overflow` defines what "
+        "happens when it is reached. Unlimited when absent.",
     )
     overflow: Overflow = Field(
         default=Overflow.REJECT_PUBLISH,
-        description="`RejectPublish`: a full queue refuses jobs, and their producer hears of it. "
-        "`DropHead`: the oldest jobs become dead letters, which RabbitMQ does not promise to keep.",
+        description="`RejectPublish`: a full queue refuses new jobs, and their producer gets an "
+        "error. `DropHead`: the oldest jobs become dead letters, which RabbitMQ does not guarantee "
+        "to keep.",
     )
     max_age: Duration | None = Field(
         default=None,
-        description="Longest time that a job waits to be started; after it, it becomes a dead "
-        "letter. Unlimited when absent.",
+        description="Maximum time that a job waits to be started; a job that waits longer becomes "
+        "a dead letter. Unlimited when absent.",
     )
     delivery_limit: int = Field(
         default=100,
         ge=1,
         le=1_000_000,
-        description="Times that RabbitMQ returns a job to the queue before it makes it a dead "
-        "letter by itself. A backstop: workers count attempts, lost ones too.",
+        description="How often RabbitMQ returns a job to the queue before RabbitMQ itself makes it "
+        "a dead letter. This is only a backstop, because workers count attempts, including lost "
+        "ones.",
     )
 
 
@@ -85,11 +89,12 @@ class DeadLetter(Resource):
     """The queue of dead letters: jobs that failed for good, with the reason in their headers."""
 
     retention: Duration = Field(
-        default=604_800.0, description="How long a dead letter is kept, at most."
+        default=604_800.0, description="Maximum time that a dead letter is kept."
     )
     max_length: int | None = Field(
         default=None,
         ge=1,
         le=100_000_000,
-        description="Most dead letters that are kept; the oldest give way. Unlimited when absent.",
+        description="Maximum number of dead letters that are kept; the oldest are dropped first. "
+        "Unlimited when absent.",
     )

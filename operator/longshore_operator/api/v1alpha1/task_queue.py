@@ -47,13 +47,13 @@ class BrokerReference(Resource):
         default="default",
         description="Name of a Broker. Cannot be changed.",
         json_schema_extra=immutable(
-            "jobs would stay behind on the old Broker: make a new TaskQueue and move producers"
+            "jobs would stay behind on the old Broker: create a new TaskQueue and move producers"
         ),
     )
 
 
 class Retry(Resource):
-    """When a failed job is tried again: exponential backoff with jitter."""
+    """When a failed job is retried: exponential backoff with jitter."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -65,38 +65,39 @@ class Retry(Resource):
             {
                 "rule": "!has(self.maxAge) || duration(self.initialDelay) < duration(self.maxAge)",
                 "messageExpression": "'retry.initialDelay (' + self.initialDelay + ') must be "
-                "shorter than retry.maxAge (' + self.maxAge + '), or nothing is ever tried again; "
-                "for that, set retry.maxAttempts to 1'",
+                "shorter than retry.maxAge (' + self.maxAge + '), otherwise no job is ever "
+                "retried; to disable retries, set retry.maxAttempts to 1'",
             },
         )
     )
 
     max_attempts: int = Field(
-        default=5, ge=1, le=100, description="Attempts in all; 1 means that nothing is retried."
+        default=5, ge=1, le=100, description="Total number of attempts; 1 disables retries."
     )
     initial_delay: Duration = Field(
-        default=10.0, description="Wait between the first failure and the second attempt."
+        default=10.0, description="Delay between the first failure and the second attempt."
     )
-    max_delay: Duration = Field(default=3600.0, description="Longest wait between two attempts.")
+    max_delay: Duration = Field(default=3600.0, description="Longest delay between two attempts.")
     factor: float = Field(
-        default=2.0, ge=1, le=100, description="By how much each wait exceeds the one before it."
+        default=2.0, ge=1, le=100, description="Each delay is this many times the previous one."
     )
     jitter: float = Field(
         default=0.25,
         ge=0,
         le=1,
-        description="Largest share by which a wait is lengthened or shortened at random.",
+        description="Largest fraction by which a delay is randomly lengthened or shortened.",
     )
     max_age: Duration | None = Field(
         default=None,
-        description="Time since its first enqueue after which a job is not run again: instead of "
-        "an attempt later than that, it becomes a dead letter. Unlimited when absent.",
+        description="Time since its first enqueue after which a job is no longer run. If its next "
+        "attempt would begin later, it becomes a dead letter instead. Unlimited when absent.",
     )
     defer_for: DurationOrZero = Field(
         default=600.0,
-        description="How long a job that a worker's version cannot run, because it has no such "
-        "handler or the arguments do not fit, is left to other versions of the workers before it "
-        "becomes a dead letter. Longer than a rollout takes; 0s means not at all.",
+        description="How long a job is deferred if this version of the workers cannot run it, "
+        "because it has no such handler or the arguments do not fit. Meanwhile, workers of another "
+        "version may run it; afterwards, it becomes a dead letter. Should be longer than a rollout "
+        "takes; 0s disables deferral.",
     )
 
 
@@ -124,12 +125,12 @@ class TimeLimit(Resource):
     )
 
     hard: Duration = Field(
-        description="A job that runs longer is killed with all its processes and tried again."
+        description="A job that runs longer is killed, with all its processes, and retried."
     )
     soft: Duration | None = Field(
         default=None,
-        description="After this time SoftTimeLimit is raised in the handler, so that it can end "
-        "by itself.",
+        description="After this run time, SoftTimeLimit is raised in the handler, so that it can "
+        "end by itself.",
     )
     kill_grace: Duration = Field(
         default=5.0, description="Time between SIGTERM and SIGKILL when a job is killed."
@@ -143,28 +144,28 @@ class Worker(Resource):
         json_schema_extra=rules(
             {
                 "rule": "self.isolation == 'Exec' || has(self.handlers)",
-                "message": "worker.handlers is missing; unless worker.isolation is Exec, it names "
-                "the Python modules that register handlers",
+                "message": "worker.handlers is missing; it lists the Python modules that register "
+                "handlers, and is required unless worker.isolation is Exec",
             },
             {
                 "rule": "self.isolation != 'Exec' || !has(self.handlers)",
-                "message": "worker.handlers is of no use with worker.isolation Exec, where "
-                "worker.command runs every job; leave it out",
+                "message": "worker.handlers has no effect with worker.isolation Exec, where "
+                "worker.command runs every job; remove worker.handlers",
             },
             {
                 "rule": "self.isolation != 'Exec' || has(self.command)",
-                "message": "worker.command is missing; with worker.isolation Exec it is the "
-                "program that runs each job, and its arguments",
+                "message": "worker.command is missing; with worker.isolation Exec, it is the "
+                "program that runs each job, with its arguments",
             },
             {
                 "rule": "self.isolation == 'Exec' || !has(self.command)",
-                "message": "worker.command is of no use unless worker.isolation is Exec; set that, "
-                "or leave worker.command out",
+                "message": "worker.command has no effect unless worker.isolation is Exec; set "
+                "worker.isolation to Exec, or remove worker.command",
             },
             {
                 "rule": "type(self.prefetch) != int || self.prefetch >= self.slots",
-                "message": "worker.prefetch must not be less than worker.slots: a slot that no job "
-                "is fetched for never runs one",
+                "message": "worker.prefetch must not be less than worker.slots: some slots would "
+                "never get a job",
             },
             reserved_env_rule("self.env"),
         )
@@ -184,13 +185,13 @@ class Worker(Resource):
         default=[],
         min_length=1,
         max_length=64,
-        description="Python modules that register handlers, e.g. `media.jobs`. Needed unless "
+        description="Python modules that register handlers, e.g. `media.jobs`. Required unless "
         "`isolation` is `Exec`.",
     )
     isolation: Isolation = Field(
         default=Isolation.WARM,
-        description="What one job shares with the next. `Warm`: a process that runs one after "
-        "another. `Fork`: nothing but imported modules; each job gets a fresh process. `Exec`: "
+        description="What one job shares with the next. `Warm`: the process, which runs one job "
+        "after another. `Fork`: only the imported modules; each job gets a fresh process. `Exec`: "
         "nothing; each job is one run of `command`.",
     )
     command: list[Annotated[str, Field(min_length=1, max_length=4096)]] = Field(
@@ -198,8 +199,8 @@ class Worker(Resource):
         min_length=1,
         max_length=64,
         description="With `isolation: Exec`: the program that runs each job, in any language, and "
-        "its arguments. It reads the job as JSON from its standard input; exit code 0 says done, "
-        "75 asks for another attempt, any other is a failure.",
+        "its arguments. It reads the job as JSON from its standard input. Exit code 0 means "
+        "success, 75 requests another attempt, and any other is a failure.",
     )
     middleware: list[
         Annotated[
@@ -208,8 +209,9 @@ class Worker(Resource):
     ] = Field(
         default=[],
         max_length=16,
-        description="Middleware around every job, the outermost first: entry points of the group "
-        "`longshore.middleware` in packages of the image, e.g. `sentry` or `opentelemetry`.",
+        description="Middleware that runs around every job, the outermost first. Each is the name "
+        "of an entry point in the group `longshore.middleware` of a package in the image, e.g. "
+        "`sentry` or `opentelemetry`.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
     slots: int = Field(
@@ -217,27 +219,27 @@ class Worker(Resource):
     )
     prefetch: Prefetch = Field(
         default="auto",
-        description="Jobs that one worker holds, running or waiting in it. `auto`: one for each "
-        "slot, and more while jobs are short. A number counts in the ack timeout: each job may "
-        "have to wait for those before it.",
+        description="Number of jobs that one worker holds, running or waiting in it. `auto`: one "
+        "for each slot, and more while jobs are short. A fixed number above `slots` lengthens the "
+        "ack timeout, because a job may have to wait for those before it.",
     )
     max_jobs_per_child: int = Field(
         default=0,
         ge=0,
         le=1_000_000_000,
-        description="With `isolation: Warm`: replace the process that runs jobs after so many of "
-        "them; 0 means never.",
+        description="With `isolation: Warm`: number of jobs after which the process that runs "
+        "them is replaced; 0 means never.",
     )
     max_memory_per_child: Bytes | None = Field(
         default=None,
-        description="With `isolation: Warm`: replace the process that runs jobs when it has more "
-        "resident memory than that after a job, e.g. 400Mi. No job is interrupted or charged. "
-        "Of use below memoryLimitPerJob.",
+        description="With `isolation: Warm`: the process that runs jobs is replaced if it has more "
+        "resident memory than this after a job, e.g. 400Mi. No job is interrupted, and no attempt "
+        "is charged. Only useful below memoryLimitPerJob.",
     )
     memory_limit_per_job: Bytes | None = Field(
         default=None,
         description="Resident memory that all processes of one job may use together, e.g. 512Mi. "
-        "A job that uses more is killed, and it alone.",
+        "A job that uses more is killed; the worker's other jobs are not affected.",
     )
     resources: ComputeResources | None = Field(
         default=None, description="Compute resources of one worker."
@@ -252,19 +254,19 @@ class Worker(Resource):
         },
     )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
-        default=None, description="When the image is pulled; Kubernetes' own default when absent."
+        default=None, description="When the image is pulled. Default: that of Kubernetes."
     )
     pod_template: PodTemplate | None = Field(
         default=None,
-        description="Merged over the pod template that Longshore makes, e.g. to add volumes, "
-        "tolerations or a sidecar. Lists of named things are merged by name; the worker's "
-        "container is called `worker`. What a promise rests on, such as its command and probes, "
-        "cannot be changed.",
+        description="Merged over the pod template that Longshore generates, e.g. to add volumes, "
+        "tolerations or a sidecar. Lists of named items are merged by name; the worker's container "
+        "is named `worker`. Fields on which a guarantee of Longshore rests, such as the command "
+        "and the probes of this container, cannot be changed.",
     )
 
 
 class TaskQueueSpec(Resource):
-    """What the user wants."""
+    """The desired state of a TaskQueue."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -284,7 +286,7 @@ class TaskQueueSpec(Resource):
     dead_letter: DeadLetter = Field(
         default=DeadLetter(), description="The queue of jobs that failed for good."
     )
-    retry: Retry = Field(default=Retry(), description="When a failed job is tried again.")
+    retry: Retry = Field(default=Retry(), description="When a failed job is retried.")
     time_limit: TimeLimit = Field(
         description="How long a job may run. Every other timeout is derived from it."
     )
@@ -292,15 +294,16 @@ class TaskQueueSpec(Resource):
     scaling: Scaling = Field(default=Scaling(), description="How many workers there are.")
     on_termination: OnTermination = Field(
         default=OnTermination.FINISH,
-        description="What a worker does with running jobs when its pod is asked to end. `Finish`: "
-        "it ends them, within their time limit. `Requeue`: it interrupts them and gives them back.",
+        description="What a worker does with running jobs when its pod is terminated. `Finish`: it "
+        "lets them end, within their time limit. `Requeue`: it interrupts them and returns them to "
+        "the queue.",
     )
     deletion_policy: DeletionPolicy = Field(
         default=DeletionPolicy.RETAIN_IF_NOT_EMPTY,
         description="What happens to the queues in RabbitMQ when the TaskQueue is deleted. "
-        "`RetainIfNotEmpty`: each is deleted if it holds no job; one that was taken over by "
-        "`queue.name` stays. `Retain`: both stay. `Delete`: both are deleted with all that is in "
-        "them, also one that was taken over.",
+        "`RetainIfNotEmpty`: each queue is deleted if it holds no job, except one that was taken "
+        "over by `queue.name`, which stays. `Retain`: both queues stay. `Delete`: both are deleted "
+        "with all their jobs, even a queue that was taken over.",
     )
 
 
@@ -308,14 +311,14 @@ class DerivedTimeouts(Resource):
     """Every timeout that follows from spec.timeLimit."""
 
     soft_limit: DurationOrZero | None = Field(
-        default=None, description="SoftTimeLimit is raised in the handler."
+        default=None, description="When SoftTimeLimit is raised in the handler."
     )
-    hard_limit: DurationOrZero = Field(description="The worker kills the job.")
-    gone: DurationOrZero = Field(description="Nothing of the job is alive any more.")
-    ack_timeout: DurationOrZero = Field(description="RabbitMQ gives the job to another worker.")
+    hard_limit: DurationOrZero = Field(description="When the worker kills the job.")
+    gone: DurationOrZero = Field(description="When all processes of the job have ended.")
+    ack_timeout: DurationOrZero = Field(description="When RabbitMQ requeues an unacked job.")
     prefetch: int = Field(
-        description="Jobs that one worker holds at a time; with `worker.prefetch: auto` it holds "
-        "more while jobs are short."
+        description="Number of jobs that one worker holds at a time; with `worker.prefetch: auto`, "
+        "it holds more while jobs are short."
     )
     termination_grace: DurationOrZero = Field(
         description="Time that Kubernetes gives a worker's pod to end."
@@ -323,21 +326,23 @@ class DerivedTimeouts(Resource):
 
 
 class Jobs(Resource):
-    """Numbers of jobs. Absent is unknown, which is not 0."""
+    """Numbers of jobs. An absent number is unknown, which does not mean 0."""
 
     ready: int | None = Field(default=None, description="Jobs that wait in the queue.")
     running: int | None = Field(default=None, description="Jobs that workers hold.")
     dead: int | None = Field(default=None, description="Dead letters that are kept.")
-    succeeded: int = Field(default=0, description="Jobs done since the TaskQueue exists, about.")
+    succeeded: int = Field(
+        default=0, description="Jobs done since the TaskQueue was created; approximate."
+    )
     failed: int = Field(
-        default=0, description="Attempts that failed and were scheduled again, about."
+        default=0, description="Attempts that failed and were scheduled again; approximate."
     )
 
 
 class Workers(Resource):
     """Numbers of workers."""
 
-    current: int | None = Field(default=None, description="Replicas asked of the Deployment.")
+    current: int | None = Field(default=None, description="Replicas requested in the Deployment.")
     ready: int | None = Field(default=None, description="Workers that are connected to RabbitMQ.")
 
 
@@ -349,7 +354,7 @@ class Priorities(StrEnum):
 
 
 class TaskQueueStatus(Resource):
-    """What the operator sees."""
+    """The observed state of a TaskQueue."""
 
     observed_generation: int = Field(default=0, description="Generation of the spec in force.")
     conditions: Conditions = ()
@@ -361,8 +366,9 @@ class TaskQueueStatus(Resource):
     )
     priorities: Priorities | None = Field(
         default=None,
-        description="How RabbitMQ orders jobs. `Strict`: by all priorities from 0 to 31, from "
-        "RabbitMQ 4.3 on. `TwoClasses`: those above 4 get two turns for each one of the others.",
+        description="How RabbitMQ orders jobs. `Strict`: by all priorities from 0 to 31; this "
+        "needs RabbitMQ 4.3 or newer. `TwoClasses`: two jobs of a priority above 4 are delivered "
+        "for each job of a lower priority.",
     )
     timeouts: DerivedTimeouts | None = Field(
         default=None, description="Every timeout that follows from spec.timeLimit."
@@ -388,5 +394,5 @@ class TaskQueue(Resource):
         )
     )
 
-    spec: TaskQueueSpec = Field(description="What the user wants.")
-    status: TaskQueueStatus | None = Field(default=None, description="What the operator sees.")
+    spec: TaskQueueSpec = Field(description="The desired state.")
+    status: TaskQueueStatus | None = Field(default=None, description="The observed state.")

@@ -13,10 +13,10 @@ from longshore_operator.errors import Invalid
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """Whom to trust when RabbitMQ shows its certificate."""
+    """The certificate authorities against which RabbitMQ's certificate is checked."""
 
     authority: str | None = field(default=None, repr=False)
-    """Certificates in PEM form; those that the system trusts when None."""
+    """Certificates in PEM format; None means those that the system trusts."""
 
     source: str = "the system's authorities"
     """Where they come from, for messages."""
@@ -24,7 +24,7 @@ class Trust:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """How to reach one vhost of one RabbitMQ, and as whom."""
+    """How to reach one vhost of one RabbitMQ, and as which user."""
 
     host: str
     port: int
@@ -39,17 +39,17 @@ class Address:
         where = f"{in_url(self.host)}:{self.port}/{self.vhost}"
         if self.tls is None:
             return where
-        # Whoever connects must know of a new authority too.
+        # A new authority must change the text, because clients must reconnect.
         digest = hashlib.sha256((self.tls.authority or "").encode()).hexdigest()
         return f"{where} tls {digest[:8]}"
 
     @property
     def authority(self) -> str | None:
-        """The authority that clients must trust, where it is not the system's."""
+        """The authority that clients must trust; None means the system's."""
         return self.tls.authority if self.tls else None
 
     def amqp_url(self, *, username: str, password: str) -> str:
-        """The address for clients that connect as `username`."""
+        """Return the address for clients that connect as `username`."""
         scheme = "amqps" if self.tls else "amqp"
         who = f"{quote(username, safe='')}:{quote(password, safe='')}"
         where = f"{in_url(self.host)}:{self.port}"
@@ -59,11 +59,11 @@ class Address:
 def address(
     spec: BrokerSpec, secret: Mapping[str, str], *, authority: Mapping[str, str] | None = None
 ) -> Address:
-    """The address in a Broker's spec, completed from its Secret.
+    """Return the address in a Broker's spec, completed from its Secret.
 
-    `authority` is the Secret that `spec.tls.caSecretRef` names. Raises Invalid, naming Secret and
-    key. The RabbitMQ Cluster Operator writes `username`, `password`, `host`, `port` and, telling
-    TLS by its scheme, `connection_string`.
+    `authority` is the Secret that `spec.tls.caSecretRef` names. Raises Invalid, whose message names
+    the Secret and the key. The RabbitMQ Cluster Operator writes `username`, `password`, `host`,
+    `port` and `connection_string`, whose scheme shows whether TLS is used.
     """
     keys = _Keys(f"Secret {spec.secret_ref.namespace}/{spec.secret_ref.name}", secret)
     username, password = keys.username(), keys.required("password")
@@ -104,8 +104,8 @@ def _management_url(spec: BrokerSpec, where: str, tls: Trust | None) -> str:
 
 
 def _shown(address: str) -> str:
-    """What an error may show of an address: none that may have a password in it."""
-    return "what it says" if "@" in address else repr(address)
+    """Return what an error may show of an address: nothing that may contain a password."""
+    return "its value" if "@" in address else repr(address)
 
 
 _CA_KEY = "ca.crt"
@@ -124,7 +124,7 @@ def _tls(spec: BrokerSpec, keys: "_Keys", authority: Mapping[str, str] | None) -
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """A Secret's values; complaints name Secret and key."""
+    """A Secret's values; errors name the Secret and the key."""
 
     where: str
     values: Mapping[str, str] = field(repr=False)
@@ -135,8 +135,8 @@ class _Keys:
     def required(self, key: str, *, unless: str = "") -> str:
         value = self.values.get(key)
         if not value:
-            how = "has no key" if value is None else "has nothing in its key"
-            remedy = f"; it is needed unless {unless}" if unless else ""
+            how = "has no key" if value is None else "has an empty key"
+            remedy = f"; it is required unless {unless}" if unless else ""
             raise Invalid(f"{self.where} {how} {key!r}{remedy}", reason="SecretIncomplete")
         if value != value.strip():
             raise Invalid(
@@ -146,7 +146,7 @@ class _Keys:
             )
         if "\0" in value or "\N{REPLACEMENT CHARACTER}" in value:
             raise Invalid(
-                f"{self.named(key)} is no text in UTF-8, or has a NUL in it", reason="SecretInvalid"
+                f"{self.named(key)} is not UTF-8 text, or contains a NUL", reason="SecretInvalid"
             )
         return value
 
@@ -154,8 +154,8 @@ class _Keys:
         value = self.required("username")
         if ":" in value:
             raise Invalid(
-                f"{self.named('username')} has a colon: RabbitMQ's management API, which is HTTP, "
-                "takes no user with one in its name; make one without",
+                f"{self.named('username')} contains a colon, which RabbitMQ's management API does "
+                "not accept in user names; create a user without one",
                 reason="SecretInvalid",
             )
         return value
@@ -177,11 +177,11 @@ class _Keys:
     def certificates(self, key: str) -> str:
         value = self.values.get(key)
         if not value:
-            how = "has no key" if value is None else "has nothing in its key"
+            how = "has no key" if value is None else "has an empty key"
             raise Invalid(f"{self.where} {how} {key!r}", reason="SecretIncomplete")
         if "-----BEGIN CERTIFICATE-----" not in value:
             raise Invalid(
-                f"{self.named(key)} holds no certificate in PEM form", reason="SecretInvalid"
+                f"{self.named(key)} holds no certificate in PEM format", reason="SecretInvalid"
             )
         return value
 
@@ -192,7 +192,7 @@ _SHOWN = 32
 
 
 def password_in(amqp_url: str) -> str | None:
-    """The password in an AMQP address."""
+    """Return the password in an AMQP address; None if there is none."""
     try:
         password = urlsplit(amqp_url).password
     except ValueError:
@@ -201,7 +201,7 @@ def password_in(amqp_url: str) -> str | None:
 
 
 def is_password(password: str, *, password_hash: str) -> bool:
-    """Whether RabbitMQ's salted SHA-256 hash is that of `password`."""
+    """Return whether RabbitMQ's salted SHA-256 hash is that of `password`."""
     try:
         salted = base64.b64decode(password_hash, validate=True)
     except ValueError:
@@ -211,5 +211,6 @@ def is_password(password: str, *, password_hash: str) -> bool:
 
 
 def hash_password(password: str, *, salt: bytes) -> str:
-    """The salted SHA-256 hash of `password`, as RabbitMQ keeps it; `salt` has four bytes."""
+    """Return the salted SHA-256 hash of `password`, as RabbitMQ stores it; `salt` has four
+    bytes."""
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()

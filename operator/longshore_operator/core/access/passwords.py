@@ -1,4 +1,4 @@
-"""Which password a user of RabbitMQ has, and where it has to be written."""
+"""Decides which password a user of RabbitMQ has, and where it has to be written."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,23 +7,23 @@ from enum import Enum
 from longshore_operator.core.access.credentials import password_in
 
 RENEWAL_ANNOTATION = "longshore.dev/credentials-renewed"
-"""Annotation of worker pods and Secrets: marks a password that was made because the old one was
+"""Annotation of worker pods and Secrets: marks a password that was created because the old one was
 lost, so that pods with the old one are replaced."""
 
 ROTATION_ANNOTATION = "longshore.dev/credentials-rotated"
-"""Annotation of worker pods and Secrets: the rotation that their password is of."""
+"""Annotation of worker pods and Secrets: the rotation that their password belongs to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """A user's password and where it comes from. Both marks are empty for a first password."""
+    """A user's password and its origin. Both marks are empty for a first password."""
 
     password: str = field(repr=False)
     rotation: str = ""
     renewal: str = ""
 
     def annotations(self) -> dict[str, str]:
-        """The marks, for the Secret and for the pods that read it."""
+        """Return the marks, for the Secret and for the pods that read it."""
         marks = {ROTATION_ANNOTATION: self.rotation, RENEWAL_ANNOTATION: self.renewal}
         return {name: value for name, value in marks.items() if value}
 
@@ -33,7 +33,7 @@ class Step(Enum):
 
     KEEP = "the Secret's password stays"
     RESTORE = "the Secret gets back the password that it had"
-    ROTATE = "a new password was asked for"
+    ROTATE = "a new password was requested"
     RENEW = "the password is lost, and running producers may have it"
     CREATE = "there is no such user yet"
 
@@ -41,7 +41,8 @@ class Step(Enum):
 def credentials_in(
     data: Mapping[str, str], annotations: Mapping[str, str], *, key: str
 ) -> Credentials | None:
-    """What a Secret with an address under `key` says; None where it has no password."""
+    """Return the credentials in a Secret with an address under `key`; None if it has no
+    password."""
     password = password_in(data.get(key, ""))
     if not password:
         return None
@@ -60,11 +61,11 @@ def plan_password(
     rotation: str,
     new_password: Callable[[], str],
 ) -> tuple[Step, Credentials]:
-    """The password that a user is to have.
+    """Return the password that a user should have, and what happens to it.
 
-    `found` is what its Secret says, `known` what was last seen to hold in Secret and RabbitMQ,
-    `is_user` whether RabbitMQ has the user. Another `rotation` than that of the password asks for
-    a new one.
+    `found` is the password in its Secret, `known` the one last seen in both Secret and RabbitMQ,
+    and `is_user` tells whether RabbitMQ has the user. If `rotation` is not that of the password, a
+    new password is created.
     """
     standing = known or found
     if standing is None:

@@ -1,10 +1,10 @@
-"""Who may do what in RabbitMQ: a worker user and a producer user per TaskQueue, with least rights.
+"""Rights in RabbitMQ: each TaskQueue has a worker user and a producer user, with least privilege.
 
-Publishing through the default exchange cannot be restricted, so nobody may; everything enters by
-Longshore's topic exchanges, whose keys topic permissions check. Nobody may declare anything either:
-where a queue dead-letters to, RabbitMQ checks no keys. Orders reach a worker by direct reply-to,
-which takes no rights. Measured on 4.0.5 and 4.3.6: with these rights every attempt on another
-namespace's queue gets 403.
+Publishing through the default exchange cannot be restricted to some keys, so it is forbidden.
+Everything enters by Longshore's topic exchanges, whose keys are checked by topic permissions.
+Declaring anything is forbidden too, because RabbitMQ does not check the keys of what a queue
+dead-letters. Orders reach a worker by direct reply-to, which needs no rights. Measured on 4.0.5 and
+4.3.6: with these rights, every attempt on another namespace's queue gets 403.
 """
 
 import re
@@ -34,7 +34,7 @@ class Permissions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """Regular expressions of the keys that a user may publish with, and bind a queue by."""
+    """Regular expressions of the keys with which a user may publish, and bind a queue."""
 
     write: str = "^$"
     read: str = "^$"
@@ -51,14 +51,16 @@ class User:
 
 
 def user_name(*, vhost: str, queue: str, role: Role) -> str:
-    """Users belong to the whole of RabbitMQ, queues to a vhost: the name tells both."""
+    """Return a user's name. Users belong to all of RabbitMQ and queues to a vhost, so the name has
+    both."""
     return f"{vhost}.{queue}.{role}"
 
 
 def user(*, vhost: str, queue: str, role: Role, source: str | None = None) -> User:
-    """The user of `role` for `queue`. It may publish to every queue of the queue's namespace.
+    """Return the user of `role` for `queue`. It may publish to every queue of the queue's
+    namespace.
 
-    `source` is the queue that workers take jobs from, where it has another name.
+    `source` is the queue from which workers take jobs, if it has another name.
     """
     namespace = re.escape(queue.partition(".")[0])
     own = _exactly(queue)

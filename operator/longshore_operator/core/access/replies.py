@@ -1,9 +1,9 @@
-"""Where a worker can be answered: addresses of RabbitMQ's direct reply-to.
+"""Checks the addresses at which workers receive orders, which are RabbitMQ's direct reply-to.
 
-RabbitMQ writes them into reports, but whoever has a worker's credentials may write there what it
-likes, and the operator publishes through the default exchange, with all rights. A queue's name
-would make it write to that queue. And RabbitMQ 4.0.5 reads an address as an Erlang term and closes
-the operator's connection (541) over one that is none; so it must be well-formed to the end.
+RabbitMQ writes them into reports, but anyone with a worker's credentials may write anything there.
+The operator publishes through the default exchange, with all rights, so the name of a queue would
+make it publish to that queue. RabbitMQ 4.0.5 decodes an address as an Erlang term and closes the
+operator's connection (541) if it is not one, so it must be well-formed to its end.
 """
 
 import base64
@@ -20,7 +20,7 @@ _PROCESS = re.compile(rb"\x83Xv(..)(reply@[0-9]+).{12}", re.DOTALL)
 
 
 def is_reply_address(value: object) -> bool:
-    """Whether this can be nothing but the address of a channel that consumes `REPLY_TO`."""
+    """Return whether `value` is certainly the address of a channel that consumes `REPLY_TO`."""
     address = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
     if address is None or len(address[1]) % 4:
         return False

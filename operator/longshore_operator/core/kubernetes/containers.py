@@ -1,7 +1,7 @@
-"""What a pod's status says of its containers, in Kubernetes' own words.
+"""What a pod's status reports about its containers, in Kubernetes' own words.
 
-Two spellings of one state get one reason: pulling an image and backing off alternate, and so do a
-crash and the pause after it. A reason that changed with them would be an Event each time.
+Two names of one state get one reason: pulling an image alternates with backing off, and a crash
+with the pause after it. If the reason alternated too, each change would post an Event.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,23 +13,23 @@ from longshore_operator.api.v1alpha1.pod_template import CONTAINER
 from longshore_operator.trouble import Trouble
 
 _STARTING = frozenset({"", "ContainerCreating", "PodInitializing"})
-"""Why a container waits that has nothing to complain of."""
+"""Reasons for which a container waits in normal operation."""
 
 _IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"})
 
 _NOT_STARTED = frozenset({"StartError", "ContainerCannotRun"})
-"""Why a container ended whose process never ran: no such command, say."""
+"""Reasons for which a container ended without its process ever running, e.g. a missing command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
-    """A container that has ended runs again, and is well."""
+    """A restart of a container that is well now."""
 
     trouble: Trouble
     """How it ended."""
 
     at: float
-    """When it was started again, in seconds since the epoch."""
+    """When it was restarted, in seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +39,13 @@ class Warned:
     reason: str
     message: str
     at: float
-    """When last, in seconds since the epoch."""
+    """When it was last posted, in seconds since the epoch."""
 
 
 def warned(event: Mapping[str, Any]) -> Warned | None:
-    """What an Event says; None where it says nothing, or not when."""
+    """Return the warning in an Event; None if it has no reason or no time."""
     at = epoch_seconds(
-        # Events of the newer kind have no `lastTimestamp`, and a series once they come again.
+        # Events of the newer kind have no `lastTimestamp`, and a series once they are repeated.
         (event.get("series") or {}).get("lastObservedTime")
         or event.get("lastTimestamp")
         or event.get("eventTime")
@@ -59,7 +59,7 @@ def warned(event: Mapping[str, Any]) -> Warned | None:
 
 @dataclass(frozen=True, slots=True)
 class _Container:
-    """One container of a pod, and what it is called."""
+    """One container of a pod, with its name for messages."""
 
     status: Mapping[str, Any]
     is_init: bool
@@ -77,10 +77,10 @@ class _Container:
 
     @property
     def ended(self) -> Mapping[str, Any]:
-        """How it ended last; between two crashes it runs for a moment, and that still holds."""
+        """How it ended last, even if it runs for a moment between two crashes."""
         state, last = self.status.get("state") or {}, self.status.get("lastState") or {}
         now, before = state.get("terminated") or {}, last.get("terminated") or {}
-        # A kill for want of memory is told once as what it is, and once as any SIGKILL.
+        # A kill for lack of memory is reported once as such, and once as any SIGKILL.
         if before.get("reason") == "OOMKilled" and before.get("exitCode") == now.get("exitCode"):
             return before
         return now or before
@@ -94,7 +94,7 @@ class _Container:
 
 
 def pod_trouble(pod: str, status: Mapping[str, Any]) -> Trouble | None:
-    """Why a pod with this status does not get ready, if that is known. `pod` is its name."""
+    """Return why a pod with this status is not ready, if that is known. `pod` is its name."""
     for container in _containers(status):
         if trouble := _container_trouble(container, pod=pod):
             return trouble
@@ -108,7 +108,7 @@ def pod_trouble(pod: str, status: Mapping[str, Any]) -> Trouble | None:
 
 
 def last_restart(pod: str, status: Mapping[str, Any]) -> Restart | None:
-    """The newest restart of a container that runs and is well, of a pod with this status."""
+    """Return the newest restart among the containers that run and are well."""
     restarts = []
     for container in _containers(status):
         running = (container.status.get("state") or {}).get("running") or {}
@@ -120,7 +120,7 @@ def last_restart(pod: str, status: Mapping[str, Any]) -> Restart | None:
 
 
 def last_words(pod: str, status: Mapping[str, Any]) -> Trouble | None:
-    """Why a pod that is over was not allowed to run: evicted, or refused by its node."""
+    """Return why a pod that has ended for good could not run: its node evicted or refused it."""
     reason = status.get("reason")
     if not reason:
         return None
@@ -128,7 +128,7 @@ def last_words(pod: str, status: Mapping[str, Any]) -> Trouble | None:
 
 
 def stage(status: Mapping[str, Any]) -> str:
-    """What a pod with this status is at."""
+    """Describe what a pod with this status is waiting for."""
     containers = list(_containers(status))
     for container in containers:
         if container.is_init and not container.is_well:
@@ -143,8 +143,8 @@ def stage(status: Mapping[str, Any]) -> str:
 
 
 def last_progress(status: Mapping[str, Any]) -> float | None:
-    """When a pod with this status last came further on its way to being ready, in seconds since
-    the epoch: on a busy machine each step takes longer, and none of them is overdue."""
+    """Return when a pod with this status last made progress towards being ready, in seconds since
+    the epoch. On a busy machine, every step takes longer without being overdue."""
     steps = [
         since(status, type_, is_now="True")
         for type_ in ("PodScheduled", "PodReadyToStartContainers", "Initialized")
@@ -158,8 +158,8 @@ def last_progress(status: Mapping[str, Any]) -> float | None:
 
 
 def is_pulling(status: Mapping[str, Any]) -> bool:
-    """Whether a pod with this status waits for nothing but an image: what else a container waits
-    for has a reason of its own."""
+    """Return whether a pod with this status waits only for an image: for anything else that a
+    container waits for, there is another reason."""
     return condition(status, "PodReadyToStartContainers").get("status") == "True" and any(
         container.waiting.get("reason") == "ContainerCreating"
         or (container.is_init and container.waiting.get("reason") == "PodInitializing")
@@ -168,7 +168,7 @@ def is_pulling(status: Mapping[str, Any]) -> bool:
 
 
 def condition(status: Mapping[str, Any], type_: str) -> Mapping[str, Any]:
-    """A condition of an object with this status; empty where there is none."""
+    """Return a condition of an object with this status; empty if there is none."""
     return next(
         (each for each in status.get("conditions") or () if each.get("type") == type_),
         {},
@@ -176,18 +176,20 @@ def condition(status: Mapping[str, Any], type_: str) -> Mapping[str, Any]:
 
 
 def since(status: Mapping[str, Any], type_: str, *, is_now: str) -> float | None:
-    """When a condition became what it is, if that is `is_now`; seconds since the epoch."""
+    """Return since when a condition has had the status `is_now`, in seconds since the epoch; None
+    if it has another status."""
     found = condition(status, type_)
     return epoch_seconds(found.get("lastTransitionTime")) if found.get("status") == is_now else None
 
 
 def epoch_seconds(timestamp: str | None) -> float | None:
-    """Seconds since the epoch of a time in RFC 3339."""
+    """Return a time in RFC 3339 as seconds since the epoch."""
     return datetime.fromisoformat(timestamp).timestamp() if timestamp else None
 
 
 def _containers(status: Mapping[str, Any]) -> Iterator[_Container]:
-    """In the order in which they hold each other up; the worker before those beside it."""
+    """Return the containers in the order in which they block each other; the worker comes before
+    its sidecars."""
     for each in status.get("initContainerStatuses") or ():
         yield _Container(each, is_init=True)
     beside = []
@@ -232,6 +234,6 @@ def _end(container: _Container, ended: Mapping[str, Any], *, whose: str) -> Trou
     if container.name != "the worker":
         return Trouble(reason="ContainerCrashed", message=message)
     if code == 0:
-        message += "; it should run until it is told to end: is its command the image's own?"
+        message += "; it should run until it is terminated: is its command the image's own?"
         return Trouble(reason="WorkerExited", message=message)
     return Trouble(reason="WorkerCrashed", message=message)

@@ -18,19 +18,19 @@ class DeploymentObject:
     created: str = ""
     generation: int = 0
     is_rolling: bool = False
-    """Pods of an older template are there, or may be: which of them goes is not ours to say."""
+    """There are, or may be, pods of an older template: Kubernetes chooses which pods to remove."""
 
     is_observed: bool = True
-    """Kubernetes has seen its present spec."""
+    """Kubernetes has seen its current spec."""
 
     rollout: Rollout | None = None
-    """How it replaces its pods; None where that is not what we would say."""
+    """How it replaces its pods; None if the operator would never set it so."""
 
     refused: Trouble | None = None
-    """Why Kubernetes does not make pods that it should."""
+    """Why Kubernetes does not create the pods that it should."""
 
     stuck: Trouble | None = None
-    """Why Kubernetes says that it gets no further with its present template."""
+    """Why Kubernetes makes no progress with its current template."""
 
     standing: str = ""
-    """A digest of what it says (`core.workload.standing`)."""
+    """A digest of its spec (`core.kubernetes.workload.standing`)."""

@@ -1,7 +1,7 @@
-"""Why workers that were asked for do not come, beyond what their pods say themselves.
+"""Finds why requested workers are missing, beyond what their pods report.
 
-Starting is part of a healthy life for a while only. What Kubernetes says goes first; where it says
-nothing, the time that a start usually takes is the measure.
+A worker may be starting only for a while. What Kubernetes reports comes first; if it reports
+nothing, a start is compared with the time that starts usually take.
 """
 
 import re
@@ -14,52 +14,53 @@ from longshore_operator.core.kubernetes.pods import Pod
 from longshore_operator.trouble import Trouble
 
 PRIOR_STARTUP = 10.0
-"""Seconds that a worker takes to start, until one was seen to: schedule, pull nothing, import."""
+"""Seconds that a worker is assumed to take to start until one was measured: it is scheduled, pulls
+no image, and imports its modules."""
 
 REFUSED_AFTER = 2.0
-"""Seconds for which Kubernetes must have refused pods: it asks again by itself, and of many pods
-made at once a quota refuses some for a moment only."""
+"""Seconds for which Kubernetes must have refused pods. It retries by itself, and a quota refuses
+some of many pods that are created at once only for a moment."""
 
 WORDS_AFTER = 8.0
-"""Seconds after which a warning about a pod that has no process yet counts: a volume may come a
+"""Seconds after which a warning about a pod that has no process yet counts: a volume may appear a
 moment later than its pod."""
 
 PROBES_AFTER = 12.0
-"""Seconds after its start in which a worker need not answer its probes, where a start usually takes
+"""Seconds after its start in which a worker need not answer its probes, if a start usually takes
 less than a third of that."""
 
 USUAL_STARTS = 3.0
-"""A step of a start that takes so many times as long as starts usually do is overdue."""
+"""A step of a start is overdue after this many times the time that a start usually takes."""
 
 PULLS = 2.0
-"""A pull of an image may take so many times as long as another step."""
+"""Pulling an image may take this many times as long as another step."""
 
 RETRIED_AFTER, RECENT = 5.0, 60.0
-"""Seconds without a ready worker after which the words of a pod that is over count, and seconds for
-which they do: a node that refuses one pod refuses its successors too."""
+"""Seconds without a ready worker after which the message of an ended pod counts, and seconds for
+which it counts: a node that refuses one pod refuses its successors too."""
 
 PATIENCE = 600.0
-"""Seconds for which a start without a word of warning is healthy beside workers that are ready."""
+"""Seconds for which a start without a warning counts as healthy if other workers are ready."""
 
 HALTED_AFTER = 3.0
-"""Seconds after which jobs that wait without any worker being asked for are told."""
+"""Seconds after which waiting jobs are reported if no worker is requested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Since:
-    """Since when things are as they should not stay. Seconds of the caller's clock."""
+    """Since when each state that must not last has lasted. Seconds of the caller's clock."""
 
     refused: float | None = None
-    """Kubernetes does not make pods."""
+    """Kubernetes creates no pods."""
 
     unready: float | None = None
-    """Workers are asked for, and none is ready."""
+    """Workers are requested, and none is ready."""
 
     halted: float | None = None
-    """Jobs wait, no worker is there, and none is asked for."""
+    """Jobs wait, there is no worker, and none is requested."""
 
     def seen(self, *, refused: bool, unready: bool, halted: bool, now: float) -> "Since":
-        """With what is seen now."""
+        """Return this with what is seen now."""
         return Since(
             refused=_began(self.refused, refused, now=now),
             unready=_began(self.unready, unready, now=now),
@@ -67,7 +68,7 @@ class Since:
         )
 
     def is_halted(self, *, now: float) -> bool:
-        """Whether users should know that jobs wait for nobody."""
+        """Return whether users should be told that jobs wait and no worker will come."""
         return self.halted is not None and now - self.halted >= HALTED_AFTER
 
 
@@ -78,22 +79,22 @@ def _began(since: float | None, holds: bool, *, now: float) -> float | None:
 
 
 def overdue_after(startup: float | None) -> float:
-    """Seconds without any progress or word after which a start is overdue; `startup` is what starts
-    usually take, if known."""
+    """Return after how many seconds without progress or message a start is overdue; `startup` is
+    the time that starts usually take, if known."""
     usual = PRIOR_STARTUP if startup is None else startup
     return max(PROBES_AFTER, USUAL_STARTS * usual)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """What is seen of the workers that should be there. `now` is the caller's clock, `epoch` the
-    same moment in seconds since the epoch."""
+    """What is seen of the workers that should exist. `now` is the caller's clock, `epoch` the same
+    moment in seconds since the epoch."""
 
     pods: tuple[Pod, ...]
-    """Those that were not asked to end."""
+    """Pods that are not being terminated."""
 
     remains: tuple[Pod, ...] = ()
-    """Those that are over, as their nodes refused or evicted them."""
+    """Pods that have ended for good because their nodes refused or evicted them."""
 
     missing: int = 0
     """Replicas without a pod."""
@@ -102,7 +103,7 @@ class Scene:
     refused: Trouble | None = None
     stuck: Trouble | None = None
     words: Mapping[str, Trouble]
-    """What Kubernetes and the workers themselves say of pods that are not ready, by their uid."""
+    """What Kubernetes and the workers report about pods that are not ready, by uid."""
 
     startup: float | None = None
     """Seconds that a start usually takes."""
@@ -112,7 +113,7 @@ class Scene:
 
 
 def obstacle(scene: Scene, since: Since) -> Trouble | None:
-    """The reason why workers are missing; None while that is part of a healthy life."""
+    """Return why workers are missing; None while that is normal."""
     lacks = scene.missing > 0 or scene.is_rolling
     if scene.refused and lacks and _is_over(since.refused, REFUSED_AFTER, now=scene.now):
         return scene.refused
@@ -135,7 +136,7 @@ def obstacle(scene: Scene, since: Since) -> Trouble | None:
     if not scene.pods and _is_over(since.unready, PROBES_AFTER, now=scene.now):
         return Trouble(
             reason="StartOverdue",
-            message=f"Kubernetes has made no pod for {PROBES_AFTER:g} s, and does not say why",
+            message=f"Kubernetes has created no pod for {PROBES_AFTER:g} s and gives no reason",
         )
     late = [pod for pod in unready if _idle(pod, scene) >= _patience(pod, scene, beside=False)]
     if late and len(late) == len(unready):
@@ -148,14 +149,14 @@ def _is_over(since: float | None, seconds: float, *, now: float) -> bool:
 
 
 def _idle(pod: Pod, scene: Scene) -> float:
-    """Seconds for which the pod has come no further."""
+    """Return for how many seconds the pod has made no progress."""
     since = max(filter(None, (pod.unready_since, pod.stage_since)), default=scene.epoch)
     return scene.epoch - since
 
 
 def _patience(pod: Pod, scene: Scene, *, beside: bool) -> float:
-    """Seconds without progress that are healthy for a pod of which nobody says anything, beside
-    workers that are ready or alone."""
+    """Return for how many seconds a pod about which nothing is reported may make no progress;
+    `beside` tells whether other workers are ready."""
     usual = overdue_after(scene.startup) * (PULLS if pod.is_pulling else 1.0)
     return max(PATIENCE, usual) if beside else usual
 
@@ -174,7 +175,7 @@ def _overdue(who: str, pod: Pod, scene: Scene) -> Trouble:
     stage = pod.stage or "is not ready"
     return Trouble(
         reason="StartOverdue",
-        message=f"{who} not ready; pod {pod.name}: {stage}, for longer than a start may take",
+        message=f"{who} not ready; pod {pod.name}: {stage}, for longer than a start should take",
     )
 
 
@@ -184,14 +185,15 @@ def _newest_words(pods: Iterable[Pod], *, since: float) -> Trouble | None:
 
 
 def pods_refused(status: Mapping[str, Any]) -> Trouble | None:
-    """Why a Deployment with this status lacks pods: a quota, an admission rule, a missing account.
+    """Return why a Deployment with this status lacks pods: a quota, an admission rule, or a missing
+    service account.
 
-    Kubernetes takes the condition away with the next pod that it could make.
+    Kubernetes removes the condition with the next pod that it can create.
     """
     found = condition(status, "ReplicaFailure")
     if found.get("status") != "True":
         return None
-    # The name of a pod that was never made is another one at each attempt.
+    # A pod that could not be created has another name at each attempt.
     said = _UNMADE.sub("", found.get("message") or "no message")
     return Trouble(
         reason=found.get("reason") or "FailedCreate",
@@ -200,8 +202,8 @@ def pods_refused(status: Mapping[str, Any]) -> Trouble | None:
 
 
 def rollout_stuck(status: Mapping[str, Any]) -> Trouble | None:
-    """Why a Deployment with this status makes no progress: its deadline has passed (10 minutes), it
-    cannot make a ReplicaSet, or somebody has paused it."""
+    """Return why a Deployment with this status makes no progress: its deadline (10 minutes) has
+    passed, it cannot create a ReplicaSet, or it is paused."""
     found = condition(status, "Progressing")
     reason = found.get("reason") or "ProgressDeadlineExceeded"
     if found.get("status") != "False" and reason != "DeploymentPaused":

@@ -1,4 +1,5 @@
-"""A user's pod template over ours, merged as Kubernetes merges what several managers apply."""
+"""Merges a user's pod template over the operator's, as Kubernetes merges what several managers
+apply."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -10,18 +11,18 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "volumeDevices": ("devicePath",),
     "volumeMounts": ("mountPath",),
 }
-"""Fields by which Kubernetes tells the items of a pod's lists apart (`x-kubernetes-list-map-keys`
-of its API); `name` in all other lists."""
+"""Fields by which Kubernetes distinguishes the items of a pod's lists
+(`x-kubernetes-list-map-keys` of its API); in all other lists, it is `name`."""
 
 _DEFAULTS = {"protocol": "TCP"}
 
 
 def merged(base: Any, overlay: Any, *, field: str = "") -> Any:
-    """`base` changed as `overlay` says; both are what stands in `field` of something larger.
+    """Return `base` with `overlay` merged over it; both are values of `field` in a larger object.
 
-    Mappings are merged, null removes; lists whose items have the keys by which Kubernetes tells
-    them apart are merged by these; all else is replaced. Of items that share a key none is dropped:
-    Kubernetes refuses them, and says which.
+    Mappings are merged, and null removes. Lists are merged by the keys by which Kubernetes
+    distinguishes their items, if all items have these keys. Everything else is replaced. Items that
+    share a key are all kept: Kubernetes refuses them and names them.
     """
     if isinstance(base, Mapping) and isinstance(overlay, Mapping):
         result = dict(base)
@@ -39,7 +40,7 @@ def merged(base: Any, overlay: Any, *, field: str = "") -> Any:
 
 
 def _key(item: Any, field: str) -> Hashable:
-    """What tells an item of the list `field` apart; None where nothing does."""
+    """Return the key that identifies an item of the list `field`; None if it has none."""
     if not isinstance(item, Mapping):
         return None
     names = _KEYS.get(field, ("name",))
@@ -59,9 +60,9 @@ def _merged_by(
 
 
 def contains(live: Any, wanted: Any) -> bool:
-    """Whether `live` already says all that `wanted` says; it may say more.
+    """Return whether `live` has everything that `wanted` has; it may have more.
 
-    Values that the API server rewrites (`1024Mi` as `1Gi`) count as different, which costs one
+    Values that the API server rewrites (`1024Mi` as `1Gi`) count as different, which causes one
     apply without effect.
     """
     if isinstance(wanted, Mapping):

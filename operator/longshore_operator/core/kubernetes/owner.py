@@ -1,4 +1,4 @@
-"""Which objects belong to a TaskQueue."""
+"""Determines which objects belong to a TaskQueue."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -12,11 +12,11 @@ from longshore.contract.names import (
 from longshore_operator.api.v1alpha1 import API_VERSION, GROUP
 
 TASK_QUEUE_LABEL = "longshore.dev/task-queue"
-"""Label of all that belongs to a TaskQueue; its value is the TaskQueue's name."""
+"""Label of all objects that belong to a TaskQueue; its value is the TaskQueue's name."""
 
 
 FIELD_MANAGER = "longshore"
-"""Field manager of all that the operator applies, but what is the scaler's."""
+"""Field manager of everything that the operator applies, except the scaler's fields."""
 
 SCALER = "longshore-scaler"
 """Field manager of a Deployment's `replicas` and `strategy`."""
@@ -24,7 +24,7 @@ SCALER = "longshore-scaler"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """The TaskQueue that an object belongs to, and with which it goes."""
+    """The TaskQueue that an object belongs to, and with which it is removed."""
 
     namespace: str
     name: str
@@ -36,7 +36,7 @@ class Owner:
         return queue_name(namespace=self.namespace, name=self.name)
 
     def labels(self) -> dict[str, str]:
-        """Labels of everything that it owns."""
+        """Return the labels of everything that it owns."""
         return {
             "app.kubernetes.io/name": "longshore-worker",
             "app.kubernetes.io/instance": self.name,
@@ -45,11 +45,12 @@ class Owner:
         }
 
     def owns(self, metadata: Mapping[str, Any]) -> bool:
-        """Whether an object by the name of one of ours was made for this TaskQueue, or for one of
-        its name that is gone.
+        """Return whether an object with the name of one of the operator's was created for this
+        TaskQueue, or for an earlier one of the same name.
 
-        A label proves nothing: anybody may have copied it. An object without an owner, as
-        `kubectl delete --cascade=orphan` leaves it, is ours if we have applied it.
+        A label proves nothing, because anyone may have copied it. An object without an owner, as
+        `kubectl delete --cascade=orphan` leaves behind, belongs to it if the operator has applied
+        the object.
         """
         if any(reference.get("controller") for reference in _references(metadata)):
             return (reference := owner_in(metadata)) is not None and reference[0] == self.name
@@ -59,7 +60,7 @@ class Owner:
         )
 
     def metadata(self, name: str) -> dict[str, Any]:
-        """Metadata of an object `name` that it owns."""
+        """Return the metadata of an object `name` that it owns."""
         return {
             "name": name,
             "namespace": self.namespace,
@@ -78,7 +79,7 @@ class Owner:
 
 
 def owner_in(metadata: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Name and uid of the TaskQueue that controls an object."""
+    """Return the name and the uid of the TaskQueue that controls an object; None if none does."""
     for reference in _references(metadata):
         group = reference.get("apiVersion", "").partition("/")[0]
         if reference.get("controller") and (group, reference.get("kind")) == (GROUP, "TaskQueue"):
@@ -87,8 +88,8 @@ def owner_in(metadata: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def worker_of(metadata: Mapping[str, Any]) -> str | None:
-    """Name of the TaskQueue whose worker a pod with this metadata is: a ReplicaSet of its workers'
-    Deployment has made it."""
+    """Return the name of the TaskQueue whose worker a pod with this metadata is; None if it is not
+    one. A ReplicaSet of the workers' Deployment must have created the pod."""
     name: str = (metadata.get("labels") or {}).get(TASK_QUEUE_LABEL, "")
     made_by = rf"{re.escape(worker_name(name))}-[a-z0-9]+"
     is_worker = any(

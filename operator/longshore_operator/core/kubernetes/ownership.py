@@ -1,4 +1,4 @@
-"""Who has set which field of an object, as Kubernetes keeps it in `managedFields`."""
+"""Which manager has set which field of an object, as Kubernetes records it in `managedFields`."""
 
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
@@ -6,17 +6,18 @@ from typing import Any
 
 _SPEC = "f:spec"
 _SCALERS = ("f:replicas", "f:strategy")
-"""Fields that the scaler sees to itself. Left to others is also the pods' metadata:
-`kubectl rollout restart` sets an annotation there."""
+"""Fields that the scaler sets. The pods' metadata is left to others too, because `kubectl rollout
+restart` sets an annotation there."""
 
 
 def reclaimed(
     entries: Sequence[Mapping[str, Any]], *, ours: str, allowed: Collection[str]
 ) -> list[dict[str, Any]] | None:
-    """`entries` in which what others have set of a Deployment's spec is set by the manager `ours`.
+    """Return `entries` with the fields of a Deployment's spec that others have set transferred to
+    the manager `ours`; None if there are none.
 
-    An apply takes away only what an earlier one has set. So this is how it also takes away what
-    somebody added by hand. Managers of `allowed` are left alone. None where there is nothing.
+    An apply removes only fields that an earlier apply has set. After this transfer, it also removes
+    what someone added by hand. Managers in `allowed` keep their fields.
     """
     claims: dict[str, Any] = {}
     result = [deepcopy(dict(entry)) for entry in entries]
@@ -48,7 +49,8 @@ def _is_apply(entry: Mapping[str, Any], manager: str) -> bool:
 
 
 def _claim(fields: dict[str, Any]) -> dict[str, Any]:
-    """All of the spec but what is left to others, taken out."""
+    """Remove the spec's fields from `fields`, except those that are left to others, and return
+    them."""
     spec: dict[str, Any] = fields.pop(_SPEC, {})
     left = {name: spec.pop(name) for name in _SCALERS if name in spec}
     template = spec.get("f:template", {})

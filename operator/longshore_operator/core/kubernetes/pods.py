@@ -1,4 +1,4 @@
-"""What a worker's pod says about itself."""
+"""A worker's pod, as Kubernetes shows it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ from longshore_operator.trouble import Trouble
 __all__ = ["CHEAPEST", "DELETION_COST", "Pod", "crash_of", "pod"]
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
-"""Annotation by which a ReplicaSet chooses among ready pods; it takes the cheapest."""
+"""Annotation by which a ReplicaSet chooses among ready pods; it removes the cheapest."""
 
 CHEAPEST = str(-(2**31))
 
 STEADY_AFTER = 10.0
-"""Seconds that a container which has ended must run before it is trusted. One without a readiness
-probe is ready as soon as it runs, and so would be for a moment between any two crashes."""
+"""Seconds that a restarted container must run before it is trusted. One without a readiness probe
+is ready as soon as it runs, and so it would be ready for a moment between any two crashes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,46 +42,46 @@ class Pod:
 
     ready: bool
     ending: bool
-    """It was asked to end; it finishes what it has and takes nothing new."""
+    """It is being terminated; it finishes the jobs that it has and takes no new ones."""
 
     over: bool = False
-    """It has ended for good and only its object is left, as after an eviction. Kubernetes has
-    replaced it and doesn't count it any more."""
+    """It has ended for good, as after an eviction, and only its object is left. Kubernetes has
+    replaced it and no longer counts it."""
 
     trouble: Trouble | None = None
     uid: str = ""
     created: float | None = None
-    """Seconds since the epoch, whole ones."""
+    """When it was created, in whole seconds since the epoch."""
 
     restarts: int = 0
     restart: Restart | None = None
-    """The newest one of a container that runs again."""
+    """The newest restart of a container that runs again."""
 
     is_marked: bool = False
-    """It was made the cheapest to take away, by us."""
+    """The operator has marked it as the cheapest to remove."""
 
     is_protected: bool = False
-    """Node autoscalers are asked to leave it alone."""
+    """It is annotated so that node autoscalers do not evict it."""
 
     unready_since: float | None = None
-    """When it was last not ready any more, at first when it was made. Seconds since the epoch."""
+    """Since when it has not been ready; at first, when it was created. Seconds since the epoch."""
 
     stage: str = ""
-    """What it is at while it is not ready, in words."""
+    """What it is waiting for while it is not ready, in words."""
 
     stage_since: float | None = None
-    """Since when: it was bound to a node, got a network, a container started. What Kubernetes
-    warned of before is over."""
+    """Since when, in seconds since the epoch: it was bound to a node, got a network, or a container
+    started. Earlier warnings of Kubernetes no longer apply."""
 
     is_pulling: bool = False
-    """Nothing is left to do before its next container starts, but to have its image."""
+    """Only the image is missing before its next container can start."""
 
     address: str = ""
     """Its IP address; empty before it has one."""
 
 
 def pod(body: Mapping[str, Any]) -> Pod:
-    """The pod in an object of the Kubernetes API."""
+    """Return the pod in an object of the Kubernetes API."""
     metadata, status = body["metadata"], body.get("status") or {}
     annotations = dict(metadata.get("annotations") or {})
     container = _container(status)
@@ -110,17 +110,18 @@ def pod(body: Mapping[str, Any]) -> Pod:
 
 
 def crash_of(pods: Iterable[Pod], *, epoch: float) -> Trouble | None:
-    """How a container of these pods ended that runs again and may do so for a moment only. `epoch`
-    is the present in seconds since then."""
+    """Return how a container of these pods ended that was restarted only a moment ago; None if
+    there is none. `epoch` is the present, in seconds since the epoch."""
     for pod in pods:
-        # A node whose clock is off holds nothing up.
+        # The clock of a node may be wrong: a restart in the future is ignored.
         if pod.restart and -1.0 <= epoch - pod.restart.at < STEADY_AFTER:
             return pod.restart.trouble
     return None
 
 
 def _is_ready(status: Mapping[str, Any]) -> bool:
-    """As Kubernetes ranks pods that may go: sidecars and readiness gates count too."""
+    """Return whether Kubernetes counts it as ready when it chooses pods to remove: sidecars and
+    readiness gates count too."""
     return condition(status, "Ready").get("status") == "True"
 
 

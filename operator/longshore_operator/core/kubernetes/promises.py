@@ -1,4 +1,4 @@
-"""What a pod template of the user's undoes of that on which Longshore's promises rest."""
+"""Fields of a user's pod template that would break one of Longshore's promises."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,9 +17,10 @@ from longshore_operator.api.v1alpha1.pod_template import (
 
 
 def broken(ours: Mapping[str, Any], merged: Mapping[str, Any]) -> list[str]:
-    """Fields of the pod template `merged` that must be as in `ours` and are not, with the reason.
+    """Return the fields of the pod template `merged` that must be as in `ours` and are not, with
+    the reason.
 
-    What has another shape than a pod template is left for Kubernetes to refuse.
+    What does not have the shape of a pod template is left for Kubernetes to refuse.
     """
     worker = container_in(merged)
     own = container_in(ours)
@@ -41,8 +42,8 @@ def _of_pod(ours: Mapping[str, Any], merged: Mapping[str, Any]) -> Iterator[str]
     wanted, value = _at(ours, grace), _at(merged, grace)
     if not isinstance(value, int) or value < wanted:
         yield (
-            f"{grace} is {value!r}: timeLimit wants at least {wanted}, or each rollout kills "
-            "running jobs; leave it out"
+            f"{grace} is {value!r}: timeLimit needs at least {wanted}, otherwise each rollout "
+            "would kill running jobs; remove the field"
         )
 
 
@@ -59,11 +60,11 @@ def _of_worker(ours: Mapping[str, Any], merged: Mapping[str, Any]) -> Iterator[s
     before, after = _variables(ours), _variables(merged)
     for name in RESERVED_ENV:
         if before.get(name) != after.get(name) or (name in after and name not in SET_ENV):
-            yield f"{where}.env has {name}, or spec.worker.env: {RESERVED_WHY}"
+            yield f"{where}.env or spec.worker.env sets {name}: {RESERVED_WHY}"
 
 
 def container_in(template: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The worker's container in a pod template; empty where there is none."""
+    """Return the worker's container in a pod template; empty if there is none."""
     containers = _mappings(_at(template, "spec.containers"))
     return next((each for each in containers if each.get("name") == CONTAINER), {})
 
@@ -73,14 +74,14 @@ def _variables(container: Mapping[str, Any]) -> dict[Any, Any]:
 
 
 def _mappings(value: Any) -> list[Mapping[str, Any]]:
-    """The mappings in a list; none where it is no list."""
+    """Return the mappings in a list; none if `value` is no list."""
     return [
         each for each in (value if isinstance(value, list) else ()) if isinstance(each, Mapping)
     ]
 
 
 def _at(value: Any, path: str) -> Any:
-    """What stands at `path`; None where nothing does."""
+    """Return the value at `path`; None if there is none."""
     for name in path.split("."):
         value = value.get(name) if isinstance(value, Mapping) else None
     return value

@@ -1,4 +1,4 @@
-"""What Kubernetes answered when it refused to change the number of workers."""
+"""Kubernetes' refusals to change the number of workers."""
 
 from dataclasses import dataclass, replace
 
@@ -6,51 +6,51 @@ from longshore_operator.errors import UNREACHABLE, Invalid, OperatorError
 from longshore_operator.trouble import Trouble
 
 RETRY_AFTER = 10.0
-"""Seconds until a number that was refused is asked for again: whoever forbids it may have
-changed."""
+"""Seconds until a refused number is requested again: the rule that forbids it may have changed."""
 
 TOLD_AFTER = 3
-"""Failures in a row of the API server after which they count as a refusal; one is an accident."""
+"""Failures in a row of the API server that count as a refusal; a single one may be an accident."""
 
 _UNSPOKEN = frozenset({UNREACHABLE, "Conflict", "NotFound"})
-"""Reasons of calls that were not refused: they got no answer, or somebody else was faster."""
+"""Reasons of calls that were not refused: they got no answer, or another client was faster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusals:
-    """Of one TaskQueue. Times are seconds of the caller's clock."""
+    """The refusals for one TaskQueue. Times are seconds of the caller's clock."""
 
     to: int | None = None
-    """The number that was refused, of several the one nearest to what there is."""
+    """The number that was refused; of several, the one nearest to the current number."""
 
     before: int = 0
-    """The number that there was."""
+    """The number before the refused change."""
 
     until: float = 0.0
-    """When it may be asked for again."""
+    """When it may be requested again."""
 
     failures: int = 0
     """Refusals since the last number that was granted."""
 
     is_final: bool = False
-    """Whether Kubernetes said no; otherwise it failed."""
+    """Whether Kubernetes refused it; otherwise the call failed."""
 
     said: str = ""
 
     @property
     def trouble(self) -> Trouble | None:
-        """What users should know."""
+        """The refusal to report to users; None if there is none."""
         if self.to is None or not (self.is_final or self.failures >= TOLD_AFTER):
             return None
-        what = f"more than {self.to - 1}" if self.to > self.before else f"as few as {self.to}"
         if self.to == self.before:
-            what = "the strategy of its rollouts for"
-        return Trouble(
-            reason="ScaleRefused", message=f"Kubernetes refuses {what} workers: {self.said}"
-        )
+            what = "the rollout strategy of the workers"
+        elif self.to > self.before:
+            what = f"more than {self.to - 1} workers"
+        else:
+            what = f"as few as {self.to} workers"
+        return Trouble(reason="ScaleRefused", message=f"Kubernetes refuses {what}: {self.said}")
 
     def holds(self, *, to: int, before: int, now: float) -> bool:
-        """Whether it would be refused again."""
+        """Return whether a change to this number would be refused again."""
         if self.to is None or not self.is_final or now >= self.until:
             return False
         if self.to > self.before:
@@ -58,18 +58,18 @@ class Refusals:
         return to <= self.to and to <= before
 
     def keeps(self, *, before: int, now: float) -> bool:
-        """Whether fewer than `before` would be refused again."""
+        """Return whether fewer than `before` would be refused again."""
         is_shrink = self.to is not None and self.to < self.before
         return is_shrink and self.holds(to=before - 1, before=before, now=now)
 
     def most(self, to: int, *, before: int, now: float) -> int:
-        """`to` or, if that would be refused, the most that would not."""
+        """Return `to` or, if that would be refused, the highest number that would not."""
         if self.to is not None and self.holds(to=to, before=before, now=now):
             return self.to - 1
         return to
 
     def noted(self, error: OperatorError, *, to: int, before: int, now: float) -> "Refusals":
-        """With one more refusal, if that is what `error` is."""
+        """Return the refusals with `error` added, if it is one."""
         if error.reason in _UNSPOKEN:
             return self
         return Refusals(
@@ -82,7 +82,7 @@ class Refusals:
         )
 
     def granted(self, *, to: int, before: int) -> "Refusals":
-        """After a number was granted: a refusal of more than that, or of fewer, stands."""
+        """Return the refusals after a number was granted: one beyond that number remains."""
         if self.to is None:
             return self
         if to == before:  # only the strategy was written
@@ -93,7 +93,7 @@ class Refusals:
         return Refusals()
 
     def judged(self, *, wanted: int | None) -> "Refusals":
-        """After a decision: what is not wanted any more is not refused any more."""
+        """Return the refusals after a decision: one of a number that is no longer wanted ends."""
         if self.to is None or wanted is None:
             return self
         is_wanted = wanted >= self.to if self.to > self.before else wanted <= self.to

@@ -1,11 +1,11 @@
-"""How a rollout replaces workers: within the most that there may be."""
+"""How a rollout replaces workers without exceeding the most that there may be."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 QUARTER = 4
-"""A rollout starts new workers for one in so many, where there is room."""
+"""A rollout replaces one in this many workers at a time, if there is room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,22 +13,22 @@ class Rollout:
     """Numbers of workers, as in a Deployment's `rollingUpdate`."""
 
     surge: int
-    """That it may start beyond those that there are."""
+    """Workers that it may start in addition."""
 
     unavailable: int
-    """That it may take away before others are ready in their place."""
+    """Workers that it may remove before others are ready in their place."""
 
     def strategy(self) -> dict[str, Any]:
-        """As the Deployment's spec has it."""
+        """Return it as the `strategy` of a Deployment's spec."""
         numbers = {"maxSurge": self.surge, "maxUnavailable": self.unavailable}
         return {"type": "RollingUpdate", "rollingUpdate": numbers}
 
 
 def rollout(replicas: int, *, ceiling: int) -> Rollout:
-    """How `replicas` workers are replaced where there may be `ceiling` at most.
+    """Return how `replicas` workers are replaced if there may be at most `ceiling`.
 
-    An image that cannot run takes nobody away where there is room for one more, and one where there
-    is none. Those that drain do not count: they take no jobs any more.
+    A rollout to an image that cannot run removes no worker if there is room for one more, and one
+    worker if there is not. Draining workers do not count, because they take no more jobs.
     """
     room = ceiling - replicas
     if room <= 0:
@@ -38,7 +38,7 @@ def rollout(replicas: int, *, ceiling: int) -> Rollout:
 
 
 def rollout_in(spec: Mapping[str, Any]) -> Rollout | None:
-    """What a Deployment's spec says; None when it is nothing that we would say."""
+    """Return the rollout in a Deployment's spec; None if the operator would never set it so."""
     numbers = (spec.get("strategy") or {}).get("rollingUpdate") or {}
     surge, unavailable = numbers.get("maxSurge"), numbers.get("maxUnavailable")
     if not isinstance(surge, int) or not isinstance(unavailable, int):

@@ -1,4 +1,4 @@
-"""Label selectors, as Kubernetes means them."""
+"""Label selectors with the semantics of Kubernetes."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from longshore_operator.api.v1alpha1.broker import LabelRequirement
 
 
 def matches(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
-    """Whether `labels` meet all that `selector` asks for."""
+    """Return whether `labels` meet all requirements of `selector`."""
     return all(labels.get(key) == value for key, value in selector.match_labels.items()) and all(
         _meets(requirement, labels) for requirement in selector.match_expressions
     )

@@ -25,30 +25,30 @@ from longshore_operator.core.kubernetes.promises import broken, container_in
 from longshore_operator.errors import Invalid
 
 HASH_ANNOTATION = "longshore.dev/spec-hash"
-"""Annotation of the Deployment: SHA-256 of all that the operator applies to its spec."""
+"""Annotation of the Deployment: SHA-256 of everything that the operator applies to its spec."""
 
 BROKER_ANNOTATION = "longshore.dev/broker"
 """Annotation of worker pods: host, port and vhost that they connect to."""
 
 RETRIED_ANNOTATION = "longshore.dev/pods-retried"
-"""Annotation of the Deployment: when its missing pods were last tried again by the operator."""
+"""Annotation of the Deployment: when the operator last had Kubernetes retry its missing pods."""
 
 ZONE, NODE = "topology.kubernetes.io/zone", "kubernetes.io/hostname"
 
 MAX_DISRUPTED = "10%"
-"""Workers that may be evicted at the same time, rounded up. One that drains counts until its
+"""Workers that may be evicted at the same time, rounded up. A draining worker counts until its
 replacement is ready, not until its last job has ended."""
 
 HTTP_PORT = 9090
 
 START_ROOM = 1
 """Seconds of a pod's termination grace that pass before SIGTERM is sent. Process 1 ignores a signal
-that it has no handler for, and Python takes some 20 ms to set one: a worker whose pod is deleted as
-it starts would take jobs until its grace ends, and be killed."""
+for which it has no handler, and Python takes some 20 ms to set one. Without this pause, a worker
+whose pod is deleted while it starts would take jobs until its grace ends, and then be killed."""
 
 
 def timeouts(spec: TaskQueueSpec, *, features: Features) -> Timeouts:
-    """The timeout chain of a TaskQueue on a RabbitMQ with these features."""
+    """Return the timeout chain of a TaskQueue on a RabbitMQ with these features."""
     return derive(
         hard_limit=spec.time_limit.hard,
         soft_limit=spec.time_limit.soft,
@@ -63,7 +63,7 @@ def timeouts(spec: TaskQueueSpec, *, features: Features) -> Timeouts:
 def worker_config(
     *, queue: str, spec: TaskQueueSpec, timeouts: Timeouts, heartbeat: float
 ) -> WorkerConfig:
-    """What a worker is told."""
+    """Return a worker's configuration."""
     return WorkerConfig(
         queue=queue,
         source=spec.queue.name,
@@ -105,20 +105,20 @@ def deployment_manifest(
     broker: str,
     marks: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """The Deployment, without `replicas` and `strategy`: those are the scaler's.
+    """Return the Deployment, without `replicas` and `strategy`, which the scaler sets.
 
-    `broker` is the address that its workers connect to; `marks` are annotations that tell one
-    password of theirs from the next. Raises Invalid for a pod template of the user's that undoes
-    what Longshore promises.
+    `broker` is the address that its workers connect to. `marks` are annotations that change with
+    their password. Raises Invalid if the user's pod template would break one of Longshore's
+    promises.
     """
     config = worker_config(queue=owner.queue, spec=spec, timeouts=timeouts, heartbeat=heartbeat)
     own = _pod_template(owner, spec=spec, timeouts=timeouts, config=config)
     template = merged(own, spec.worker.pod_template or {})
     if undone := broken(own, template):
         raise Invalid(f"worker.podTemplate: {'; '.join(undone)}", reason="PodTemplateUnfit")
-    # The selector must match whatever the user's template says; and workers that stay on a broker
-    # that their TaskQueue has left would serve nobody, so a new address makes new pods, and so does
-    # a new password, which old ones could not connect with again.
+    # The selector must match, whatever the user's template says. A new address creates new pods,
+    # because workers that stay on the old broker would get no jobs. So does a new password, because
+    # old pods could not connect again.
     annotations = {BROKER_ANNOTATION: broker, **marks}
     container = {"name": CONTAINER, "envFrom": _sources(template, owner)}
     ours = {
@@ -129,30 +129,31 @@ def deployment_manifest(
     body = {
         "selector": {"matchLabels": {TASK_QUEUE_LABEL: owner.name}},
         "revisionHistoryLimit": 3,
-        # Said although they are Kubernetes' own defaults: a paused or slow rollout leaves old
-        # workers, and a deadline that never comes hides one that is stuck.
+        # Set although these are Kubernetes' defaults: a paused or slow rollout leaves old workers,
+        # and a very long deadline hides one that is stuck.
         "progressDeadlineSeconds": 600,
         **UNSAID,
         "template": template,
     }
-    # What is taken out of a spec leaves no trace in what is wanted, but in its hash it does.
+    # A field that is removed from a spec leaves no trace in the wanted object, but in its hash.
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     metadata = owner.metadata(worker_name(owner.name)) | {"annotations": {HASH_ANNOTATION: digest}}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": body}
 
 
 UNSAID: Mapping[str, Any] = MappingProxyType({"minReadySeconds": 0, "paused": False})
-"""Fields of a Deployment's spec that Kubernetes leaves out where they say this."""
+"""Fields of a Deployment's spec that Kubernetes omits if they have these values."""
 
 
 def standing(spec: Mapping[str, Any]) -> str:
-    """A digest of what an object's spec says, without what is the scaler's."""
+    """Return a digest of an object's spec, without the scaler's fields."""
     ours = {name: value for name, value in spec.items() if name not in ("replicas", "strategy")}
     return hashlib.sha256(json.dumps(ours, sort_keys=True).encode()).hexdigest()
 
 
 def budget_manifest(owner: Owner) -> dict[str, Any]:
-    """How many workers may be evicted at a time, as when nodes are drained."""
+    """Return the PodDisruptionBudget: how many workers may be evicted at a time, e.g. when nodes
+    are drained."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
@@ -160,7 +161,7 @@ def budget_manifest(owner: Owner) -> dict[str, Any]:
         "spec": {
             "maxUnavailable": MAX_DISRUPTED,
             "selector": {"matchLabels": {TASK_QUEUE_LABEL: owner.name}},
-            # One that is not ready holds up no node: it drains like any other.
+            # A worker that is not ready does not block a node: it drains like any other.
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
         },
     }
@@ -189,13 +190,13 @@ def _pod_template(
 
 
 def _spread(owner: Owner, *, over: str) -> dict[str, Any]:
-    """Evenly where that can be had; a worker that runs anywhere is better than none."""
+    """Spread evenly if possible; a worker that runs anywhere is better than none."""
     return {
         "topologyKey": over,
         "maxSkew": 1,
         "whenUnsatisfiable": "ScheduleAnyway",
         "labelSelector": {"matchLabels": {TASK_QUEUE_LABEL: owner.name}},
-        # Of one template at a time: a rollout's new pods are spread among themselves.
+        # Per template: a rollout's new pods are spread among themselves.
         "matchLabelKeys": ["pod-template-hash"],
     }
 
@@ -217,7 +218,7 @@ def _container(owner: Owner, *, spec: TaskQueueSpec, config: WorkerConfig) -> di
     own_env: list[dict[str, Any]] = [
         {"name": WORKER_CONFIG_ENV, "value": _literal(config.to_json())},
         {"name": POD_NAME_ENV, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-        # Also where a ConfigMap of the user's in `envFrom` has it.
+        # Set here, because a ConfigMap in the user's `envFrom` may set it too.
         {"name": TERMINATION_LOG_ENV, "value": TERMINATION_LOG},
     ]
     taken = {variable["name"] for variable in own_env}
@@ -227,14 +228,14 @@ def _container(owner: Owner, *, spec: TaskQueueSpec, config: WorkerConfig) -> di
         "env": [variable for variable in env if variable["name"] not in taken] + own_env,
         "ports": [{"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"}],
         "livenessProbe": _probe("/healthz", period=10, failures=3),
-        # Asked at once, no worker is ready yet, and each start would leave a warning.
+        # Without the delay, no worker would be ready yet, and each start would leave a warning.
         "readinessProbe": _probe("/readyz", period=2, failures=2) | {"initialDelaySeconds": 1},
         "lifecycle": {"preStop": {"sleep": {"seconds": START_ROOM}}},
-        # The worker writes why it ended to the termination log; failing that, its last output says.
+        # The worker writes why it ended to the termination log; otherwise, its last output is used.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "allowPrivilegeEscalation": False,
-            # Killing one's own children and prctl need none.
+            # Killing its own children and calling prctl need no capability.
             "capabilities": {"drop": ["ALL"]},
         },
     }
@@ -246,14 +247,14 @@ def _container(owner: Owner, *, spec: TaskQueueSpec, config: WorkerConfig) -> di
 
 
 def _literal(config: str) -> str:
-    """The same JSON without a `$`: the kubelet makes `$$` in a variable's value into `$`, and puts
-    the value of another variable in place of `$(NAME)`."""
-    return config.replace("$", "\\u0024")  # JSON has one in its strings only
+    """Return the same JSON without a `$`: in a variable's value, the kubelet replaces `$$` with `$`
+    and `$(NAME)` with the value of another variable."""
+    return config.replace("$", "\\u0024")  # in JSON, it occurs only in strings
 
 
 def _sources(template: Mapping[str, Any], owner: Owner) -> list[Any]:
-    """What the container reads its environment from: our Secret last, as of two values of one name
-    the later one holds."""
+    """Return the sources of the container's environment. Our Secret is last, because the later of
+    two values with the same name wins."""
     ours = {"secretRef": {"name": worker_name(owner.name)}}
     theirs = container_in(template).get("envFrom")
     return [*(each for each in theirs or () if each != ours), ours]

@@ -1,4 +1,4 @@
-"""Taking over a queue that is there already: which may be, and what cannot be promised on it."""
+"""Adoption of existing queues: which may be taken over, and what cannot be guaranteed on them."""
 
 import re
 
@@ -11,13 +11,14 @@ _RESERVED = ("longshore.", "amq.")
 
 
 def reserved(name: str, *, namespace: str) -> str | None:
-    """Why a TaskQueue of `namespace` must not take over a queue of this name; None if it may.
+    """Return why a TaskQueue of `namespace` must not take over a queue of this name; None if it
+    may.
 
-    Longshore's own queues are called NAMESPACE.NAME: what looks like another namespace's is taken
-    for one, whether such a namespace is there today or not.
+    Longshore's own queues are named NAMESPACE.NAME. A name that looks like that of another
+    namespace is reserved for it, whether such a namespace exists or not.
     """
     if name.startswith(_RESERVED):
-        return f"queue {name!r} is one of {name.partition('.')[0]}'s own"
+        return f"queue {name!r} is reserved, as are all names that begin with longshore. or amq."
     match = _TENANTS.fullmatch(name)
     if match and match[1] != namespace:
         return f"queue {name!r} belongs to namespace {match[1]!r} by its name"
@@ -25,25 +26,26 @@ def reserved(name: str, *, namespace: str) -> str | None:
 
 
 def unfit(name: str, state: QueueState, *, type: QueueType) -> str | None:
-    """Why a queue cannot be taken over as one of `type`; None if it can."""
+    """Return why a queue cannot be taken over as one of `type`; None if it can."""
     if state.type != type.value.lower():
         return (
             f"queue {name!r} is a {state.type} queue, but spec.queue.type says {type.value}; the "
-            "type cannot be changed: make a new TaskQueue with the right one"
+            "type cannot be changed: create a new TaskQueue with the right type"
         )
     if not state.is_durable or state.is_auto_deleted:
-        return f"queue {name!r} does not outlive RabbitMQ or its consumers: jobs would be lost"
+        return f"queue {name!r} is not durable, or is exclusive or auto-delete: jobs would be lost"
     return None
 
 
 def shortcomings(name: str, state: QueueState, *, features: Features) -> tuple[str, ...]:
-    """What Longshore promises elsewhere but cannot on this queue, in words."""
+    """Describe what Longshore guarantees on other queues, but cannot guarantee on this one."""
     found = [_OF_ARGUMENTS[key] for key in _OF_ARGUMENTS if key in state.arguments]
     if state.type == "classic":
         found.append(
-            "a classic queue counts no deliveries: a job that kills its worker is tried for ever"
+            "a classic queue counts no deliveries: a job that kills its worker is retried forever"
         )
-        found.append("its dead letters can be lost while RabbitMQ moves them, and it has one copy")
+        found.append("dead letters can be lost while RabbitMQ moves them")
+        found.append("it has no replicas")
         if features.ack_timeout_by_consumer:
             found.append(
                 "RabbitMQ 4.3 has no ack timeout for it: a worker that hangs keeps its jobs"
@@ -54,10 +56,10 @@ def shortcomings(name: str, state: QueueState, *, features: Features) -> tuple[s
 
 
 _OF_ARGUMENTS = {
-    "x-expires": "RabbitMQ deletes it with its jobs when nobody has used it for a while",
-    "x-dead-letter-exchange": "its own argument sends dead letters elsewhere",
-    "x-message-ttl": "jobs expire by its own argument",
-    "x-max-length": "its own argument limits its length",
-    "x-max-length-bytes": "its own argument limits its size",
-    "x-single-active-consumer": "one worker at a time gets jobs, the others wait",
+    "x-expires": "RabbitMQ deletes it with its jobs when it has not been used for a while",
+    "x-dead-letter-exchange": "its argument x-dead-letter-exchange sends dead letters elsewhere",
+    "x-message-ttl": "its argument x-message-ttl makes jobs expire",
+    "x-max-length": "its argument x-max-length limits its length",
+    "x-max-length-bytes": "its argument x-max-length-bytes limits its size",
+    "x-single-active-consumer": "only one worker at a time gets jobs, the others wait",
 }

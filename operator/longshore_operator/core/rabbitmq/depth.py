@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Depth:
-    """A queue's jobs that wait, and its consumers."""
+    """The number of a queue's waiting jobs and of its consumers."""
 
     ready: int
     consumers: int
@@ -13,13 +13,13 @@ class Depth:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """The queue is not there."""
+    """The queue does not exist."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """What a quorum queue's leader counted at one moment, which may be long ago."""
+    """What the leader of a quorum queue counted at some time, possibly long ago."""
 
     consumers: int
     jobs: int
-    """All that are in the queue: ready, unacked, and on their way to the dead letters."""
+    """All jobs in the queue: ready, unacked, and on their way to the dead letters."""

@@ -1,8 +1,8 @@
-"""What in RabbitMQ is a TaskQueue's own, by the evidence that stands there.
+"""Determines what in RabbitMQ belongs to a TaskQueue, from evidence in RabbitMQ.
 
-A name proves nothing: a queue called NAMESPACE.NAME may be somebody else's, made before the
-TaskQueue, which was refused for it then. What was declared for a TaskQueue is bound under its name,
-which nobody else does, and was listed in a roster before it was made.
+A name proves nothing: a foreign queue may be named NAMESPACE.NAME and may be older than the
+TaskQueue, which was then refused because of it. What Longshore has declared for a TaskQueue is
+bound under its name, which nothing else does, and was listed in a roster before.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from longshore_operator.core.rabbitmq.topology import QueueDefinition, dead_bind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One queue: the TaskQueue's, or not, and why not; no reason where there is none to tell."""
+    """Whether one queue belongs to the TaskQueue; if not, why not. The reason may be empty."""
 
     is_ours: bool
     why_not: str = ""
@@ -29,14 +29,14 @@ class Estate:
     """What a TaskQueue may leave behind."""
 
     jobs: Part
-    """The queue that holds its jobs, whether its own or one that it took over."""
+    """The queue that holds its jobs, whether declared for it or taken over."""
 
     dead: Part
     policies: tuple[Absent, ...]
-    """Those of its own that stand there."""
+    """Its own policies that exist."""
 
     has_taken_over: bool
-    """Whether its queue was there before it, and it was in fact given it."""
+    """Whether it has in fact taken over a queue that existed before."""
 
     is_anothers: bool
     """Whether another TaskQueue has the queue that holds its jobs."""
@@ -50,10 +50,10 @@ def estate_of(
     was_declared: bool = False,
     others: Mapping[str, str] = MappingProxyType({}),
 ) -> Estate:
-    """The estate of the TaskQueue whose own queue's name is `queue`.
+    """Return the estate of the TaskQueue whose own queue is named `queue`.
 
-    `adopted` is the queue that it has taken over, or wants to; `was_declared` is what its status
-    says, and `others` says of queues that another TaskQueue has that they do.
+    `adopted` is the queue that it has taken over, or wants to take over. `was_declared` comes from
+    its status. `others` has a message for each queue that another TaskQueue has.
     """
     dead, source = dead_queue_name(queue), adopted or queue
     policies = tuple(
@@ -76,7 +76,7 @@ def estate_of(
             or is_bound
             or queue in inventory.listed(JOBS)
             or own_jobs.name in names
-            or (has_dead and queue not in inventory.queues)  # it is gone already
+            or (has_dead and queue not in inventory.queues)  # it has been deleted already
         )
         jobs = _own(source, is_declared=has_jobs, inventory=inventory)
     letters = _own(dead, is_declared=has_dead, inventory=inventory)
@@ -84,7 +84,7 @@ def estate_of(
         jobs=_unless_anothers(jobs, source, others=others),
         dead=_unless_anothers(letters, dead, others=others),
         policies=policies,
-        # After its ways in were removed, what else is left of it tells.
+        # After its bindings were removed, other traces are the evidence.
         is_anothers=source in others,
         has_taken_over=adopted is not None
         and (is_bound or was_declared or has_dead or own_jobs.name in names),
@@ -102,7 +102,8 @@ def _own(name: str, *, is_declared: bool, inventory: Inventory) -> Part:
 
 
 def _adopted(name: str, *, is_bound: bool, inventory: Inventory) -> Part:
-    # Anybody may write any name into a spec; its bindings prove it, which it keeps to its end.
+    # Anyone may write any name into a spec; its bindings are the proof, and it keeps them until
+    # its end.
     if is_bound:
         return Part(is_ours=True)
     why_not = f"queue {name} was not taken over and stays" if name in inventory.queues else ""

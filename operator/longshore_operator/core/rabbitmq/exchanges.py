@@ -1,4 +1,4 @@
-"""What others do to the exchanges that all TaskQueues share."""
+"""Foreign policies for the exchanges that all TaskQueues share."""
 
 from collections.abc import Iterable, Mapping
 
@@ -9,9 +9,10 @@ from longshore_operator.trouble import Trouble
 def foreign_exchange_policy(
     in_force: Mapping[str, str], exchanges: Iterable[Exchange]
 ) -> Trouble | None:
-    """What it means that policies are `in_force`, by exchange: none of Longshore's is for one.
+    """Return the consequence of the policies that are `in_force`, by exchange; None if there are
+    none. Longshore's own policies are not for exchanges.
 
-    With `alternate-exchange` a job that no queue takes is confirmed to its producer and ends
+    With `alternate-exchange`, a job that no queue takes is confirmed to its producer and ends
     elsewhere, instead of being returned.
     """
     found = {each.name: in_force[each.name] for each in exchanges if each.name in in_force}

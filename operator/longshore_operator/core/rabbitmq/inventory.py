@@ -1,4 +1,4 @@
-"""What stands in RabbitMQ now, and what of the wanted is missing there."""
+"""What exists in RabbitMQ now, and what is missing there."""
 
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ _ENTRIES = frozenset({JOBS_EXCHANGE, DUE_EXCHANGE})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueState:
-    """A queue as it is, whoever made it."""
+    """A queue as it is, whoever declared it."""
 
     type: str
     is_durable: bool
@@ -37,12 +37,12 @@ class QueueState:
     """Name of the policy that is in force."""
 
     answers: bool = True
-    """Whether so many of its members are there that it works: most of them for a quorum queue."""
+    """Whether enough of its members are online for it to work: a majority, for a quorum queue."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Inventory:
-    """One vhost as it was when read, with what was written since."""
+    """One vhost as it was when it was read, with what was written since."""
 
     exchanges: dict[str, Exchange] = field(default_factory=dict)
     queues: dict[str, QueueDefinition] = field(default_factory=dict)
@@ -50,29 +50,29 @@ class Inventory:
     policies: dict[str, QueuePolicy] = field(default_factory=dict)
     password_hashes: dict[str, str] = field(default_factory=dict)
     tagged: set[str] = field(default_factory=set)
-    """Users with a tag, such as `administrator`. Ours have none."""
+    """Users with a tag, such as `administrator`. Longshore's have none."""
 
     permissions: dict[str, Permissions] = field(default_factory=dict)
     topics: dict[str, dict[str, Keys]] = field(default_factory=dict)
     """User → exchange → keys that it may use."""
 
     strayed: set[str] = field(default_factory=set)
-    """Users with rights in other vhosts. Ours have none."""
+    """Users with rights in other vhosts. Longshore's have none."""
 
     exchange_policies: dict[str, str] = field(default_factory=dict)
-    """Names of the policies that are in force for exchanges. Ours are for queues only."""
+    """Names of the policies that are in force for exchanges. Longshore's are for queues only."""
 
     states: dict[str, QueueState] = field(default_factory=dict)
-    """By queue. Only what was read, nothing that was written since."""
+    """The state of each queue: only what was read, not what was written since."""
 
     knows_policies: bool = True
-    """Whether `states` still tell which policies are in force: none was written since."""
+    """Whether `states` still show which policies are in force: none was written since."""
 
     _listed: dict[str, Set[str]] = field(default_factory=dict)
-    """Queues that each roster names, since the policies were written last."""
+    """Queues that each roster names, cached since the last change of policies."""
 
     def missing(self, wanted: Topology) -> Topology:
-        """The part of `wanted` that must be written."""
+        """Return the part of `wanted` that must be written."""
         return Topology(
             exchanges=tuple(e for e in wanted.exchanges if self.exchanges.get(e.name) != e),
             queues=tuple(q for q in wanted.queues if self.queues.get(q.name) != q),
@@ -83,15 +83,16 @@ class Inventory:
         )
 
     def listed(self, roster: str) -> Set[str]:
-        """Job queues that a roster names: for their own sake, or for their dead letters'."""
+        """Return the job queues that a roster names, for themselves or for their dead letters."""
         if roster not in self._listed:
             parts = ROSTERS[roster].listed(self.policies)
             self._listed[roster] = frozenset().union(*parts.values())
         return self._listed[roster]
 
     def declared(self, roster: str) -> Set[str]:
-        """Job queues that Longshore has declared, or whose dead-letter queue it has, for `roster`:
-        nobody else binds them to its exchanges under their own names."""
+        """Return the job queues that Longshore has declared or, for the roster of dead letters,
+        those whose dead-letter queue it has declared. Only Longshore binds queues to its exchanges
+        under their own names."""
         if roster == DEAD:
             keys = {each.key.removeprefix("#.") for each in self._from(DEAD_EXCHANGE)}
             bound = {
@@ -103,9 +104,9 @@ class Inventory:
         return {key for key, queue in bound.items() if self._is_plain(queue) and can_be_listed(key)}
 
     def keys(self, queue: str) -> set[str]:
-        """Names of the TaskQueues whose jobs are routed to a queue."""
+        """Return the names of the TaskQueues whose jobs are routed to a queue."""
         ways = (each for each in self.bindings if each.destination == queue and each.to == "queue")
-        # Of the two ways that there are for each of them, one may be gone.
+        # Each of them has two bindings, of which one may be missing.
         keys = (each.key.removeprefix("#.") for each in ways if each.source in _ENTRIES)
         return {key for key in keys if can_be_listed(key)}
 
@@ -116,7 +117,7 @@ class Inventory:
         return self.queues.get(queue) == QueueDefinition(name=queue)
 
     def foreign_queues(self, wanted: Topology) -> list[str]:
-        """Queues that are there under a wanted name but with other arguments, in words."""
+        """Describe the queues that exist under a wanted name, but with other arguments."""
         return [
             f"queue {queue.name} ({self._in_words(queue.name)})"
             for queue in wanted.queues
@@ -124,8 +125,8 @@ class Inventory:
         ]
 
     def foreign_exchanges(self, wanted: Topology) -> list[Exchange]:
-        """Wanted exchanges as they are there: made by somebody with another type, flags or
-        arguments."""
+        """Return the exchanges that exist under a wanted name, but with another type, other flags
+        or other arguments."""
         return [
             found
             for exchange in wanted.exchanges
@@ -133,10 +134,10 @@ class Inventory:
         ]
 
     def foreign_policies(self, wanted: Topology) -> list[str]:
-        """Names of wanted policies that somebody has given to a policy for other queues.
+        """Return the wanted names that foreign policies for other queues have.
 
-        Another definition or priority is no sign of it: an older Longshore may have written it, or
-        someone may have changed ours.
+        Another definition or priority does not make a policy foreign: an older Longshore may have
+        written it, or someone may have changed Longshore's.
         """
         return [
             policy.name
@@ -148,9 +149,9 @@ class Inventory:
         ]
 
     def winning_policies(self, expected: Mapping[str, str]) -> dict[str, str]:
-        """Queues that are not under the policy that is expected for them, with the one that is.
+        """Return the queues to which another policy than expected applies, with that policy.
 
-        Means something only while `knows_policies`.
+        The result is valid only while `knows_policies`.
         """
         return {
             queue: state.policy
@@ -161,8 +162,8 @@ class Inventory:
         }
 
     def has_dead_lettering(self, queue: str) -> bool:
-        """Whether jobs of a queue may be on their way to the dead letters, where no consumer holds
-        them and they are not ready either. If in doubt, yes."""
+        """Return whether jobs of a queue may be on their way to the dead letters, where they are
+        neither ready nor held by a consumer. If in doubt, it is True."""
         state = self.states.get(queue)
         if state is None or not self.knows_policies:
             return True
@@ -174,7 +175,7 @@ class Inventory:
         return policy is None or "dead-letter-exchange" in policy.definition
 
     def answers(self, queue: str) -> bool:
-        """Whether a queue works, for all that was read. One that does not counts 0 jobs."""
+        """Return whether a queue works, as far as was read. One that does not reports 0 jobs."""
         state = self.states.get(queue)
         return state is None or state.answers
 
@@ -183,7 +184,7 @@ class Inventory:
         return f"{found.type}, arguments {dict(found.arguments) or 'none'}"
 
     def is_new(self, topology: Topology) -> bool:
-        """Whether nothing of these names is there, and nothing must go."""
+        """Return whether nothing with these names exists, and nothing must be removed."""
         return not (
             topology.absent_policies
             or any(exchange.name in self.exchanges for exchange in topology.exchanges)
@@ -192,7 +193,7 @@ class Inventory:
         )
 
     def add(self, written: Topology) -> None:
-        """Note what was written, so that the next look need not ask RabbitMQ."""
+        """Record what was written, so that RabbitMQ need not be read again."""
         self.exchanges |= {exchange.name: exchange for exchange in written.exchanges}
         self.queues |= {queue.name: queue for queue in written.queues}
         self.bindings |= set(written.bindings)
@@ -204,12 +205,12 @@ class Inventory:
             self._listed.clear()
 
     def forget(self, queues: Iterable[str]) -> None:
-        """Note queues that are gone."""
+        """Record that queues were deleted."""
         for queue in queues:
             self.queues.pop(queue, None)
 
     def add_user(self, user: User, *, password_hash: str) -> None:
-        """Note a user that was made."""
+        """Record that a user was created."""
         self.password_hashes[user.name] = password_hash
         self.tagged.discard(user.name)
         self.strayed.discard(user.name)
@@ -217,13 +218,13 @@ class Inventory:
         self.topics[user.name] = dict(user.topics)
 
     def has_user(self, user: User, *, password: str) -> bool:
-        """Whether `user` is there, with exactly its rights and with this password."""
+        """Return whether `user` exists with exactly its rights and with this password."""
         return self.has_rights(user) and is_password(
             password, password_hash=self.password_hashes[user.name]
         )
 
     def has_rights(self, user: User) -> bool:
-        """Whether `user` is there with exactly its rights."""
+        """Return whether `user` exists with exactly its rights."""
         return (
             user.name in self.password_hashes
             and user.name not in self.tagged

@@ -1,7 +1,8 @@
-"""Policies: all settings of a queue that can change while it lives.
+"""Policies: all settings of a queue that can change while it exists.
 
-A queue has one policy, the one of the highest priority; policies do not merge. A queue that
-deviates from the defaults, which `rosters.py` gives to many, gets a whole policy of its own.
+Only the matching policy with the highest priority applies to a queue; policies do not merge.
+`rosters.py` gives many queues the defaults; a queue that deviates from them gets a complete policy
+of its own.
 """
 
 import re
@@ -19,13 +20,13 @@ from longshore_operator.api.v1alpha1 import Queue as QueueSpec
 DELAY_POLICY = "longshore.delay"
 
 LOST_RETENTION = 7 * 24 * 3600.0
-"""Seconds that a delayed job is kept whose queue is gone."""
+"""Seconds for which a delayed job is kept if its queue has been deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuePolicy:
-    """Settings for the queues whose name matches `pattern`. The highest priority wins whole:
-    policies do not merge."""
+    """Settings for the queues whose names match `pattern`. Only the policy with the highest
+    priority applies: policies do not merge."""
 
     name: str
     pattern: str
@@ -36,23 +37,23 @@ class QueuePolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Absent:
-    """A policy of ours that must not be there. One of this name for other queues is not ours."""
+    """One of Longshore's policies that must not exist. A policy of this name with another pattern
+    is not Longshore's."""
 
     name: str
     pattern: str
 
     def is_in(self, policies: Mapping[str, QueuePolicy]) -> bool:
-        """Whether it is there after all."""
+        """Return whether it exists nevertheless."""
         found = policies.get(self.name)
         return found is not None and found.pattern == self.pattern
 
 
 def shared_policies() -> tuple[QueuePolicy, ...]:
-    """Those of a whole vhost."""
+    """Return the policies of a whole vhost."""
     return (
         QueuePolicy(
-            # Says again what the queues' arguments say, so that no policy for `.*` of somebody
-            # else's adds a limit of its own.
+            # It repeats the queues' arguments, so that no foreign policy for `.*` adds a limit.
             name=DELAY_POLICY,
             pattern=r"^longshore\.delay\.[0-9]+$",
             priority=_OWN_PRIORITY,
@@ -71,18 +72,18 @@ def shared_policies() -> tuple[QueuePolicy, ...]:
 
 
 def shared_policies_in_force() -> dict[str, str]:
-    """The policy that each queue which all TaskQueues share should be under, by queue."""
+    """Return the policy that should apply to each queue that all TaskQueues share, by queue."""
     return {level_name(level): DELAY_POLICY for level in range(LEVELS)} | {LOST: LOST}
 
 
 EARLIER_PATTERNS: Mapping[str, str] = {DELAY_POLICY: r"^longshore\.delay\."}
-"""Patterns of earlier releases: no sign that somebody else made the policy."""
+"""Patterns of earlier releases: a policy with one of them may be Longshore's."""
 
 
 def own_policies(
     queue: str, spec: TaskQueueSpec, *, timeouts: Timeouts, features: Features
 ) -> tuple[tuple[QueuePolicy, ...], tuple[Absent, ...]]:
-    """Policies for the queues of one TaskQueue alone; and those that it does not need."""
+    """Return the policies for the queues of one TaskQueue only, and those that must not exist."""
     dead, source = dead_queue_name(queue), spec.queue.name or queue
     jobs = _jobs_definition(queue, spec, timeouts=timeouts, features=features)
     own = (
@@ -101,13 +102,13 @@ def own_policies(
 
 
 def own_policy_name(queue: str) -> str:
-    """The policy of a queue that deviates from the default."""
+    """Return the name of the policy for a queue that deviates from the default."""
     return f"longshore.own.{queue}"
 
 
 def own_absent(queue: str, *, source: str) -> tuple[Absent, Absent]:
-    """What must be absent once a TaskQueue is gone: for its job queue `source`, for its dead
-    letters."""
+    """Return the policies that must not exist once a TaskQueue has been removed: one for its job
+    queue `source`, one for its dead letters."""
     dead = dead_queue_name(queue)
     return (
         Absent(name=own_policy_name(queue), pattern=_exactly(source)),
@@ -119,8 +120,8 @@ DEFAULT_PRIORITY = 1000
 _OWN_PRIORITY = 2000
 
 JOB_DEFAULTS: Mapping[str, Any] = {
-    # At-least-once dead-lettering needs all three; with one missing RabbitMQ silently makes it
-    # at-most-once.
+    # At-least-once dead-lettering needs these three; if one is missing, RabbitMQ silently falls
+    # back to at-most-once.
     "dead-letter-exchange": DEAD_EXCHANGE,
     "dead-letter-strategy": "at-least-once",
     "overflow": "reject-publish",
@@ -141,10 +142,10 @@ def _jobs_definition(
     if not features.ack_timeout_by_consumer:
         definition["consumer-timeout"] = _milliseconds(timeouts.ack_timeout)
     if spec.queue.name:
-        # Its jobs may have come by any way, under any key.
+        # Its jobs may have arrived through any exchange, with any key.
         definition["dead-letter-routing-key"] = queue
     if spec.queue.type is QueueType.CLASSIC:
-        # A policy with a key that the type does not know is passed over whole.
+        # RabbitMQ ignores a whole policy if the queue's type does not support one of its keys.
         definition = {key: each for key, each in definition.items() if key not in _QUORUM_ONLY}
     return definition
 
@@ -167,7 +168,7 @@ def _own_policy(
     default: Mapping[str, Any],
     spec: TaskQueueSpec | None = None,
 ) -> QueuePolicy | Absent:
-    """A policy for this queue alone; none where the default does."""
+    """Return a policy for this queue only, or its absence if the default is sufficient."""
     if definition == default:
         return Absent(name=own_policy_name(key), pattern=_exactly(queue))
     is_classic = spec is not None and spec.queue.type is QueueType.CLASSIC
@@ -181,7 +182,7 @@ def _own_policy(
 
 
 def _exactly(queue: str) -> str:
-    # A hyphen means nothing outside of brackets; escaped it would only be harder to read.
+    # A hyphen has no meaning outside of brackets; escaped, it would only be harder to read.
     return f"^{re.escape(queue)}$".replace(r"\-", "-")
 
 

@@ -1,8 +1,9 @@
-"""Policies that serve many queues, and name each of them.
+"""Policies that apply to many queues and name each of them.
 
-A pattern that only looks like our queues' names would change the queues of others. RabbitMQ bounds
-a pattern (4.3.6: 1,024 bytes), so a roster is as many policies as it takes, all alike but for their
-patterns: `longshore.jobs`, `longshore.jobs.2` and so on. What is listed is read back from there.
+A pattern that merely resembles our queues' names would change foreign queues. RabbitMQ limits the
+length of a pattern (4.3.6: 1,024 bytes), so a roster consists of as many policies as necessary,
+which differ only in their patterns: `longshore.jobs`, `longshore.jobs.2` and so on. The listed
+queues are read back from these patterns.
 """
 
 import re
@@ -35,7 +36,7 @@ class Listed:
 
     roster: str
     queue: str
-    """The job queue's name, also where its dead-letter queue is meant."""
+    """The job queue's name, even if its dead-letter queue is meant."""
 
     def __str__(self) -> str:
         return f"policy {self.roster} for {self.queue}"
@@ -43,7 +44,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Policies to write, in this order, and those to remove after it: no queue that stays listed
+    """Policies to write, in this order, and those to remove afterwards: no queue that stays listed
     is without its policy in between."""
 
     policies: tuple[QueuePolicy, ...] = ()
@@ -56,12 +57,13 @@ class Roster:
 
     name: str
     suffix: str
-    """Behind the job queue's name."""
+    """What follows the job queue's name."""
 
     definition: Mapping[str, Any]
 
     def listed(self, policies: Mapping[str, QueuePolicy]) -> dict[str, frozenset[str]]:
-        """Job queues by the policy that lists them. A policy that cannot be read lists none."""
+        """Return the job queues by the policy that lists them. A policy that cannot be read lists
+        none."""
         return {
             name: queues_in(policy.pattern, suffix=self.suffix) or frozenset()
             for name, policy in policies.items()
@@ -69,7 +71,7 @@ class Roster:
         }
 
     def unreadable(self, policies: Mapping[str, QueuePolicy]) -> list[str]:
-        """Policies of the roster's names whose pattern is not one that Longshore writes."""
+        """Return the policies with one of the roster's names whose patterns are not Longshore's."""
         return [
             name
             for name, policy in policies.items()
@@ -77,7 +79,7 @@ class Roster:
         ]
 
     def written(self, policies: Mapping[str, QueuePolicy]) -> set[str]:
-        """Policies of the roster's names that look as Longshore writes them."""
+        """Return the policies with one of the roster's names that look as Longshore writes them."""
         return {
             name
             for name, policy in policies.items()
@@ -92,10 +94,11 @@ class Roster:
         drop: Set[str] = frozenset(),
         seen: Set[str] = frozenset(),
     ) -> Change:
-        """What makes the roster, part of `policies` now, list `add` and not `drop`.
+        """Return the change after which the roster, now part of `policies`, lists `add` but not
+        `drop`.
 
-        A policy that cannot be read is somebody else's and left alone, unless its name is among
-        those that were `seen` as ours before: then it was changed by hand.
+        A policy that cannot be read is foreign and left alone, unless its name is in `seen`, the
+        names seen as Longshore's before: then it was changed by hand.
         """
         foreign = set(self.unreadable(policies)) - seen
         parts = self.listed(policies)
@@ -104,7 +107,7 @@ class Roster:
         self._fill(after, sorted(add - set().union(*after.values())), taken=foreign)
         wanted = {name: self._policy(name, queues) for name, queues in after.items() if queues}
         changed = [each for name, each in wanted.items() if policies.get(name) != each]
-        # Only then may a pattern lose a queue, which another one may have taken up.
+        # Patterns that only grow come first: they may take over a queue that another one loses.
         changed.sort(key=lambda each: each.name in before and not _only_grows(each, before, after))
         absent = sorted(before.keys() - wanted.keys())
         return Change(
@@ -113,7 +116,7 @@ class Roster:
         )
 
     def _fill(self, parts: dict[str, set[str]], queues: list[str], *, taken: Set[str]) -> None:
-        """Put `queues` where there is room; the first parts first, none of them `taken`."""
+        """Put `queues` where there is room, beginning with the first parts and skipping `taken`."""
         numbers = count(1)
         while queues:
             number = next(numbers)
@@ -162,11 +165,11 @@ _OF_EARLIER_RELEASES = {
     JOBS: rf"^{_LABEL}\.{_LABEL}$",
     DEAD: rf"^{_LABEL}\.{_LABEL}\.dead$",
 }
-"""Patterns that named no queues, and matched those of others as well."""
+"""Patterns that did not name queues, and also matched foreign ones."""
 
 
 def roster_of(policy: str) -> str:
-    """The roster that a policy is part of; the policy's own name where it is part of none."""
+    """Return the roster that a policy is part of; its own name if it is part of none."""
     name, _, number = policy.rpartition(".")
     return name if name in ROSTERS and _NUMBER.fullmatch(number) else policy
 
@@ -174,7 +177,7 @@ def roster_of(policy: str) -> str:
 def policies_in_force(
     policies: Iterable[QueuePolicy], *, queue: str, source: str
 ) -> dict[str, str]:
-    """The policy that each queue of a TaskQueue, whose own are `policies`, should be under."""
+    """Return the policy that should apply to each queue of a TaskQueue with its own `policies`."""
     own = {policy.name for policy in policies}
     dead = dead_queue_name(queue)
     wanted = {source: (queue, JOBS), dead: (dead, DEAD)}
@@ -185,22 +188,22 @@ def policies_in_force(
 
 
 def pattern_of(queues: Iterable[str], *, suffix: str) -> str:
-    """A pattern for exactly these names, each with `suffix` behind it.
+    """Return a pattern for exactly these names, each followed by `suffix`.
 
-    What names have in common at their beginning stands there once: RabbitMQ reads each pattern
-    anew for each queue whenever any policy changes, so its length is what a change costs.
+    Common prefixes occur only once: RabbitMQ evaluates each pattern for each queue whenever any
+    policy changes, so the cost of a change depends on its length.
     """
     return f"^{_tree_of(frozenset(queues))}{re.escape(suffix)}$"
 
 
 def can_be_listed(queue: str) -> bool:
-    """Whether a TaskQueue's own job queue could have this name."""
+    """Return whether a TaskQueue's own job queue could have this name."""
     return _QUEUE.fullmatch(queue) is not None
 
 
 @lru_cache(maxsize=1000)
 def queues_in(pattern: str, *, suffix: str) -> frozenset[str] | None:
-    """The names that `pattern_of` made this pattern of; None if it did not."""
+    """Return the names from which `pattern_of` made this pattern; None if it did not make it."""
     end = f"{re.escape(suffix)}$"
     if not (pattern.startswith("^") and pattern.endswith(end)):
         return None
@@ -212,7 +215,7 @@ def queues_in(pattern: str, *, suffix: str) -> frozenset[str] | None:
     return found if is_ours else None
 
 
-@lru_cache(maxsize=1000)  # a look at what is there asks for all of them each time
+@lru_cache(maxsize=1000)  # each reading of RabbitMQ needs all of them
 def _tree_of(names: frozenset[str]) -> str:
     return _tree(sorted(names))
 
@@ -220,7 +223,7 @@ def _tree_of(names: frozenset[str]) -> str:
 def _tree(names: list[str]) -> str:
     if not names:
         return ""
-    # The first and the last of sorted names have in common what all have.
+    # The first and the last of sorted names share the prefix that all share.
     same = takewhile(lambda pair: pair[0] == pair[1], zip(names[0], names[-1], strict=False))
     common = "".join(character for character, _ in same)
     if len(names) == 1:
@@ -234,7 +237,7 @@ def _tree(names: list[str]) -> str:
 
 
 def _ranges(characters: Iterable[str]) -> str:
-    """Sorted `characters` as a class has them: 0-9, and a hyphen, which sorts first, as itself."""
+    """Return sorted `characters` for a class: runs such as 0-9, and a hyphen, which is first."""
     runs: list[list[str]] = []
     for each in characters:
         if runs and ord(each) == ord(runs[-1][-1]) + 1 and each.isalnum():
@@ -248,7 +251,7 @@ _SHORT = 2
 
 
 def _escaped(text: str) -> str:
-    # A hyphen means nothing outside of brackets; escaped it would only be longer.
+    # A hyphen has no meaning outside of brackets; escaped, it would only be longer.
     return re.escape(text).replace(r"\-", "-")
 
 
@@ -270,7 +273,7 @@ class _Reader:
         return text.replace("\\", "")
 
     def class_(self) -> list[str] | None:
-        """The characters of a class, if there is one here."""
+        """Return the characters of a class, if there is one at this position."""
         found = re.compile(r"\[(-?)((?:[a-z0-9.](?:-[a-z0-9])?)*)\]").match(self.text, self.at)
         if not found:
             return None
@@ -281,7 +284,7 @@ class _Reader:
 
 
 def _names(reader: _Reader, *, depth: int = 0) -> list[str]:
-    """All names of one branch. Raises ValueError where it is no `_tree`."""
+    """Return all names of one branch. Raises ValueError if it is not the result of `_tree`."""
     if depth > _DEEPEST:
         raise ValueError(reader.text)
     common, names = reader.literal(), [""]
@@ -301,11 +304,11 @@ def _names(reader: _Reader, *, depth: int = 0) -> list[str]:
 
 
 _DEEPEST = 200
-"""Branches within branches; a name has fewer characters."""
+"""Limit of nested branches; a name has fewer characters."""
 
 
 def _only_grows(
     policy: QueuePolicy, before: Mapping[str, frozenset[str]], after: Mapping[str, set[str]]
 ) -> bool:
-    # One that cannot be read may have matched any queue.
+    # A pattern that cannot be read may have matched any queue.
     return frozenset() < before[policy.name] <= after[policy.name]

@@ -1,6 +1,6 @@
-"""What must stand in RabbitMQ, as data: exchanges, queues, bindings, policies.
+"""What must exist in RabbitMQ, as data: exchanges, queues, bindings and policies.
 
-What can never change on a live queue is in its arguments; all that can is in policies.
+Settings that can never change on an existing queue are arguments; all others are in policies.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ from longshore_operator.core.rabbitmq.rosters import DEAD, JOBS, ROSTERS, Listed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """An exchange. Ours all have the flags that are the defaults here."""
+    """An exchange. All of Longshore's have the flags that are the defaults here."""
 
     name: str
     type: str = "topic"
@@ -57,7 +57,7 @@ class QueueDefinition:
     name: str
     type: str = "quorum"
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    """Beside `x-queue-type`."""
+    """Arguments besides `x-queue-type`."""
 
     @property
     def declared(self) -> Mapping[str, Any]:
@@ -67,7 +67,7 @@ class QueueDefinition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
-    """From an exchange to a queue, or to another exchange."""
+    """A binding from an exchange to a queue, or to another exchange."""
 
     source: str
     key: str
@@ -84,17 +84,17 @@ class Topology:
     bindings: tuple[Binding, ...] = ()
     policies: tuple[QueuePolicy, ...] = ()
     absent_policies: tuple[Absent, ...] = ()
-    """Policies that must not be there any more."""
+    """Policies that must no longer exist."""
 
     listed: tuple[Listed, ...] = ()
     """Queues that a roster must name before they are declared."""
 
     rosters: tuple[str, ...] = ()
-    """Rosters whose names nobody else may use."""
+    """Rosters whose names no foreign policy may have."""
 
 
 def vhost_topology() -> Topology:
-    """What all TaskQueues of a Broker share."""
+    """Return what all TaskQueues of a Broker share."""
     levels = range(LEVELS)
     return Topology(
         exchanges=(
@@ -118,10 +118,10 @@ def vhost_topology() -> Topology:
 def task_queue_topology(
     *, queue: str, spec: TaskQueueSpec, timeouts: Timeouts, features: Features
 ) -> Topology:
-    """What one TaskQueue needs beside what it shares with the others.
+    """Return what one TaskQueue needs in addition to what it shares with the others.
 
-    `queue` is its own name, by which jobs are addressed; `spec.queue.name` may say that another
-    queue, which is there already, holds them.
+    `queue` is its own name, to which jobs are addressed; with `spec.queue.name`, another existing
+    queue holds them.
     """
     dead, source = dead_queue_name(queue), spec.queue.name or queue
     policies, absent = own_policies(queue, spec, timeouts=timeouts, features=features)
@@ -138,26 +138,26 @@ def task_queue_topology(
 
 
 def listed_for(queue: str, *, adopts: bool) -> tuple[Listed, ...]:
-    """What a TaskQueue needs in the rosters, also while policies of its own win over them."""
+    """Return what a TaskQueue needs in the rosters, even while its own policies override them."""
     dead = Listed(roster=DEAD, queue=queue)
     return (dead,) if adopts else (Listed(roster=JOBS, queue=queue), dead)
 
 
 def objects_in_words(topology: Topology) -> tuple[str, ...]:
-    """Its objects, for people."""
+    """Describe the objects of a topology for people."""
     return (
         *(f"exchange {exchange.name}" for exchange in topology.exchanges),
         *(f"queue {queue.name}" for queue in topology.queues),
         *(f"binding {each.source} to {each.destination}" for each in topology.bindings),
         *(f"policy {policy.name}" for policy in topology.policies),
-        *(f"policy {each.name}, which should not be" for each in topology.absent_policies),
+        *(f"policy {each.name}, which should not exist" for each in topology.absent_policies),
         *map(str, topology.listed),
     )
 
 
 def entry_bindings(queue: str, *, source: str | None = None) -> tuple[Binding, ...]:
-    """The ways into the queue `source` that holds the jobs addressed to `queue`, its own name if
-    None. Without them it is closed to new jobs."""
+    """Return the bindings by which jobs addressed to `queue` enter the queue `source` that holds
+    them (None: the same name). Without them, the queue gets no new jobs."""
     holder = source or queue
     return (
         Binding(source=JOBS_EXCHANGE, key=queue, destination=holder),
@@ -166,7 +166,8 @@ def entry_bindings(queue: str, *, source: str | None = None) -> tuple[Binding, .
 
 
 def dead_binding(queue: str) -> Binding:
-    """The way of dead letters; the broker's own carry delay bits before the name."""
+    """Return the binding for dead letters; the keys of RabbitMQ's own have delay bits before the
+    name."""
     return Binding(source=DEAD_EXCHANGE, key=ending_with(queue), destination=dead_queue_name(queue))
 
 

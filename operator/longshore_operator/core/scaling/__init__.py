@@ -1,7 +1,8 @@
-"""How many workers there should be. The reasons are part of the answer.
+"""Decides how many workers there should be, and gives the reasons.
 
-Missing is unknown, never zero, and unknown holds. A worker is only ever taken away when it has
-proved that it holds nothing. `docs/scaling.md` explains the steps and works an example by hand.
+A missing number is unknown, never zero, and while something is unknown, nothing changes. A worker
+is removed only after it has proved that it holds no job. `docs/scaling.md` explains the steps and
+works through an example.
 """
 
 from longshore_operator.core.scaling.decision import Decision, decide

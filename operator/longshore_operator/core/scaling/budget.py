@@ -1,4 +1,4 @@
-"""How several TaskQueues share a number of workers."""
+"""Divides a number of workers among several TaskQueues."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What one TaskQueue asks of the budget."""
+    """The claim of one TaskQueue on the budget."""
 
     wanted: int
     weight: int
     current: int
-    """Workers that it has. They are not taken before they are idle, so they count."""
+    """Workers that it has. They count, because they are not removed before they are idle."""
 
 
 def allotted(limit: int, claims: Mapping[K, Claim]) -> dict[K, int]:
-    """The most workers that each may have now.
+    """Return the most workers that each TaskQueue may have now.
 
-    In the long run each gets its share: by weight, and what one doesn't want goes to the others. A
-    TaskQueue below its share grows only by what is free, so all together never exceed `limit` by
-    growing, while one above its share gives back what falls idle.
+    In the long run, each gets its share by weight, and what one does not want is given to the
+    others. A TaskQueue below its share grows only by what is free, so growth never makes all of
+    them together exceed `limit`. One above its share gives back workers that become idle.
     """
     shares = _shared(limit, {key: (each.wanted, each.weight) for key, each in claims.items()})
     free = max(0, limit - sum(each.current for each in claims.values()))
@@ -34,7 +34,7 @@ def allotted(limit: int, claims: Mapping[K, Claim]) -> dict[K, int]:
 
 
 def _shared(limit: int, wishes: Mapping[K, tuple[int, int]]) -> dict[K, int]:
-    """`limit` divided by weight among (wish, weight): nobody gets more than the wish."""
+    """Divide `limit` by weight among (wish, weight); none gets more than its wish."""
     given = dict.fromkeys(wishes, 0)
     left = limit
     open_keys = [key for key, (wish, _) in wishes.items() if wish > 0]
@@ -51,7 +51,7 @@ def _shared(limit: int, wishes: Mapping[K, tuple[int, int]]) -> dict[K, int]:
 
 
 def _divided(limit: int, weights: Mapping[K, int]) -> dict[K, int]:
-    """`limit` by weight in whole numbers; the largest remainders get what is left."""
+    """Divide `limit` by weight into whole numbers; the largest remainders get what is left."""
     weight = sum(weights.values())
     given = {key: limit * each // weight for key, each in weights.items()}
     by_remainder = sorted(weights, key=lambda key: -(limit * weights[key] % weight))

@@ -1,4 +1,4 @@
-"""From what is observed to what is done: policy, bounds, stability, and who goes."""
+"""Turns an observation into a decision: policy, limits, stability, and the workers to remove."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,38 +23,38 @@ class Decision:
     """What to do now."""
 
     replicas: int | None
-    """Workers to ask of Kubernetes; None is: leave it as it is, whatever it is. Less than now only
-    by `free`, and by workers in `remove`."""
+    """Workers to request from Kubernetes; None leaves the number as it is. It is lower than now
+    only by `free` and by workers in `remove`."""
 
     why: Lines
     holds: str | None = None
-    """One word for why the number is left alone: `Paused`, `DryRun`, `DepthUnknown`,
-    `DeploymentUnknown`, `PolicyUnknown`, `PolicyFailed`, or what the caller finds."""
+    """The reason, in one word, why the number is left alone: `Paused`, `DryRun`, `DepthUnknown`,
+    `DeploymentUnknown`, `PolicyUnknown`, `PolicyFailed`, or a reason of the caller."""
 
     trouble: Trouble | None = None
-    """A mistake in what limits the number."""
+    """A mistake in a limit of the number."""
 
     wanted: int | None = None
-    """Workers that there should be, whether or not that can be had now; None is unknown."""
+    """Workers that there should be, whether or not that is possible now; None is unknown."""
 
     claim: int | None = None
-    """What is wanted within all limits but shares: a budget is divided by it."""
+    """The number wanted within all limits except shares; a budget is divided by it."""
 
     cordon: tuple[str, ...] = ()
-    """Idle workers that shall take no new jobs."""
+    """Idle workers that should take no new jobs."""
 
     uncordon: tuple[str, ...] = ()
     """Cordoned workers that are needed after all."""
 
     remove: tuple[str, ...] = ()
-    """Workers that hold nothing and will take nothing: cordoned, or without a process yet. During a
-    rollout these are all that there are, of which Kubernetes takes some."""
+    """Workers that hold no job and will take none: they are cordoned, or have no process yet.
+    During a rollout these are all workers, of which Kubernetes removes some."""
 
     free: int = 0
-    """Replicas without a pod that are given up, which costs no worker anything."""
+    """Replicas without a pod that are given up, which affects no worker."""
 
     memory: Memory | None = field(default=None, compare=False)
-    """To be passed to the next decision. Decisions to do the same are equal whatever it is."""
+    """To be passed to the next decision. It is ignored when decisions are compared."""
 
 
 def decide(
@@ -67,10 +67,11 @@ def decide(
     limits: Sequence[Limit] = (),
     policies: Mapping[str, Policy] = BUILT_IN,
 ) -> Decision:
-    """How many workers `scaling` wants for what is observed, and who goes if there are too many.
+    """Decide how many workers `scaling` wants for what is observed, and which of them to remove.
 
-    `slots` is what one worker runs at the same time; `memory` comes from the decision before;
-    `limits` are what windows and budgets say now; `policies` are all that are installed.
+    `slots` is the number of jobs that one worker runs at the same time. `memory` comes from the
+    previous decision. `limits` are those of windows and budgets at this time. `policies` are all
+    that are installed.
     """
     service, startup = service_of(scaling, observation), startup_of(observation)
     memory = recalled(memory, observation=observation, service=service, now=now)
@@ -81,11 +82,11 @@ def decide(
     if replicas is None:
         return _hold("DeploymentUnknown", "the Deployment is not known yet", memory=memory)
     if ready is None:
-        text = "the number of waiting jobs is unknown, which is not 0"
+        text = "the number of waiting jobs is unknown, which does not mean 0"
         return _hold("DepthUnknown", text, memory=memory)
     policy = policies.get(scaling.policy)
     if policy is None:
-        text = f"scaling.policy {scaling.policy!r} is not installed; there are {sorted(policies)}"
+        text = f"scaling.policy {scaling.policy!r} is not installed; use one of {sorted(policies)}"
         return _hold("PolicyUnknown", text, memory=memory)
     situation = Situation(
         scaling=scaling,
@@ -102,7 +103,7 @@ def decide(
     try:
         wanted = policy(situation)
         asked, reasons = max(0, int(wanted.workers)), tuple(map(str, wanted.why))
-    except Exception as error:  # somebody else's code
+    except Exception as error:  # a plug-in's code may raise anything
         text = f"scaling.policy {scaling.policy!r} failed: {error!r}"
         return _hold("PolicyFailed", text, memory=memory)
     within = bounded(asked, scaling=scaling, limits=limits)
@@ -115,7 +116,7 @@ def decide(
         ceiling=within.ceiling,
         scaling=scaling,
         memory=memory,
-        # Those who go would come back one by one, not all together as they may have come.
+        # Removed workers would return one by one, not all at once as they may have started.
         startup=startup if observation.quickest is None else observation.quickest,
     )
     why = (*reasons, *within.why, *steady)
@@ -141,21 +142,21 @@ def _hold(reason: str, *why: str, memory: Memory, uncordon: tuple[str, ...] = ()
 
 
 def _cordoned(observation: Observation) -> tuple[str, ...]:
-    """Those that were on their way out work again where the user says: change nothing."""
+    """Return the cordoned workers: they work again if the user wants no change."""
     return tuple([worker.name for worker in observation.workers if worker.cordoned])
 
 
 def _carried_out(
     decision: Decision, *, scaling: Scaling, observation: Observation, memory: Memory
 ) -> Decision:
-    """The decision with what can be done about it now."""
+    """Return the decision with the changes that are possible now."""
     replicas, wanted = decision.replicas or 0, decision.wanted or 0
     added, removed = lately(memory.added, now=memory.at), lately(memory.removed, now=memory.at)
     growth, faster = slowed(
         wanted - replicas, name="scaling.maxGrowth", most=scaling.max_growth, lately=added
     )
     surplus = max(0, replicas - wanted)
-    # Those that no pod stands for go first; of workers only what is left then.
+    # Replicas without a pod are given up first; only the rest is taken from workers.
     spare = 0 if observation.is_rolling else min(surplus, observation.podless)
     free = max(0, min(spare, observation.podless - observation.unseen))
     going, slower = slowed(
@@ -173,7 +174,7 @@ def _carried_out(
         memory = replace(memory, added=(*added, (memory.at, after - replicas)))
     if scaling.max_shrinkage is not None and choice.going:
         memory = replace(memory, removed=(*removed, (memory.at, choice.going)))
-    given_up = (f"gives up {free} that Kubernetes has made no pod for",) if free else ()
+    given_up = (f"gives up {free} for which Kubernetes has created no pods",) if free else ()
     return replace(
         decision,
         replicas=after,
@@ -204,7 +205,7 @@ def _choice(
 def without_shrink(
     decision: Decision, workers: Iterable[ObservedWorker], *, replicas: int, why: str
 ) -> Decision:
-    """`decision` but that `replicas` stay and nobody goes, for a reason."""
+    """Return `decision` with `replicas` kept and no worker removed, for the reason `why`."""
     if decision.replicas is None or not (
         decision.cordon or decision.remove or decision.uncordon or decision.replicas < replicas
     ):
@@ -223,7 +224,7 @@ def without_shrink(
 def held(
     decision: Decision, workers: Iterable[ObservedWorker], *, reason: str, why: str
 ) -> Decision:
-    """`decision` but that nothing is done, for a reason; `reason` is one word."""
+    """Return `decision` with nothing to do, for the reason `why`; `reason` is one word."""
     return replace(
         decision,
         replicas=None,

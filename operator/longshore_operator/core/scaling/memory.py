@@ -1,4 +1,4 @@
-"""What one decision leaves to the next. It may be lost at any time; it is learned anew."""
+"""What one decision passes on to the next. It may be lost at any time and is then learned anew."""
 
 import math
 from dataclasses import dataclass
@@ -9,30 +9,30 @@ ARRIVALS_OVER = 90.0
 """Seconds over which the rate of arrivals is averaged, exponentially."""
 
 Counts = tuple[tuple[float, int], ...]
-"""Numbers and when they were true, in seconds of the caller's clock."""
+"""Numbers and the times at which they were true, in seconds of the caller's clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """Times are seconds of the caller's clock."""
+    """What was known at one decision. Times are seconds of the caller's clock."""
 
     at: float
-    """When it was."""
+    """The time of the decision."""
 
     finished: int
     work: int | None
-    """Jobs that waited or were held; None when that was unknown."""
+    """Jobs that waited or were held; None is unknown."""
 
     rate: float
-    """Jobs that arrive in a second."""
+    """Jobs that arrive per second."""
 
     idle_since: float | None = None
     stalled_since: float | None = None
-    """Since when jobs wait, others run, and none has ended."""
+    """Since when jobs have waited and others have run, but none has ended."""
 
     peaks: Counts = ()
-    """When how many workers were wanted: only those that no later one exceeds, so the first is the
-    most of the window."""
+    """Wanted numbers of workers and their times. Only those that no later one exceeds are kept, so
+    the first is the highest of the window."""
 
     added: Counts = ()
     """Workers added in the last minute. Kept only where `maxGrowth` limits them."""
@@ -43,12 +43,12 @@ class Memory:
 def recalled(
     before: Memory | None, *, observation: Observation, service: float, now: float
 ) -> Memory:
-    """What is known now. `service` is what a job takes."""
+    """Return what is known now. `service` is how long a job runs, in seconds."""
     held = observation.held
     finished = observation.settled if observation.finished is None else observation.finished
     work = None if observation.ready is None else observation.ready + held
     if before is None:
-        # As many jobs come as end, until more is known.
+        # Assume that as many jobs arrive as end, until more is known.
         return Memory(
             at=now,
             finished=finished,
@@ -61,7 +61,7 @@ def recalled(
     if not _is_idle(observation, work):
         since = None
     elif since is None or finished != before.finished:
-        since = now  # jobs that came and went between two looks are work too
+        since = now  # jobs that arrived and ended between two ticks are work too
     return Memory(
         at=now,
         finished=finished,
@@ -76,10 +76,10 @@ def recalled(
 
 
 def with_peak(memory: Memory, *, wanted: int, replicas: int, window: float) -> Memory:
-    """With one more number that is wanted now.
+    """Return the memory with one more number that is wanted now.
 
-    At first that are `replicas` if they are more: an operator that has just started doesn't know
-    why they are there.
+    The first peak is at least `replicas`, because an operator that has just started does not know
+    why they exist.
     """
     if memory.peaks:
         since = memory.at - window
@@ -101,7 +101,7 @@ def with_peak(memory: Memory, *, wanted: int, replicas: int, window: float) -> M
 
 
 def lately(changes: Counts, *, now: float) -> Counts:
-    """Those of the last minute."""
+    """Return the changes of the last minute."""
     return tuple([change for change in changes if change[0] > now - 60])
 
 
@@ -129,12 +129,12 @@ def _rate(
     elapsed = now - before.at
     if before.work is None or work is None or elapsed <= 0:
         return before.rate
-    # Reports come later than the queue's depth, so a job may leave the sum for a moment and come
-    # back: no single difference is cut off at 0, only their average.
+    # Reports arrive later than the queue's depth, so a job may leave the sum for a moment and
+    # return: single differences may be negative, and only their average is cut off at 0.
     arrived = work - before.work + max(0, finished - before.finished)
     share = 1 - math.exp(-elapsed / ARRIVALS_OVER)
     rate = max(0.0, before.rate + share * (arrived / elapsed - before.rate))
     if idle_since is None or idle_since == now:
         return rate
-    # In so much time not even one came: what came in a heap before says nothing about now.
+    # Not even one arrived in this time, so an earlier burst says nothing about now.
     return min(rate, 1 / (now - idle_since))

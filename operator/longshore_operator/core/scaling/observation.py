@@ -1,4 +1,4 @@
-"""What the scaler sees of one TaskQueue. Missing is unknown, never zero."""
+"""What the scaler sees of one TaskQueue. A missing number is unknown, never zero."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,30 +8,33 @@ from longshore_operator.core.workers.recent import ServiceTimes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedWorker:
-    """What is known of one worker that has not been asked to end."""
+    """What is known of one worker that is not being terminated."""
 
     name: str
     state: Literal["idle", "busy", "starting", "unknown"]
-    """`starting`: no process yet, so it holds nothing. `unknown`: a process, but no recent word."""
+    """`starting`: it has no process yet, so it holds no job. `unknown`: it has a process, but has
+    not reported recently."""
 
     held: int = 0
     """Jobs that it holds unacked."""
 
     settled: int = 0
-    """Jobs that it has finished, well or badly, since it started."""
+    """Jobs that it has finished, whatever the outcome, since it started."""
 
     cordoned: bool = False
-    """It said that it takes no new jobs until it is uncordoned."""
+    """It has confirmed that it takes no new jobs until it is uncordoned."""
 
     age: float | None = None
     """Seconds since its pod was created."""
 
     slots: int = 1
     busy: int = 0
-    """Slots with a running job. 0 while the state is `busy` is: as many as it holds jobs."""
+    """Slots with a running job. If it is 0 while the state is `busy`, as many are busy as the
+    worker holds jobs."""
 
     ready: bool = True
-    """Kubernetes counts it as ready. Of unready ones it takes any, whatever their cost is."""
+    """Kubernetes counts it as ready. Kubernetes removes unready ones first, whatever their
+    deletion cost is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,29 +46,30 @@ class Observation:
 
     workers: tuple[ObservedWorker, ...]
     replicas: int | None
-    """Workers asked of Kubernetes now; None is unknown."""
+    """Workers that are currently requested from Kubernetes; None is unknown."""
 
     service: ServiceTimes | None = None
     startup: float | None = None
-    """Seconds from a pod's creation until it consumes, less what it waited for a CPU, as measured
-    of recent ones."""
+    """Mean seconds from a pod's creation until it consumes, without time spent waiting for a CPU,
+    measured on recent pods."""
 
     quickest: float | None = None
-    """The shortest of those."""
+    """The shortest of these times."""
 
     unseen: int = 0
-    """Workers that report though no pod of theirs is known: the watch is behind."""
+    """Workers that report although no pod is known for them, because the watch is behind."""
 
     is_rolling: bool = False
-    """Pods of an older template are there, or may be: Kubernetes chooses which of them go."""
+    """There are, or may be, pods of an older template: Kubernetes chooses which pods to remove."""
 
     finished: int | None = None
-    """Attempts that ended since the operator counts, of all workers, gone ones too; it only grows.
-    With it arrivals are counted exactly; without it, from the present workers' own counters."""
+    """Attempts that ended since the operator began to count, over all workers, including those that
+    have ended; it only grows. With it, arrivals are counted exactly; without it, by the counters of
+    the present workers."""
 
     @property
     def podless(self) -> int:
-        """Replicas without a pod: Kubernetes has not made one yet, or refuses to."""
+        """Replicas without a pod: Kubernetes has not created one yet, or refuses to."""
         return max(0, (self.replicas or 0) - len(self.workers))
 
     @property
@@ -86,5 +90,5 @@ class Observation:
 
     @property
     def settled(self) -> int:
-        """Grows, or changes, whenever a job was finished."""
+        """A number that changes whenever a job was finished."""
         return sum([worker.settled for worker in self.workers])

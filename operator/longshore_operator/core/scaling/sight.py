@@ -20,7 +20,7 @@ class Asked:
     rollout: Rollout
     generation: int
     uid: str
-    """Of the Deployment: one that is made anew counts its generations from 1."""
+    """Uid of the Deployment: one that is recreated counts its generations from 1 again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Sight:
     deployment: DeploymentObject | None
     pods: tuple[Pod, ...]
     reports: Mapping[str, WorkerReport]
-    """The latest report of each worker that was heard of lately, by pod."""
+    """The latest report of each worker that has reported recently, by pod."""
 
     now: float
     """Seconds of a monotonic clock."""
@@ -48,16 +48,16 @@ class Sight:
     """Its depth; None is unknown."""
 
     dead: Depth | Missing | None = None
-    """Depth of the dead-letter queue; None is unknown, or was not asked for."""
+    """Depth of the dead-letter queue; None is unknown or was not read."""
 
     has_quorum: bool = True
     """Whether most members of the job queue run."""
 
     is_declared: bool = True
-    """Whether the queues stand, for this spec or an earlier one."""
+    """Whether the queues are declared, for this spec or an earlier one."""
 
     is_overdue: bool = False
-    """Whether the Deployment should be there by now, if it was made."""
+    """Whether the watch should show the Deployment by now, if it was created."""
 
     limits: tuple[Limit, ...] = ()
     """What windows and budgets allow now."""
@@ -66,19 +66,19 @@ class Sight:
     """A HorizontalPodAutoscaler that sets the number of these workers."""
 
     words: Mapping[str, Trouble] = field(default_factory=dict)
-    """What is said of pods that are not ready, by uid."""
+    """What Kubernetes and the workers report about pods that are not ready, by uid."""
 
     remains: tuple[Pod, ...] = ()
-    """Pods that are over, because their nodes refused or evicted them."""
+    """Pods that have ended for good because their nodes refused or evicted them."""
 
     @property
     def staying(self) -> tuple[Pod, ...]:
-        """Pods that were not asked to end."""
+        """Pods that are not being terminated."""
         return tuple(pod for pod in self.pods if not pod.ending)
 
     @property
     def unseen(self) -> int:
-        """Workers that report although the watch shows no pod of theirs (yet, or any more)."""
+        """Workers that report although the watch shows no pod for them, not yet or no longer."""
         known = {pod.name for pod in self.pods}
         return sum(
             not report.draining for name, report in self.reports.items() if name not in known
@@ -88,20 +88,20 @@ class Sight:
 def latest(
     deployment: DeploymentObject | None, asked: Asked | None
 ) -> Asked | DeploymentObject | None:
-    """The Deployment as the watch shows it, or as it was asked to be since."""
+    """Return the Deployment as the watch shows it, or what was set on it since."""
     if deployment is None or asked is None or asked.uid != deployment.uid:
         return deployment
     return asked if deployment.generation < asked.generation else deployment
 
 
 def asked_for(deployment: DeploymentObject | None, asked: Asked | None) -> int | None:
-    """The number of workers last asked of Kubernetes; None is unknown."""
+    """Return the number of workers last requested from Kubernetes; None is unknown."""
     found = latest(deployment, asked)
     return found.replicas if found else None
 
 
 def is_behind(sight: Sight, asked: Asked | None) -> bool:
-    """Whether Kubernetes has yet to take pods away."""
+    """Return whether Kubernetes has yet to remove pods."""
     deployment, found = sight.deployment, latest(sight.deployment, asked)
     if deployment is None or found is None:
         return False
@@ -114,16 +114,16 @@ def is_behind(sight: Sight, asked: Asked | None) -> bool:
 
 
 def is_unfit(sight: Sight, asked: Asked | None, *, ceiling: int) -> bool:
-    """Whether a rollout would not keep within `ceiling` workers."""
+    """Return whether a rollout would exceed `ceiling` workers."""
     found = latest(sight.deployment, asked)
     return found is not None and found.rollout != rollout(found.replicas, ceiling=ceiling)
 
 
 def hazard(sight: Sight, *, going: Iterable[str]) -> str | None:
-    """Why Kubernetes might take another pod than one of `going`; None when it would not."""
+    """Return why Kubernetes might remove a pod that is not in `going`; None if it would not."""
     names = set(going)
     for pod in sight.staying:
         is_worker = pod.running or pod.name in sight.reports
         if is_worker and not pod.ready and pod.name not in names:
-            return f"worker {pod.name} is not ready, and Kubernetes would take it first"
+            return f"worker {pod.name} is not ready, and Kubernetes would remove it first"
     return None

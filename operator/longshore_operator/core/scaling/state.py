@@ -18,7 +18,7 @@ from longshore_operator.trouble import Trouble
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScalingState:
-    """All of it may be forgotten at any time. Times are seconds of a monotonic clock."""
+    """It may be lost at any time. Times are seconds of a monotonic clock."""
 
     tally: Tally
     recent: Recent
@@ -32,7 +32,7 @@ class ScalingState:
     """Since when the job queue has not answered."""
 
     blockage: Trouble | None = None
-    """Why the job queue takes no jobs although it is declared."""
+    """Why the job queue accepts no jobs although it is declared."""
 
     memory: Memory | None = None
     history: History = field(default_factory=History)
@@ -40,11 +40,11 @@ class ScalingState:
     """None while nothing can be decided."""
 
     ceiling: int = 0
-    """Most workers that there may be now; 0 while nothing is decided."""
+    """The most workers that there may be now; 0 while nothing is decided."""
 
     cordons: Cordons = field(default_factory=Cordons)
     leaving: Mapping[str, float] = field(default_factory=dict)
-    """Workers that Kubernetes was asked to take away and has not yet, and since when."""
+    """Workers that Kubernetes was asked to remove but has not removed yet, and since when."""
 
     asked: Asked | None = None
     """What was last set on the Deployment."""
@@ -58,4 +58,4 @@ class ScalingState:
 
     since: Since = field(default_factory=Since)
     obstacle: Trouble | None = None
-    """Why workers are missing, beyond what their pods say."""
+    """Why workers are missing, beyond what their pods report."""

@@ -1,4 +1,4 @@
-"""One step of scaling: from what is seen to what is decided. Values in, values out."""
+"""One step of scaling: turns what is seen into a decision. Values in, values out."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -20,25 +20,26 @@ from longshore_operator.core.workers.cordons import Orders, drains, followed
 from longshore_operator.core.workers.missing import missing
 
 LEAVE_WITHIN = 30.0
-"""Seconds after which a pod that should have been taken away counts again: another one went."""
+"""Seconds after which a pod that should have been removed counts again, because another one was
+removed instead."""
 
 LEFT_ALONE = frozenset({"DryRun", "ForeignAutoscaler"})
-"""Reasons for holding in which the Deployment is not touched at all."""
+"""Reasons for holding with which the Deployment is not changed at all."""
 
 QUOTA = "exceeded quota"
-"""How the API server says that a ResourceQuota has no room."""
+"""The API server's words for a ResourceQuota without room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScalingPlan:
-    """What one step leads to. The decision is in the state."""
+    """The result of one step. The decision is in the state."""
 
     state: ScalingState
     orders: Orders = ()
-    """What workers are told now."""
+    """Orders to send to workers now."""
 
     is_doubted: bool = False
-    """Whether something declared seems to be missing and should be reconciled."""
+    """Whether a declared object seems to be missing, so that the TaskQueue should be reconciled."""
 
 
 def step(
@@ -51,8 +52,8 @@ def step(
 ) -> ScalingPlan:
     """Count jobs and workers, and decide how many workers there should be and which of them go.
 
-    `spec` is None where it cannot be read, or where the Broker cannot be reached: nothing is
-    decided then. `new_id` returns ids of cordons, `policies` are all that are installed.
+    `spec` is None if it cannot be read or the Broker cannot be reached; then nothing is decided.
+    `new_id` returns ids of cordons, `policies` are all that are installed.
     """
     if spec is None:
         state = replace(
@@ -110,8 +111,8 @@ def _ceiling(state: ScalingState, sight: Sight, *, spec: TaskQueueSpec) -> int:
 
 
 def _is_full(state: ScalingState, sight: Sight) -> bool:
-    """Whether a quota has no room for a rollout's new pods beside the old ones. It is a ceiling
-    like any other then: workers are replaced one by one."""
+    """Return whether a quota has no room for a rollout's new pods beside the old ones. If so, it is
+    a ceiling like any other: workers are replaced one by one."""
     deployment = sight.deployment
     return (
         deployment is not None
@@ -150,18 +151,18 @@ def _decided(
     if sight.autoscaler:
         why = (
             f"HorizontalPodAutoscaler {sight.autoscaler} sets the number of these workers: delete "
-            "it, and the KEDA ScaledObject that made it; until then Longshore leaves them alone"
+            "it, and the KEDA ScaledObject that created it; until then, Longshore does not scale"
         )
         decision = held(decision, workers, reason="ForeignAutoscaler", why=why)
     refusals = state.refusals.judged(wanted=decision.wanted)
     if replicas is not None and refusals.keeps(before=replicas, now=sight.now):
-        why = "Kubernetes has refused to take workers away: tried again in a moment"
+        why = "Kubernetes has refused to remove workers; another attempt follows in a moment"
         decision = without_shrink(decision, workers, replicas=replicas, why=why)
     return replace(state, refusals=refusals, decision=decision, memory=decision.memory)
 
 
 def leaving(state: ScalingState, sight: Sight) -> Mapping[str, float]:
-    """The workers that Kubernetes is still to take away, and since when."""
+    """Return the workers that Kubernetes has yet to remove, and since when."""
     before = state.leaving
     if is_behind(sight, state.asked):
         # A previous operator may have marked some of them.
@@ -178,14 +179,14 @@ def leaving(state: ScalingState, sight: Sight) -> Mapping[str, float]:
 
 
 def observed(state: ScalingState, sight: Sight) -> tuple[ObservedWorker, ...]:
-    """All workers but those that are leaving."""
+    """Return all workers except those that are leaving."""
     return tuple(
         _worker(pod, sight, state) for pod in sight.staying if pod.name not in state.leaving
     )
 
 
 def _worker(pod: Pod, sight: Sight, state: ScalingState) -> ObservedWorker:
-    # A worker's own word first: Kubernetes may not have noticed yet that it runs.
+    # The worker's own report comes first: Kubernetes may not have noticed yet that it runs.
     report = sight.reports.get(pod.name)
     age = None if pod.created is None else max(0.0, sight.epoch - pod.created)
     if report is None:
@@ -211,7 +212,7 @@ def _worker(pod: Pod, sight: Sight, state: ScalingState) -> ObservedWorker:
 def ordered(
     state: ScalingState, sight: Sight, *, new_id: Callable[[], str]
 ) -> tuple[ScalingState, Orders]:
-    """Orders to take no jobs, to take some again, or to end if the worker's pod does."""
+    """Return orders to take no jobs, to take jobs again, or to drain if the worker's pod ends."""
     ending = [pod.name for pod in sight.pods if pod.ending]
     draining = drains(sight.reports, ending=ending)
     if state.decision is None or not (sight.reports or state.cordons.ordered):
@@ -231,7 +232,7 @@ def ordered(
 
 
 def _noted(state: ScalingState, sight: Sight) -> ScalingState:
-    """With what keeps workers from coming."""
+    """Return the state with the obstacles that keep workers from starting."""
     deployment, pods = sight.deployment, sight.staying
     asked = asked_for(deployment, state.asked)
     lacking = missing(state.missing, replicas=asked, pods=len(pods), now=sight.now)
@@ -257,7 +258,7 @@ def _noted(state: ScalingState, sight: Sight) -> ScalingState:
 
 
 def is_due(state: ScalingState, sight: Sight) -> bool:
-    """Whether the decision asks something of Kubernetes where there are no pods."""
+    """Return whether the decision needs a call to Kubernetes even if there are no pods."""
     decision, before = state.decision, asked_for(sight.deployment, state.asked)
     if decision is None:
         return False
@@ -271,8 +272,7 @@ def is_due(state: ScalingState, sight: Sight) -> bool:
 
 
 def is_misfit(state: ScalingState, sight: Sight) -> bool:
-    """Whether the way in which a rollout replaces workers must be written, and was not just
-    refused."""
+    """Return whether the Deployment's strategy must be written and was not refused just now."""
     found = latest(sight.deployment, state.asked)
     if found is None or not is_unfit(sight, state.asked, ceiling=state.ceiling):
         return False
@@ -280,7 +280,7 @@ def is_misfit(state: ScalingState, sight: Sight) -> bool:
 
 
 def going(decision: Decision, state: ScalingState, sight: Sight) -> tuple[Pod, ...]:
-    """The workers of `decision.remove` that still prove idle, or have no process yet."""
+    """Return the workers in `decision.remove` that are still proved idle or have no process yet."""
     return tuple(
         pod
         for pod in sight.staying

@@ -1,4 +1,5 @@
-"""Which workers go. Only idle ones are asked to; only those that proved it are taken away."""
+"""Chooses the workers to remove. Only idle workers are cordoned, and only those that have proved
+idle are removed."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -9,25 +10,25 @@ from longshore_operator.core.scaling.observation import ObservedWorker
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Names of workers, and what stands in the way."""
+    """Names of workers to cordon, uncordon and remove, with the reasons."""
 
     cordon: tuple[str, ...] = ()
     uncordon: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
     why: tuple[str, ...] = ()
     going: int = 0
-    """How many of `remove` are taken away: fewer than there are where Kubernetes chooses."""
+    """How many of `remove` are removed; fewer than all of them if Kubernetes chooses."""
 
 
 def chosen(
     workers: Sequence[ObservedWorker], *, surplus: int, removable: int, min_life: float
 ) -> Choice:
-    """Whom to cordon, to uncordon and to take away so that there are `surplus` fewer.
+    """Choose the workers to cordon, uncordon and remove so that there are `surplus` fewer.
 
-    At most `removable` are taken away now.
+    At most `removable` are removed now. Workers younger than `min_life` seconds stay.
     """
     surplus = max(0, surplus)
-    # Kubernetes takes those that have not started before all others, whatever we would choose.
+    # Kubernetes removes those that have not started before all others, whatever we would choose.
     starting = [worker for worker in workers if worker.state == "starting"][:surplus]
     cordoned = _youngest_first(
         worker for worker in workers if worker.cordoned and worker.state != "starting"
@@ -49,14 +50,14 @@ def chosen(
     remove = tuple(worker.name for worker in proved[:removable])
     why = []
     if remove:
-        why.append(f"takes {len(remove)} away that hold nothing")
+        why.append(f"removes {len(remove)} workers that hold no job")
     if cordon:
-        why.append(f"cordons {len(cordon)} idle ones")
+        why.append(f"cordons {len(cordon)} idle workers")
     if missing > len(grown) and len(idle) > len(grown):
         young = len(idle) - len(grown)
-        why.append(f"{young} idle ones are younger than scaling.minLife = {min_life:g} s")
+        why.append(f"{young} idle workers are younger than scaling.minLife = {min_life:g} s")
     elif missing > len(grown):
-        why.append(f"{missing - len(grown)} more may go when they are idle")
+        why.append(f"{missing - len(grown)} more can be removed once they are idle")
     return Choice(
         cordon=cordon, uncordon=uncordon, remove=remove, why=tuple(why), going=len(remove)
     )
@@ -71,41 +72,41 @@ def all_or_none(
     jobs_wait: bool,
     min_life: float,
 ) -> Choice:
-    """The same during a rollout, in which Kubernetes chooses who goes.
+    """Do the same during a rollout, in which Kubernetes chooses the workers to remove.
 
-    So nobody goes before all are proved idle, and nobody is cordoned while a job waits or runs: a
-    rollout that cannot end, for want of quota or of a node, holds no idle workers.
+    Therefore none is removed before all are proved idle, and none is cordoned while a job waits or
+    runs. So a rollout that cannot end, because quota or nodes are missing, keeps no idle workers.
     """
     cordoned = _youngest_first(worker for worker in workers if worker.cordoned)
     if surplus <= 0:
-        # Those that Kubernetes has yet to take away take no more jobs.
+        # Workers that Kubernetes has yet to remove must take no more jobs.
         excess = max(0, len(workers) - replicas)
         return Choice(uncordon=tuple(worker.name for worker in cordoned[excess:]))
     uncordon = tuple(worker.name for worker in cordoned)
-    rollout = "a rollout is under way, in which Kubernetes chooses who goes"
+    rollout = "during a rollout, Kubernetes chooses the workers to remove"
     busy = [worker for worker in workers if worker.state != "starting" and not _is_empty(worker)]
     if jobs_wait or busy:
-        return Choice(uncordon=uncordon, why=(f"{rollout}: nobody does while there is work",))
+        return Choice(uncordon=uncordon, why=(f"{rollout}: none is removed while there is work",))
     idle = [worker for worker in workers if _is_empty(worker)]
     if young := sum(worker.age is not None and worker.age < min_life for worker in idle):
-        why = f"{rollout}: {young} of them are younger than scaling.minLife = {min_life:g} s"
+        why = f"{rollout}: {young} idle ones are younger than scaling.minLife = {min_life:g} s"
         return Choice(uncordon=uncordon, why=(why,))
     if cordon := tuple(worker.name for worker in idle if not worker.cordoned):
-        return Choice(cordon=cordon, why=(f"{rollout}: cordons all {len(idle)} idle ones first",))
+        return Choice(cordon=cordon, why=(f"{rollout}: all {len(idle)} are cordoned first",))
     if removable <= 0:
         return Choice()
-    why = f"{rollout}, and all hold nothing: takes {removable} away"
+    why = f"{rollout}: none holds a job, so {removable} are removed"
     return Choice(remove=tuple(worker.name for worker in workers), why=(why,), going=removable)
 
 
 def _obstacle(workers: Sequence[ObservedWorker]) -> str | None:
-    """Why nobody may be taken away now."""
+    """Return why no worker may be removed now; None if some may."""
     silent = sum(worker.state == "unknown" for worker in workers)
     if silent:
         return f"{silent} of {len(workers)} workers are silent, and silence is not idleness"
     unready = sum(worker.state == "busy" and not worker.ready for worker in workers)
     if unready:
-        return f"{unready} busy workers are not ready, and Kubernetes would take these first"
+        return f"{unready} busy workers are not ready, and Kubernetes would remove these first"
     return None
 
 
@@ -114,5 +115,5 @@ def _is_empty(worker: ObservedWorker) -> bool:
 
 
 def _youngest_first(workers: Iterable[ObservedWorker]) -> list[ObservedWorker]:
-    """In an order of which any two looks have the same opinion."""
+    """Sort in a stable order: any two ticks sort alike."""
     return sorted(workers, key=lambda each: (math.inf if each.age is None else each.age, each.name))

@@ -1,4 +1,4 @@
-"""Jobs that wait, from what queues and workers say."""
+"""Waiting jobs, determined from queues and workers' reports."""
 
 from collections.abc import Collection, Mapping
 
@@ -12,7 +12,10 @@ def waiting(
     reports: Mapping[str, WorkerReport],
     cordoned: Collection[str],
 ) -> int | None:
-    """Jobs that wait in the queue; None is unknown. `cordoned` are workers that were told so."""
+    """Return how many jobs wait in the queue; None is unknown.
+
+    `cordoned` are the workers that were ordered to take no jobs.
+    """
     if not isinstance(depth, Depth):
         return None
     consuming = any(
@@ -20,7 +23,7 @@ def waiting(
         for report in reports.values()
     )
     if depth == Depth(ready=0, consumers=0) and consuming:
-        # A quorum queue without a leader answers so, and without any error.
+        # This is the answer of a quorum queue without a leader; there is no error.
         return None
     return depth.ready
 
@@ -28,7 +31,7 @@ def waiting(
 def longest_wait(
     reports: Mapping[str, WorkerReport], *, before: Mapping[str, WorkerReport]
 ) -> float | None:
-    """Seconds that a job had waited which began since the reports of `before`."""
+    """Return the longest wait, in seconds, of a job that began since the reports in `before`."""
     return max(
         (
             report.wait

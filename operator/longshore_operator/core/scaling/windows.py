@@ -1,4 +1,4 @@
-"""Which windows hold now."""
+"""Determines which windows hold now."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from longshore_operator.core.scaling.limits import Limit
 
 
 def limits_at(windows: Sequence[ScalingWindow], now: datetime) -> tuple[Limit, ...]:
-    """A limit for each window that holds at `now`, which has a time zone."""
+    """Return a limit for each window that holds at `now`, which has a time zone."""
     now = now.astimezone(UTC)
     return tuple(
         Limit(
@@ -25,16 +25,16 @@ def limits_at(windows: Sequence[ScalingWindow], now: datetime) -> tuple[Limit, .
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Span:
-    """What holds from one change to the next, so that nothing is reckoned before it."""
+    """Whether a window holds until the next change, so that nothing is computed before it."""
 
     since: datetime
     holds: bool
     until: datetime | None
-    """None where the window never begins again within 50 years."""
+    """None if the window does not begin again within 50 years."""
 
 
 MOST_SPANS = 65_536
-"""Windows of which the present span is kept; those of 4,096 TaskQueues with 16 each."""
+"""Windows whose current span is kept: those of 4,096 TaskQueues with 16 each."""
 
 _spans: dict[tuple[str, str, float], _Span] = {}
 
@@ -52,8 +52,8 @@ def _holds(window: ScalingWindow, now: datetime) -> bool:
 
 def _span(cron: str, time_zone: str, duration: float, now: datetime) -> _Span:
     minute, holding = now.replace(second=0, microsecond=0), timedelta(seconds=duration)
-    # Only a begin that still holds matters. To look for the last one however long ago costs
-    # milliseconds where it is rare: a fifth Tuesday in February was last in 2000.
+    # Only a begin whose window still holds matters. A search for the last one, however long ago,
+    # takes milliseconds if it is rare: a fifth Tuesday in February was last in 2000.
     first = next_begin(cron, time_zone, now - holding)
     if first is None or first > now:
         return _Span(since=now, holds=False, until=first)

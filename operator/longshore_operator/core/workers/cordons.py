@@ -1,4 +1,4 @@
-"""Which workers were told to take no more jobs, and whose word for it counts."""
+"""Tracks which workers were ordered to take no more jobs, and whose confirmation counts."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -8,19 +8,19 @@ from longshore.contract.orders import CORDON_LEASE, CordonOrder, DrainOrder, Ord
 from longshore.contract.reports import WorkerReport
 
 REPEAT_AFTER = 2.0
-"""Seconds after which a cordon is ordered again that its worker has not confirmed."""
+"""Seconds after which a cordon that its worker has not confirmed is ordered again."""
 
 RENEW_AFTER = CORDON_LEASE / 4
 """Seconds after which the lease of a cordon that is still wanted is renewed."""
 
 TRUSTED_FOR = CORDON_LEASE / 2
-"""Seconds since the last order in which the word of a cordoned worker counts. The rest of the lease
-is the time that Kubernetes has for taking it away."""
+"""Seconds since the last order in which the report of a cordoned worker counts as a confirmation.
+The rest of the lease is the time that Kubernetes has to remove the worker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cordon:
-    """One worker's. Times are seconds of the caller's clock."""
+    """The cordon of one worker. Times are seconds of the caller's clock."""
 
     id: str
     told: float
@@ -28,18 +28,19 @@ class Cordon:
 
 @dataclass(frozen=True, slots=True)
 class Cordons:
-    """Of one TaskQueue, by worker. Forgotten ones end: a worker that speaks of a cordon that is not
-    here is told to work."""
+    """The cordons of one TaskQueue, by worker. A forgotten cordon ends: a worker that reports a
+    cordon that is not here is uncordoned."""
 
     ordered: Mapping[str, Cordon] = field(default_factory=dict)
 
     def has(self, report: WorkerReport, *, now: float) -> bool:
-        """Whether the worker has said that no job will come any more, and that still holds."""
+        """Return whether the worker has confirmed that it gets no more jobs, and that still
+        counts."""
         cordon = self.ordered.get(report.worker)
         return cordon is not None and report.cordon == cordon.id and now - cordon.told < TRUSTED_FOR
 
     def is_proved_idle(self, report: WorkerReport | None, *, now: float) -> bool:
-        """Whether the worker holds nothing, and nothing will come."""
+        """Return whether the worker holds no job and will get none."""
         return (
             report is not None and self.has(report, now=now) and not report.held and not report.busy
         )
@@ -49,16 +50,16 @@ Orders = tuple[tuple[str, Order], ...]
 
 
 class CordonPlan(Protocol):
-    """What is decided of cordons."""
+    """The part of a decision that concerns cordons."""
 
     @property
     def holds(self) -> str | None:
-        """Why nothing is done; None where something is."""
+        """Why nothing is changed; None if the decision is carried out."""
         ...
 
     @property
     def cordon(self) -> tuple[str, ...]:
-        """Workers that shall take no new jobs."""
+        """Workers that should take no new jobs."""
         ...
 
     @property
@@ -76,9 +77,9 @@ def followed(
     now: float,
     new_id: Callable[[], str],
 ) -> tuple[Cordons, Orders]:
-    """The cordons after `decision`, and the orders that bring them about.
+    """Return the cordons after `decision`, and the orders that are necessary for them.
 
-    `leaving` are workers that Kubernetes was asked to end: they stay cordoned until they do.
+    `leaving` are workers that Kubernetes was asked to remove: they stay cordoned until they end.
     """
     confirmed = {
         worker
@@ -86,7 +87,7 @@ def followed(
         if worker in reports and reports[worker].cordon == cordon.id
     }
     if decision.holds:
-        # Nothing is known or nothing shall be done: what is cordoned is not renewed, and ends.
+        # Nothing is known, or nothing should be changed: cordons are not renewed, so they end.
         wanted = {*cordons.ordered} - {*decision.uncordon}
     else:
         wanted = {*decision.cordon, *leaving, *(confirmed - {*decision.uncordon})}
@@ -114,7 +115,7 @@ def _cordon_of(worker: str, report: WorkerReport, cordons: Cordons) -> str | Non
 
 
 def drains(reports: Mapping[str, WorkerReport], *, ending: Collection[str]) -> Orders:
-    """Orders to workers whose pods were asked to end, but who have not heard of it."""
+    """Return orders for workers that do not drain although their pods are being terminated."""
     return tuple(
         (worker, DrainOrder())
         for worker in sorted(reports.keys() & set(ending))

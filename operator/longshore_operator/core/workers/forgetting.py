@@ -1,4 +1,4 @@
-"""What is remembered of workers is bounded: they come and go as long as their TaskQueue exists."""
+"""Bounds what is remembered of workers, which come and go as long as their TaskQueue exists."""
 
 from collections.abc import Container
 from itertools import islice
@@ -7,13 +7,14 @@ from typing import Any, TypeVar
 K = TypeVar("K")
 
 LEAST = 2_000
-"""Workers that are remembered anyway."""
+"""Number of workers that are always remembered."""
 
 
 def forget(seen: dict[K, Any], *, present: Container[K], most: int) -> None:
-    """Drop those that `seen` has had for longest, down to twice the `most` workers of a TaskQueue.
+    """Drop the oldest workers from `seen`, down to twice the `most` workers of a TaskQueue.
 
-    One of `present` stays: forgotten, all that it ever did would count once more.
+    Those in `present` are kept: if one were forgotten, everything that it ever did would count
+    again.
     """
     excess = len(seen) - max(LEAST, 2 * most)
     if excess > 0:

@@ -1,4 +1,4 @@
-"""The last hour of one TaskQueue: backlog, workers, wait. It goes with the operator's memory."""
+"""The last hour of one TaskQueue: backlog, workers and wait. It is lost when the operator ends."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -6,7 +6,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict
 
 STEP = 30
-"""Seconds that one moment stands for."""
+"""Seconds that one moment covers."""
 
 LENGTH = 3600 // STEP
 
@@ -14,7 +14,7 @@ _Number = TypeVar("_Number", int, float)
 
 
 class Moment(BaseModel):
-    """The most of each in one step; None is unknown."""
+    """The highest value of each number in one step; None is unknown."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -25,10 +25,10 @@ class Moment(BaseModel):
     """Jobs that waited."""
 
     workers: int | None = None
-    """Workers asked of Kubernetes."""
+    """Workers requested from Kubernetes."""
 
     wait: float | None = None
-    """Seconds that a job had waited which began in this step; None where none began."""
+    """Longest wait, in seconds, of a job that began in this step; None if none began."""
 
 
 class Hour(BaseModel):
@@ -39,14 +39,14 @@ class Hour(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Of one TaskQueue."""
+    """The history of one TaskQueue."""
 
     moments: tuple[Moment, ...] = ()
 
     def noted(
         self, *, epoch: float, backlog: int | None, workers: int | None, wait: float | None
     ) -> "History":
-        """With what is seen at `epoch`, in seconds since then."""
+        """Return the history with what is seen at `epoch`, in seconds since the epoch."""
         at = int(epoch) // STEP * STEP
         last = self.moments[-1] if self.moments and self.moments[-1].at == at else None
         if last is None:
@@ -58,7 +58,7 @@ class History:
             _most(last.wait, wait),
         )
         if most == (last.backlog, last.workers, last.wait):
-            return self  # as mostly, a thousand times a second
+            return self  # the usual case, a thousand times a second
         now = Moment(at=at, backlog=most[0], workers=most[1], wait=most[2])
         return History((*self.moments[:-1], now))
 

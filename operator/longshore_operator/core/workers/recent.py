@@ -1,4 +1,4 @@
-"""How long jobs ran lately and how long workers took to start, learned from reports."""
+"""How long recent jobs ran and how long recent workers took to start, learned from reports."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,13 +12,14 @@ WINDOW = 600.0
 """Seconds for which run times count."""
 
 LEAST = 20
-"""Jobs that count even if they are older: of a queue with little to do, old news are all."""
+"""Number of jobs that count even if they are older: a queue with little work has only old ones."""
 
 STARTS = 10
-"""Starts of workers over which is averaged."""
+"""Number of workers' starts that are averaged."""
 
 QUICKEST_OF = 100
-"""Starts of which the quickest counts: more than come together, as those slow each other down."""
+"""Number of starts of which the fastest counts. It is more than happen at the same time, because
+simultaneous starts slow each other down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,24 +33,24 @@ class ServiceTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recent:
-    """What was learned. It may be forgotten: workers tell their sums again."""
+    """What was learned from reports. It may be lost, because workers report their sums again."""
 
     since: int
-    """ms since the epoch. What older workers did before they are heard of is not new."""
+    """ms since the epoch. What older workers did before their first report is not new."""
 
     samples: tuple[tuple[float, int, float], ...] = ()
-    """When how many jobs were heard of, and how long they ran together, in seconds."""
+    """When jobs were reported, how many, and how many seconds they ran in total."""
 
     finished: int = 0
     """Attempts that ended since then. It only grows."""
 
     starts: tuple[float, ...] = ()
-    """Seconds from a pod's creation until it consumed, less what it waited for a CPU, the latest
-    last. Those that start together make each other wait: counted, it would be a reason to order
-    more of them."""
+    """Seconds from a pod's creation until it consumed, without time spent waiting for a CPU, the
+    latest last. Workers that start together make each other wait: if that counted, it would be a
+    reason to request even more of them."""
 
     seen: Mapping[str, WorkerReport] = field(default_factory=dict)
-    """Last reports, of those heard of last."""
+    """The latest report of each worker that was heard from most recently."""
 
     @property
     def service(self) -> ServiceTimes | None:
@@ -63,13 +64,13 @@ class Recent:
 
     @property
     def startup(self) -> float | None:
-        """Seconds from a pod's creation until it consumes, where no CPU is waited for."""
+        """Mean seconds from a pod's creation until it consumes, without waiting for a CPU."""
         lately = self.starts[-STARTS:]
         return sum(lately) / len(lately) if lately else None
 
     @property
     def quickest(self) -> float | None:
-        """The same of the one that started fastest."""
+        """The same for the fastest start."""
         return min(self.starts, default=None)
 
     def learned(
@@ -80,7 +81,7 @@ class Recent:
         now: float,
         most: int = MOST_WORKERS,
     ) -> "Recent":
-        """With what `reports` add; `most` is how many workers there can be."""
+        """Return this with what `reports` add; `most` is how many workers there can be."""
         news = {
             worker: (self._before(report), report)
             for worker, report in reports.items()
@@ -126,13 +127,13 @@ class Recent:
 
 def _start(report: WorkerReport, *, created: float) -> float:
     consuming, began = (report.consuming_at or 0) / 1000, report.started_at / 1000
-    # Kubernetes cuts its times off to whole seconds: half of one on average.
+    # Kubernetes truncates its times to whole seconds, which is half a second on average.
     took = max(0.0, consuming - created - 0.5)
     ran, waited = report.cpu_ran, report.cpu_waited
     if not ran or waited is None:
         return took
-    # The process tells its own waiting. What came before it is taken to have waited in the same
-    # measure, but no longer: most of a long time is an image that was pulled, or a new node.
+    # The process reports its own waiting. The time before it is assumed to have waited in the same
+    # proportion, but not longer: most of a long time is an image pull or a new node.
     own = max(0.0, min(took, consuming - began))
     before = min((took - own) * waited / (ran + waited), waited)
     return max(0.0, took - before - waited)

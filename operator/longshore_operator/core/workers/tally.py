@@ -1,4 +1,4 @@
-"""Counting jobs over workers that come and go."""
+"""Counts jobs over workers that come and go."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,14 +10,15 @@ from longshore_operator.core.workers.forgetting import forget
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """Jobs done and failed attempts since the TaskQueue exists.
+    """Jobs done and attempts failed since the TaskQueue was created.
 
-    About: what happens while no operator listens is not counted. Prometheus has exact numbers.
+    The numbers are approximate: what happens while no operator listens is not counted. Prometheus
+    has exact numbers.
     """
 
     since: int
-    """ms since the epoch. Of older workers nothing is counted but what they do from now on: an
-    operator before this one may have counted the rest."""
+    """ms since the epoch. For workers that are older, only what they do from now on is counted,
+    because a previous operator may have counted the rest."""
 
     succeeded: int = 0
     failed: int = 0
@@ -25,7 +26,7 @@ class Tally:
     """Last counters of each worker, by name and start."""
 
     def counted(self, reports: Collection[WorkerReport], *, most: int = MOST_WORKERS) -> "Tally":
-        """With what `reports` add; `most` is how many workers there can be."""
+        """Return the tally with what `reports` add; `most` is how many workers there can be."""
         if not reports:
             return self
         succeeded, failed, seen = self.succeeded, self.failed, dict(self.seen)

@@ -1,4 +1,4 @@
-"""Media types: whether a `content_type` says that a body is JSON in UTF-8."""
+"""Media types: checks whether a `content_type` denotes JSON in UTF-8."""
 
 import re
 
@@ -13,11 +13,11 @@ _UTF8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
 
 def why_not_json(content_type: object) -> str | None:
-    """What keeps `content_type` from saying JSON in UTF-8; None when it does.
+    """Return why `content_type` does not denote JSON in UTF-8; None if it does.
 
-    Compared as RFC 9110 says: without regard to case, whatever the parameters, but for a charset
-    that is not UTF-8. Types that end in `+json` are envelopes or vocabularies of their own, whose
-    members are not a handler's arguments, so they are not taken for it.
+    Types are compared as RFC 9110 defines: case and parameters are ignored, except for a charset
+    that is not UTF-8. Types that end in `+json` are not accepted: they are envelopes or
+    vocabularies whose members are not a handler's arguments.
     """
     must = f"it must be {JSON!r}"
     if not isinstance(content_type, str) or not (found := _TYPE.match(content_type)):

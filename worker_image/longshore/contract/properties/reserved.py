@@ -1,22 +1,23 @@
-"""Headers and properties on which RabbitMQ acts, or which it writes: never sent on as they came.
+"""Headers and properties on which RabbitMQ acts or which it writes: they are never sent on as they
+are.
 
-Measured on 4.0.5 and 4.3.6, and read in RabbitMQ's sources up to 4.3 with the plugins it ships.
-Whoever publishes for somebody else (the Client, a worker that tries a job again, a dead letter)
-asks here, so that all of them know the same.
+Measured on 4.0.5 and 4.3.6, and read in RabbitMQ's sources up to 4.3 with the plugins that it
+ships. Everything that publishes on behalf of a producer (the Client, retries, dead letters) uses
+these definitions.
 """
 
 from typing import Any
 
 DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
-"""A `reply_to` with which a channel may publish only while it consumes from that very name."""
+"""A `reply_to` with which a channel may publish only while it consumes from exactly this name."""
 
 PROPERTIES = frozenset({"user_id", "expiration"})
 """Properties on which RabbitMQ acts. It refuses a `user_id` that is not the publisher's own, and an
-`expiration` ends the message, also in the delay ladder or as a dead letter. A `reply_to` counts
-among them only where it is `DIRECT_REPLY_TO`."""
+`expiration` ends the message, even in the delay ladder or as a dead letter. A `reply_to` is one of
+them only if it is `DIRECT_REPLY_TO`."""
 
 MAX_HEADER_DEPTH = 32
-"""Levels of tables and lists in a header. AMQP sets no bound, but readers are recursive."""
+"""Most levels of tables and lists in a header. AMQP sets no limit, but readers are recursive."""
 
 _EXACT = frozenset(
     {
@@ -34,18 +35,20 @@ _PREFIXES = (
 
 
 def is_brokers(header: str | bytes) -> bool:
-    """Whether a header of this name means something to RabbitMQ, or was written by it.
+    """Return whether RabbitMQ acts on a header of this name, or writes it.
 
-    Sent again, such headers mislead: `CC` routes the next attempt elsewhere too, and before 4.0.1 a
-    republished `x-death` reads as a dead-letter cycle. A name that is not UTF-8 (bytes) is none.
+    Such headers must not be sent again: `CC` would route the next attempt elsewhere too, and before
+    4.0.1 a republished `x-death` looks like a dead-letter cycle. A name that is not UTF-8 (bytes)
+    is not one of them.
     """
     return isinstance(header, str) and (header in _EXACT or header.startswith(_PREFIXES))
 
 
 def is_too_nested(value: Any, *, most: int = MAX_HEADER_DEPTH) -> bool:
-    """Whether `value` holds dicts, lists and tuples more than `most` levels deep, or endlessly.
+    """Return whether `value` has dicts, lists and tuples nested more than `most` levels deep, or
+    endlessly.
 
-    Also where what it holds, written out, is more than any frame of AMQP takes.
+    It is also True if the contents, written out, would exceed any AMQP frame.
     """
     level = [value]
     seen = 0

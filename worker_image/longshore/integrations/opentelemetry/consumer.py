@@ -1,10 +1,10 @@
-"""Middleware `opentelemetry`: a span for each attempt, child of the one that enqueued the job.
+"""Middleware `opentelemetry`: a span for each attempt, a child of the span that enqueued the job.
 
-Where the handlers' modules have set no tracer provider, spans go by OTLP over HTTP to
-`OTEL_EXPORTER_OTLP_ENDPOINT`; all other `OTEL_…` variables of the SDK count too. Spans are sent in
-batches by a thread, and a fork copies no thread: so each child makes its own at its first job, and
-sends what is left when it ends by itself. A child that is killed loses the spans of its last
-seconds (`OTEL_BSP_SCHEDULE_DELAY`, 5000 ms), and the one of the job it was killed for.
+Unless the handlers' modules have set a tracer provider, spans are sent by OTLP over HTTP to
+`OTEL_EXPORTER_OTLP_ENDPOINT`; all other `OTEL_…` variables of the SDK apply too. A thread sends
+spans in batches. A fork copies no threads, so each child starts its own at its first job, and sends
+the remaining spans when it ends by itself. A child that is killed loses the spans of its last
+seconds (`OTEL_BSP_SCHEDULE_DELAY`, 5000 ms) and the span of the job because of which it was killed.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ class Tracing:
 
     def __init__(self) -> None:
         self._unsent: TracerProvider | None = None
-        """Ours, as long as nothing sends its spans."""
+        """Our provider, until a processor that sends its spans is added."""
 
         if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
             self._unsent = TracerProvider()
@@ -47,7 +47,7 @@ class Tracing:
                 f"process {_destination(job)}",
                 kind=SpanKind.CONSUMER,
                 attributes=_attributes(job),
-                record_exception=False,  # it would not see what is none of Exception
+                record_exception=False,  # it would miss what is not an Exception
                 set_status_on_exception=False,
             ) as span:
                 try:
@@ -59,7 +59,7 @@ class Tracing:
             context.detach(token)
 
     def close(self) -> None:
-        """Send the spans that are still held back."""
+        """Send the spans that are still buffered."""
         provider = trace.get_tracer_provider()
         if isinstance(provider, TracerProvider):
             provider.force_flush()
@@ -71,7 +71,7 @@ def _carrier(job: Job) -> dict[str, str]:
 
 
 def _destination(job: Job) -> str:
-    # As the conventions want it: exchange and routing key, which is also the queue's name.
+    # As the conventions require: the exchange and the routing key, which is the queue's name.
     return f"{JOBS_EXCHANGE}:{job.queue}"
 
 

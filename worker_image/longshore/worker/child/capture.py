@@ -1,4 +1,4 @@
-"""What a job writes, by descriptor: Python, C, subprocesses, the last words of a crash."""
+"""Captures what a job writes, by descriptor: Python, C, subprocesses, and the output of a crash."""
 
 import contextlib
 import faulthandler
@@ -15,7 +15,7 @@ from longshore.worker.child import signals
 def redirect(output: int) -> None:
     """Make `output` this process's stdout and stderr, and /dev/null its stdin.
 
-    `output` itself stays open, out of jobs' way.
+    `output` itself stays open, at a number that jobs do not use.
     """
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -29,13 +29,13 @@ def redirect(output: int) -> None:
 
 
 def restore_streams() -> bool:
-    """Give Python its streams: a job may have closed, replaced or reconfigured them.
+    """Restore Python's streams, which a job may have closed, replaced or reconfigured.
 
     Returns whether one has.
     """
     changed = _Touched.ours
     if changed:
-        # New ones at first, since the zygote's may be a file's: those seek. Modules that hold the
+        # At first they are new, since the zygote's may be files, which seek. Modules that hold the
         # old ones write to the same descriptors.
         _ours[:] = (
             _Input(io.BufferedReader(_Raw(0)), **_HOW),
@@ -63,13 +63,13 @@ _HOW: Mapping[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace"}
 
 
 class _Touched:
-    """Whether a job has done something to our streams that they do not undo by themselves."""
+    """Whether a job has done something to our streams that must be undone."""
 
     ours = True
 
 
-# Our streams do not close: `with open(path) if path else sys.stdout as file` is meant to leave it
-# open, and whoever holds it, a logging handler for one, writes to it in later jobs.
+# Our streams do not close: `with open(path) if path else sys.stdout as file` must leave it open,
+# because other code, such as a logging handler, holds it and writes to it in later jobs.
 
 
 class _Raw(io.FileIO):
@@ -116,20 +116,21 @@ class _Input(_Text):
 
 
 def on_last_words() -> None:
-    """The parent's first blow at the hard limit: tells where the job hung, then dies by default."""
+    """Make SIGTERM, which the parent sends first at the hard limit, print where the job hangs and
+    then end the process by default."""
     faulthandler.unregister(signal.SIGTERM)
     faulthandler.register(signal.SIGTERM, file=2, all_threads=True, chain=True)
 
 
 def _end_quietly() -> None:
-    # In a process that a job forks, SIGTERM comes from the job, and asks for no words. A handler of
-    # the job's own stays.
+    # In a process that a job forks, SIGTERM comes from the job and should print nothing. The job's
+    # own handler stays.
     if signals.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         faulthandler.unregister(signal.SIGTERM)
 
 
 def wait_when_full(output: int) -> None:
-    """Make writers to `output` wait for room again: a job may have changed that for all of them.
+    """Make writers to `output` wait for room again, which a job may have changed for all of them.
 
     asyncio's `connect_write_pipe` does, and Node.js as a subprocess.
     """
@@ -138,7 +139,7 @@ def wait_when_full(output: int) -> None:
 
 
 def flush() -> None:
-    """Hand over what Python still buffers."""
+    """Write what Python still buffers."""
     _, stdout, stderr = _ours or (None, None, None)
     try:
         for stream in (stdout, stderr, sys.__stdout__, sys.__stderr__):
@@ -154,6 +155,6 @@ def flush() -> None:
 
 
 def _flush(stream: TextIO | None) -> None:
-    # Of a stream of the job's own, `flush` may raise anything.
+    # The `flush` of a job's own stream may raise anything.
     with contextlib.suppress(BaseException):
-        stream.flush()  # type: ignore[union-attr]  # None raises, and is passed over
+        stream.flush()  # type: ignore[union-attr]  # None raises, which is suppressed

@@ -1,4 +1,4 @@
-"""The middleware around a job: entered from the first to the last, left the other way round."""
+"""The middleware around a job: entered from the first to the last, exited in reverse order."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from longshore.middleware import Named
 from longshore.worker.child.failures import said
 
 CLOSE_GRACE = 0.8
-"""Seconds for all of them to close; the parent gives an idle child 1 s to end."""
+"""Seconds for all middleware to close; the parent gives an idle child 1 s to end."""
 
 
 class Chain:
@@ -22,18 +22,18 @@ class Chain:
         self._middleware = middleware
 
     def run(self, job: Job, work: Callable[[], None]) -> None:
-        """Call `work` within all of them.
+        """Call `work` inside all middleware.
 
-        Raises what passes through, and MiddlewareError for what one of them raises by mistake.
+        Raises what passes through it, and MiddlewareError if one of them fails.
         """
-        # In a context of its own: an interruption may keep a middleware from taking back what it
-        # has set, and the next job must not see it.
+        # In its own context: an interruption may prevent a middleware from resetting what it has
+        # set, and the next job must not see it.
         copy_context().run(self._enter, 0, job, work)
 
     def close(self) -> None:
-        """Tell all of them that no job follows; one that hangs is left behind."""
+        """Close all middleware, because no job follows; one that hangs is left behind."""
         closes = [close for each in self._middleware if (close := each.close)]
-        # Nobody would replace a child that never ends, and a signal cannot be relied upon here.
+        # A child that never ends would not be replaced, and signals are not reliable here.
         threads = [threading.Thread(target=close, daemon=True) for close in closes]
         for thread in threads:
             thread.start()
@@ -49,7 +49,7 @@ class Chain:
 
 
 class _Layer:
-    """One middleware around one job; tells its own exceptions from those that pass by."""
+    """One middleware around one job; distinguishes its own exceptions from those that pass."""
 
     def __init__(self, middleware: Named, job: Job) -> None:
         self._middleware = middleware
@@ -87,4 +87,4 @@ class _Layer:
 
 def _check(context: object) -> None:
     if not isinstance(context, AbstractContextManager):
-        raise TypeError(f"it gave {context!r}, which is no context manager")
+        raise TypeError(f"it returned {context!r}, which is not a context manager")

@@ -1,7 +1,7 @@
-"""Isolation `Exec`: a command in a handler's place. Each job is one run of it.
+"""Isolation `Exec`: a command instead of a handler. Each job is one run of it.
 
-The child stays with the command until it ends, so limits, output and reports are those of any
-handler. What a command is given and what its exit code means stands in docs/wire-format.md.
+The child waits for the command, so limits, output and reports are the same as for any handler.
+docs/wire-format.md defines what a command is given and what its exit code means.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from longshore.handler import Job
 from longshore.worker.linux.exits import describe_exit
 
 RETRY_EXIT_CODE = os.EX_TEMPFAIL
-"""75: the user is invited to try again later, say the BSDs."""
+"""75: on the BSDs, a temporary failure that invites the user to try again later."""
 
 
 class CommandFailed(Exception):
@@ -34,13 +34,13 @@ class CommandFailed(Exception):
 
 
 class CommandRetry(CommandFailed, Retry):
-    """The command asks for another attempt."""
+    """The command requests another attempt."""
 
 
 class Commands:
-    """Answers to every handler's name with the same command.
+    """Returns the same command for every handler's name.
 
-    Raises HandlerError when there is no such program, or none that may be run.
+    Raises HandlerError if there is no such program, or it cannot be executed.
     """
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -59,7 +59,7 @@ def _not_found(program: str) -> str:
     if os.path.isdir(program):
         return f"{program!r} is a directory; it must be an executable file"
     if os.path.exists(program):
-        return f"{program!r} may not be executed; set its x bit"
+        return f"{program!r} is not executable; set its x bit"
     return f"there is no file {program!r}"
 
 
@@ -74,9 +74,10 @@ class Command:
     words: tuple[str, ...]
 
     def arguments(self, body: bytes) -> bytes:
-        """`body` itself: numbers reach the command as they were written. Raises NotAnObject."""
+        """Return `body` itself, so that numbers reach the command as they were written. Raises
+        NotAnObject."""
         try:
-            body.decode()  # msgspec does not look into strings that it passes over
+            body.decode()  # msgspec does not validate strings that it skips
             read(body, dict[str, msgspec.Raw])
         except ValueError as error:
             raise NotAnObject(f"the body is not a JSON object: {error}") from None
@@ -85,7 +86,7 @@ class Command:
     async def call(self, job: Job, arguments: bytes) -> None:
         """Run the command to its end. Raises CommandFailed.
 
-        Cancelled, it asks the command to end, once, and lets its exit code tell how that went.
+        If cancelled, it sends the command SIGTERM once, and the exit code decides the outcome.
         """
         pid = self._start(job, arguments)
         asked = await _end_of(pid)
@@ -97,11 +98,11 @@ class Command:
             raise asked
         how = (f"{reason}; " if reason else "") + describe_exit(status)
         if os.waitstatus_to_exitcode(status) == RETRY_EXIT_CODE:
-            raise CommandRetry(f"{how}, which asks for another attempt")
+            raise CommandRetry(f"{how}, which requests another attempt")
         raise CommandFailed(how)
 
     def _start(self, job: Job, arguments: bytes) -> int:
-        # It would write this process's stack into the job's output.
+        # Otherwise it would write this process's stack into the job's output.
         faulthandler.unregister(signal.SIGTERM)
         with _input(_document(job, arguments)) as stdin:
             return os.posix_spawn(
@@ -115,7 +116,7 @@ class Command:
 
 
 async def _end_of(pid: int) -> asyncio.CancelledError | None:
-    """Return when our child `pid` has ended, unreaped, with what it was asked to end for."""
+    """Wait until our child `pid` has ended, without reaping it; return why it was asked to end."""
     ended, asked = asyncio.Event(), None
     loop = asyncio.get_running_loop()
     descriptor = os.pidfd_open(pid)
@@ -126,7 +127,7 @@ async def _end_of(pid: int) -> asyncio.CancelledError | None:
                 await ended.wait()
             except asyncio.CancelledError as cancelled:
                 if asked is None:
-                    # Gone already, or another user's by now: the hard limit is still there.
+                    # It has ended, or belongs to another user; the hard limit still applies.
                     with contextlib.suppress(ProcessLookupError, PermissionError):
                         signal.pidfd_send_signal(descriptor, signal.SIGTERM)
                 asked = cancelled
@@ -157,7 +158,7 @@ def _document(job: Job, arguments: bytes) -> tuple[bytes, ...]:
 
 
 def _text(value: object) -> str:
-    # AMQP's dates, decimals and strings that are no UTF-8.
+    # AMQP's dates, decimals, and strings that are not UTF-8.
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
@@ -172,7 +173,7 @@ def _environment(job: Job) -> dict[str, str]:
         QUEUE_ENV: job.queue,
         "TRACEPARENT": job.traceparent or "",
     }
-    # A foreign producer's id may hold what no environment can.
+    # A foreign producer's id may contain a NUL, which the environment cannot.
     return {
         name: value.replace("\0", "\N{REPLACEMENT CHARACTER}") for name, value in values.items()
     }
@@ -184,8 +185,8 @@ def _time(moment: datetime) -> str:
 
 @contextlib.contextmanager
 def _input(parts: Sequence[bytes]) -> Iterator[int]:
-    """A descriptor to read `parts` from: a file, as with a pipe a command that reads nothing blocks
-    whoever writes."""
+    """Give a descriptor from which `parts` can be read. It is a file, because with a pipe, a
+    command that reads nothing would block the writer."""
     memory = os.memfd_create("longshore-job")
     try:
         for part in parts:

@@ -1,7 +1,7 @@
-"""What a run's exception means for its job.
+"""Determines what a run's exception means for its job.
 
-Its type decides. An exception is an object of the user's: whatever it does when it is asked for its
-text, its delay or its class must change the words of the outcome at most.
+The exception's type decides. It is a user's object: whatever it does when its text, its delay or
+its class is read may change at most the wording of the outcome.
 """
 
 import traceback
@@ -24,20 +24,20 @@ from longshore.worker.wire.frames import Status
 
 
 class Options(Protocol):
-    """What a handler says of its own failures."""
+    """The options of a handler for its own failures."""
 
     @property
     def throws(self) -> tuple[type[Exception], ...]:
-        """Failures that are expected, and final."""
+        """Exceptions that are expected and final."""
 
     @property
     def retry_when(self) -> Callable[[Exception], bool] | None:
-        """Whether a job that failed with this exception is tried again."""
+        """Returns whether a job that failed with this exception is retried."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run ended; `delay` in seconds."""
+    """How a run ended; `delay` is in seconds."""
 
     status: Status
     error: str | None = None
@@ -52,23 +52,23 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What a run has raised, and what the handler's options say of it."""
+    """An exception that a run has raised, and what the handler's options say about it."""
 
     error: BaseException
     is_expected: bool = False
     """It is one of `throws`."""
 
     is_final: bool = False
-    """`retry_when` said no."""
+    """`retry_when` returned False."""
 
     complaint: Exception | None = None
-    """What is wrong with `retry_when` itself."""
+    """The exception of `retry_when` itself, if it failed."""
 
 
 def leaf(error: BaseException) -> BaseException:
-    """The exception that a group holds if it holds only one, else `error` itself.
+    """Return the only exception of a group; otherwise `error` itself.
 
-    `asyncio.TaskGroup` puts whatever one of its tasks has raised into a group.
+    `asyncio.TaskGroup` wraps whatever one of its tasks has raised in a group.
     """
     found = error
     while issubclass(type(found), BaseExceptionGroup):
@@ -84,9 +84,10 @@ _EXCEPTIONS_OF: Any = BaseExceptionGroup.__dict__["exceptions"].__get__
 
 
 def judged(error: BaseException, options: Options) -> Failure:
-    """What the handler's options make of its exception; runs user code, `retry_when`."""
+    """Return what the handler's options say about its exception. This runs user code,
+    `retry_when`."""
     kind = type(error)
-    # They are about the handler's own failures, so not about middleware's.
+    # The options apply to the handler's own failures, not to those of middleware.
     if issubclass(kind, (Retry, Snooze, Discard, MiddlewareError)):
         return Failure(error)
     try:
@@ -99,16 +100,16 @@ def judged(error: BaseException, options: Options) -> Failure:
 
 def _is_retryable(error: Any, options: Options) -> bool:
     answer = options.retry_when is None or options.retry_when(error)
-    # A forgotten `return` must not end jobs for good.
+    # A forgotten `return` must not make jobs dead letters.
     if not isinstance(answer, bool):
         raise TypeError(f"it returned {answer!r}, not True or False")
     return answer
 
 
 def ending_of(failure: Failure) -> Ending:
-    """What the child reports of `failure`."""
+    """Return what the child reports about `failure`."""
     error, complaint = leaf(failure.error), failure.complaint
-    # Not `isinstance` and not `match`: both ask an object for its `__class__`.
+    # Neither `isinstance` nor `match`, which both read an object's `__class__`.
     kind = type(error)
     if issubclass(kind, Snooze):
         return _put_off(Ending(Status.SNOOZED, said(error)), error, "delay")
@@ -130,26 +131,26 @@ def ending_of(failure: Failure) -> Ending:
 
 
 def _put_off(ending: Ending, error: BaseException, attribute: str) -> Ending:
-    """`ending` with the delay that is wished for; a failure where a subclass made it no delay."""
+    """Return `ending` with the delay of the exception, or a failure if it has no valid delay."""
     try:
         wish = getattr(error, attribute)
         if wish is None and attribute == "after":
             return ending  # as the policy says
         return replace(ending, delay=seconds_of(wish))
-    except BaseException as complaint:  # it is of whatever type, and so is what it raises
+    except BaseException as complaint:  # a user's object may raise anything
         text = f"{said(error)[: MAX_ERROR // 2]}; its delay cannot be used: {_text(complaint)}"
         return Ending(Status.FAILED, text[:MAX_ERROR], _trace(error))
 
 
 def said(error: BaseException) -> str:
-    """The exception in words, its type first; at most `MAX_ERROR` characters."""
+    """Return the exception's type and text, at most `MAX_ERROR` characters."""
     name, text = type.__dict__["__name__"].__get__(type(error)), _text(error)
     return f"{name}: {text}"[:MAX_ERROR] if text else str(name)
 
 
 def _text(error: BaseException) -> str:
     try:
-        # Of a subclass of `str`, the plain text.
+        # The plain text, even if it is a subclass of `str`.
         return str.__str__(str(error))
     except BaseException:
         return "<exception str() failed>"
@@ -157,10 +158,10 @@ def _text(error: BaseException) -> str:
 
 def _trace(error: BaseException) -> str | None:
     if issubclass(type(error), CommandFailed):
-        return None  # our own stack says nothing; the parent has what the command wrote
+        return None  # our own stack is of no interest; the parent has the command's output
     try:
         lines = traceback.format_exception(error)
-    except BaseException:  # its notes or its cause cannot be had
+    except BaseException:  # its notes or its cause cannot be read
         places = traceback.format_tb(BaseException.__dict__["__traceback__"].__get__(error))
         lines = ["Traceback (most recent call last):\n", *places, said(error)]
     return "".join(lines)[-MAX_TRACEBACK:]

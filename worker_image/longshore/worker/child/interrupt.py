@@ -1,4 +1,4 @@
-"""How the parent's wish to end a job becomes an exception in the handler, and nowhere else."""
+"""Turns the parent's request to end a job into an exception in the handler, and nowhere else."""
 
 import asyncio
 import sys
@@ -16,16 +16,17 @@ _EXCEPTIONS: dict[Cause, type[Interrupted]] = {
 }
 _MESSAGES = {
     Cause.SOFT_LIMIT: "the soft time limit has passed",
-    Cause.DRAINING: "the worker ends; the job goes back to its queue",
-    Cause.DELIVERY_LOST: "the broker has taken the job back",
+    Cause.DRAINING: "the worker shuts down and returns the job to its queue",
+    Cause.DELIVERY_LOST: "the broker has given the job to another worker",
 }
 
 
 class Interrupts:
-    """Turns SIGALRM into an exception while, and only while, user code runs.
+    """Turns SIGALRM into an exception, but only while user code runs.
 
-    Python runs signal handlers in the main thread between two bytecodes, so one may come just
-    before the handler starts or just after it returns; then it waits, or comes too late to matter.
+    Python runs signal handlers in the main thread between two bytecodes, so one may run just before
+    the handler starts, in which case it waits, or just after the handler returns, which is too late
+    to matter.
     """
 
     def __init__(self, mark: Mark) -> None:
@@ -40,10 +41,10 @@ class Interrupts:
         self._raised: Interrupted | None = None
 
     def watch(self) -> None:
-        """Look out for interruptions that Python swallows: an exception that a signal brings about
-        ends nothing but a destructor, or a callback of an event loop, where it strikes there.
+        """Notice interruptions that Python swallows: if the signal arrives in a destructor or in a
+        callback of an event loop, the exception ends nothing else.
 
-        They come again with the parent's next signal.
+        They are raised again with the parent's next signal.
         """
         shown = sys.unraisablehook
 
@@ -58,7 +59,7 @@ class Interrupts:
             self._on_swallowed(context.get("exception"))
             called(loop, context)
 
-        # mypy takes no plain assignment to a method.
+        # mypy does not accept a plain assignment to a method.
         setattr(asyncio.BaseEventLoop, "call_exception_handler", call_exception_handler)  # noqa: B010
 
     def deliver_to(self, task: asyncio.Task[object] | None) -> None:
@@ -66,11 +67,11 @@ class Interrupts:
         self._task = task
 
     def handler_has_ended(self) -> None:
-        """The job's outcome is known: a drain, which would void it, is not delivered any more."""
+        """Deliver no more drains, because the job's outcome is known and a drain would void it."""
         self._handler_has_ended = True
 
     def user_code(self) -> AbstractContextManager[None]:
-        """What runs inside may be interrupted, once for each cause."""
+        """Return a context in which code may be interrupted, once for each cause."""
         return self._user_code
 
     def _arm(self) -> None:
@@ -79,7 +80,7 @@ class Interrupts:
         self._handler_has_ended = False
         self._armed = True
         try:
-            self._deliver()  # an order that came before we were ready
+            self._deliver()  # a request that arrived before we were ready
         except BaseException:
             self._armed = False
             raise
@@ -89,11 +90,11 @@ class Interrupts:
         self._task = self._raised = None
 
     def exception(self) -> Interrupted | None:
-        """What interrupted the job, where a cancelled task cannot say it."""
+        """Return what interrupted the job, which a cancelled task cannot tell."""
         return None if self._seen is None else _EXCEPTIONS[self._seen](_MESSAGES[self._seen])
 
     def on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        """What SIGALRM does."""
+        """Handle SIGALRM."""
         self._deliver()
 
     def _on_swallowed(self, error: BaseException | None) -> None:
@@ -110,14 +111,14 @@ class Interrupts:
         if self._task is None:
             self._raised = _EXCEPTIONS[cause](_MESSAGES[cause])
             raise self._raised
-        # Threadsafe only to wake the loop: epoll goes on sleeping after a signal (PEP 475).
+        # Threadsafe only to wake the loop: epoll continues to sleep after a signal (PEP 475).
         self._task.get_loop().call_soon_threadsafe(
             self._task.cancel, _EXCEPTIONS[cause](_MESSAGES[cause])
         )
 
 
 class _UserCode(AbstractContextManager[None]):
-    # A generator with `contextmanager` takes a microsecond more, for each job.
+    # A generator with `contextmanager` would take a microsecond more for each job.
 
     __slots__ = ("_interrupts",)
 

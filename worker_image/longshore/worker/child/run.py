@@ -48,28 +48,28 @@ class Program(Protocol):
 
     @property
     def takes_job(self) -> bool:
-        """Whether `call` looks at the job."""
+        """Whether `call` uses the job."""
 
     @property
     def throws(self) -> tuple[type[Exception], ...]:
-        """Failures that are expected, and final."""
+        """Exceptions that are expected and final."""
 
     @property
     def retry_when(self) -> Callable[[Exception], bool] | None:
-        """Whether a job that failed with this exception is tried again."""
+        """Returns whether a job that failed with this exception is retried."""
 
     def arguments(self, body: bytes) -> Any:
-        """What `call` wants of the body. Raises NotAnObject or InvalidArguments."""
+        """Return the arguments in the body for `call`. Raises NotAnObject or InvalidArguments."""
 
     def call(self, job: Any, arguments: Any) -> Any:
-        """Run the job; a result that is awaitable is yet to be awaited."""
+        """Run the job and return its result, which the caller must await if it is awaitable."""
 
 
 class Programs(Protocol):
-    """What there is to run jobs, by the handler's wire name."""
+    """The programs that run jobs, by the handler's name."""
 
     def __getitem__(self, handler: str, /) -> Program:
-        """Never asked for a handler that is not served."""
+        """Return the program for a handler. It is only called for handlers that are served."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ def main(
     code = 1
     try:
         prctl.die_with(zygote)
-        prctl.adopt_orphans()  # so that a daemon of a job stays below the child, in its account
+        prctl.adopt_orphans()  # a job's daemons stay the child's descendants, and are accounted
         os.setpgid(0, 0)
         capture.redirect(ends.output)
         mark = Mark(ends.mark)
@@ -100,14 +100,14 @@ def main(
         if chain:
             chain.close()
         code = 0
-    except BaseException:  # nothing may return into the zygote's stack
+    except BaseException:  # nothing may reach the zygote's stack
         traceback.print_exc()
     finally:
         capture.flush()
         os._exit(code)
 
 
-# As they are before the handlers' modules can replace them.
+# Saved here, because the handlers' modules may replace them.
 _getpid, _ioctl, _write = os.getpid, fcntl.ioctl, os.write
 
 
@@ -132,42 +132,42 @@ class _Child:
         self._pid = os.getpid()
         self._unread = array("i", [0])
         self._is_mute = False
-        """Nothing more can be told over the results' socket."""
+        """Whether nothing more can be reported over the results' socket."""
 
     def serve(self) -> None:
         self._interrupts.watch()
         while received := receive_job(self._jobs):
-            # From here on a death is this job's: decoding it is already its own doing.
+            # From here on, a death is charged to this job, even if decoding it is the cause.
             self._mark.running = received.ticket
             frame = received.open()
             ended = self._run(frame)
             if _getpid() != self._pid:
-                os._exit(0)  # the handler forked, and its child came back through our stack
+                os._exit(0)  # the handler forked, and its child returned through our stack
             now = self._state.job_has_ended(after=frame.handler)
             capture.flush()
             self._tell(ended)
             self._orphans.bury(now=now)
             if self._is_mute or not self._state.restore():
-                return  # the parent takes back what waits here, and asks for another child
+                return  # the parent takes back what waits here and requests another child
 
     def _tell(self, ended: Ended) -> None:
         state = self._state
         if state.has_output and ended.status is Status.SUCCEEDED and self._is_bare(ended):
             _write(self._output, self._boundary + END.pack(ended.ticket, ended.seconds))
             return
-        # Where ours were closed, files of the job's own may be by those numbers now.
+        # If ours were closed, files of the job may have their numbers now.
         if not state.has_results():
-            raise _Untold("the job has closed the descriptors over which its end is told")
+            raise _Untold("the job has closed the descriptors that report its outcome")
         if state.has_output:
             _write(self._output, self._boundary + TOLD_IN_A_RECORD)
         self._results.send(encode_record(ended))
 
     def _is_bare(self, success: Ended) -> bool:
-        """Whether a success is all that is to be told, or can be.
+        """Return whether the outcome is a success about which nothing else can be said.
 
-        It is not while the parent has yet to read what was told over the results' socket. The end
-        of the job must then come behind it there: progress is of a job that runs, and what makes no
-        sense is charged to the job that runs.
+        It is not while the parent has yet to read what was sent over the results' socket. The end
+        of the job must then follow there too: progress belongs to the running job, and senseless
+        records are charged to the running job.
         """
         if (success.result or success.result_omitted) and self._state.has_results():
             return False
@@ -182,7 +182,7 @@ class _Child:
         started = monotonic()
         try:
             with self._interrupts.user_code():
-                # In a context of its own, or its variables would be the next job's too.
+                # In its own context, otherwise the next job would see its variables.
                 left = copy_context().run(self._call, frame)
             if left is None:
                 return Ended(frame.ticket, Status.SUCCEEDED, monotonic() - started)
@@ -241,41 +241,42 @@ class _Child:
         try:
             chain.run(job, work)
         except SoftTimeLimit as late:
-            # A handler that has succeeded fails with it: what was cut short may be its commit.
+            # Even a handler that has succeeded fails with it: its commit may be interrupted.
             if not own or late is own[0]:
                 raise
-            with contextlib.suppress(Exception):  # its stderr may be gone
+            with contextlib.suppress(Exception):  # its stderr may be closed
                 traceback.print_exception(late)
             first = own[0]
         else:
             return value
         finally:
-            own.clear()  # or each would hold on to its frames, and those to this list
+            own.clear()  # otherwise the errors hold their frames, and those hold this list
         raise first
 
     def _invoke(self, program: Program, job: Job | None, arguments: Any) -> object:
-        """Run the handler to its end; what it returned."""
+        """Run the handler to its end and return its result."""
         result: object = program.call(job, arguments)
-        # Most return nothing, and `isawaitable` asks an abstract class.
+        # Most return None, and `isawaitable` is slower because it uses an abstract class.
         if result is None or not inspect.isawaitable(result):
             return result
         loop = self._event_loop()
         work = loop.create_task(self._await(result))
         try:
             while not work.done():
-                # What an earlier job has left on the loop may stop it: that is no end of this one.
+                # A callback of an earlier job may stop the loop, which must not end this job.
                 with _even_if_stopped(work):
                     loop.run_until_complete(work)
         except BaseException:
             if work.done() and not work.cancelled():
-                work.exception()  # else asyncio complains that nobody has asked for it
+                work.exception()  # otherwise asyncio complains that it was never retrieved
             if asyncio.all_tasks(loop):
-                self._runner = None  # left in the middle of things, which are not the next job's
+                self._runner = None  # it has unfinished tasks, which must not affect the next job
             raise
         return work.result()
 
     def _event_loop(self) -> asyncio.AbstractEventLoop:
-        """The one of all jobs, unless one of them has closed it or shut down its threads."""
+        """Return the loop that all jobs share; a new one if a job has closed it or shut down its
+        threads."""
         if self._runner is None or _is_spent(self._runner.get_loop()):
             self._runner = asyncio.Runner()
         return self._runner.get_loop()
@@ -292,7 +293,7 @@ class _Child:
         finally:
             self._interrupts.handler_has_ended()
             self._interrupts.deliver_to(None)
-            # A job's tasks end with the job; the loop stays, and with it pools of connections.
+            # A job's tasks end with the job; the loop stays, and with it connection pools.
             rest = asyncio.all_tasks() - {asyncio.current_task()}
             for leftover in rest:
                 leftover.cancel()
@@ -323,16 +324,16 @@ class _Child:
             if now - last < PROGRESS_INTERVAL or self._mark.running != ticket:
                 return
             last = now
-            # One message: the kernel keeps it apart from those of other threads, of processes that
-            # the job has forked, and of what an interruption or a signal handler comes to send.
+            # One message, so that the kernel keeps it separate from those of other threads, of
+            # processes that the job has forked, and of signal handlers.
             self._results.send(encode_record(Progress(ticket=ticket, value=value)))
 
         return report
 
 
 def _is_spent(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether jobs can do less on `loop` than on a new one. asyncio has no public way to ask for
-    the state of its threads."""
+    """Return whether `loop` can do less than a new one. asyncio has no public way to read the state
+    of its threads."""
     threads = getattr(loop, "_default_executor", None)
     return (
         loop.is_closed()
@@ -343,7 +344,7 @@ def _is_spent(loop: asyncio.AbstractEventLoop) -> bool:
 
 @contextlib.contextmanager
 def _even_if_stopped(work: asyncio.Task[Any]) -> Iterator[None]:
-    """Pass over the error that says that the loop was stopped before `work` was done."""
+    """Suppress the error that the loop was stopped before `work` was done."""
     try:
         yield
     except RuntimeError as error:
@@ -352,8 +353,8 @@ def _even_if_stopped(work: asyncio.Task[Any]) -> Iterator[None]:
 
 
 class _Untold(Exception):
-    """Nothing can be told to the parent any more."""
+    """Nothing can be reported to the parent any more."""
 
 
 class _Cancelled(Exception):
-    """A task that was cancelled by its own handler, not by us."""
+    """A task was cancelled by its own handler, not by the worker."""

@@ -1,7 +1,7 @@
-"""Signals as the interpreter has them.
+"""Direct access to the interpreter's signals.
 
-Past what a module may have put in the place of functions of `signal` (gevent does), and without the
-enums that those make of every answer: a microsecond each.
+It bypasses replacements of functions in `signal` (gevent makes some), and avoids the enums into
+which those convert every result, which takes a microsecond each.
 """
 
 import _signal  # type: ignore[import-not-found]  # private, so typeshed leaves it out
@@ -19,14 +19,14 @@ getsignal: Callable[[int], Disposition] = _signal.getsignal
 
 
 def setsignal(number: int, disposition: Disposition) -> None:
-    """Change it; None cannot be set and counts as `SIG_DFL`."""
+    """Set the disposition of a signal; None cannot be set and counts as `SIG_DFL`."""
     _signal.signal(number, int(signal.SIG_DFL) if disposition is None else disposition)
 
 
 unblock_all: Callable[[], set[int]] = partial(_signal.pthread_sigmask, _signal.SIG_SETMASK, ())
-"""Have every signal delivered to this thread; those that were not."""
+"""Unblock all signals in this thread; returns those that were blocked."""
 
 
 def stop_alarm() -> None:
-    """Forget the alarm that `signal.alarm` or `setitimer` has set."""
+    """Cancel the alarm that `signal.alarm` or `setitimer` has set."""
     _signal.setitimer(_signal.ITIMER_REAL, 0)

@@ -1,6 +1,6 @@
-"""The process that jobs share: what of it Longshore relies on, and how that is put right.
+"""The process that jobs share: the state of it that Longshore relies on, and how it is restored.
 
-docs/worker.md, "What one job may change for the next", lists everything, with what is shared.
+docs/worker.md, "What one job may change for the next", lists everything, including what is shared.
 """
 
 import asyncio
@@ -23,22 +23,22 @@ _NUMBERS = tuple(
         *("SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGXCPU", "SIGXFSZ"),
     )
 )
-"""What programs handle or ignore: the rest stands for faults."""
+"""Signals that programs handle or ignore; the others indicate faults."""
 
 _SIGALRM = int(signal.SIGALRM)
 
 TRUSTED_AFTER = 32
-"""Jobs of a handler in a row that changed nothing, after which it is trusted."""
+"""Number of jobs in a row that changed nothing after which their handler is trusted."""
 
 LOOK_INTERVAL = 0.01
-"""Seconds for which what trusted handlers do is not looked at in full: a full look takes 10 µs,
-a fifth of what a job takes that does nothing."""
+"""Seconds between full checks after jobs of trusted handlers: a full check takes 10 µs, a fifth of
+the time of a job that does nothing."""
 
 
 class ProcessState:
-    """Remembers how a child's process is at its start, and puts it right after each job.
+    """Remembers the state of a child's process at its start, and restores it after each job.
 
-    What a job could change for good, so that no other may run here, is for the child to end over.
+    If a job has changed something irrevocably, so that no other job may run here, the child ends.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class ProcessState:
         self._limits = _Limits()
         self._own: dict[int, signals.Disposition] = {
             signal.SIGALRM: on_alarm,
-            # As in any Python: a program that a job starts gets what is not ignored by default.
+            # As in any Python process, so that programs that a job starts get the default.
             signal.SIGINT: signal.default_int_handler,
             signal.SIGTERM: int(signal.SIG_DFL),
-            # Python ignores these two, which programs would inherit; a handler they do not.
+            # Python ignores these two, which programs would inherit; they do not inherit handlers.
             signal.SIGPIPE: _on_nothing,
             signal.SIGXFSZ: _on_nothing,
         }
@@ -72,28 +72,28 @@ class ProcessState:
         self._dispositions = [*map(signals.getsignal, _NUMBERS)]
         self._on_alarm = on_alarm
         self._clean: dict[str, int] = {}
-        """Jobs in a row that changed nothing, by handler; less than none for one that did once."""
+        """Number of jobs in a row that changed nothing, by handler; negative if one ever did."""
 
         self._since: set[str] = set()
-        """Handlers of the jobs since the latest full look."""
+        """Handlers of the jobs since the latest full check."""
 
         self._looked_at = 0.0
         self._ended_at = 0.0
         """When the latest job ended."""
 
         self._is_trusting = False
-        """After that job, what Longshore itself relies on is enough to look at."""
+        """After that job, only what Longshore itself relies on needs to be checked."""
 
         self.has_output = True
-        """Whether, after that job, our own descriptor of the output is still the pipe. It could be
-        a file of the job's by now."""
+        """Whether, after that job, our own descriptor of the output is still the pipe. By now, it
+        could be a file that the job has opened."""
 
         capture.on_last_words()
         self._restore_all()
 
     def job_has_ended(self, *, after: str) -> float:
-        """A job of the handler `after` has ended, but is not told yet: what it has written is to
-        be taken at once. Returns the time.
+        """Prepare for reading the output of a job of the handler `after`, which has ended but has
+        not been reported yet. Return the time.
         """
         self._since.add(after)
         now = self._ended_at = monotonic()
@@ -106,14 +106,14 @@ class ProcessState:
         return now
 
     def has_results(self) -> bool:
-        """Whether our own descriptor of the results is still the socket."""
+        """Return whether our own descriptor of the results is still the socket."""
         return _file(self._results) == self._socket
 
     def restore(self) -> bool:
-        """Put right what the job may have changed; False where that is not possible any more.
+        """Restore what the job may have changed; return False if that is no longer possible.
 
-        What Longshore itself relies on is looked at after every job, and all of it too, unless the
-        handler is trusted: then the rest waits for `LOOK_INTERVAL`.
+        What Longshore itself relies on is checked after every job. So is everything else, unless
+        the handler is trusted: then the rest is checked only every `LOOK_INTERVAL`.
         """
         try:
             if self._is_trusting:
@@ -132,7 +132,7 @@ class ProcessState:
         return os.geteuid() == self._user
 
     def _is_pipe_there(self) -> bool:
-        # After a trusted handler it is enough that it is a pipe, which takes half the time.
+        # After a trusted handler, it is sufficient that it is any pipe, which takes half the time.
         if self._is_trusting:
             try:
                 return fcntl.fcntl(self._output, fcntl.F_GETPIPE_SZ) > 0
@@ -149,7 +149,7 @@ class ProcessState:
         capture.restore_streams()
 
     def _restore_all(self) -> bool:
-        """Whether anything was otherwise."""
+        """Restore everything; return whether anything had changed."""
         changed = False
         for number, (file, source) in enumerate(
             zip(self._files, (self._null, self._output, self._output), strict=True)
@@ -167,7 +167,7 @@ class ProcessState:
         if os.getpgrp() != self._pid:
             os.setpgid(0, 0)
             changed = True
-        # Nobody changes a limit in Python without this module, and to look takes 6 µs.
+        # Limits are changed in Python only with this module, and a check takes 6 µs.
         if "resource" in sys.modules:
             changed |= self._limits.restore()
         changed |= bool(signals.unblock_all())
@@ -181,8 +181,8 @@ class ProcessState:
     def _restore_dispositions(self) -> None:
         for number, before in zip(_NUMBERS, self._dispositions, strict=True):
             now = signals.getsignal(number)
-            # Whoever handles another signal may have set that up once for all jobs. But what is
-            # ignored is so in all programs that later jobs start.
+            # A handler of another signal may have been set up once for all jobs. But an ignored
+            # signal is ignored by all programs that later jobs start.
             if now != before and (number in self._own or now == signal.SIG_IGN):
                 signals.setsignal(number, before)
                 if number == signal.SIGTERM:
@@ -202,10 +202,11 @@ class ProcessState:
             gc.enable() if collects else gc.disable()
             gc.set_threshold(*thresholds)
         if asyncio._get_running_loop() is not None:
-            asyncio._set_running_loop(None)  # cut short, it could not take this back itself
+            asyncio._set_running_loop(None)  # an interrupted loop could not reset this itself
             changed = True
         if sys.path != self._path_seen:
-            # What jobs add may be there for good. What they remove, our own late imports need.
+            # Entries that jobs add may be meant to stay. Those that they remove are needed by our
+            # own late imports.
             sys.path += [entry for entry in self._path if entry not in sys.path]
             self._path_seen = list(sys.path)
             changed = True
@@ -223,11 +224,11 @@ def _python_settings() -> tuple[Any, ...]:
 
 
 def _on_nothing(_number: int, _frame: FrameType | None) -> None:
-    """As good as ignoring: the call that brought it about fails."""
+    """Do nothing, which is like ignoring the signal: the call that caused it fails."""
 
 
 class _Limits:
-    """Limits of the kernel on this process, RLIMIT_*."""
+    """The kernel's limits on this process, RLIMIT_*."""
 
     def __init__(self) -> None:
         was_imported = "resource" in sys.modules
@@ -240,9 +241,9 @@ class _Limits:
             del sys.modules["resource"]
 
     def restore(self) -> bool:
-        """Raise what was lowered; whether there was anything.
+        """Raise limits that were lowered; return whether there were any.
 
-        Raises ValueError where a hard limit was, which is for good.
+        Raises ValueError if a hard limit was lowered, which is irrevocable.
         """
         changed = False
         for number, before in zip(self._numbers, self._before, strict=True):
@@ -265,7 +266,7 @@ _LIMITS = (
 
 
 def _file(descriptor: int) -> tuple[int, int] | None:
-    """Which file a descriptor is; None for none."""
+    """Return the identity of a descriptor's file; None if it is closed."""
     try:
         found = os.fstat(descriptor)
     except OSError:
@@ -274,7 +275,7 @@ def _file(descriptor: int) -> tuple[int, int] | None:
 
 
 def _place() -> tuple[int, int] | None:
-    """Which folder is the working directory; None where nobody may know."""
+    """Return the identity of the working directory; None if it cannot be determined."""
     try:
         found = os.stat(".")
     except OSError:
@@ -283,7 +284,7 @@ def _place() -> tuple[int, int] | None:
 
 
 def _directory() -> int | None:
-    """The working directory; None where it may not be opened."""
+    """Open the working directory; None if that is not permitted."""
     try:
         return _out_of_the_way(os.open(".", os.O_RDONLY | os.O_DIRECTORY))
     except OSError:
@@ -291,7 +292,7 @@ def _directory() -> int | None:
 
 
 def _out_of_the_way(descriptor: int) -> int:
-    """The same where nobody looks for a free one; never one of the first three."""
+    """Move a descriptor to a number of 10 or more, out of the way of other code."""
     moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(descriptor)
     return moved

@@ -1,7 +1,7 @@
-"""The zygote: imports the handlers' modules once, then forks children on request and buries them.
+"""The zygote: imports the handlers' modules once, then forks children on request and reaps them.
 
-It stays single-threaded and runs no job, so a fork costs about a millisecond and copies no lock
-that somebody holds.
+It stays single-threaded and runs no jobs, so a fork takes about a millisecond and copies no lock
+that is held.
 """
 
 import _socket
@@ -45,23 +45,23 @@ from longshore.worker.wire.frames import Mark
 def main(
     control: socket.socket, config: WorkerConfig, open_files: OpenFiles, *, parent: int
 ) -> NoReturn:
-    """Be the zygote until the parent closes `control` or dies."""
+    """Run the zygote until the parent closes `control` or dies."""
     prctl.die_with(parent)
     zygote = os.getpid()
-    os.setpgid(0, 0)  # Ctrl-C in a terminal is the parent's business
+    os.setpgid(0, 0)  # only the parent handles Ctrl-C in a terminal
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
-    # What we have imported holds no garbage worth looking for; handlers' modules may.
+    # Our own imports hold no garbage worth collecting; handlers' modules may.
     gc.freeze()
-    gc.enable()  # the image's entry holds it back
+    gc.enable()  # the image's entry point disables it
     programs, limits = _programs(control, config)
     chain = _chain(control, config)
     if os.getpid() != zygote:
-        os._exit(0)  # a module has forked, and this is what came back
+        os._exit(0)  # a module has forked, and this is its copy
     _put_right()
-    capture.flush()  # else each child would say once more what the imports have printed
-    # Moves everything out of the collector's sight: its headers stay shared with the children.
+    capture.flush()  # otherwise each child would repeat what the imports have printed
+    # Excludes everything from collection, so that object headers stay shared with the children.
     gc.collect()
     gc.freeze()
     threads = threading.active_count()
@@ -69,7 +69,7 @@ def main(
     try:
         send_control(control, ready)
     except (BrokenPipeError, ConnectionResetError):
-        os._exit(0)  # the worker has ended while the modules were imported
+        os._exit(0)  # the worker ended while the modules were imported
     while received := receive_control(control):
         match received[0]:
             case Fork():
@@ -82,12 +82,12 @@ def main(
 
 
 def _put_right() -> None:
-    """Take back what the modules have done to the process that forking and burying rely on.
+    """Restore the state that forking and reaping rely on, which the modules may have changed.
 
-    Children put right the rest for themselves (`longshore.worker.child.state`).
+    Children restore the rest themselves (`longshore.worker.child.state`).
     """
-    signals.stop_alarm()  # else an alarm meant for a handler ends us
-    # Past what a module may have put in `signal.signal`'s place.
+    signals.stop_alarm()  # otherwise an alarm meant for a handler would end the zygote
+    # Directly, because a module may have replaced `signal.signal`.
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGALRM):
         signals.setsignal(number, int(signal.SIG_DFL))
     signals.setsignal(signal.SIGINT, int(signal.SIG_IGN))
@@ -95,7 +95,7 @@ def _put_right() -> None:
 
 
 def _reap(pid: int) -> int | None:
-    """How a dead child has ended; None where a module's own code has reaped it."""
+    """Reap a dead child and return how it ended; None if a module's own code has reaped it."""
     try:
         return os.waitpid(pid, 0)[1]
     except ChildProcessError:
@@ -105,7 +105,7 @@ def _reap(pid: int) -> int | None:
 def _programs(
     control: socket.socket, config: WorkerConfig
 ) -> tuple[run.Programs, dict[str, HandlerLimits]]:
-    """What runs jobs, and within which limits."""
+    """Return what runs jobs, and its limits."""
     if config.command:
         return _find_command(control, config.command), {}
     return _import_handlers(control, config)
@@ -125,7 +125,7 @@ def _import_handlers(
     bindings: dict[str, BoundHandler] = {}
     limits: dict[str, HandlerLimits] = {}
     module = ""
-    # `python -m` looks into the working directory; a console script does not.
+    # `python -m` searches the working directory; a console script does not.
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
@@ -135,17 +135,18 @@ def _import_handlers(
             module = spec.function.__module__
             bindings[name] = BoundHandler(spec)
             if config.isolation is Isolation.FORK:
-                bindings[name].prepare()  # else each job that needs it would import it anew
+                bindings[name].prepare()  # otherwise each job would import pydantic anew
             limits[name] = limits_of(spec, config)
-    except BaseException as error:  # SystemExit at import must be told too
+    except BaseException as error:  # SystemExit during an import must be reported too
         _give_up(control, f"handlers from {module}", error)
     return bindings, limits
 
 
 def _chain(control: socket.socket, config: WorkerConfig) -> Chain | None:
-    """What surrounds jobs.
+    """Load the middleware.
 
-    Loaded later than the handlers: a library that these have set up is not set up again.
+    This happens after the handlers are loaded, so that a library that they have set up is not set
+    up again.
     """
     middleware: list[Named] = []
     name = ""
@@ -194,11 +195,11 @@ def _fork(
             mark = Mark.create()
             ours.callback(os.close, mark)
             pid = os.fork()
-        except OSError as error:  # too many open files or processes, or no memory: it may pass
+        except OSError as error:  # too many files or processes, or no memory: it may be temporary
             send_control(control, ForkFailed(error=str(error)))
             return
         if pid == 0:
-            # Ends that stay open here would hide the parent's death and our siblings' from us.
+            # Ends that stayed open here would hide the death of the parent and of our siblings.
             for end in (control, near, results):
                 end.close()
             os.close(output)
@@ -223,7 +224,8 @@ def _fork(
 
 
 def _pair(ours: contextlib.ExitStack) -> tuple[_socket.socket, _socket.socket]:
-    """Two ends, closed with `ours`; not of a class that a module has put in `socket`'s place."""
+    """Return two ends, closed with `ours`; their class is not one that a module may have replaced
+    in `socket`."""
     pair = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     for end in pair:
         ours.callback(end.close)
