@@ -18,13 +18,13 @@ ConditionStatus = Literal["True", "False", "Unknown"]
 class Facts:
     """What is known about a TaskQueue. If a trouble is None, all is well."""
 
-    broker: Trouble | None
-    topology: Trouble | None
+    broker_trouble: Trouble | None
+    queue_trouble: Trouble | None
     """Why its queues do not match the spec; one reason is that the spec cannot be read."""
 
-    workload: Trouble | None
+    worker_trouble: Trouble | None
     is_declared: bool
-    """Whether the current spec has been declared in RabbitMQ; if that failed, `topology` says
+    """Whether the current spec has been declared in RabbitMQ; if that failed, `queue_trouble` says
     why."""
 
     pods: tuple[Pod, ...]
@@ -56,7 +56,7 @@ class Facts:
     """Why the queue accepts no jobs although it is declared."""
 
     broker_version: str | None = None
-    policy: Trouble | None = None
+    policy_trouble: Trouble | None = None
     shortcomings: tuple[str, ...] | None = None
     """What cannot be guaranteed on a queue that was taken over; None for a queue that Longshore
     declared."""
@@ -75,8 +75,8 @@ def conditions(
 ) -> tuple[Condition, ...]:
     """Return all conditions of a TaskQueue; those that changed get `now`, which is RFC 3339."""
     parts = (_broker(facts), _queue(facts), _workers(facts), _scaling(facts))
-    is_declared = facts.is_declared and not facts.topology and not facts.broker
-    more = (*([policy_condition(facts.policy)] if is_declared else []), *_guarantees(facts))
+    is_declared = facts.is_declared and not facts.queue_trouble and not facts.broker_trouble
+    more = (*([policy_condition(facts.policy_trouble)] if is_declared else []), *_guarantees(facts))
     return stamped((_ready(parts), *parts, *more), generation=generation, before=before, now=now)
 
 
@@ -201,10 +201,15 @@ TOLD = frozenset({"BudgetUnknown", "ForeignAutoscaler", "WorkersSilent", "ScaleR
 
 def _broker(facts: Facts) -> _State:
     kind = "BrokerReachable"
-    if facts.broker:
-        status: ConditionStatus = "Unknown" if facts.broker.reason == "Connecting" else "False"
+    if facts.broker_trouble:
+        status: ConditionStatus = (
+            "Unknown" if facts.broker_trouble.reason == "Connecting" else "False"
+        )
         return _State(
-            type=kind, status=status, reason=facts.broker.reason, message=facts.broker.message
+            type=kind,
+            status=status,
+            reason=facts.broker_trouble.reason,
+            message=facts.broker_trouble.message,
         )
     if facts.alarm:
         return _failed(kind, facts.alarm)
@@ -218,7 +223,7 @@ def _failed(kind: str, trouble: Trouble) -> _State:
 
 def _queue(facts: Facts) -> _State:
     kind = "QueueDeclared"
-    if trouble := facts.topology or facts.blockage:
+    if trouble := facts.queue_trouble or facts.blockage:
         return _failed(kind, trouble)
     if facts.is_declared:
         message = "queues, bindings, policies and users are in place"
@@ -245,7 +250,7 @@ def _workers(facts: Facts) -> _State:
     active = [pod for pod in facts.pods if not pod.ending]
     ready = sum(pod.ready for pod in active)
     replicas = facts.replicas if facts.asked is None else facts.asked
-    trouble = facts.workload or next((pod.trouble for pod in active if pod.trouble), None)
+    trouble = facts.worker_trouble or next((pod.trouble for pod in active if pod.trouble), None)
     if trouble := trouble or facts.crash or facts.obstacle:
         message = trouble.message
         if ready and replicas:
@@ -301,11 +306,11 @@ def _halt(facts: Facts) -> Trouble | None:
 
 def _scaling(facts: Facts) -> _State:
     kind = "ScalingActive"
-    if facts.broker:
+    if facts.broker_trouble:
         message = "the Broker does not answer: the number of workers is left alone"
         return _State(type=kind, status="False", reason="BrokerUnreachable", message=message)
     decision = facts.decision
-    if facts.topology and facts.topology.reason == INVALID_SPEC:
+    if facts.queue_trouble and facts.queue_trouble.reason == INVALID_SPEC:
         message = "the spec cannot be read: the number of workers is left alone"
         return _State(type=kind, status="False", reason=INVALID_SPEC, message=message)
     if decision is None:

@@ -20,10 +20,10 @@ from longshore_operator.trouble import Trouble
 from tests.unit.operator.specs import V4_0, V4_3
 
 WELL = Facts(
-    broker=None,
+    broker_trouble=None,
     broker_version="4.3.6",
-    topology=None,
-    workload=None,
+    queue_trouble=None,
+    worker_trouble=None,
     is_declared=True,
     pods=(),
     replicas=0,
@@ -49,13 +49,13 @@ def pod(**parts: Any) -> Pod:
     [
         (WELL, None, "Ready", "True"),
         (
-            replace(WELL, broker=Trouble(reason="BrokerNotFound", message="none")),
+            replace(WELL, broker_trouble=Trouble(reason="BrokerNotFound", message="none")),
             "BrokerReachable",
             "BrokerNotFound",
             "False",
         ),
         (
-            replace(WELL, topology=Trouble(reason="Refused", message="406")),
+            replace(WELL, queue_trouble=Trouble(reason="Refused", message="406")),
             "QueueDeclared",
             "Refused",
             "False",
@@ -73,7 +73,7 @@ def pod(**parts: Any) -> Pod:
             "False",
         ),
         (
-            replace(WELL, workload=Trouble(reason="RefusedByKubernetes", message="422")),
+            replace(WELL, worker_trouble=Trouble(reason="RefusedByKubernetes", message="422")),
             "WorkersReady",
             "RefusedByKubernetes",
             "False",
@@ -132,7 +132,7 @@ def test_trouble_of_a_pod_that_is_ending_is_over() -> None:
 def test_the_time_of_transition_moves_with_the_status_alone() -> None:
     first = made(WELL, now="T1")
     more = made(replace(WELL, replicas=1, pods=(pod(),)), before=tuple(first.values()), now="T2")
-    worse = made(replace(WELL, broker=CRASH), before=tuple(more.values()), now="T3")
+    worse = made(replace(WELL, broker_trouble=CRASH), before=tuple(more.values()), now="T3")
 
     assert more["WorkersReady"].reason == "Ready"
     assert more["WorkersReady"].last_transition_time == "T1"
@@ -182,7 +182,7 @@ def test_a_merge_patch_makes_one_from_the_other_and_is_empty_when_they_are_equal
 
 def test_a_foreign_policy_is_a_condition_of_its_own() -> None:
     foreign = foreign_policy({"media.transcode": "theirs"}, features=V4_0)
-    found = made(replace(WELL, policy=foreign))
+    found = made(replace(WELL, policy_trouble=foreign))
 
     assert found["PolicyInForce"].status == "False"
     assert "'theirs'" in found["PolicyInForce"].message
@@ -235,7 +235,7 @@ def test_workers_that_are_silent_are_a_condition_of_scaling_alone() -> None:
 
 def test_a_spec_that_cannot_be_read_is_no_fault_of_its_broker() -> None:
     trouble = Trouble(reason="InvalidSpec", message="spec.scaling.windows: no such hour")
-    found = made(replace(WELL, topology=trouble, is_declared=False, decision=None))
+    found = made(replace(WELL, queue_trouble=trouble, is_declared=False, decision=None))
 
     assert found["BrokerReachable"].status == "True"
     assert {found[kind].reason for kind in ("Ready", "QueueDeclared", "ScalingActive")} == {

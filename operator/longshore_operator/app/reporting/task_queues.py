@@ -142,13 +142,13 @@ class TaskQueueStatuses:
         pods = self.workloads.workers(key)
         invalid = Trouble(reason=INVALID_SPEC, message=task_queue.invalid)
         return Facts(
-            broker=self.brokers.trouble(task_queue.ending.broker),
+            broker_trouble=self.brokers.trouble(task_queue.ending.broker),
             alarm=session.alarm if session else None,
             blockage=state.blockage,
             broker_version=session.link.version if session else None,
-            topology=reconciled.queue_trouble if spec else invalid,
-            workload=reconciled.worker_trouble,
-            policy=reconciled.policy_trouble,
+            queue_trouble=reconciled.queue_trouble if spec else invalid,
+            worker_trouble=reconciled.worker_trouble,
+            policy_trouble=reconciled.policy_trouble,
             shortcomings=reconciled.shortcomings,
             is_declared=session is not None
             and reconciled.is_of(generation=task_queue.generation, session=session),
@@ -229,18 +229,18 @@ def _scaling(task_queue: TaskQueueObject, seen: Seen, *, now: str) -> ScalingSta
 
 def _is_passing(facts: Facts, *, is_new: bool) -> bool:
     """Whether the operator is about to know better."""
-    if facts.broker is not None:
-        return facts.broker == CONNECTING
-    if facts.topology and facts.topology.reason == INVALID_SPEC:
+    if facts.broker_trouble is not None:
+        return facts.broker_trouble == CONNECTING
+    if facts.queue_trouble and facts.queue_trouble.reason == INVALID_SPEC:
         return False
     if not facts.is_declared:
         return True
-    if facts.topology:
+    if facts.queue_trouble:
         return False
     decision = facts.decision
     if decision is None:
         return True  # the scaling loop has not had its turn since the Broker answered
-    if not is_new or facts.workload:
+    if not is_new or facts.worker_trouble:
         return False
     # Its Deployment was made this moment: the watch has not shown it yet, or not to the last tick.
     return facts.replicas is None or decision.holds == "DeploymentUnknown"
