@@ -3,7 +3,9 @@
 A repeat is explained only by a fault that hit the worker, the connection or the queue that held the
 job between the start and its repeat; or by one that had cut off the worker of the repeat, which
 then begins what it had been given before; or, once, by one that cost its producer the confirm, as
-the client promises at least once. What is a fault says the nemesis, never Longshore.
+the client promises at least once; or, once, by one that hit a worker of its queue while the job
+waited, as that worker may have held it and returned a copy. What is a fault says the nemesis, never
+Longshore.
 """
 
 from __future__ import annotations
@@ -67,6 +69,13 @@ def check(history: History) -> Findings:
         late_kills=[said for job in judged for said in job.late_kills()],
         pauses=list(pauses(history)),
     )
+
+
+_Irregular = dict[
+    tuple[tuple[Started, ...], tuple[Started, ...]], tuple[tuple[Started, Started], ...]
+]
+"""By the runs whose outcome may be in a queue, and those whose own delivery may come back: the
+fewest runs that are irregular."""
 
 
 class _Job:
@@ -136,7 +145,7 @@ class _Job:
     # Repeats
 
     def unexplained(self) -> Iterator[str]:
-        expected = 1 if self._may_be_stored_twice else 0
+        expected = 1 if self._may_be_stored_twice or self._may_be_returned_twice else 0
         for before, run in self._irregular():
             if self._natural_step(before) is None:
                 if expected and run.attempt <= before.attempt:  # the copy's
@@ -160,22 +169,38 @@ class _Job:
         before it.
 
         The outcome of a run may have been stored just before its delivery was lost. Then there are
-        two copies of the job, and each counts its own attempts.
+        two copies of the job, and each counts its own attempts: one run follows from the outcome,
+        and one repeats the delivery.
         """
-        last = self.runs[:1]  # of each copy
+        first = tuple(self.runs[:1])
+        found: _Irregular = {(first, first): ()}
         for before, run in pairwise(self.runs):
-            if followed := self._followed(last, by=run):
-                last.remove(followed)
-            elif not any(self._is_repeat_explained(each, run) for each in last):
-                yield before, run
-            last.append(run)
+            after: _Irregular = {}
+            for (stored, returned), irregular in found.items():
+                ways = [
+                    *(
+                        (_without(stored, each), returned)
+                        for each in self._followed(stored, by=run)
+                    ),
+                    *(
+                        (stored, _without(returned, each))
+                        for each in returned
+                        if self._is_repeat_explained(each, run)
+                    ),
+                ]
+                also = irregular if ways else (*irregular, (before, run))
+                for left_stored, left_returned in ways or [(stored, returned)]:
+                    rows = (*left_stored, run), (*left_returned, run)
+                    if rows not in after or len(also) < len(after[rows]):
+                        after[rows] = also
+            found = after
+        yield from min(found.values(), key=len)
 
-    def _followed(self, runs: Sequence[Started], *, by: Started) -> Started | None:
-        for run in reversed(runs):
+    def _followed(self, runs: Sequence[Started], *, by: Started) -> Iterator[Started]:
+        for run in runs:
             step = self._natural_step(run)
             if step is not None and by.attempt == run.attempt + step:
-                return run
-        return None
+                yield run
 
     @property
     def _may_be_stored_twice(self) -> bool:
@@ -186,6 +211,21 @@ class _Job:
         asked_at, at = self.enqueued.asked_at, self.enqueued.at
         return at - asked_at > RECONNECTS_IN and any(
             fault.pods is None and fault.queues is None and _overlaps(fault, asked_at, at)
+            for fault in self._history.faults
+        )
+
+    @property
+    def _may_be_returned_twice(self) -> bool:
+        """Whether a fault hit a worker of its queue before the job began anywhere.
+
+        That worker may have held it, and have ended between the copy that it returned and the ack.
+        """
+        if not self.runs:
+            return False
+        workers = f"{self.enqueued.queue}-worker-"
+        return any(
+            any(pod.startswith(workers) for pod in fault.pods or ())
+            and _overlaps(fault, self.enqueued.asked_at, self.runs[0].at)
             for fault in self._history.faults
         )
 
@@ -266,6 +306,10 @@ class _Job:
         if not self.runs:
             return "it never began"
         return f"its last run, attempt {self.runs[-1].attempt}, {self._way_of(self.runs[-1])}"
+
+
+def _without(runs: tuple[Started, ...], run: Started) -> tuple[Started, ...]:
+    return tuple(each for each in runs if each is not run)
 
 
 def pauses(history: History) -> Iterator[Pause]:

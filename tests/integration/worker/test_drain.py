@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from longshore.contract.names import JOBS_EXCHANGE
 from tests.integration.worker.workers import Bench, wait_for
 
 pytestmark = pytest.mark.integration
@@ -40,6 +41,26 @@ def test_a_drain_gives_back_what_has_not_begun_uncharged(bench: Bench) -> None:
     second = bench.started(slots=2, prefetch=2)
     second.wait("job-settled", count=2, outcome="succeeded")
     assert sorted(bench.lines()) == ["end 1"] * 3 + ["start 1"] * 3
+
+
+def test_a_drain_leaves_the_jobs_of_a_classic_queue_as_they_are(bench: Bench) -> None:
+    """No copy is published, of which a worker that is killed in the drain could leave a second."""
+    channel = bench.broker.channel
+    channel.queue_delete(bench.queue)
+    channel.queue_declare(bench.queue, durable=True)
+    channel.queue_bind(bench.queue, JOBS_EXCHANGE, bench.queue)
+    worker = bench.started(slots=1, prefetch=3, queue_type="Classic")
+    for _ in range(3):
+        bench.enqueue("sleep", diary=bench.diary, seconds=1)
+    bench.wait_lines(1)
+    wait_for(lambda: bench.ready() == 0)
+    assert worker.stop() == 0
+    assert len(worker.events("job-settled", outcome="returned")) == 2
+    for _ in range(2):
+        method, _properties, _body = channel.basic_get(bench.queue, True)
+        assert method is not None
+        assert method.redelivered, "it is the job that was sent"
+    assert bench.is_empty()
 
 
 def test_with_requeue_a_running_job_is_interrupted_and_given_back_uncharged(bench: Bench) -> None:

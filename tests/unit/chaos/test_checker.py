@@ -64,11 +64,30 @@ DONE_TWICE = [
     *ran(16.0, attempt=3, pod="b"),
 ]
 
+SNOOZED = [
+    enqueued("snoozes"),
+    *ran(11.0, way="snoozed"),
+    fault(11.05, 20.0, pods=("a",)),
+    *ran(19.0, pod="b"),
+    *ran(21.0, pod="b"),
+]
+"""The snooze of the first run was stored after its delivery had been lost."""
+
+RETURNED = [
+    enqueued("classic"),
+    fault(9.5, 10.5, pods=("adopted-worker-b",)),
+    *ran(11.0, pod="adopted-worker-c"),
+    *ran(12.0, pod="adopted-worker-c"),
+]
+"""A worker that had not begun the job died between the copy that it returned and the ack."""
+
 
 @pytest.mark.parametrize(
     "events",
     [
         GOOD,
+        SNOOZED,
+        RETURNED,
         KILLED,
         TWICE,
         DONE_TWICE,
@@ -99,6 +118,8 @@ DONE_TWICE = [
     ],
     ids=[
         "done",
+        "snoozed-and-repeated",
+        "returned-twice",
         "killed-and-repeated",
         "goes-on-twice-after-a-lost-connection",
         "is-done-twice-after-a-lost-connection",
@@ -217,6 +238,33 @@ def test_a_job_whose_confirm_was_lost_may_run_once_more() -> None:
 )
 def test_a_lost_confirm_explains_no_more_than_one_copy(events: list[Event]) -> None:
     assert len(findings(*events).unexplained) == 1
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [*SNOOZED[:3], *SNOOZED[4:]],
+        [*SNOOZED, *ran(22.0, pod="b")],
+        [*SNOOZED[:3], fault(11.05, 20.0, pods=("b",)), *ran(21.0, pod="c"), *ran(22.0, pod="c")],
+    ],
+    ids=["without-a-fault", "a-third-time", "another-worker"],
+)
+def test_a_snooze_is_followed_once_and_repeated_by_a_fault_alone(events: list[Event]) -> None:
+    assert findings(*events).unexplained
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [RETURNED[0], *RETURNED[2:]],
+        [*RETURNED, *ran(13.0, pod="adopted-worker-c")],
+        [RETURNED[0], fault(9.5, 10.5, pods=("quick-worker-b",)), *RETURNED[2:]],
+        [RETURNED[0], fault(11.6, 11.7, pods=("adopted-worker-b",)), *RETURNED[2:]],
+    ],
+    ids=["without-a-fault", "three-runs", "another-queue", "after-it-began"],
+)
+def test_a_worker_that_had_not_begun_a_job_leaves_one_copy_at_most(events: list[Event]) -> None:
+    assert findings(*events).unexplained
 
 
 def test_a_lost_connection_explains_no_third_row_of_attempts() -> None:

@@ -123,7 +123,8 @@ class Subscription:
         self._connection = connection
         self._channel = channel
         self.is_quorum = is_quorum
-        self.nack_is_free = connection.features.nack_is_free
+        # Classic queues count no deliveries.
+        self.nack_is_free = connection.features.nack_is_free or not is_quorum
         self.is_current = True
         """Its jobs count against the prefetch that is in force: it is neither retired nor lost."""
 
