@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 import time
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 
 from longshore import Client
+from longshore.amqp.address import parameters
+from longshore.amqp.link import BlockingLink
 from longshore.errors import BrokerUnavailable
 from tests.integration.client.conftest import QUEUE, Vhost
 from tests.integration.relay import Relay, unanswered
@@ -72,6 +75,40 @@ def test_a_broker_that_hangs_in_tls_is_told_as_such(connect: Connect) -> None:
         # The call itself may be the first to see that the time is over; it says the stage as well.
         with pytest.raises(BrokerUnavailable, match=rf"TLS handshake with 127.0.0.1:{port}[:;]"):
             connect(f"amqps://u:p@127.0.0.1:{port}/", timeout=0.5).enqueue(QUEUE, "render")
+
+
+class Waiting:
+    """Somebody who waits for what a link does."""
+
+    stage = ""
+    deadline = float("inf")
+    is_abandoned = False
+
+    def begin(self) -> None:
+        raise AssertionError("nothing was to be published")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "stage"), [("amqp", "AMQP handshake with"), ("amqps", "TLS handshake with")]
+)
+def test_who_waits_sees_how_far_the_attempt_has_got(scheme: str, stage: str) -> None:
+    with ExitStack() as stack:
+        port = _silent(stack)
+        found = parameters(f"{scheme}://u:p@127.0.0.1:{port}/", authority=None)
+        record = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port))
+        caller = Waiting()
+        with pytest.raises(BrokerUnavailable, match=f"{stage} 127.0.0.1:{port}: it did not"):
+            BlockingLink(found, record).open(caller, until=time.monotonic() + 0.3)
+        assert caller.stage == f"{stage} 127.0.0.1:{port}"
+
+
+def test_a_failure_is_told_once(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    """It is raised; pika's lines about it would tell it several times more."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(BrokerUnavailable, match="Connection refused"):
+        connect(f"amqp://u:p@127.0.0.1:{port}/", timeout=1).enqueue(QUEUE, "render")
+    assert [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING] == []
 
 
 def test_a_resolver_that_hangs_costs_no_call_more_than_its_time(

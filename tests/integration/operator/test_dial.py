@@ -15,7 +15,10 @@ from longshore.amqp.errors import Lost
 from longshore_operator.adapters.rabbitmq import dial
 from longshore_operator.app.sessions.session import Session
 from longshore_operator.core.access.credentials import Address
+from longshore_operator.core.rabbitmq.topology import QueueDefinition, Topology
 from longshore_operator.errors import Transient
+from tests.integration.operator.brokers import opened
+from tests.integration.operator.task_queues import until
 
 PID = os.getpid()
 SILENT = f"127.{1 + (PID >> 16 & 127)}.{PID >> 8 & 255}.{PID & 255}"
@@ -69,3 +72,37 @@ async def test_a_callback_that_fails_ends_its_connection_and_what_waits_on_it(
     with pytest.raises(Lost, match="ZeroDivisionError"):
         await channel.declare_exclusive()
     assert not connection.is_open
+
+
+async def test_a_channel_that_nobody_waits_for_any_more_is_closed(session: Session) -> None:
+    connection = await dial.connect_amqp(session.address, name="test", heartbeat=30.0)
+    for _ in range(3):
+        opening = asyncio.ensure_future(connection.channel())
+        await asyncio.sleep(0)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+
+    async def are_closed() -> bool:
+        return not connection._connection._channels
+
+    await until(are_closed)
+    assert connection.is_open
+    await connection.close()
+
+
+async def test_consumers_that_the_broker_has_cancelled_are_not_waited_for(
+    session: Session,
+) -> None:
+    await session.management.create(Topology(queues=(QueueDefinition(name="gone"),)))
+    link = opened(session)
+    async with asyncio.timeout(5), link.scrutiny() as look:
+        assert await look.is_empty("gone", dead_letters=False)
+        await session.management.delete_queue("gone")
+        channel = look._watched["gone"].channel._channel
+
+        async def are_cancelled() -> bool:
+            return not channel.consumer_tags
+
+        await until(are_cancelled)
+        look._watched["gone"].deliveries.append(0)  # 0: all, of which there are none

@@ -56,6 +56,9 @@ async def test_what_was_not_stored_is_told_and_the_next_job_arrives(session: Ses
     with pytest.raises(Invalid, match="properties and headers take 200"):
         await link.jobs.publish(broken)
 
+    with pytest.raises(Invalid, match="406 PRECONDITION_FAILED"):
+        await link.jobs.publish(replace(job(), body=b"x" * 17 * 2**20))
+
     with pytest.raises(Transient, match="no exchange 'no-such'"):
         await link.jobs.publish(replace(job(), exchange="no-such"))
 

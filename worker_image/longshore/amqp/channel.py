@@ -7,6 +7,7 @@ of its end once, however it came about.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -65,6 +66,11 @@ class Channel:
             callback(self.end)
         else:
             self._on_end.append(callback)
+
+    def forget(self, callback: Callable[[End], None]) -> None:
+        """Do not call `callback` when it ends."""
+        with contextlib.suppress(ValueError):
+            self._on_end.remove(callback)
 
     def ended(self, end: End) -> None:
         """It has ended; only the first cause counts."""
@@ -181,9 +187,10 @@ class Channel:
         return tag
 
     async def stop_consumer(self, tag: str) -> None:
-        """End the consumer; what still arrives goes back."""
-        private.return_when_cancelled(self._channel)
-        await self._ask(self._channel.basic_cancel, tag)
+        """End the consumer, unless the broker has; what still arrives goes back."""
+        if tag in self._channel.consumer_tags:
+            private.return_when_cancelled(self._channel)
+            await self._ask(self._channel.basic_cancel, tag)
 
     async def declare_passively(
         self, queues: Sequence[str], on_depth: Callable[[str, int, int], None]
@@ -214,10 +221,11 @@ class Channel:
             self._send(self._channel.queue_declare, waiting[-1], passive=True, callback=ask_next)
         try:
             await answer(done, of=self)
-        except Lost:
-            if self.end is None:
-                raise
-            return self.end
+        except BaseException as error:
+            if self.end is not None and isinstance(error, Lost):
+                return self.end
+            self.close()  # answers that are still to come would be taken for those of others
+            raise
         return None
 
     async def _ask(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -280,8 +288,15 @@ class Channel:
 
 async def answer(waiting: "asyncio.Future[T]", *, of: Channel) -> T:
     """The result of a method's future. Raises Lost when it can't come any more."""
-    of.on_end(lambda _: _give_up(waiting))
-    await asyncio.wait({waiting}, timeout=ANSWER_TIMEOUT)
+
+    def give_up(_: End) -> None:
+        waiting.cancel()
+
+    of.on_end(give_up)
+    try:
+        await asyncio.wait({waiting}, timeout=ANSWER_TIMEOUT)
+    finally:
+        of.forget(give_up)
     if waiting.done() and not waiting.cancelled():
         return waiting.result()
     if of.end:
@@ -293,7 +308,3 @@ def resolve(future: "asyncio.Future[T]", value: T) -> None:
     """Set a result that nobody may be waiting for any more."""
     if not future.done():
         future.set_result(value)
-
-
-def _give_up(future: "asyncio.Future[Any]") -> None:
-    future.cancel()

@@ -118,7 +118,11 @@ class Connection:
         channel = Channel(self, raw)
         self._channels = [each for each in self._channels if each.end is None]
         self._channels.append(channel)
-        await self.answer(opened, of=channel)
+        try:
+            await self.answer(opened, of=channel)
+        except BaseException:  # also where the caller is cancelled: it may open yet
+            channel.close()
+            raise
         return channel
 
     def listen(self, channel: Channel, listener: Listener) -> None:
@@ -135,14 +139,16 @@ class Connection:
 
     async def close(self) -> None:
         """End it; not later than after `CLOSE_TIMEOUT` seconds."""
-        if self.is_open:
-            try:
-                self._connection.close()
-            except Exception as error:
-                self.fail(error)
-            await asyncio.wait({self._closed}, timeout=CLOSE_TIMEOUT)
-        self._guard.shut()
-        self._end(End(cause="closed"))
+        try:
+            if self.is_open:
+                try:
+                    self._connection.close()
+                except Exception as error:
+                    self.fail(error)
+                await asyncio.wait({self._closed}, timeout=CLOSE_TIMEOUT)
+        finally:
+            self._guard.shut()
+            self._end(End(cause="closed"))
 
     def fail(self, error: Exception) -> None:
         """Give it up, as pika or a callback of ours has raised `error`; the worker goes on."""

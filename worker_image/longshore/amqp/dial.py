@@ -207,7 +207,12 @@ def _resolved(host: str, port: int, *, flags: int = 0) -> list[str]:
     found = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=flags
     )
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+    return list(dict.fromkeys(_host_of(*address) for *_, address in found))
+
+
+def _host_of(host: str, _port: int, _flow: int = 0, scope: int = 0) -> str:
+    """Of IPv6, a link-local address says nothing without the interface."""
+    return f"{host}%{scope}" if scope and "%" not in host else host
 
 
 def _summary(addresses: Sequence[str], failures: Sequence[Lost]) -> Lost:

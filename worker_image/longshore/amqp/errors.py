@@ -11,6 +11,9 @@ import pika.exceptions
 NOT_FOUND = 404
 """AMQP's reply code for a queue or an exchange that does not exist."""
 
+TOO_LARGE = 406
+"""AMQP's reply code for a message that exceeds RabbitMQ's limit, among other preconditions."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:

@@ -36,8 +36,8 @@ class Lane:
                 on_started=lambda: resolve(started, None),
             )
             await connection.answer(started, of=channel)
-        except Lost as error:
-            lane.give_up(str(error))
+        except BaseException as error:  # also where the caller is cancelled
+            lane.give_up(str(error) or "cancelled")
             raise
         return lane
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -19,7 +20,15 @@ from pika.adapters.select_connection import IOLoop
 from pika.adapters.utils.nbio_interface import AbstractIOReference
 from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
 
-from longshore.amqp.errors import NOT_FOUND, Abandoned, End, end_of, opening_failure, words
+from longshore.amqp.errors import (
+    NOT_FOUND,
+    TOO_LARGE,
+    Abandoned,
+    End,
+    end_of,
+    opening_failure,
+    words,
+)
 from longshore.amqp.private import close_socket_of
 from longshore.amqp.publication import Publication
 from longshore.errors import (
@@ -32,9 +41,23 @@ from longshore.errors import (
     QueueNotFound,
 )
 
-# pika logs each fault at length before it is raised here as one line. Where the application sets up
-# no logging, Python would print that.
-logging.getLogger("pika").addHandler(logging.NullHandler())
+_driving = threading.local()
+
+
+def _is_of_others(_record: logging.LogRecord) -> bool:
+    """Whether it is about a connection that no link drives just now in this thread."""
+    return not getattr(_driving, "is_link", False)
+
+
+# pika logs each fault at length, in several layers, before it is raised here as one line.
+for _name in (
+    "pika.adapters.base_connection",
+    "pika.adapters.utils.connection_workflow",
+    "pika.adapters.utils.io_services_utils",
+    "pika.channel",
+    "pika.connection",
+):
+    logging.getLogger(_name).addFilter(_is_of_others)
 
 CLOSE_TIMEOUT = 2.0
 """Seconds that a goodbye to the broker may take."""
@@ -45,7 +68,7 @@ _LOOK = 0.05
 _REFUSALS: Mapping[int | None, type[EnqueueError]] = {
     403: NotPermitted,
     NOT_FOUND: QueueNotFound,
-    406: InvalidJob,  # it is too large
+    TOO_LARGE: InvalidJob,
 }
 """By the reply code with which the broker closes the channel over a message."""
 
@@ -108,13 +131,9 @@ class BlockingLink:
         """Connect and open the channel. Raises BrokerUnavailable, and then the link is closed."""
         begun = time.monotonic()
         failure: Exception | None = None
-
-        def reach(stage: str) -> None:
-            caller.stage = self._stage = f"{stage} {self._address}"
-
-        self._on_stage = reach
         try:
-            reach("connecting to")
+            self._caller = caller
+            self._reached("connecting to")
             self._connect()
             self._run_until(
                 lambda: self._is_ready or self._is_broken, deadline=until, caller=caller
@@ -127,7 +146,7 @@ class BlockingLink:
             failure = error
         finally:
             self._caller = None
-        if self._is_ready and not self._is_broken:
+        if self._is_ready and not self._is_closed and not self._is_broken:
             return
         late = f"it did not answer in time ({max(0.0, until - begun):.3g} s)"
         reason = words(failure) if failure else self._end.cause if self._end else late
@@ -197,10 +216,9 @@ class BlockingLink:
 
     def abort(self) -> None:
         """Drop the connection without a word. Raises nothing."""
-        if self._is_closed:
-            return
-        self._is_closed = True
         self._services.shut()
+        self._is_closed = True
+        self._connection = self._channel = None
 
     @property
     def _is_broken(self) -> bool:
@@ -243,6 +261,7 @@ class BlockingLink:
         self, done: Callable[[], bool], *, deadline: float, caller: Caller | None = None
     ) -> None:
         """Raises Abandoned once the caller waits no more."""
+        _driving.is_link = True
         try:
             while not done() and (left := deadline - time.monotonic()) > 0:
                 if caller is not None and caller.is_abandoned:
@@ -253,6 +272,7 @@ class BlockingLink:
                 finally:
                     self._loop.remove_timeout(timer)
         finally:
+            _driving.is_link = False
             self._used_at = time.monotonic()
 
     def _reached(self, stage: str) -> None:
@@ -337,6 +357,7 @@ class _Services(SelectorIOServicesAdapter):  # type: ignore[misc] # pika is unty
                 self._socket.close()
         with contextlib.suppress(Exception):
             self.loop.close()
+        self._watching.clear()
 
     def getaddrinfo(
         self, *_: Any, on_done: Callable[[list[Any]], None], **__: Any

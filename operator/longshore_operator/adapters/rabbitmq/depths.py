@@ -44,7 +44,7 @@ class Depths:
                 )
         except (TimeoutError, Lost):
             pass  # what is missing in the answer is unknown, as promised
-        return found
+        return dict(found)  # what comes later is old by then
 
     async def _drain(
         self, waiting: list[str], found: dict[str, Depth | Missing], *, share: int

@@ -26,8 +26,12 @@ async def connect_amqp(address: Address, *, name: str, heartbeat: float) -> Conn
         return await Dial(_parameters(address, name=name, heartbeat=heartbeat), purpose=name).open()
     except Lost as error:
         where = f"AMQP at {address.host}:{address.port}"
-        found = tls.trouble(error, address=address, where=where)
-        raise found or Transient(f"{where}: {error}", reason="Unreachable") from error
+        trouble = tls.trouble(error, address=address, where=where)
+        if trouble is None:
+            raise Transient(f"{where}: {error}", reason="Unreachable") from error
+        if len(error.exceptions) > 1:
+            raise Transient(f"{trouble}; {error}", reason=trouble.reason) from error
+        raise trouble from error
 
 
 @asynccontextmanager

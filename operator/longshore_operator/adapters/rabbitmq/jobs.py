@@ -1,7 +1,9 @@
 """Publishes jobs as a producer does: each confirmed by RabbitMQ, or refused in words."""
 
+import asyncio
+
 from longshore.amqp.connection import Connection
-from longshore.amqp.errors import Unsendable
+from longshore.amqp.errors import TOO_LARGE, Lost, Unsendable
 from longshore.amqp.lane import Lane
 from longshore.amqp.publication import Publication
 from longshore_operator.adapters.rabbitmq.dial import answered
@@ -14,19 +16,39 @@ class JobPublisher:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._lane: Lane | None = None
+        self._turn = asyncio.Lock()
+        """One job at a time: RabbitMQ does not say which job it closes a channel over."""
 
     async def publish(self, job: Publication) -> None:
         """Return once a queue has the job.
 
-        Raises Invalid for what AMQP cannot carry, and Transient in all other cases: then the job
-        may be stored or not, and is published again under the same id.
+        Raises Invalid for a job that AMQP cannot carry or RabbitMQ finds too large, and Transient
+        in all other cases: then the job may be stored or not, and is published again under the same
+        id.
         """
+        what = f"a job for {job.key}"
+        if self._connection.is_blocked:
+            raise Transient(f"{what}: RabbitMQ takes no messages for now", reason="Blocked")
         try:
-            async with answered(f"publish to {job.key}"):
-                if self._lane is None or not self._lane.is_open:
-                    self._lane = await Lane.open(self._connection)
-                problem = await self._lane.publish(job)
+            async with answered(f"publish {what}"):
+                problem = await self._published(job)
         except Unsendable as error:
-            raise Invalid(f"a job for {job.key}: {error}", reason="JobInvalid") from error
+            raise Invalid(f"{what}: {error}", reason="JobInvalid") from error
         if problem is not None:
-            raise Transient(f"a job for {job.key}: {problem}", reason="Unpublished")
+            raise Transient(f"{what}: {problem}", reason="Unpublished")
+
+    async def _published(self, job: Publication) -> str | None:
+        """What went wrong; None when it was confirmed. Raises Unsendable and Lost."""
+        async with self._turn:
+            if self._lane is None or not self._lane.is_open:
+                self._lane = await Lane.open(self._connection)
+            lane = self._lane
+            try:
+                return await lane.publish(job)
+            except asyncio.CancelledError:
+                lane.give_up("no confirm in time")  # else it would be kept for the lane's lifetime
+                raise
+            except Lost as error:
+                if lane.end and lane.end.code == TOO_LARGE:
+                    raise Unsendable(lane.end.cause) from error
+                raise

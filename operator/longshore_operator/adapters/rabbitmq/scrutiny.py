@@ -25,7 +25,7 @@ from longshore.amqp.channel import Channel
 from longshore.amqp.connection import Connection
 from longshore.amqp.errors import NOT_FOUND
 from longshore_operator.adapters.rabbitmq.dial import answered
-from longshore_operator.core.rabbitmq.depth import Count
+from longshore_operator.core.rabbitmq.depth import Count, Depth
 from longshore_operator.errors import Transient
 
 CONSUMERS = range(2, 9)
@@ -186,12 +186,12 @@ class Scrutiny:
             reason="DepthUnknown",
         )
 
-    async def _declare(self, queue: str) -> "_Found | None":
+    async def _declare(self, queue: str) -> Depth | None:
         """What a passive declare answers; None where there is no such queue."""
-        found: list[_Found] = []
+        found: list[Depth] = []
 
         def note(_queue: str, ready: int, consumers: int) -> None:
-            found.append(_Found(ready=ready, consumers=consumers))
+            found.append(Depth(ready=ready, consumers=consumers))
 
         async with answered(f"look at queue {queue}"):
             channel = await self._connection.channel()
@@ -205,12 +205,6 @@ class Scrutiny:
             return None
         cause = end.cause if end else "no answer"
         raise Transient(f"cannot look at queue {queue}: {cause}", reason="Unreachable")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    ready: int
-    consumers: int
 
 
 @asynccontextmanager
