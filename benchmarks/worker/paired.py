@@ -39,7 +39,13 @@ LEAST = 0.97
 @click.argument("base")
 @click.option("--rounds", default=7, show_default=True, help="Rounds of each drain.")
 @click.option("--jobs", default=30_000, show_default=True, help="Jobs in a drain.")
-@click.option("--alone", "times", default=5, show_default=True, help="Rounds without a backlog.")
+@click.option(
+    "--alone",
+    "times",
+    default=6,  # even: whose turn comes first finds a machine that has to wake up
+    show_default=True,
+    help="Rounds without a backlog.",
+)
 @click.option("--series", default="4.3", show_default=True, help="RabbitMQ, of build/brokers.json.")
 @click.option("--output", default=RESULTS, type=click.Path(path_type=Path), show_default=True)
 def main(*, base: str, rounds: int, jobs: int, times: int, series: str, output: Path) -> None:
