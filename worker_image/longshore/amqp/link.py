@@ -254,11 +254,7 @@ class BlockingLink:
                 f"{publication}: lost RabbitMQ at {self._address} before it confirmed "
                 f"({end.cause}); the job may or may not be stored"
             )
-        why = (
-            f"RabbitMQ accepts no messages for now: {self._blocked}"
-            if self._blocked
-            else "no confirm in time"
-        )
+        why = f"RabbitMQ is blocked: {self._blocked}" if self._blocked else "no confirm in time"
         return ConfirmTimeout(f"{publication}: {why}; the job may or may not be stored")
 
     def _run_until(
