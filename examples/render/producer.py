@@ -39,14 +39,14 @@ def note(kind: str, job_id: str) -> None:
 def enqueue(
     client: Client, queue: str, *, renders: int, panorama_seconds: float
 ) -> Iterator[tuple[str, str]]:
-    """Kind and id of each job, once RabbitMQ has it safely."""
+    """Yield the kind and id of each job when RabbitMQ has confirmed it."""
     yield (
         "panorama",
         client.enqueue(queue, jobs.panorama, tiles=TILES, seconds=panorama_seconds),
     )
     yield "endless", client.enqueue(queue, jobs.endless)
     yield "crash", client.enqueue(queue, jobs.crash)
-    # By name: given the function, Client would refuse these arguments here already.
+    # With the function instead of its name, Client itself would refuse these arguments.
     yield "invalid", client.enqueue(queue, "render", scene="fractal", width="wide")
     for seed in range(renders):
         scene = "poster" if seed % 3 == 0 else "fractal"
@@ -54,7 +54,7 @@ def enqueue(
 
 
 def publish_plainly(queue: str, url: str) -> str:
-    """A job as any AMQP client in any language sends one: see docs/wire-format.md."""
+    """Publish a job as any AMQP client in any language can: see docs/wire-format.md."""
     job_id = str(uuid.uuid4())
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
         channel = connection.channel()

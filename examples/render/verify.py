@@ -16,7 +16,7 @@ def main() -> None:
 
 
 def summary(folder: Path) -> dict[str, Any]:
-    """All runs in the ledger, and in words what is wrong with them or with the files."""
+    """Return all runs in the ledger, and what is wrong with them or the files, in words."""
     ledger = folder / LEDGER
     runs = [json.loads(line) for line in ledger.read_text().splitlines()] if ledger.exists() else []
     faults = [fault for run in runs if (fault := fault_of(folder / f"{run['id']}.png", run))]

@@ -66,7 +66,7 @@ def check_middleware(middleware: Middleware | str) -> None:
         Snooze(1),
         Discard(),
         SoftTimeLimit("the soft time limit has passed"),
-        Draining("the worker ends"),
+        Draining("the worker shuts down"),
     ):
         _check_passing(middleware, error)
     with middleware(make_job(attempt=2, traceparent="nonsense", headers={"any": [1, {"b": None}]})):

@@ -1,10 +1,10 @@
-"""A scaling policy that reads a table: so many jobs, so many workers."""
+"""A scaling policy that reads the numbers of jobs and of workers from a table."""
 
 from longshore_operator.core.scaling import Situation, Wanted
 
 
 def steps(situation: Situation, /) -> Wanted:
-    """The workers of the last step that is reached, and at least one where a job waits."""
+    """Return the workers of the last step that is reached, and at least one if a job waits."""
     options = situation.scaling.policy_options or {}
     jobs = situation.ready + situation.held
     workers, reached = min(jobs, 1), 0

@@ -1,4 +1,4 @@
-"""The handlers: two that do work, and two that misbehave so that one can see what happens then."""
+"""The handlers: two that do work, and two that misbehave, to show what happens then."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def render(
     height: Pixels = 300,
     seed: int = 0,
 ) -> None:
-    """One picture; a few tenths of a second."""
+    """Render one picture, which takes a few tenths of a second."""
     started = now_ms()
     picture = SCENES[scene](width=width, height=height, seed=seed)
     Output.from_environment().save(picture, job=job, handler="render", started_ms=started)
@@ -40,7 +40,7 @@ def panorama(
     seconds: Annotated[float, Field(ge=0)],
     size: Pixels = 128,
 ) -> None:
-    """`tiles` pictures in a row, which take `seconds` at least: for a job of any length."""
+    """Render `tiles` pictures in a row, for at least `seconds`: a job of any length."""
     started = now_ms()
     begun = time.monotonic()
     strip = Image.new("RGB", (tiles * size, size))
@@ -53,7 +53,7 @@ def panorama(
 
 @handler(max_attempts=1)
 def endless(job: Job) -> None:
-    """Never done: the hard limit ends it."""
+    """Run until the hard limit ends the job."""
     for seed in itertools.count():
         pictures.fractal(width=64, height=64, seed=seed)
         job.progress(seed)
@@ -62,5 +62,5 @@ def endless(job: Job) -> None:
 
 @handler(max_attempts=2)
 def crash(job: Job) -> None:
-    """A bug in a C extension: a segmentation fault, which no `except` sees."""
+    """Fail like a bug in a C extension: with a segmentation fault, which no `except` catches."""
     ctypes.string_at(0)

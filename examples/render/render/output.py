@@ -1,4 +1,4 @@
-"""Where results go: one picture for each job, and a ledger of the runs that came to their end."""
+"""Where results go: one picture for each job, and a ledger of the completed runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Output:
         return cls(folder=Path(os.environ.get("OUTPUT", "/output")))
 
     def save(self, picture: Image.Image, *, job: Job, handler: str, started_ms: int) -> None:
-        """The picture first, the ledger after it: a line means that the file is whole."""
+        """Write the picture, then the ledger: a line means that the file is complete."""
         unfinished = self.folder / f".{job.id}.{os.getpid()}"
         picture.save(unfinished, format="PNG")
         unfinished.replace(self.folder / f"{job.id}.png")
@@ -41,7 +41,7 @@ class Output:
         )
 
     def _note(self, **line: object) -> None:
-        # One write with O_APPEND: lines of several processes never mix.
+        # One write with O_APPEND, so the lines of several processes never mix.
         ledger = os.open(self.folder / LEDGER, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(ledger, json.dumps(line).encode() + b"\n")

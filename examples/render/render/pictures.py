@@ -13,7 +13,7 @@ _SEAHORSE_VALLEY = (-0.745, 0.113)
 
 
 def fractal(*, width: int, height: int, seed: int) -> Image.Image:
-    """A view near the Mandelbrot set's seahorse valley; `seed` picks place, zoom and colours."""
+    """Draw a view near the Mandelbrot set's seahorse valley; `seed` picks place, zoom, colours."""
     chance = random.Random(seed)  # noqa: S311  pictures, not secrets
     span = chance.uniform(0.01, 0.05)
     x, y = (centre + chance.uniform(-span, span) / 4 for centre in _SEAHORSE_VALLEY)
@@ -26,7 +26,7 @@ def fractal(*, width: int, height: int, seed: int) -> Image.Image:
 
 
 def poster(*, width: int, height: int, seed: int) -> Image.Image:
-    """A blurred fractal behind a line of text."""
+    """Draw a blurred fractal behind a line of text."""
     picture = fractal(width=width, height=height, seed=seed).filter(ImageFilter.GaussianBlur(6))
     font = ImageFont.load_default(size=max(10, height // 8))
     ImageDraw.Draw(picture).text(

@@ -125,10 +125,10 @@ def foreign_policy(winning: Mapping[str, str], *, features: Features) -> Trouble
     which = ", ".join(f"policy {policy!r} for queue {queue}" for queue, policy in winning.items())
     lost = "length, age, dead-lettering and delivery limit"
     if not features.ack_timeout_by_consumer:
-        lost += ", and before RabbitMQ 4.3 the ack timeout too,"
+        lost = "length, age, dead-lettering, delivery limit and ack timeout"
     return Trouble(
         reason="ForeignPolicy",
-        message=f"foreign {which} overrides Longshore's: {lost} are no longer as the spec says; "
+        message=f"foreign {which} overrides Longshore's: {lost} no longer follow the spec; "
         "lower its priority, or exclude the queue from its pattern",
     )
 
@@ -229,7 +229,10 @@ def _queue(facts: Facts) -> _State:
         message = "queues, bindings, policies and users are in place"
         return _State(type=kind, status="True", reason="Declared", message=message)
     return _State(
-        type=kind, status="Unknown", reason="Pending", message="not declared yet for this spec"
+        type=kind,
+        status="Unknown",
+        reason="Pending",
+        message="this spec is not declared in RabbitMQ yet",
     )
 
 
@@ -241,7 +244,7 @@ def _guarantees(facts: Facts) -> tuple[_State, ...]:
     if facts.shortcomings:
         message = "on the queue that was taken over: " + "; ".join(facts.shortcomings)
         return (_State(type=kind, status="False", reason="AdoptedQueue", message=message),)
-    message = "the queue that was taken over lacks nothing"
+    message = "the queue that was taken over gives every guarantee"
     return (_State(type=kind, status="True", reason="AdoptedQueue", message=message),)
 
 
@@ -261,7 +264,7 @@ def _workers(facts: Facts) -> _State:
             type=kind,
             status="Unknown",
             reason="DeploymentUnknown",
-            message="the Deployment is not there yet",
+            message="the Deployment is not known yet",
         )
     if ready and replicas:
         message = f"{ready} of {replicas} workers are ready"
@@ -327,7 +330,9 @@ def _scaling(facts: Facts) -> _State:
             "them: no worker is removed until they do"
         )
         return _State(type=kind, status="False", reason="WorkersSilent", message=message)
-    return _State(type=kind, status="True", reason="Scaling", message="workers follow the work")
+    return _State(
+        type=kind, status="True", reason="Scaling", message="the number of workers follows the work"
+    )
 
 
 def _ready(parts: Iterable[_State]) -> _State:

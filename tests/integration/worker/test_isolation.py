@@ -431,7 +431,7 @@ def test_a_command_that_cannot_be_run_ends_the_worker_with_one_clear_line(bench:
     (bench.directory / "text").write_text("#!/bin/sh\n")
     for program, complaint in {
         "no-such-program": "cannot run the command: no executable 'no-such-program' in PATH",
-        "./missing": "cannot run the command: there is no file './missing'",
+        "./missing": "cannot run the command: file './missing' does not exist",
         "./text": "cannot run the command: './text' is not executable; set its x bit",
         str(bench.directory): "is a directory; it must be an executable file",
     }.items():

@@ -147,5 +147,5 @@ def test_at_the_end_of_the_interpreter_a_job_is_refused_at_once() -> None:
 
     refused, closed = done.stdout.splitlines()
     assert refused.startswith("True job ")
-    assert refused.endswith("the interpreter is ending; nothing was stored")
+    assert refused.endswith("the interpreter is shutting down; nothing was stored")
     assert closed == "True"

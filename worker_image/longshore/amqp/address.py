@@ -91,7 +91,7 @@ def _context(authority: str) -> ssl.SSLContext:
     except (ssl.SSLError, ValueError, TypeError) as error:
         said = getattr(error, "reason", None) or str(error)
         raise _NoAuthority(
-            f"its certificate authority is no certificate in PEM form: {said}"
+            f"its certificate authority is not a certificate in PEM format: {said}"
         ) from None
 
 
@@ -104,7 +104,7 @@ def _problem(url: object) -> str | None:
     place, _, rest = _split(url)
     if "@" in rest:
         return (
-            "an '@' stands behind the host; in user, password and vhost write '/', '?', '#' and "
+            "it has an '@' after the host; in user, password and vhost, write '/', '?', '#' and "
             "'@' as %2F, %3F, %23 and %40"
         )
     try:
@@ -112,8 +112,8 @@ def _problem(url: object) -> str | None:
         port = parts.port
     except ValueError:
         return (
-            "its host or port cannot be read; a port is a number up to 65535, an IPv6 address "
-            "stands in brackets, and in user and password '/', '?', '#', '[' and ']' are written "
+            "its host or port cannot be read; a port is a number up to 65535, an IPv6 address is "
+            "written in brackets, and in user and password, '/', '?', '#', '[' and ']' are written "
             "as %2F, %3F, %23, %5B and %5D"
         )
     if "@" in place and parts.password is None:
@@ -128,16 +128,16 @@ def _problem(url: object) -> str | None:
 def _lost(url: str, parts: SplitResult) -> str | None:
     """What of `url` would be left out or replaced without a word."""
     if "#" in url:
-        return "a '#' stands in it; write it as %23"
+        return "it contains a '#'; write it as %23"
     if "/" in parts.path[1:]:
-        return "a '/' stands in its vhost; write it as %2F: the vhost '/' is /%2F, or left out"
+        return "its vhost contains a '/'; write it as %2F: the vhost '/' is /%2F, or omitted"
     if re.search(r"[\x00-\x1f\x7f]", url.rstrip("\r\n")):  # files end with a line break
-        return "a line break or another control character stands in it; write it as %0A or so"
+        return "it contains a line break or another control character; write it like %0A"
     try:
         for part in (parts.netloc, parts.path):
             unquote(part, errors="strict").encode()
     except UnicodeError:
-        return "user, password, host or vhost are no UTF-8; each byte of UTF-8 is written as %XX"
+        return "its user, password, host or vhost is not UTF-8; write each byte of UTF-8 as %XX"
     if valueless := sorted({name for name, value in _options(parts) if not value} & _known()):
         return f"one of its options has no value: {', '.join(valueless)}"
     return None
@@ -155,7 +155,7 @@ def _unreadable(url: str) -> str:
     names = {name for name, _ in _options(urlsplit(url))}
     if named := sorted(names & _known()):
         return f"one of its options cannot be read: {', '.join(named)}"
-    return f"one of its options is unknown; there are {', '.join(sorted(_known()))}"
+    return f"one of its options is unknown; the known options are {', '.join(sorted(_known()))}"
 
 
 def _known() -> set[str]:
@@ -170,7 +170,7 @@ def _unspeakable(found: pika.URLParameters) -> str | None:
     said: list[tuple[str, Callable[[], object]]] = [
         ("its vhost has more than 255 bytes", Connection.Open(found.virtual_host).encode),
         (
-            "its option heartbeat is no number of seconds from 0 to 65535",
+            "its option heartbeat is not a number of seconds from 0 to 65535",
             Connection.TuneOk(heartbeat=found.heartbeat or 0).encode,
         ),
         (
@@ -178,7 +178,7 @@ def _unspeakable(found: pika.URLParameters) -> str | None:
             Connection.StartOk({}, "", "", found.locale).encode,
         ),
         (
-            "its option client_properties holds what AMQP cannot carry",
+            "its option client_properties has a value that AMQP cannot carry",
             Connection.StartOk(found.client_properties or {}, "", "", "").encode,
         ),
         (

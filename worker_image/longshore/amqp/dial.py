@@ -168,7 +168,9 @@ class Dial:
     def _too_slow(self, connection: AsyncioConnection, within: float) -> Lost:
         state = connection.connection_state
         reached = {
-            connection.CONNECTION_PROTOCOL: "TCP stands, but the broker has said nothing",
+            connection.CONNECTION_PROTOCOL: (
+                "the TCP connection is open, but the broker has sent nothing"
+            ),
             connection.CONNECTION_START: "the broker has not answered the login",
             connection.CONNECTION_TUNE: "the broker has not opened the vhost",
         }

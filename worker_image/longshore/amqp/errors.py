@@ -125,9 +125,9 @@ def _unguessed(error: BaseException) -> Lost:
     if not said:
         hung_up = "indicated EOF" in str(error) or "ConnectionReset" in str(error)
         when = {
-            pika.exceptions.IncompatibleProtocolError: "before it said anything",
+            pika.exceptions.IncompatibleProtocolError: "before it sent anything",
             pika.exceptions.ProbableAuthenticationError: "after the login",
-        }.get(type(error), "as it opened the vhost")
+        }.get(type(error), "while it opened the vhost")
         return Lost(f"the broker hung up {when}" if hung_up else f"no AMQP handshake: {error}")
     code, text = int(said[1]), said[2].strip("'\"")
     return Refused(f"refused: {code} {text}") if code in _REFUSALS else Lost(f"{code} {text}")

@@ -181,7 +181,7 @@ class BlockingLink:
             raise LinkLost(f"RabbitMQ at {self._address} closed the connection: {self._end.cause}")
         if self._blocked is not None:
             raise BrokerUnavailable(
-                f"RabbitMQ at {self._address} takes no messages for now: {self._blocked}"
+                f"RabbitMQ at {self._address} accepts no messages for now: {self._blocked}"
             )
 
     def publish(self, publication: Publication, caller: Caller) -> None:
@@ -254,7 +254,7 @@ class BlockingLink:
                 f"{publication}: lost RabbitMQ at {self._address} before it confirmed "
                 f"({end.cause}); the job may or may not be stored"
             )
-        why = f"it is blocked: {self._blocked}" if self._blocked else "no confirm in time"
+        why = f"RabbitMQ is blocked: {self._blocked}" if self._blocked else "no confirm in time"
         return ConfirmTimeout(f"{publication}: {why}; the job may or may not be stored")
 
     def _run_until(

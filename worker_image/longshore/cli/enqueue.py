@@ -18,7 +18,7 @@ from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV
 @click.argument("arguments", nargs=-1, metavar="[KEY=TEXT | KEY:=JSON]...")
 @click.option("-n", "--namespace", help="Namespace of the TaskQueue, unless its name has one.")
 @click.option(
-    "--delay", default="0s", show_default=True, help="Time before it may start, e.g. 10m."
+    "--delay", default="0s", show_default=True, help="Time before the job may start, e.g. 10m."
 )
 @click.option("--priority", default=0, show_default=True, help="0 to 31, higher first.")
 @click.option("--expires-in", help="Time after which the job is not started any more, e.g. 1h.")
@@ -33,7 +33,7 @@ from longshore.contract.names import AMQP_CA_ENV, AMQP_URL_ENV
     "--timeout",
     default=f"{DEFAULT_TIMEOUT:g}s",
     show_default=True,
-    help="Time after which each job is given up.",
+    help="Time within which RabbitMQ must confirm each job.",
 )
 @click.option(
     "--url",

@@ -78,7 +78,7 @@ def queue_name(*, namespace: str, name: str) -> str:
         if not _DNS_LABEL.fullmatch(value):
             raise ValueError(
                 f"{what} {value!r} is not a DNS label: lower-case letters, digits and '-', "
-                "63 characters at most"
+                "at most 63 characters"
             )
     return f"{namespace}.{name}"
 

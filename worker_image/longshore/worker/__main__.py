@@ -63,7 +63,7 @@ def _main(parent: int) -> int:
     try:
         zygote = os.fork()
     except OSError as error:
-        return _give_up(f"cannot make a process: {error}", code=Exit.UNSUITABLE)
+        return _give_up(f"cannot create a process: {error}", code=Exit.UNSUITABLE)
     if zygote == 0:
         near.close()
         from longshore.worker.child.zygote import main as be_zygote

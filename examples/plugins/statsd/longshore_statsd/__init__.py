@@ -1,4 +1,4 @@
-"""Middleware `statsd`: how long each job ran and how it ended, by UDP to `STATSD_ADDRESS`."""
+"""Middleware `statsd`: sends how long jobs ran and how they ended to `STATSD_ADDRESS` by UDP."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ _socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
 @contextmanager
 def middleware(job: Job) -> Iterator[None]:
-    """Time one run; whatever the handler raises passes by."""
+    """Time one run; an exception of the handler passes through."""
     outcome, started = "succeeded", time.monotonic()
     try:
         yield

@@ -1,4 +1,4 @@
-"""What the author of a plug-in tests: Longshore's rules, and what the plug-in is for."""
+"""What the author of a plug-in tests: Longshore's rules, and the plug-in's own purpose."""
 
 import socket
 from collections.abc import Iterator

@@ -67,8 +67,8 @@ class Queue(Resource):
     overflow: Overflow = Field(
         default=Overflow.REJECT_PUBLISH,
         description="`RejectPublish`: a full queue refuses new jobs, and their producer gets an "
-        "error. `DropHead`: the oldest jobs become dead letters, which RabbitMQ does not guarantee "
-        "to keep.",
+        "error. `DropHead`: the oldest jobs become dead letters, but RabbitMQ may lose some of "
+        "them on the way.",
     )
     max_age: Duration | None = Field(
         default=None,

@@ -295,8 +295,8 @@ class TaskQueueSpec(Resource):
     on_termination: OnTermination = Field(
         default=OnTermination.FINISH,
         description="What a worker does with running jobs when its pod is terminated. `Finish`: it "
-        "lets them end, within their time limit. `Requeue`: it interrupts them and returns them to "
-        "the queue.",
+        "lets them finish, within their time limit. `Requeue`: it interrupts them and returns them "
+        "to the queue.",
     )
     deletion_policy: DeletionPolicy = Field(
         default=DeletionPolicy.RETAIN_IF_NOT_EMPTY,

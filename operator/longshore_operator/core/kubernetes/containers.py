@@ -234,6 +234,8 @@ def _end(container: _Container, ended: Mapping[str, Any], *, whose: str) -> Trou
     if container.name != "the worker":
         return Trouble(reason="ContainerCrashed", message=message)
     if code == 0:
-        message += "; it should run until it is terminated: is its command the image's own?"
+        message += (
+            "; it should run until it is terminated: make sure its command is the image's own"
+        )
         return Trouble(reason="WorkerExited", message=message)
     return Trouble(reason="WorkerCrashed", message=message)

@@ -174,7 +174,9 @@ def _carried_out(
         memory = replace(memory, added=(*added, (memory.at, after - replicas)))
     if scaling.max_shrinkage is not None and choice.going:
         memory = replace(memory, removed=(*removed, (memory.at, choice.going)))
-    given_up = (f"gives up {free} for which Kubernetes has created no pods",) if free else ()
+    given_up = (
+        (f"gives up {free} replicas for which Kubernetes has created no pod",) if free else ()
+    )
     return replace(
         decision,
         replicas=after,

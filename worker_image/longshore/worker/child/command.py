@@ -60,7 +60,7 @@ def _not_found(program: str) -> str:
         return f"{program!r} is a directory; it must be an executable file"
     if os.path.exists(program):
         return f"{program!r} is not executable; set its x bit"
-    return f"there is no file {program!r}"
+    return f"file {program!r} does not exist"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,7 @@ def _parameters(url: str, config: WorkerConfig) -> Parameters | str:
     try:
         parameters = read_parameters(url, authority=os.environ.get(AMQP_CA_ENV))
     except ValueError as error:
-        return f"{AMQP_URL_ENV} is no AMQP address: {error}"
+        return f"{AMQP_URL_ENV} is not an AMQP address: {error}"
     parameters.heartbeat = max(1, round(config.heartbeat))
     # Reconnecting is ours, with jitter; pika would try each address once more by itself.
     parameters.connection_attempts = 1
@@ -127,7 +127,7 @@ async def _serve(
     except (OSError, OverflowError) as error:
         message = (
             f"cannot listen on port {config.http_port} for /healthz, /readyz and /metrics: "
-            f"{error}; with hostNetwork every pod of a node needs a port of its own"
+            f"{error}; with hostNetwork, each pod of a node needs a port of its own"
         )
         termination.tell(message)
         # One clear line, without a traceback.

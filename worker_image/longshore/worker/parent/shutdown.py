@@ -43,7 +43,7 @@ class Shutdown:
 
     def on_zygote_gone(self, fault: str) -> None:
         """Drain, because no more processes can be made for jobs. `fault` says why, as `has …`."""
-        message = f"no process can be made for jobs any more: the zygote {fault}"
+        message = f"no more processes can be created for jobs: the zygote {fault}"
         log.error("zygote-gone", error=message)
         termination.tell(message)
         if not self.begun.done():

@@ -192,7 +192,7 @@ MAX_RECORD = INLINE_LIMIT
 """Bytes of one record. A record is one message, so that the kernel keeps the records of threads, of
 signal handlers and of processes that a job has forked apart, and none is ever half sent."""
 
-_TOO_DEEP = f"a progress value may have {MAX_DEPTH} levels of nesting at most"
+_TOO_DEEP = f"a progress value may have at most {MAX_DEPTH} levels of nesting"
 
 END = struct.Struct("!Qd")
 """What stands behind a boundary in a child's output: the ticket of the job that ended there, if it
@@ -223,7 +223,7 @@ def encode_record(record: Ended | Progress) -> bytes:
         raise ValueError(_TOO_DEEP) from None
     if len(encoded) > MAX_PROGRESS:
         raise ValueError(
-            f"a progress value of {len(encoded)} bytes is too large; {MAX_PROGRESS} is the most"
+            f"a progress value may have at most {MAX_PROGRESS} bytes; this one has {len(encoded)}"
         )
     if is_deep(from_json(encoded.decode("ascii"))["value"]):
         raise ValueError(_TOO_DEEP)
@@ -254,9 +254,9 @@ def decode_record(message: bytes) -> Ended | Progress:
     try:
         fields = json.loads(message, parse_constant=refuse)
     except (ValueError, RecursionError):
-        raise NoRecord(f"{_shown(message)} is no JSON") from None
+        raise NoRecord(f"{_shown(message)} is not JSON") from None
     if not isinstance(fields, dict):
-        raise NoRecord(f"{_shown(message)} is no JSON object")
+        raise NoRecord(f"{_shown(message)} is not a JSON object")
     match fields.pop("kind", None):
         case "progress" if fields.keys() == _PROGRESS_FIELDS.keys():
             _check_types(fields, _PROGRESS_FIELDS)

@@ -15,8 +15,8 @@ MAX_RESULT = 8192
 """Bytes of a result's JSON. It stands in one line of the log, as long as the longest that a job may
 write, and container runtimes split lines of more than 16 KiB."""
 
-_TOO_LARGE = f"a result may have {MAX_RESULT} bytes as JSON at most"
-_TOO_DEEP = f"a result may have {MAX_DEPTH} levels of nesting at most"
+_TOO_LARGE = f"a result may have at most {MAX_RESULT} bytes as JSON"
+_TOO_DEEP = f"a result may have at most {MAX_DEPTH} levels of nesting"
 
 
 def encode_result(value: object) -> str:
@@ -68,7 +68,7 @@ def check_result(encoded: str) -> None:
 
 def refuse(constant: str) -> Any:
     """Raise ValueError for a number that JSON does not have and Python's parser would take."""
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def is_deep(value: object, *, left: int = MAX_DEPTH) -> bool:

@@ -67,7 +67,7 @@ class Line:
                 self._take,
                 auto_ack=True,
                 on_started=lambda: resolve(listening, None),
-                on_cancel=lambda: resolve(lost, "the broker takes no reports"),
+                on_cancel=lambda: resolve(lost, "the broker accepts no reports"),
             )
             await connection.answer(listening, of=channel)
             # Only now: RabbitMQ closes the channel over a report that wants an answer to it

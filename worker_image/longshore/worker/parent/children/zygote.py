@@ -70,7 +70,7 @@ class Zygote:
     """Never blocks. Whoever asks for a child hears of its birth, in the event loop. So a zygote can
     be made before the pool that needs children.
 
-    It is gone when it has died, has hung up, does not answer or sends what it never sends: `gone`
+    It is gone when it has died, has hung up, does not answer or sends an invalid message: `gone`
     is done then, and `fault` tells how. Nothing is asked of it any more.
     """
 
@@ -201,7 +201,7 @@ class Zygote:
         except BlockingIOError:
             return False
         except NoControl as fault:
-            self._leave(f"has sent what it never sends: {fault}")
+            self._leave(f"has sent an invalid message: {fault}")
             return False
         if received is None:
             self._loop.remove_reader(self._control)
@@ -224,7 +224,7 @@ class Zygote:
                 self._answered()
                 self._on_status(pid, status)
             case _:
-                self._leave(f"has sent what it never sends: {message!r}"[:200])
+                self._leave(f"has sent an unexpected message: {message!r}"[:200])
                 return False
         return True
 

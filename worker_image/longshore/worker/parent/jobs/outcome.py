@@ -147,12 +147,12 @@ class Judge:
         limits = self.limits(message.handler)
         if message.attempt > limits.max_attempts:
             error = (
-                f"all {limits.max_attempts} attempts are used up; of {message.lost} the worker or "
-                "its connection was lost, and nothing tells that they had not begun"
+                f"all {limits.max_attempts} attempts are used up; {message.lost} of them ended "
+                "with their worker or its connection, and nothing shows that the job had not begun"
             )
             return self._bury(message, DeadReason.WORKER_LOST, error)
         if message.attempt > 1 and self._is_too_old(message, delay=0.0):
-            error = f"older than {limits.max_age:g} s before its attempt {message.attempt}"
+            error = f"older than {limits.max_age:g} s before attempt {message.attempt} began"
             return self._bury(message, DeadReason.MAX_AGE, error)
         return None
 
@@ -288,7 +288,7 @@ def _cut(headers: bytes, most: int, *, error: str) -> tuple[bytes, str]:
     if len(headers) <= most:
         return headers, error
     # In front, as the end of a long error is cut off.
-    said = f"of {len(headers)} bytes of headers the first {most} are kept; {error}"
+    said = f"only the first {most} of {len(headers)} bytes of headers are kept; {error}"
     return headers[:most], said
 
 

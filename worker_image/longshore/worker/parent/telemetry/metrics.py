@@ -112,7 +112,7 @@ class Metrics(JobObserver):
         yield from _gauge("longshore_slots", "Slots of the worker.", self._slots)
         yield from _gauge(
             "longshore_publish_blocked",
-            "Whether RabbitMQ takes no messages for now: outcomes wait, unacked.",
+            "Whether RabbitMQ accepts no messages for now: outcomes wait, their jobs stay unacked.",
             is_blocked,
         )
         yield from _counter(
