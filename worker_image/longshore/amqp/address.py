@@ -197,3 +197,8 @@ def _unspeakable(found: pika.URLParameters) -> str | None:
 def _set_on_a_socket(options: dict[str, int] | None) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tried:
         set_sock_opts(options, tried)
+
+
+def address_of(host: str, port: int) -> str:
+    """`host:port`, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

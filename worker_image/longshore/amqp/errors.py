@@ -8,6 +8,8 @@ from typing import Any
 
 import pika.exceptions
 
+from longshore.errors import BrokerUnavailable
+
 NOT_FOUND = 404
 """AMQP's reply code for a queue or an exchange that does not exist."""
 
@@ -36,6 +38,10 @@ class Lost(Exception):
         super().__init__(cause)
         self.exceptions = tuple(exceptions)
         """What went wrong at each of several addresses."""
+
+
+class LinkLost(BrokerUnavailable):
+    """The connection ended. What was published last may have arrived or not."""
 
 
 class Refused(Lost):

@@ -20,11 +20,13 @@ from pika.adapters.select_connection import IOLoop
 from pika.adapters.utils.nbio_interface import AbstractIOReference
 from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
 
+from longshore.amqp.address import address_of
 from longshore.amqp.errors import (
     NOT_FOUND,
     TOO_LARGE,
     Abandoned,
     End,
+    LinkLost,
     end_of,
     opening_failure,
     words,
@@ -42,12 +44,7 @@ from longshore.errors import (
 )
 
 _driving = threading.local()
-
-
-def _is_of_others(_record: logging.LogRecord) -> bool:
-    """Whether it is about a connection that no link drives just now in this thread."""
-    return not getattr(_driving, "is_link", False)
-
+"""Of a thread, as `is_link`: whether it drives a link just now."""
 
 # pika logs each fault at length, in several layers, before it is raised here as one line.
 for _name in (
@@ -57,7 +54,7 @@ for _name in (
     "pika.channel",
     "pika.connection",
 ):
-    logging.getLogger(_name).addFilter(_is_of_others)
+    logging.getLogger(_name).addFilter(lambda _: not getattr(_driving, "is_link", False))
 
 CLOSE_TIMEOUT = 2.0
 """Seconds that a goodbye to the broker may take."""
@@ -89,10 +86,6 @@ class Caller(Protocol):
 
     def begin(self) -> None:
         """Announce the step that cannot be undone. Raises Abandoned if it waits no more."""
-
-
-class LinkLost(BrokerUnavailable):
-    """The connection ended. What was published last may have arrived or not."""
 
 
 class BlockingLink:
@@ -402,8 +395,3 @@ class _Known(AbstractIOReference):  # type: ignore[misc] # pika is untyped
     def cancel(self) -> bool:
         """There is nothing to cancel."""
         return False
-
-
-def address_of(host: str, port: int) -> str:
-    """`host:port`, an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

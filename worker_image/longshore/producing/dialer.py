@@ -6,8 +6,8 @@ import socket
 import time
 from typing import Any
 
-from longshore.amqp.address import Parameters
-from longshore.amqp.link import BlockingLink, address_of
+from longshore.amqp.address import Parameters, address_of
+from longshore.amqp.link import BlockingLink
 from longshore.errors import BrokerUnavailable
 from longshore.producing.desk import Errand
 

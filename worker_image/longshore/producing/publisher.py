@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from longshore.amqp.address import Parameters
-from longshore.amqp.errors import Abandoned
-from longshore.amqp.link import CLOSE_TIMEOUT, BlockingLink, LinkLost
+from longshore.amqp.errors import Abandoned, LinkLost
+from longshore.amqp.link import CLOSE_TIMEOUT, BlockingLink
 from longshore.errors import BrokerUnavailable, ConfirmTimeout, EnqueueError
 from longshore.producing.desk import Desk, Errand, PerProcess, Unfinished
 from longshore.producing.dialer import Dialer
