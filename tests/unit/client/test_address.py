@@ -100,7 +100,7 @@ def test_what_is_lawful_is_read(url: str, expected: tuple[Any, ...]) -> None:
         ("amqp://u:a/b@h/v", r"write '/', '\?', '#' and '@' as %2F, %3F, %23 and %40"),
         ("u:p@h", "must begin with amqp:// or amqps://"),
         ("amqp://h/?heartbeat=soon", "one of its options cannot be read: heartbeat"),
-        ("amqp://h/?hearbeat=5", "one of its options is unknown; there are .*heartbeat"),
+        ("amqp://h/?hearbeat=5", "one of its options is unknown; the known options are .*heartbeat"),
         ("amqp://u@h/", "a user without a password"),
         (None, "of type NoneType; it must be text like amqp://user:password@host:5672/vhost"),
     ],
@@ -113,18 +113,18 @@ def test_the_error_says_what_would_be_right(url: Any, words: str) -> None:
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("amqp://u:p@h/team/eu", "a '/' stands in its vhost; write it as %2F"),
-        ("amqp://u:p@h/v/", "a '/' stands in its vhost; write it as %2F"),
-        ("amqp://u:p@h/%2F/x", "a '/' stands in its vhost; write it as %2F"),
-        ("amqp://u:p@h//", "a '/' stands in its vhost; write it as %2F: the vhost '/' is /%2F"),
-        ("amqp://u:p@h/v#x", "a '#' stands in it; write it as %23"),
-        ("amqp://u:p@h/v?heartbeat=5#", "a '#' stands in it; write it as %23"),
+        ("amqp://u:p@h/team/eu", "its vhost contains a '/'; write it as %2F"),
+        ("amqp://u:p@h/v/", "its vhost contains a '/'; write it as %2F"),
+        ("amqp://u:p@h/%2F/x", "its vhost contains a '/'; write it as %2F"),
+        ("amqp://u:p@h//", "its vhost contains a '/'; write it as %2F; for the vhost '/', write /%2F"),
+        ("amqp://u:p@h/v#x", "it contains a '#'; write it as %23"),
+        ("amqp://u:p@h/v?heartbeat=5#", "it contains a '#'; write it as %23"),
         ("amqp://u:p@/v", "it has no host"),
         ("amqp://u:p@:5672/v", "it has no host"),
         ("amqp:///v", "it has no host"),
-        ("amqp://u:p%ff@h/v", "are no UTF-8"),
-        ("amqp://u:p@h/v%e4", "are no UTF-8"),
-        ("amqp://u:p\udcff@h/v", "are no UTF-8"),
+        ("amqp://u:p%ff@h/v", "is not UTF-8"),
+        ("amqp://u:p@h/v%e4", "is not UTF-8"),
+        ("amqp://u:p\udcff@h/v", "is not UTF-8"),
         ("amqp://u:p\n@h/v", "a line break or another control character"),
         ("amqp://u:p@h/v?heartbeat=", "one of its options has no value: heartbeat"),
     ],
@@ -149,7 +149,7 @@ def test_the_zone_of_an_address_is_read_as_the_system_knows_it(zone: str) -> Non
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("amqp://h/?heartbeat=100000", "heartbeat is no number of seconds from 0 to 65535"),
+        ("amqp://h/?heartbeat=100000", "heartbeat is not a number of seconds from 0 to 65535"),
         (f"amqp://h/{'v' * 256}", "its vhost has more than 255 bytes"),
         (f"amqp://h/{'%C3%A4' * 128}", "its vhost has more than 255 bytes"),
         (f"amqp://h/?locale={'x' * 256}", "its option locale"),
@@ -187,7 +187,7 @@ def test_an_authority_replaces_that_of_the_address_and_nothing_else(
 
 def test_an_authority_that_is_none_is_named_as_such() -> None:
     for url in ("amqps://h/", "amqps://h/?ssl_options={'server_hostname':'mq'}"):
-        with pytest.raises(ValueError, match="its certificate authority is no certificate in PEM"):
+        with pytest.raises(ValueError, match="its certificate authority is not a certificate in PEM"):
             parameters(url, authority="nonsense")
 
 
