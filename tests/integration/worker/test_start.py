@@ -108,7 +108,7 @@ def test_a_job_parameter_may_stand_anywhere(bench: Bench) -> None:
             "hard_limit is 'soon'",
         ),
         ({AMQP_URL_ENV: "http://user:secret@host"}, f"{AMQP_URL_ENV} must begin with amqp://"),
-        ({AMQP_URL_ENV: "amqp://user:secret@host:port/"}, f"{AMQP_URL_ENV} is no AMQP address"),
+        ({AMQP_URL_ENV: "amqp://user:secret@host:port/"}, f"{AMQP_URL_ENV} is not an AMQP address"),
     ],
     ids=["missing", "no-json", "duration", "scheme", "port"],
 )

@@ -322,7 +322,7 @@ def test_headers_that_could_not_be_read_are_kept_to_the_byte_and_a_cut_is_told()
     assert letter(whole)[ERROR] == "why"
     assert letter(whole + b"x")[UNDECODABLE_HEADERS] == whole
     assert letter(whole + b"x")[ERROR] == (
-        "of 98305 bytes of headers the first 98304 are kept; why"
+        "only the first 98304 of 98305 bytes of headers are kept; why"
     )
 
 
@@ -337,6 +337,8 @@ def test_headers_that_cannot_be_sent_on_are_kept_as_far_as_they_fit() -> None:
     assert short[ERROR] == "its headers cannot be sent on: why"
     long = letter({"mine": "П" * 20_000})
     assert len(long[UNDECODABLE_HEADERS]) == MAX_TRACEBACK
-    assert long[ERROR].startswith("of 40012 bytes of headers the first 16384 are kept; its headers")
+    assert long[ERROR].startswith(
+        "only the first 16384 of 40012 bytes of headers are kept; its headers"
+    )
     unread = letter({UNDECODABLE_HEADERS: b"\xff" * 20_000})
     assert unread[UNDECODABLE_HEADERS] == b"\xff" * MAX_TRACEBACK
