@@ -100,7 +100,7 @@ def test_what_is_lawful_is_read(url: str, expected: tuple[Any, ...]) -> None:
         ("amqp://u:a/b@h/v", r"write '/', '\?', '#' and '@' as %2F, %3F, %23 and %40"),
         ("u:p@h", "must begin with amqp:// or amqps://"),
         ("amqp://h/?heartbeat=soon", "one of its options cannot be read: heartbeat"),
-        ("amqp://h/?hearbeat=5", "one of its options is unknown; the known options are .*heartbeat"),
+        ("amqp://h/?hearbeat=5", "options is unknown; the known options are .*heartbeat"),
         ("amqp://u@h/", "a user without a password"),
         (None, "of type NoneType; it must be text like amqp://user:password@host:5672/vhost"),
     ],
@@ -116,7 +116,7 @@ def test_the_error_says_what_would_be_right(url: Any, words: str) -> None:
         ("amqp://u:p@h/team/eu", "its vhost contains a '/'; write it as %2F"),
         ("amqp://u:p@h/v/", "its vhost contains a '/'; write it as %2F"),
         ("amqp://u:p@h/%2F/x", "its vhost contains a '/'; write it as %2F"),
-        ("amqp://u:p@h//", "its vhost contains a '/'; write it as %2F; for the vhost '/', write /%2F"),
+        ("amqp://u:p@h//", "contains a '/'; write it as %2F; for the vhost '/', write /%2F"),
         ("amqp://u:p@h/v#x", "it contains a '#'; write it as %23"),
         ("amqp://u:p@h/v?heartbeat=5#", "it contains a '#'; write it as %23"),
         ("amqp://u:p@/v", "it has no host"),
@@ -187,7 +187,7 @@ def test_an_authority_replaces_that_of_the_address_and_nothing_else(
 
 def test_an_authority_that_is_none_is_named_as_such() -> None:
     for url in ("amqps://h/", "amqps://h/?ssl_options={'server_hostname':'mq'}"):
-        with pytest.raises(ValueError, match="its certificate authority is not a certificate in PEM"):
+        with pytest.raises(ValueError, match="authority is not a certificate in PEM"):
             parameters(url, authority="nonsense")
 
 
