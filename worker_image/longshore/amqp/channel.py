@@ -187,7 +187,7 @@ class Channel:
         return tag
 
     async def stop_consumer(self, tag: str) -> None:
-        """Stop the consumer, unless the broker already has; return what still arrives."""
+        """Stop the consumer, unless the broker already has; what still arrives is requeued."""
         if tag in self._channel.consumer_tags:
             private.return_when_cancelled(self._channel)
             await self._ask(self._channel.basic_cancel, tag)
@@ -198,7 +198,8 @@ class Channel:
         """Ask for the depths of several queues, all at once.
 
         `on_depth` is called for each queue in order, with its name and its numbers of ready jobs
-        and of consumers. Returns the channel's end if a queue could not be read.
+        and of consumers. If the channel ends, returns why: the first queue without an answer is
+        the cause.
         """
         waiting = list(queues[::-1])
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

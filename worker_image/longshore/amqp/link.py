@@ -206,7 +206,7 @@ class BlockingLink:
             )
 
     def close(self) -> None:
-        """Close the connection in order, but give up after `CLOSE_TIMEOUT` seconds."""
+        """Close the connection properly, but give up after `CLOSE_TIMEOUT` seconds."""
         try:
             if not self._is_closed and self._connection is not None and self._connection.is_open:
                 self._connection.close()

@@ -1,4 +1,4 @@
-"""Turns a producer's arguments into the message to publish, and reports every mistake before."""
+"""Checks what a producer passes, and turns it into the message to publish."""
 
 from __future__ import annotations
 

@@ -211,7 +211,7 @@ class Scrutiny:
 async def scrutiny(
     connection: Connection, *, count: Callable[[str], Awaitable[Count | None]]
 ) -> AsyncIterator[Scrutiny]:
-    """Look at queues while the block lasts; return delivered jobs at its end."""
+    """Look at queues while the block lasts; give delivered jobs back at its end."""
     try:
         look = Scrutiny(connection, count=count)
         yield look

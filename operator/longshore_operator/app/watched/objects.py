@@ -48,7 +48,7 @@ class TaskQueueObject:
     owner: Owner
     generation: int
     is_finalized: bool
-    """Whether its removal waits for the operator; nothing is created for it before that."""
+    """Whether it has our finalizer; nothing is created for a TaskQueue without it."""
 
     is_deleting: bool
     spec: TaskQueueSpec | None

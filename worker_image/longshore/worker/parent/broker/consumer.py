@@ -29,10 +29,10 @@ class DeliveryListener(Protocol):
     """Takes in deliveries, and is notified of those that the broker has taken back."""
 
     def on_deliveries(self, deliveries: list[Delivery]) -> None:
-        """These deliveries have arrived."""
+        """Called when these deliveries have arrived."""
 
     def on_void(self, deliveries: list[Delivery]) -> None:
-        """The broker has taken these back: nothing about them counts any more."""
+        """Called when the broker has taken these back: nothing about them counts any more."""
 
 
 def _nothing() -> None:

@@ -128,7 +128,7 @@ class Output:
         return self._ends.popleft()[0], success
 
     def seek(self, busy: Sequence[Work]) -> bool | None:
-        """Read on to the end of the first of `busy`, which a record of it or a later job requires.
+        """Read on to the end of the first of `busy`, since a record reports its end or a later one.
 
         Returns False if no end is to be expected, None if that takes another turn.
         """

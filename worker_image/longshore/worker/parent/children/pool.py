@@ -48,19 +48,19 @@ class PoolListener(Protocol):
     """Hands out jobs, and is notified of their ends."""
 
     def on_ended(self, work: Work, ended: Ended) -> None:
-        """The child has reported the end of `work`."""
+        """Called when the child has reported the end of `work`."""
 
     def on_death(self, work: Work, death: Death, *, seconds: float) -> None:
-        """The child died `seconds` into `work`, and nothing of it is left."""
+        """Called when the child died `seconds` into `work`, and nothing of it is left."""
 
     def on_taken_back(self, works: list[Work]) -> None:
         """Take back jobs that were not begun, or that the worker's end interrupted, uncharged."""
 
     def on_progress(self, work: Work, value: object) -> None:
-        """The handler has reported progress."""
+        """Called when the handler has reported progress."""
 
     def on_room(self) -> None:
-        """A child has room for a job."""
+        """Called when a child has room for a job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,7 +86,7 @@ class Intake:
     """Reads what children report, and passes it on.
 
     `on_ended(child, record, tail, at)` is called when the first job of `child` has ended, with the
-    end of its output and the time `at` which it ended. `on_read(child)` is called after anything
+    end of its output and with `at`, the time of its end. `on_read(child)` is called after anything
     was passed on, and `on_fault(child)` when a record is invalid, with the reason in `child.fault`.
     """
 

@@ -60,14 +60,14 @@ class Asker(Protocol):
     """Requests a child, and is notified of the result."""
 
     def on_birth(self, birth: Birth) -> None:
-        """The child has been created."""
+        """Called when the child has been created."""
 
     def on_fork_failed(self, error: str) -> None:
-        """The child could not be created."""
+        """Called when the child could not be created."""
 
 
 class Zygote:
-    """The zygote, without ever blocking. Requests for children are answered in the event loop, so a
+    """Requests children from the zygote; never blocks. Answers arrive in the event loop, so a
     zygote can be created before the pool that needs children.
 
     It is gone when it has died, has hung up, does not answer or sends an invalid message. Then
@@ -125,7 +125,7 @@ class Zygote:
         return status.result() if status.done() else None
 
     def on_exit(self, pid: int, status: int) -> None:
-        """Take in that the parent has reaped the zygote, or a child that the zygote left behind."""
+        """Note that the parent has reaped the zygote, or a child that the zygote left behind."""
         if pid == self.pid:
             self._on_own_exit(status)
         else:

@@ -17,14 +17,14 @@ class JobObserver:
     """
 
     def started(self, work: Work, waited: float | None, /) -> None:
-        """A child has the job, which waited this many seconds since it was enqueued. None if that
-        is unknown, as for later attempts and delayed jobs."""
+        """Called when a child has the job. `waited` is the time in seconds since the job was
+        enqueued; None if that is unknown, as for later attempts and delayed jobs."""
 
     def progressed(self, work: Work, value: object, /) -> None:
-        """The handler has reported progress."""
+        """Called when the handler has reported progress."""
 
     def ended(self, work: Work, seconds: float, /) -> None:
-        """The run has ended, whatever its result; the delivery is not settled yet."""
+        """Called when the run has ended, whatever its result; the delivery is not settled yet."""
 
     def settled(
         self,
@@ -34,9 +34,9 @@ class JobObserver:
         fields: Mapping[str, Any],
         /,
     ) -> None:
-        """A delivery is settled. `work` is None if no job could be read from it. `ended` is the
-        child's report of the run; None if the job did not run, or its child died. `fields` are
-        further fields for the log."""
+        """Called when a delivery is settled. `work` is None if no job could be read from it.
+        `ended` is the child's report of the run; None if the job did not run, or its child died.
+        `fields` are further fields for the log."""
 
 
 class Observers:
