@@ -128,7 +128,7 @@ class BlockingLink:
         self._used_at = time.monotonic()
 
     def open(self, caller: Caller, *, until: float) -> None:
-        """Connect and open the channel. Raises BrokerUnavailable after closing the link."""
+        """Connect and open the channel. On failure, close the link and raise BrokerUnavailable."""
         begun = time.monotonic()
         failure: Exception | None = None
         try:

@@ -147,8 +147,9 @@ class Judge:
         limits = self.limits(message.handler)
         if message.attempt > limits.max_attempts:
             error = (
-                f"all {limits.max_attempts} attempts are used up; in {message.lost} of them the "
-                "worker or its connection was lost, and nothing shows that they had not begun"
+                f"all {limits.max_attempts} attempts are used up; deliveries lost with their "
+                f"worker or connection ({message.lost}) count as attempts, because nothing shows "
+                "that they had not begun"
             )
             return self._bury(message, DeadReason.WORKER_LOST, error)
         if message.attempt > 1 and self._is_too_old(message, delay=0.0):
@@ -293,7 +294,7 @@ def _cut(headers: bytes, most: int, *, error: str) -> tuple[bytes, str]:
 
 
 _ACTED_UPON = frozenset({"reply_to", "cluster_id", "priority"})
-"""Other properties that the broker acts upon; dropped because it may have refused one of them."""
+"""Other properties that the broker acts upon; dropped when it has refused the rest."""
 
 _NAMED = 20
 """Maximum number of handlers that an error names."""
