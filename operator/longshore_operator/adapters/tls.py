@@ -1,4 +1,4 @@
-"""TLS to RabbitMQ: whom to trust, and what exactly went wrong."""
+"""TLS to RabbitMQ: the trusted authorities, and the exact cause of a failure."""
 
 import ssl
 
@@ -7,13 +7,14 @@ from longshore_operator.core.access.credentials import Address, Trust
 from longshore_operator.errors import Invalid, OperatorError, Transient
 
 _MISMATCHES = frozenset({62, 63, 64})
-"""OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and its kin for e-mail and IP addresses."""
+"""OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH, and its equivalents for e-mail and IP addresses."""
 
 _EXPIRED = frozenset({9, 10})
 
 
 def context(tls: Trust | None) -> ssl.SSLContext:
-    """What verifies RabbitMQ's certificate. Raises Invalid for certificates that cannot be read."""
+    """Return the context that verifies RabbitMQ's certificate. Raises Invalid if the configured
+    certificates cannot be read."""
     try:
         return ssl.create_default_context(cadata=tls.authority if tls else None)
     except ssl.SSLError as error:
@@ -23,8 +24,8 @@ def context(tls: Trust | None) -> ssl.SSLContext:
 
 
 def trouble(error: BaseException, *, address: Address, where: str) -> OperatorError | None:
-    """What a failed connection to `where` means, if TLS is the cause."""
-    # The deepest: aiohttp's own errors are SSLErrors too, without OpenSSL's words.
+    """Return what a failed connection to `where` means; None if TLS is not the cause."""
+    # The innermost: aiohttp's own errors are SSLErrors too, but lack OpenSSL's message.
     cause = next(
         (each for each in list(causes(error))[::-1] if isinstance(each, ssl.SSLError)), None
     )

@@ -1,1 +1,1 @@
-"""What the operator does, against protocols; who is behind them is decided in `run`."""
+"""What the operator does, in terms of protocols; `run` decides which implementations it gets."""

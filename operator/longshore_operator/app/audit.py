@@ -1,8 +1,8 @@
-"""Finds objects that are gone though the watches still show them.
+"""Finds objects that are gone although the watches still show them.
 
 After an interruption that is longer than the API server's memory (410), kopf lists anew and keeps
-what is no longer there (1.45), of any kind. So all uids are listed when a watch has begun anew, and
-now and then, since kopf calls nobody for a list that is empty. Only metadata is read.
+objects that no longer exist, of any kind (1.45). So this lists all uids when a watch has started
+anew, and now and then, because kopf reports nothing for an empty list. Only metadata is read.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ EVERY = 30.0
 """Seconds between two looks."""
 
 PAUSE = 1.0
-"""Seconds from the first event of a new list to a look: the others follow at once."""
+"""Seconds from the first event of a new list to a look; the other events follow immediately."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Audit:
-    """Compares what the watches show with lists. `namespace` is the only one that is watched; all
-    are where it is None."""
+    """Compares what the watches show with lists. If `namespace` is None, all namespaces are
+    watched; otherwise only that one is."""
 
     world: World
     cluster: Lists
@@ -50,9 +50,9 @@ class Audit:
                 await self.look()
 
     async def look(self) -> None:
-        """Note what is gone, and forget of what was noted all that the watches show no more."""
+        """Note objects that are gone, and forget those that the watches no longer show."""
         for kind in Kind:
-            shown = self.world.shown(kind)  # before it is listed: what is younger is no phantom
+            shown = self.world.shown(kind)  # before the list, so that newer objects do not count
             if not shown:
                 continue
             try:

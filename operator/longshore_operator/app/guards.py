@@ -1,4 +1,4 @@
-"""What goes wrong with one TaskQueue or Broker ends nothing else; the next tick is the retry."""
+"""Isolates failures: trouble with one TaskQueue or Broker ends nothing else. Each tick retries."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ log = Log(__name__)
 
 @contextmanager
 def isolated(key: Key) -> Iterator[None]:
-    """A bug that one TaskQueue, its workers or a plug-in bring to light must not end all."""
+    """Log any exception, so that a bug with one TaskQueue or plug-in does not end the others."""
     try:
         yield
     except Exception:
@@ -23,7 +23,7 @@ def isolated(key: Key) -> Iterator[None]:
 
 @contextmanager
 def told(key: Key) -> Iterator[None]:
-    """A call that Kubernetes refused or did not answer is logged, and what follows is done."""
+    """Log a call that Kubernetes refused or did not answer, and go on."""
     try:
         yield
     except OperatorError as error:
@@ -33,7 +33,7 @@ def told(key: Key) -> Iterator[None]:
 async def read_depths(
     depths: Depths, queues: Iterable[str], **how: int
 ) -> Mapping[str, Depth | Missing]:
-    """How full `queues` are. After an answer that nobody foresaw nothing is known."""
+    """Read the depths of `queues`. After an unforeseen error, all of them are unknown."""
     try:
         return await depths.read(queues, **how)
     except Exception:

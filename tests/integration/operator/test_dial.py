@@ -58,7 +58,7 @@ async def test_the_error_says_how_far_the_attempt_at_each_address_got(two: Addre
     with pytest.raises(Transient) as caught:
         await dial.connect_amqp(replace(two, password="wrong"), name="test", heartbeat=30.0)
     assert f"AMQP at two.test:{two.port}: {SILENT}: no connection within" in str(caught.value)
-    assert "the TCP connection is open, but the broker has sent nothing" in str(caught.value)
+    assert "TCP is connected, but the broker has sent nothing" in str(caught.value)
     assert "127.0.0.1: refused: 403 ACCESS_REFUSED" in str(caught.value)
     assert "wrong" not in str(caught.value)
 

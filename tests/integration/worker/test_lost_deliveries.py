@@ -121,5 +121,5 @@ def test_a_job_that_kills_its_worker_runs_out_of_attempts(bench: Bench) -> None:
     last = bench.started(handlers=["losing"])
     properties, _ = bench.dead()
     assert properties.headers[DEAD_REASON] == "worker-lost"
-    assert "all 3 attempts are used up; 3 of them ended with their" in properties.headers[ERROR]
+    assert "all 3 attempts are used up; deliveries lost" in properties.headers[ERROR]
     assert not last.events("output-written")

@@ -171,7 +171,7 @@ async def test_nothing_is_given_to_a_task_queue_that_was_made_anew_meanwhile() -
     )
     local.world.queues = {("media", "transcode"): [other]}
 
-    with pytest.raises(Transient, match="made anew"):
+    with pytest.raises(Transient, match="created again"):
         await local.queues.reconcile(made(), state=local.state, session=local.session)
 
     assert local.keyring.kept == {}

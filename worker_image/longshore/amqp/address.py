@@ -1,7 +1,7 @@
-"""RabbitMQ's address, with the certificate authority that vouches for it, as pika wants them.
+"""RabbitMQ's address, with the certificate authority to trust, as pika needs them.
 
-An address holds a password. No error of this module repeats any part of one, not even a port: in
-`amqp://user:s3cret/x@host` what stands where the port belongs is the password.
+An address contains a password. No error of this module repeats any part of an address, not even its
+port: in `amqp://user:s3cret/x@host`, the password stands where the port is expected.
 """
 
 import ast
@@ -19,15 +19,15 @@ Parameters = pika.connection.Parameters
 """How to connect to a broker."""
 
 FORM = "amqp://user:password@host:5672/vhost"
-"""What an address looks like, for errors."""
+"""The form of an address, for errors."""
 
 
 def parameters(url: str, *, authority: str | None) -> pika.URLParameters:
-    """How to connect to `url`, `amqp://…` or `amqps://…`.
+    """Return how to connect to `url`, `amqp://…` or `amqps://…`.
 
-    `authority` is the PEM text of the certificates to trust, else those that the address's own
-    `ssl_options` name, else the system's. Raises ValueError for what cannot be read, or not be said
-    to a broker; the message never shows a password, nor does anything that hangs on the error.
+    `authority` is the PEM text of the certificates to trust. Without it, those in the address's own
+    `ssl_options` are trusted, or else the system's. Raises ValueError for an address that cannot be
+    read or that AMQP cannot transmit. Neither the message nor the error itself holds a password.
     """
     problem = _problem(url)
     found = None
@@ -36,12 +36,12 @@ def parameters(url: str, *, authority: str | None) -> pika.URLParameters:
             found = _read(url, authority)
         except _NoAuthority as error:
             problem = str(error)
-        except Exception:  # ValueError, but also SyntaxError and others out of its options
+        except Exception:  # ValueError, but also SyntaxError and others from its options
             problem = _unreadable(url)
         else:
             problem = _unspeakable(found)
     if found is None or problem is not None:
-        del url, authority, found  # error reporters read the variables of each frame
+        del url, authority, found  # error reporters record the variables of each frame
         raise ValueError(problem)
     return found
 
@@ -53,13 +53,13 @@ def _read(url: str, authority: str | None) -> pika.URLParameters:
     if zone := re.fullmatch(r"([^%]*:[^%]*)%(?:25)?(.+)", found.host):  # RFC 6874
         found.host = f"{zone[1]}%{zone[2]}"
         if found.ssl_options and not found.ssl_options.server_hostname:
-            # No certificate names a zone.
+            # A certificate never names a zone.
             found.ssl_options = pika.SSLOptions(found.ssl_options.context, zone[1])
     return found
 
 
 def _trusting(url: str, authority: str) -> str:
-    """`url`, with `authority` in place of what its `ssl_options` trust; all else stays."""
+    """Return `url` with `authority` in place of what its `ssl_options` trust."""
     parts = urlsplit(url)
     options = _options(parts)
     tls = ast.literal_eval(dict(options).get(_TLS, "None"))
@@ -74,7 +74,7 @@ def _trusting(url: str, authority: str) -> str:
 
 _TLS = "ssl_options"
 _TRUSTED = frozenset({"ca_certs", "cafile", "ca_path", "capath", "ca_data", "cadata"})
-"""What pika calls the authorities among its `ssl_options`."""
+"""pika's names for authorities among its `ssl_options`."""
 
 
 def _options(parts: SplitResult) -> list[tuple[str, str]]:
@@ -82,7 +82,7 @@ def _options(parts: SplitResult) -> list[tuple[str, str]]:
 
 
 class _NoAuthority(ValueError):
-    """What should be a certificate authority is none."""
+    """The text that should be a certificate authority is not one."""
 
 
 def _context(authority: str) -> ssl.SSLContext:
@@ -91,12 +91,12 @@ def _context(authority: str) -> ssl.SSLContext:
     except (ssl.SSLError, ValueError, TypeError) as error:
         said = getattr(error, "reason", None) or str(error)
         raise _NoAuthority(
-            f"its certificate authority is not a certificate in PEM format: {said}"
+            f"its certificate authority is not a certificate in PEM form: {said}"
         ) from None
 
 
 def _problem(url: object) -> str | None:
-    """What is wrong with the parts of `url`, without saying them."""
+    """Return what is wrong with the parts of `url`, without repeating them."""
     if not isinstance(url, str):
         return f"it is of type {type(url).__name__}; it must be text like {FORM}"
     if not url.lower().startswith(("amqp://", "amqps://")):
@@ -104,7 +104,7 @@ def _problem(url: object) -> str | None:
     place, _, rest = _split(url)
     if "@" in rest:
         return (
-            "it has an '@' after the host; in user, password and vhost, write '/', '?', '#' and "
+            "there is an '@' after the host; in user, password and vhost, write '/', '?', '#' and "
             "'@' as %2F, %3F, %23 and %40"
         )
     try:
@@ -112,9 +112,9 @@ def _problem(url: object) -> str | None:
         port = parts.port
     except ValueError:
         return (
-            "its host or port cannot be read; a port is a number up to 65535, an IPv6 address is "
-            "written in brackets, and in user and password, '/', '?', '#', '[' and ']' are written "
-            "as %2F, %3F, %23, %5B and %5D"
+            "its host or port cannot be read; a port is a number up to 65535, an IPv6 address "
+            "must be in brackets, and in user and password '/', '?', '#', '[' and ']' must be "
+            "written as %2F, %3F, %23, %5B and %5D"
         )
     if "@" in place and parts.password is None:
         return f"it has a user without a password; it must look like {FORM}"
@@ -126,25 +126,25 @@ def _problem(url: object) -> str | None:
 
 
 def _lost(url: str, parts: SplitResult) -> str | None:
-    """What of `url` would be left out or replaced without a word."""
+    """Return which part of `url` would be left out or replaced silently."""
     if "#" in url:
         return "it contains a '#'; write it as %23"
     if "/" in parts.path[1:]:
-        return "its vhost contains a '/'; write it as %2F: the vhost '/' is /%2F, or omitted"
+        return "its vhost contains a '/'; write it as %2F; for the vhost '/', write /%2F or nothing"
     if re.search(r"[\x00-\x1f\x7f]", url.rstrip("\r\n")):  # files end with a line break
-        return "it contains a line break or another control character; write it like %0A"
+        return "it contains a line break or another control character; write it as %0A or similar"
     try:
         for part in (parts.netloc, parts.path):
             unquote(part, errors="strict").encode()
     except UnicodeError:
-        return "its user, password, host or vhost is not UTF-8; write each byte of UTF-8 as %XX"
+        return "user, password, host or vhost is not UTF-8; write each byte of UTF-8 as %XX"
     if valueless := sorted({name for name, value in _options(parts) if not value} & _known()):
         return f"one of its options has no value: {', '.join(valueless)}"
     return None
 
 
 def _split(url: str) -> tuple[str, str, str]:
-    """The authority of `url` (user to port), what ends it, and what follows."""
+    """Return the authority of `url` (user to port), the character that ends it, and the rest."""
     after = url.partition("://")[2]
     ends = [position for mark in "/?#" if (position := after.find(mark)) >= 0]
     end = min(ends, default=len(after))
@@ -166,7 +166,7 @@ _OPTION = "_set_url_"
 
 
 def _unspeakable(found: pika.URLParameters) -> str | None:
-    """What of `found` AMQP or the system cannot take. Asked once, here, and not at each job."""
+    """Return what AMQP or the system cannot accept in `found`. Checked once, not for each job."""
     said: list[tuple[str, Callable[[], object]]] = [
         ("its vhost has more than 255 bytes", Connection.Open(found.virtual_host).encode),
         (
@@ -178,7 +178,7 @@ def _unspeakable(found: pika.URLParameters) -> str | None:
             Connection.StartOk({}, "", "", found.locale).encode,
         ),
         (
-            "its option client_properties has a value that AMQP cannot carry",
+            "its option client_properties contains a value that AMQP cannot carry",
             Connection.StartOk(found.client_properties or {}, "", "", "").encode,
         ),
         (
@@ -189,7 +189,7 @@ def _unspeakable(found: pika.URLParameters) -> str | None:
     for problem, say in said:
         try:
             say()
-        except Exception:  # of pika and struct, each of its own kind
+        except Exception:  # pika and struct raise many kinds
             return problem
     return None
 

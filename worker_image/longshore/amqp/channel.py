@@ -1,9 +1,9 @@
-"""One channel of a connection, of which nothing needs to be known before it is used.
+"""One channel of a connection, which may be used without a check of its state.
 
-In pika a channel says that it is open after its connection has closed, until its own turn to be
-closed comes; and what it raises then is a matter of luck. Here `is_open` means that both are,
-sending over a channel that has ended does nothing or raises Lost, and whoever uses a channel hears
-of its end once, however it came about.
+After a connection has closed, pika's channels still claim to be open until each is closed in turn,
+and what they raise meanwhile depends on chance. Here `is_open` means that both the channel and its
+connection are open, sending over a channel that has ended does nothing or raises Lost, and each
+user of a channel is notified of its end once, whatever the cause.
 """
 
 import asyncio
@@ -20,29 +20,29 @@ from longshore.amqp.errors import End, Lost, end_of, words
 from longshore.amqp.inbound import Tags
 
 ANSWER_TIMEOUT = 30.0
-"""Seconds for the answer to one method; a quorum queue without leader never answers."""
+"""Seconds for the answer to one method; a quorum queue without a leader never answers."""
 
 T = TypeVar("T")
 
 
 class ConnectionOwner(Protocol):
-    """The connection."""
+    """The connection of a channel."""
 
     @property
     def is_open(self) -> bool:
         """Whether it can be used."""
 
     def fail(self, error: Exception) -> None:
-        """Give it up: pika has raised what it never should."""
+        """Give up the connection, because pika has raised an unexpected error."""
 
 
 class Channel:
-    """What Longshore says over one channel."""
+    """The methods that Longshore uses on one channel."""
 
     def __init__(self, owner: ConnectionOwner, channel: PikaChannel) -> None:
         self.number: int = channel.channel_number
         self.end: End | None = None
-        """Why it has ended, once it has."""
+        """The reason for its end, once it has ended."""
 
         self._owner = owner
         self._channel = channel
@@ -51,36 +51,36 @@ class Channel:
 
     @property
     def is_open(self) -> bool:
-        """Whether it can be used, and its connection too."""
+        """Whether both the channel and its connection can be used."""
         return self.end is None and self._owner.is_open and bool(self._channel.is_open)
 
     @property
     def frame_max(self) -> int:
-        """Bytes of a frame, with its edges."""
+        """Maximum size of a frame in bytes, including its edges."""
         most: int = self._channel.connection.params.frame_max
         return most
 
     def on_end(self, callback: Callable[[End], None]) -> None:
-        """Have `callback` called when it ends; at once if it has."""
+        """Have `callback` called when the channel ends, or at once if it has ended."""
         if self.end:
             callback(self.end)
         else:
             self._on_end.append(callback)
 
     def forget(self, callback: Callable[[End], None]) -> None:
-        """Do not call `callback` when it ends."""
+        """Do not call `callback` when the channel ends."""
         with contextlib.suppress(ValueError):
             self._on_end.remove(callback)
 
     def ended(self, end: End) -> None:
-        """It has ended; only the first cause counts."""
+        """Record that the channel has ended; only the first cause counts."""
         if self.end is None:
             self.end = end
             callbacks, self._on_end = self._on_end, []
             for callback in callbacks:
                 callback(end)
 
-    # To the broker. Raises Lost.
+    # Sent to the broker. Each raises Lost.
 
     def consume(
         self,
@@ -93,7 +93,7 @@ class Channel:
         auto_ack: bool = False,
         arguments: Mapping[str, Any] | None = None,
     ) -> str:
-        """Consume; the consumer's tag. `on_cancel` hears that the broker has cancelled it."""
+        """Consume; return the consumer's tag. `on_cancel` is called if the broker cancels it."""
         self._send(self._channel.add_on_cancel_callback, lambda _: on_cancel())
         if prefetch:
             self._send(self._channel.basic_qos, prefetch_count=prefetch)
@@ -116,7 +116,7 @@ class Channel:
         on_started: Callable[[], None],
         prefetch: int,
     ) -> None:
-        """Consume by the tag of a consumer that was cancelled."""
+        """Consume under the tag of a consumer that was cancelled."""
         self._send(self._channel.basic_qos, prefetch_count=prefetch)
         self._send(
             self._channel.basic_consume,
@@ -146,15 +146,15 @@ class Channel:
         *,
         mandatory: bool = False,
     ) -> None:
-        """Publish what fits into frames."""
+        """Publish a message whose properties fit into a frame."""
         self._send(
             self._channel.basic_publish, exchange, key, body, properties, mandatory=mandatory
         )
 
-    # Asked, and answered. Raises Lost.
+    # Requests that wait for an answer. Each raises Lost.
 
     async def declare_exclusive(self) -> str:
-        """A queue of this connection alone, classic and gone with it; its name."""
+        """Declare a classic queue that is deleted with this connection; return its name."""
         declared = await self._ask(self._channel.queue_declare, queue="", exclusive=True)
         return str(declared.method.queue)
 
@@ -163,7 +163,7 @@ class Channel:
         await self._ask(self._channel.queue_bind, queue=queue, exchange=exchange, routing_key=key)
 
     async def set_prefetch(self, prefetch: int) -> None:
-        """Have this hold for consumers to come. The answer comes behind the deliveries so far."""
+        """Set the prefetch for new consumers. The answer follows all deliveries so far."""
         await self._ask(self._channel.basic_qos, prefetch_count=prefetch)
 
     async def start_consumer(
@@ -174,7 +174,7 @@ class Channel:
         on_cancel: Callable[[], None] = lambda: None,
         auto_ack: bool = False,
     ) -> str:
-        """Consume; the consumer's tag. `on_cancel` hears that the broker has cancelled it."""
+        """Consume; return the consumer's tag. `on_cancel` is called if the broker cancels it."""
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         tag = self.consume(
             queue,
@@ -187,7 +187,7 @@ class Channel:
         return tag
 
     async def stop_consumer(self, tag: str) -> None:
-        """End the consumer, unless the broker has; what still arrives goes back."""
+        """Stop the consumer, unless the broker already has; what still arrives is requeued."""
         if tag in self._channel.consumer_tags:
             private.return_when_cancelled(self._channel)
             await self._ask(self._channel.basic_cancel, tag)
@@ -195,10 +195,11 @@ class Channel:
     async def declare_passively(
         self, queues: Sequence[str], on_depth: Callable[[str, int, int], None]
     ) -> End | None:
-        """Ask for the depths of queues, all under way at once.
+        """Ask for the depths of several queues, all at once.
 
-        `on_depth` hears of each queue how many jobs are ready and how many consumers it has, in
-        order. Returns why the channel has ended over the first queue without an answer.
+        `on_depth` is called for each queue in order, with its name and its numbers of ready jobs
+        and of consumers. If the channel ends, returns why: the first queue without an answer is
+        the cause.
         """
         waiting = list(queues[::-1])
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -224,7 +225,7 @@ class Channel:
         except BaseException as error:
             if self.end is not None and isinstance(error, Lost):
                 return self.end
-            self.close()  # answers that are still to come would be taken for those of others
+            self.close()  # later answers would be mistaken for those to other calls
             raise
         return None
 
@@ -233,14 +234,14 @@ class Channel:
         self._send(method, *arguments, callback=lambda frame: resolve(answered, frame), **options)
         return await answer(answered, of=self)
 
-    # To the broker. Nothing is sent where it has ended, since nothing is left to be done then.
+    # Sent to the broker, unless the channel has ended, because then there is nothing left to do.
 
     def send_acks(self, acks: Tags, nacks: Tags) -> None:
         """Ack deliveries, then return others to their queue."""
         self._tell(self._send_acks, acks, nacks)
 
     def cancel(self, tag: str, *, on_cancelled: Callable[[], None]) -> None:
-        """End the consumer; what still arrives goes back."""
+        """Stop the consumer; what still arrives is returned to the queue."""
         private.return_when_cancelled(self._channel)
         self._tell(self._channel.basic_cancel, tag, lambda _: on_cancelled())
 
@@ -249,7 +250,7 @@ class Channel:
         self._tell(self._channel.basic_nack, tag, requeue=True)
 
     def close(self) -> None:
-        """Close it."""
+        """Close the channel."""
         self._tell(self._channel.close)
 
     def _send_acks(self, acks: Tags, nacks: Tags) -> None:
@@ -267,7 +268,7 @@ class Channel:
         if self.end is None:
             try:
                 method(*arguments, **options)
-            except pika.exceptions.AMQPError:  # it has closed, and nobody was told yet
+            except pika.exceptions.AMQPError:  # it has closed, but its end is not reported yet
                 pass
             except Exception as error:
                 self._owner.fail(error)
@@ -279,7 +280,7 @@ class Channel:
             raise Lost("the channel is closed")
         try:
             return method(*arguments, **options)
-        except pika.exceptions.AMQPError as error:  # it has closed, and nobody was told yet
+        except pika.exceptions.AMQPError as error:  # it has closed, but its end is not reported yet
             raise Lost(words(error)) from None
         except Exception as error:
             self._owner.fail(error)
@@ -287,7 +288,7 @@ class Channel:
 
 
 async def answer(waiting: "asyncio.Future[T]", *, of: Channel) -> T:
-    """The result of a method's future. Raises Lost when it can't come any more."""
+    """Return the result of a method's future. Raises Lost if it can no longer arrive."""
 
     def give_up(_: End) -> None:
         waiting.cancel()
@@ -305,6 +306,6 @@ async def answer(waiting: "asyncio.Future[T]", *, of: Channel) -> T:
 
 
 def resolve(future: "asyncio.Future[T]", value: T) -> None:
-    """Set a result that nobody may be waiting for any more."""
+    """Set the result of a future, unless it is done because nobody waits for it any more."""
     if not future.done():
         future.set_result(value)

@@ -1,4 +1,4 @@
-"""One open AMQP connection, awaited to its end. `dial` opens them."""
+"""An open AMQP connection, from its opening by `dial` to its end."""
 
 import asyncio
 import random
@@ -18,7 +18,7 @@ from longshore.contract.features import Features, features_of
 from longshore.logs import Log
 
 CLOSE_TIMEOUT = 2.0
-"""Seconds that a goodbye to the broker may take."""
+"""Seconds that an orderly close may take."""
 
 _LEAST_FRAME_MAX = 4096
 
@@ -41,7 +41,7 @@ class Backoff:
         self._failures = 0
 
     async def pause(self) -> None:
-        """Wait a little longer than the last time."""
+        """Wait a little longer than last time."""
         self._failures += 1
         await asyncio.sleep(
             backoff.delay_after(
@@ -54,22 +54,22 @@ class Backoff:
         )
 
     def reset(self) -> None:
-        """It works again."""
+        """Begin with short pauses again, because an attempt has succeeded."""
         self._failures = 0
 
 
 class Connection:
-    """An open connection: what pika does for it and in it is behind `guard`.
+    """An open connection. pika's callbacks for it run through `guard`.
 
-    Raises what keeps it from being one: KeyError, ValueError or TypeError for a version that is
-    missing, wrong or too old.
+    Raises KeyError, ValueError or TypeError if the broker's version is missing, wrong or too old,
+    and ValueError if its frame_max is too small.
     """
 
     def __init__(self, connection: AsyncioConnection, guard: Guard) -> None:
         self.version = _text(connection.server_properties["version"])
         self.features: Features = features_of(self.version)
         if (frame_max := connection.params.frame_max) < _LEAST_FRAME_MAX:
-            raise ValueError(f"frame_max is {frame_max}; AMQP's least is {_LEAST_FRAME_MAX}")
+            raise ValueError(f"frame_max is {frame_max}; AMQP requires at least {_LEAST_FRAME_MAX}")
         self._connection = connection
         self._guard = guard
         self._channels: list[Channel] = []
@@ -90,11 +90,11 @@ class Connection:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether the broker, short of memory or disk, reads no publications."""
+        """Whether the broker, short of memory or disk, accepts no publications."""
         return not self._unblocked.is_set()
 
     async def unblocked(self) -> None:
-        """Return when publishing makes sense: it is not blocked, or lost."""
+        """Return once the connection is not blocked, or is lost."""
         waiting: asyncio.Future[Any] = asyncio.ensure_future(self._unblocked.wait())
         try:
             ends: set[asyncio.Future[Any]] = {waiting, self._closed}
@@ -103,11 +103,11 @@ class Connection:
             waiting.cancel()
 
     async def closed(self) -> str:
-        """Why it ended, once it has."""
+        """Return the reason for the end, once the connection has ended."""
         return await asyncio.shield(self._closed)
 
     async def channel(self) -> Channel:
-        """A new channel. Raises Lost."""
+        """Open a new channel. Raises Lost."""
         if not self.is_open:
             raise Lost(self._closed.result() if self._closed.done() else "the connection is closed")
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -120,25 +120,25 @@ class Connection:
         self._channels.append(channel)
         try:
             await self.answer(opened, of=channel)
-        except BaseException:  # also where the caller is cancelled: it may open yet
+        except BaseException:  # also if the caller is cancelled, since it may still open
             channel.close()
             raise
         return channel
 
     def listen(self, channel: Channel, listener: Listener) -> None:
-        """Have deliveries on `channel` come in batches, past `consume`, where that works."""
+        """Have deliveries on `channel` arrive in batches, bypassing `consume`, if possible."""
         private.listen(self._connection, channel=channel.number, listener=listener)
 
     def leave(self, channel: Channel) -> None:
-        """No more deliveries on `channel`, please."""
+        """Ignore any further deliveries on `channel`."""
         private.leave(self._connection, channel=channel.number)
 
     async def answer(self, waiting: asyncio.Future[T], *, of: Channel) -> T:
-        """The result of a method's future. Raises Lost when it can't come any more."""
+        """Return the result of a method's future. Raises Lost if it can no longer arrive."""
         return await answer(waiting, of=of)
 
     async def close(self) -> None:
-        """End it; not later than after `CLOSE_TIMEOUT` seconds."""
+        """Close the connection, within `CLOSE_TIMEOUT` seconds."""
         try:
             if self.is_open:
                 try:
@@ -151,13 +151,13 @@ class Connection:
             self._end(End(cause="closed"))
 
     def fail(self, error: Exception) -> None:
-        """Give it up, as pika or a callback of ours has raised `error`; the worker goes on."""
+        """Give up the connection after pika or our callback raised `error`; the worker goes on."""
         if self._guard.is_shut:
             return
         lines = traceback.format_exception(error)
         log.error("connection-broken", error=words(error), traceback="".join(lines)[-4096:])
         self._guard.shut()
-        # Not at once: whoever sends just now would find everything changed under its hands.
+        # Not at once, because the current caller may be in the middle of sending.
         asyncio.get_running_loop().call_soon(self._end, End(cause=words(error)))
 
     def _end(self, end: End) -> None:

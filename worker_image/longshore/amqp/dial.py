@@ -1,7 +1,7 @@
-"""Connections opened with patience: the broker's addresses, again and again, each for its share.
+"""Opens connections: retries all addresses of a broker, each within its share of the time.
 
-pika's own way through several addresses ends at the first that accepts TCP and then says nothing,
-and its timeouts hold for each of them.
+pika itself stops at the first of several addresses that accepts TCP and then sends nothing, and its
+timeouts apply to each address separately.
 """
 
 import asyncio
@@ -27,10 +27,10 @@ OPEN_TIMEOUT = 10.0
 """Seconds for the TCP, TLS and AMQP handshakes together, divided among a broker's addresses."""
 
 LEAST_SHARE = 1.0
-"""Seconds that each address gets at least, however many there are."""
+"""Minimum seconds for each address, however many there are."""
 
 SLOWEST_RETRY = 3.0
-"""Seconds between two attempts to connect, at most: so soon after a broker is back, all work."""
+"""Maximum seconds between two attempts, so that all workers reconnect soon to a broker."""
 
 log = Log("longshore.connection")
 
@@ -41,8 +41,9 @@ _answered: dict[tuple[str, int], str] = {}
 class Dial:
     """Opens connections to one broker, one after another.
 
-    `purpose` is what the log calls them. `note` is told why an attempt failed; `refused` why the
-    broker does not let us in, and an empty text once it does.
+    `purpose` is the connections' name in the log. `note` is called with the reason when an attempt
+    fails. `refused` is called with the reason when the broker refuses us, and with an empty text
+    once it accepts us.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Dial:
         self._looking_up: asyncio.Future[list[str] | Exception] | None = None
 
     async def connect(self) -> Connection:
-        """Open a connection, however long it takes."""
+        """Open a connection, however long that takes."""
         parameters = self._parameters
         backoff = Backoff(most=SLOWEST_RETRY)
         is_refused = False
@@ -90,7 +91,7 @@ class Dial:
             return connection
 
     async def open(self) -> Connection:
-        """Open a connection; try each address once. Raises Lost with how far each attempt got."""
+        """Open a connection; try each address once. Raises Lost, with each attempt's progress."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + OPEN_TIMEOUT
         addresses = await self._addresses(within=OPEN_TIMEOUT / 2)
@@ -107,16 +108,16 @@ class Dial:
         raise _summary(addresses, failures)
 
     async def _addresses(self, *, within: float) -> list[str]:
-        """Where the broker may be, the address that answered last first. Raises Lost."""
+        """Return the broker's addresses, the last one that answered first. Raises Lost."""
         parameters = self._parameters
         if self._looking_up is None:
             self._looking_up = _look_up(parameters.host, parameters.port)
         await asyncio.wait({self._looking_up}, timeout=within)
-        if not self._looking_up.done():  # it is awaited again by the next attempt
-            raise Lost(f"no address of {parameters.host} within {within:g} s")
+        if not self._looking_up.done():  # the next attempt awaits it again
+            raise Lost(f"{parameters.host} was not resolved within {within:g} s")
         found, self._looking_up = self._looking_up.result(), None
         if isinstance(found, Exception):
-            raise Lost(f"no address of {parameters.host}: {words(found)}")
+            raise Lost(f"cannot resolve {parameters.host}: {words(found)}")
         return sorted(found, key=lambda address: address != _answered.get(self._place))
 
     async def _open(self, address: str, *, within: float) -> Connection:
@@ -142,7 +143,7 @@ class Dial:
         def on_open(connection: AsyncioConnection) -> None:
             try:
                 resolve(opened, Connection(connection, guard))
-            except (KeyError, TypeError, ValueError) as error:  # no version, or one too old
+            except (KeyError, TypeError, ValueError) as error:  # the version is missing or too old
                 resolve(opened, Lost(str(error)))
 
         connection = private.connection_class()(
@@ -158,7 +159,7 @@ class Dial:
         parameters = copy(self._parameters)
         parameters.host = address
         parameters.socket_timeout = min(CONNECT_TIMEOUT, within)
-        # Ours is the deadline: pika's own closes a connection that opens, which it cannot do.
+        # The deadline is ours: pika's own tries to close a connection while it opens, and fails.
         parameters.stack_timeout = None
         if options := parameters.ssl_options:
             name = options.server_hostname or self._parameters.host
@@ -168,9 +169,7 @@ class Dial:
     def _too_slow(self, connection: AsyncioConnection, within: float) -> Lost:
         state = connection.connection_state
         reached = {
-            connection.CONNECTION_PROTOCOL: (
-                "the TCP connection is open, but the broker has sent nothing"
-            ),
+            connection.CONNECTION_PROTOCOL: "TCP is connected, but the broker has sent nothing",
             connection.CONNECTION_START: "the broker has not answered the login",
             connection.CONNECTION_TUNE: "the broker has not opened the vhost",
         }
@@ -180,7 +179,7 @@ class Dial:
 
 
 def _look_up(host: str, port: int) -> asyncio.Future[list[str] | Exception]:
-    """Addresses of `host`, each once."""
+    """Resolve `host` to its addresses, each once."""
     loop = asyncio.get_running_loop()
     found: asyncio.Future[list[str] | Exception] = loop.create_future()
     with contextlib.suppress(OSError, UnicodeError):
@@ -197,10 +196,10 @@ def _look_up(host: str, port: int) -> asyncio.Future[list[str] | Exception]:
             loop.call_soon_threadsafe(resolve, found, result)
 
     try:
-        # Not asyncio's threads: the worker would wait for them at its end, and a resolver that
-        # hangs takes half a minute and more.
+        # Not asyncio's threads, because the worker would wait for them when it ends, and a resolver
+        # that hangs takes half a minute or more.
         threading.Thread(target=look_up, name="look-up", daemon=True).start()
-    except RuntimeError as error:  # no thread to be had
+    except RuntimeError as error:  # no thread can be started
         found.set_result(error)
     return found
 
@@ -213,7 +212,7 @@ def _resolved(host: str, port: int, *, flags: int = 0) -> list[str]:
 
 
 def _host_of(host: str, _port: int, _flow: int = 0, scope: int = 0) -> str:
-    """Of IPv6, a link-local address says nothing without the interface."""
+    """Return an IPv6 address with its interface, without which a link-local one is useless."""
     return f"{host}%{scope}" if scope and "%" not in host else host
 
 

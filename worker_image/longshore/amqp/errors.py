@@ -19,25 +19,25 @@ TOO_LARGE = 406
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """Why a channel has ended."""
+    """The reason why a channel has ended."""
 
     cause: str
-    """In one line."""
+    """The reason, in one line."""
 
     code: int | None = None
-    """AMQP's reply code, where the broker has closed it or its connection."""
+    """AMQP's reply code, if the broker closed the channel or its connection."""
 
     is_of_channel: bool = False
-    """The broker has closed this channel alone."""
+    """Whether the broker has closed this channel alone."""
 
 
 class Lost(Exception):
-    """A connection or channel has ended, or does not answer, or could not be opened."""
+    """A connection or channel has ended, does not answer, or could not be opened."""
 
     def __init__(self, cause: str, *, exceptions: Sequence[BaseException] = ()) -> None:
         super().__init__(cause)
         self.exceptions = tuple(exceptions)
-        """What went wrong at each of several addresses."""
+        """The failure at each of several addresses."""
 
 
 class LinkLost(BrokerUnavailable):
@@ -45,19 +45,19 @@ class LinkLost(BrokerUnavailable):
 
 
 class Refused(Lost):
-    """The broker does not let us in: wrong user, password or vhost."""
+    """The broker rejects the user, the password or the vhost."""
 
 
 class Unsendable(Exception):
-    """A publication that AMQP cannot carry, or that the broker closes the channel over."""
+    """A publication that AMQP cannot carry, or that makes the broker close the channel."""
 
 
 class Abandoned(Exception):
-    """Nobody waits any more, and nothing was sent."""
+    """The caller no longer waits, and nothing was sent."""
 
 
 def end_of(error: BaseException) -> End:
-    """What pika tells of an end."""
+    """Return what pika reports about an end."""
     of_channel = isinstance(error, pika.exceptions.ChannelClosedByBroker)
     by_broker = of_channel or isinstance(error, pika.exceptions.ConnectionClosedByBroker)
     return End(
@@ -68,7 +68,7 @@ def end_of(error: BaseException) -> End:
 
 
 def words(error: BaseException) -> str:
-    """An error of pika's in one line."""
+    """Describe an error of pika in one line."""
     if isinstance(error, pika.exceptions.ConnectionClosed | pika.exceptions.ChannelClosed):
         return f"{error.reply_code} {error.reply_text}"
     if isinstance(error, OSError) and error.strerror:
@@ -77,14 +77,14 @@ def words(error: BaseException) -> str:
 
 
 def opening_failure(error: BaseException) -> Lost:
-    """What kept a connection from being opened, out of what pika reports."""
+    """Return the reason why a connection could not be opened, from what pika reports."""
     found = _failure(list(causes(error)))
     found.__cause__ = error
     return found
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """`error` and what it was made of, each once. pika keeps causes in attributes."""
+    """Yield `error` and its causes, each once. pika keeps causes in attributes."""
     seen: set[int] = set()
     waiting = [error]
     while waiting:
@@ -123,9 +123,10 @@ def _is_guess(error: BaseException) -> bool:
 
 
 def _unguessed(error: BaseException) -> Lost:
-    """What has happened, where pika takes any end of a handshake for a refusal.
+    """Return what really happened, since pika takes any end of a handshake for a refusal.
 
-    It keeps the true cause as text only. RabbitMQ refuses in words; one that restarts hangs up.
+    pika keeps the true cause as text only. RabbitMQ gives a reason when it refuses; one that
+    restarts just closes the connection.
     """
     said = re.search(r"ConnectionClosedByBroker: \((\d+)\) (.*)", str(error), re.DOTALL)
     if not said:

@@ -1,8 +1,8 @@
-"""The event loop as one connection sees it: what its callbacks raise ends that connection alone.
+"""The event loop as one connection sees it: an exception in a callback ends that connection alone.
 
-pika lets exceptions out of its callbacks, failed assertions of its own among them (it fails one
-when a connection is closed while it opens). asyncio knows nothing of connections: to it, and so to
-`crash`, that is a bug of the whole worker. All that pika asks of the loop goes through here.
+pika lets exceptions escape from its callbacks, including failed assertions of its own (one fails
+when a connection is closed while it opens). asyncio knows nothing of connections, so to it, and to
+`crash`, that is a bug of the whole worker. All of pika's calls to the loop pass through here.
 """
 
 import asyncio
@@ -16,10 +16,10 @@ Callback = Callable[[], object]
 
 
 class Guard:
-    """As much of an event loop as pika's asyncio connection uses.
+    """The part of an event loop that pika's asyncio connection uses.
 
-    The first exception out of a callback is told to `on_fault`. After `shut` no callback is called
-    any more and no socket is left open, in whatever state pika is.
+    `on_fault` is called with the first exception of a callback. After `shut`, no callback is called
+    any more and no socket stays open, whatever state pika is in.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -30,7 +30,7 @@ class Guard:
         self._writers: dict[int, Callback] = {}
 
     def shut(self) -> None:
-        """Call nothing back any more, and close the sockets that were watched."""
+        """Stop all callbacks, and close the sockets that were watched."""
         if self.is_shut:
             return
         self.is_shut = True
@@ -46,46 +46,46 @@ class Guard:
     # What pika calls
 
     def call_later(self, delay: float, callback: Callback) -> asyncio.TimerHandle:
-        """As of the loop."""
+        """As in the loop."""
         return self._loop.call_later(delay, self._run, callback)
 
     def call_soon_threadsafe(self, callback: Callback) -> asyncio.Handle:
-        """As of the loop."""
+        """As in the loop."""
         return self._loop.call_soon_threadsafe(self._run, callback)
 
     def create_task(self, coroutine: Coroutine[Any, Any, Any]) -> "_Task":
-        """As of the loop; pika looks addresses up so."""
+        """As in the loop; pika resolves addresses with it."""
         return _Task(self._loop.create_task(coroutine), self._run)
 
     def getaddrinfo(self, *arguments: Any, **options: Any) -> Coroutine[Any, Any, Any]:
-        """As of the loop."""
+        """As in the loop."""
         return self._loop.getaddrinfo(*arguments, **options)
 
     def add_reader(self, descriptor: int, callback: Callback) -> None:
-        """As of the loop."""
+        """As in the loop."""
         if not self.is_shut:
             self._readers[descriptor] = callback
             self._loop.add_reader(descriptor, self._run, callback)
 
     def remove_reader(self, descriptor: int) -> bool:
-        """As of the loop; a descriptor that was shut may be another's by now."""
+        """As in the loop, but a descriptor that was shut may by now belong to another object."""
         known = self._readers.pop(descriptor, None)
         return known is not None and self._loop.remove_reader(descriptor)
 
     def add_writer(self, descriptor: int, callback: Callback) -> None:
-        """As of the loop."""
+        """As in the loop."""
         if not self.is_shut:
             self._writers[descriptor] = callback
             self._loop.add_writer(descriptor, self._run, callback)
 
     def remove_writer(self, descriptor: int) -> bool:
-        """As of the loop."""
+        """As in the loop."""
         known = self._writers.pop(descriptor, None)
         return known is not None and self._loop.remove_writer(descriptor)
 
     def _run(self, callback: Callback) -> None:
         if self.is_shut:
-            close_socket_of(callback)  # one that was made and not watched yet
+            close_socket_of(callback)  # a socket that was created and not watched yet
             return
         try:
             callback()
@@ -94,7 +94,7 @@ class Guard:
 
 
 class _Task:
-    """A task whose callbacks are guarded too."""
+    """A task whose callbacks are guarded as well."""
 
     def __init__(self, task: asyncio.Task[Any], run: Callable[[Callback], None]) -> None:
         self._task = task

@@ -1,9 +1,9 @@
-"""Deliveries out of the bytes of a stream, without pika's objects in between.
+"""Extracts deliveries from the bytes of a stream, without pika's objects in between.
 
-pika turns each frame into objects and decodes each header table, which costs more than all the rest
-of a short job's way through the parent; and a header value that it cannot decode (a date after
-the year 9999) costs the connection, again and again. Here the content frames of one channel are
-put together by hand, and properties stay bytes until somebody asks for them.
+pika turns each frame into objects and decodes each header table. This costs more than everything
+else that the parent does for a short job. And a header value that pika cannot decode (a date after
+the year 9999) ends the connection, again and again. Here the content frames of one channel are
+assembled directly, and properties stay bytes until they are needed.
 """
 
 import struct
@@ -15,21 +15,21 @@ from longshore.contract.message import UNDECODABLE_HEADERS
 from longshore.contract.properties.reserved import MAX_HEADER_DEPTH, is_too_nested
 
 Arrival = tuple[int, bytes, bytes, bool]
-"""One delivery as it came: its tag, its properties' bytes, its body, and whether the broker says
-that it had delivered it before."""
+"""One delivery: its tag, the bytes of its properties, its body, and whether the broker marks it as
+redelivered."""
 
 Tags = Iterable[tuple[int, bool]]
-"""Tags of deliveries, and whether all before them are meant too."""
+"""Tags of deliveries, and whether each includes all earlier ones."""
 
 Listener = Callable[[list[Arrival]], None]
 
 
 def properties_in(header: bytes) -> tuple[pika.BasicProperties, str | None]:
-    """The properties whose bytes these are, and what of them cannot be read."""
+    """Decode properties; return them, and why a part of them cannot be read, or None."""
     properties = pika.BasicProperties()
     try:
         properties.decode(header)
-    # pika raises what struct, datetime and float raise.
+    # pika passes on errors of struct, datetime and float.
     except Exception as error:
         fault = f"its headers cannot be read: {type(error).__name__}: {error}"
         return _without_headers(header), fault
@@ -40,11 +40,11 @@ def properties_in(header: bytes) -> tuple[pika.BasicProperties, str | None]:
 
 
 class Nonsense(Exception):
-    """Bytes that no broker sends: the connection is lost."""
+    """Bytes that no broker sends. The connection is lost."""
 
 
 class Assembly:
-    """Puts the content frames of `channel` together, whatever pieces they come in."""
+    """Assembles the content frames of `channel`, however they are split."""
 
     def __init__(self, channel: int) -> None:
         self._channel = channel
@@ -53,19 +53,19 @@ class Assembly:
         self._header = b""
         self._parts: list[bytes] = []
         self._missing = 0
-        """Bytes of the current delivery's body that have not come yet."""
+        """Bytes of the current delivery's body that have not arrived yet."""
 
         self._is_open = False
-        """Within a delivery: its method has come, its end not."""
+        """Whether a delivery is incomplete: its method has arrived, but not its end."""
 
     def take(self, buffer: bytes, position: int) -> tuple[list[Arrival], int]:
-        """Deliveries that end in `buffer`, and where the first frame begins that is none of ours.
+        """Return the deliveries that end in `buffer`, and the position of the first foreign frame.
 
-        That is also where an incomplete frame begins.
+        The position may also be that of an incomplete frame.
         """
         arrivals: list[Arrival] = []
         size, own = len(buffer), self._channel
-        # Local ones take half the time.
+        # Local variables take half the time.
         tag, header, missing, is_open = self._tag, self._header, self._missing, self._is_open
         parts = self._parts
         while size - position >= FRAME_EDGES:
@@ -76,7 +76,7 @@ class Assembly:
             if not is_open:
                 if kind != METHOD or not buffer.startswith(_DELIVER, position + 7):
                     break
-                # A consumer tag, as short string, stands before the delivery tag.
+                # The consumer tag, a short string, precedes the delivery tag.
                 at = position + 12 + buffer[position + 11]
                 if at + 9 >= end:
                     raise Nonsense("a delivery without a tag")
@@ -85,14 +85,14 @@ class Assembly:
                 is_open = True
             elif kind == HEADER:
                 if length < LEAST_HEADER or header:
-                    raise Nonsense("a header that is none, or the second of a delivery")
+                    raise Nonsense("an invalid header, or the second header of a delivery")
                 (missing,) = LONG(buffer, position + 11)
                 header = buffer[position + 19 : end - 1]
             elif kind == BODY:
                 parts.append(buffer[position + 7 : end - 1])
                 missing -= length
             else:
-                break  # a method within content is pika's to complain about
+                break  # a method within content, which pika reports
             position = end
             if missing < 0:
                 raise Nonsense("a body longer than announced, or without a header")
@@ -106,7 +106,7 @@ class Assembly:
 
 
 def _without_headers(header: bytes) -> pika.BasicProperties:
-    """All properties but the headers, which are kept as the bytes they are."""
+    """Decode all properties except the headers, which are kept as raw bytes."""
     properties = pika.BasicProperties()
     try:
         (flags,) = _SHORT(header, 0)
@@ -119,7 +119,7 @@ def _without_headers(header: bytes) -> pika.BasicProperties:
         rest = header[2:start] + header[start + 4 + length :]
         properties.decode(struct.pack(">H", flags & ~_HAS_HEADERS) + rest)
         properties.headers = {UNDECODABLE_HEADERS: table}
-    except Exception:  # not even that: the raw bytes are all there is
+    except Exception:  # not even that works, so all is kept as raw bytes
         properties = pika.BasicProperties(headers={UNDECODABLE_HEADERS: header})
     return properties
 
@@ -132,7 +132,7 @@ FRAME_EDGES = 8
 FRAME_END = 0xCE
 METHOD, HEADER, BODY = 1, 2, 3
 LEAST_HEADER = 14
-"""Bytes of a content header's payload at least: class, weight, size of the body, flags."""
+"""Minimum bytes of a content header's payload: class, weight, size of the body, flags."""
 
 _SHORT = struct.Struct(">H").unpack_from
 _WORD = struct.Struct(">I").unpack_from

@@ -1,4 +1,4 @@
-"""A channel in confirm mode: what is published over it, until the broker has confirmed each."""
+"""A channel in confirm mode, with the publications that the broker has not confirmed yet."""
 
 import asyncio
 import itertools
@@ -11,11 +11,11 @@ from longshore.amqp.errors import End, Lost, Unsendable
 from longshore.amqp.publication import Properties, Publication
 
 CONFIRM_TIMEOUT = 60.0
-"""Seconds without a confirm after which the channel is given up and the message published anew."""
+"""Seconds without a confirm after which the channel is given up and the message sent again."""
 
 
 class Lane:
-    """One such channel. What is unconfirmed at its end is told so."""
+    """A channel in confirm mode. Its end is reported to all publications still unconfirmed."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -25,7 +25,7 @@ class Lane:
 
     @classmethod
     async def open(cls, connection: Connection) -> "Lane":
-        """A lane on a new channel. Raises Lost."""
+        """Open a lane on a new channel. Raises Lost."""
         channel = await connection.channel()
         lane = cls(channel)
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -36,30 +36,30 @@ class Lane:
                 on_started=lambda: resolve(started, None),
             )
             await connection.answer(started, of=channel)
-        except BaseException as error:  # also where the caller is cancelled
+        except BaseException as error:  # also if the caller is cancelled
             lane.give_up(str(error) or "cancelled")
             raise
         return lane
 
     @property
     def is_open(self) -> bool:
-        """Whether it takes publications."""
+        """Whether the lane accepts publications."""
         return self._channel.is_open
 
     @property
     def end(self) -> End | None:
-        """Why it has ended, once it has."""
+        """The reason for its end, once it has ended."""
         return self._channel.end
 
     def on_end(self, callback: Callable[[End], None]) -> None:
-        """Have `callback` called when it ends."""
+        """Have `callback` called when the lane ends."""
         self._channel.on_end(callback)
 
     async def publish(self, publication: Publication) -> str | None:
-        """What went wrong; None when it was confirmed.
+        """Publish; return what went wrong, or None once the message is confirmed.
 
-        Raises Unsendable where AMQP cannot carry it, Lost when the lane is over and the broker may
-        have it or not.
+        Raises Unsendable if AMQP cannot carry the message, and Lost if the lane has ended, when the
+        broker may or may not have it.
         """
         properties = _encodable(publication, frame_max=self._channel.frame_max)
         self._channel.publish(
@@ -76,7 +76,7 @@ class Lane:
         return problem
 
     def give_up(self, cause: str) -> None:
-        """Close the channel; its end is told at once."""
+        """Close the channel; report its end at once."""
         self._channel.close()
         self._channel.ended(End(cause=cause))
 
@@ -97,8 +97,8 @@ class Lane:
                 resolve(waiting.settled, waiting.returned or problem)
 
     def _on_return(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        # The broker returns a message before it confirms it, and doesn't say which one: the oldest
-        # that looks the same; where two do, both are unroutable.
+        # The broker returns a message before it confirms it, and does not say which one it is. So
+        # take the oldest equal one; if there are two, both are unroutable.
         for waiting in self._unconfirmed.values():
             sent = waiting.publication
             if (
@@ -112,8 +112,8 @@ class Lane:
 
 
 class _Unconfirmed:
-    """A message on its way: resolved with None when confirmed, else with what went wrong, or with
-    the lane's end."""
+    """A message in flight. Its future gets None when it is confirmed, else the problem, or the end
+    of the lane."""
 
     def __init__(
         self,
@@ -127,25 +127,25 @@ class _Unconfirmed:
         self.returned: str | None = None
 
     def note_return(self, problem: str) -> None:
-        """The broker has sent it back; its confirm follows."""
+        """Record that the broker has returned the message; its confirm follows."""
         self.returned = problem
 
 
 def _encodable(publication: Publication, *, frame_max: int) -> Properties:
-    """Its properties. Raises Unsendable where they cannot be encoded, or fill more than a frame.
+    """Return the properties. Raises Unsendable if they cannot be encoded or exceed one frame.
 
-    The broker would end the connection over the latter, and everybody's outcomes with it.
+    The broker would close the connection because of the latter, with all other publications on it.
     """
     try:
         properties = Properties(**publication.properties)
         size = _CONTENT_HEADER + sum(map(len, properties.encode()))
-    # pika raises what struct, decimal and codecs raise, and RecursionError.
+    # pika passes on errors of struct, decimal and codecs, and RecursionError.
     except Exception as error:
         raise Unsendable(f"{type(error).__name__}: {error}") from None
     if size > frame_max - _FRAME_EDGES:
         raise Unsendable(
-            f"properties and headers take {size} bytes; the frame that holds them all takes "
-            f"{frame_max - _FRAME_EDGES}"
+            f"properties and headers take {size} bytes; at most {frame_max - _FRAME_EDGES} fit "
+            "into a frame"
         )
     return properties
 

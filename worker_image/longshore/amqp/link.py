@@ -1,7 +1,7 @@
 """One AMQP connection with a channel in confirm mode, driven by the thread that publishes.
 
-pika's BlockingConnection waits for a confirm without a deadline: a quorum queue whose leader hangs
-would hang the producer too. This drives pika's own event loop instead, never past a deadline.
+pika's BlockingConnection waits for a confirm without a deadline, so a quorum queue whose leader
+hangs would hang the producer too. This drives pika's own event loop instead, never past a deadline.
 """
 
 from __future__ import annotations
@@ -44,7 +44,12 @@ from longshore.errors import (
 )
 
 _driving = threading.local()
-"""Of a thread, as `is_link`: whether it drives a link just now."""
+
+
+def _is_of_others(_record: logging.LogRecord) -> bool:
+    """Return whether a record is about a connection that no link drives now in this thread."""
+    return not getattr(_driving, "is_link", False)
+
 
 # pika logs each fault at length, in several layers, before it is raised here as one line.
 for _name in (
@@ -57,35 +62,39 @@ for _name in (
     logging.getLogger(_name).addFilter(lambda _: not getattr(_driving, "is_link", False))
 
 CLOSE_TIMEOUT = 2.0
-"""Seconds that a goodbye to the broker may take."""
+"""Seconds that an orderly close may take."""
 
 _LOOK = 0.05
-"""Seconds between two looks at whether anybody waits still."""
+"""Seconds between two checks whether the caller still waits."""
 
 _REFUSALS: Mapping[int | None, type[EnqueueError]] = {
     403: NotPermitted,
     NOT_FOUND: QueueNotFound,
     TOO_LARGE: InvalidJob,
 }
-"""By the reply code with which the broker closes the channel over a message."""
+"""By the reply code with which the broker closes the channel because of a message."""
 
 
 class Caller(Protocol):
-    """Who waits for what a link does."""
+    """The caller that waits for a link."""
 
     stage: str
-    """How far it has got, for errors."""
+    """How far the call has got, for errors."""
 
     @property
     def deadline(self) -> float:
-        """When it has waited for long enough, on the monotonic clock."""
+        """When the caller stops waiting, on the monotonic clock."""
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether it waits no more."""
+        """Whether the caller no longer waits."""
 
     def begin(self) -> None:
-        """Announce the step that cannot be undone. Raises Abandoned if it waits no more."""
+        """Announce the step that cannot be undone. Raises Abandoned if the caller has left."""
+
+
+class LinkLost(BrokerUnavailable):
+    """The connection ended. The last publication may have arrived or not."""
 
 
 class BlockingLink:
@@ -96,10 +105,10 @@ class BlockingLink:
     """
 
     def __init__(self, parameters: pika.ConnectionParameters, record: tuple[Any, ...]) -> None:
-        """`record` is one of the answers of `socket.getaddrinfo`."""
+        """Prepare a link; `record` is one of the answers of `socket.getaddrinfo`."""
         self._parameters = copy(parameters)
         self._parameters.host = record[4][0]
-        # Ours are the deadline and the retries.
+        # The deadline and the retries are ours.
         self._parameters.connection_attempts = 1
         self._parameters.socket_timeout = self._parameters.stack_timeout = None
         if options := parameters.ssl_options:
@@ -121,7 +130,7 @@ class BlockingLink:
         self._used_at = time.monotonic()
 
     def open(self, caller: Caller, *, until: float) -> None:
-        """Connect and open the channel. Raises BrokerUnavailable, and then the link is closed."""
+        """Connect and open the channel. On failure, close the link and raise BrokerUnavailable."""
         begun = time.monotonic()
         failure: Exception | None = None
         try:
@@ -135,7 +144,7 @@ class BlockingLink:
             self.abort()
             if isinstance(error, Abandoned) or not isinstance(error, Exception):
                 raise
-            # The system's, such as "no descriptor left", or pika's, at bytes that are no AMQP.
+            # From the system, such as "no descriptor left", or from pika, at bytes not of AMQP.
             failure = error
         finally:
             self._caller = None
@@ -147,24 +156,24 @@ class BlockingLink:
         raise BrokerUnavailable(f"{self._stage}: {reason}") from failure
 
     def is_usable(self) -> bool:
-        """Whether the connection still stands, as far as can be told without sending anything."""
+        """Return whether the connection still works, as far as this shows without sending."""
         if self._is_closed or self._is_broken:
             return False
         heartbeat = self._connection.params.heartbeat or 0
         if heartbeat and time.monotonic() - self._used_at > 2 * heartbeat:
-            # The broker has given it up by now. A firewall may have swallowed the news, so that
+            # The broker has closed it by now. A firewall may have swallowed the notice, so that
             # the socket looks open.
             return False
         try:
             self._loop.call_later(0, self._loop.stop)
             self._loop.start()
-        except Exception:  # at bytes that are no AMQP
+        except Exception:  # at bytes that are not AMQP
             return False
         return not self._is_broken
 
     def wait_for_room(self, caller: Caller) -> None:
-        """Wait while the broker takes no messages. Raises BrokerUnavailable at the deadline."""
-        caller.stage = f"waiting for RabbitMQ at {self._address} to take messages again"
+        """Wait until the broker accepts messages. Raises BrokerUnavailable at the deadline."""
+        caller.stage = f"waiting for RabbitMQ at {self._address} to accept messages again"
         self._run_until(
             lambda: self._blocked is None or self._is_broken,
             deadline=caller.deadline,
@@ -180,26 +189,26 @@ class BlockingLink:
     def publish(self, publication: Publication, caller: Caller) -> None:
         """Publish and wait for the broker's confirm. Raises EnqueueError.
 
-        After any error but QueueNotFound by return and QueueFull the link is closed.
+        The link is closed after any error except QueueNotFound for a return, and QueueFull.
         """
         try:
             self._send(publication, caller)
         except BaseException:
-            # A confirm that comes later would be taken for the next job's.
+            # A late confirm would be taken for the next job's.
             self.abort()
             raise
         if self._returned:
             raise QueueNotFound(
-                f"{publication}: no such queue; is there a TaskQueue of that name, and is it ready?"
+                f"{publication}: no such queue; check that its TaskQueue exists and is ready"
             )
         if not self._confirmed:
             raise QueueFull(
-                f"{publication}: RabbitMQ refused it; the queue is full, or without a leader for a "
-                "moment; nothing was stored, try again later"
+                f"{publication}: RabbitMQ refused it, because the queue is full or has no leader "
+                "at the moment; nothing was stored, try again later"
             )
 
     def close(self) -> None:
-        """Say goodbye to the broker; give up after `CLOSE_TIMEOUT` seconds."""
+        """Close the connection properly, but give up after `CLOSE_TIMEOUT` seconds."""
         try:
             if not self._is_closed and self._connection is not None and self._connection.is_open:
                 self._connection.close()
@@ -208,7 +217,7 @@ class BlockingLink:
             self.abort()
 
     def abort(self) -> None:
-        """Drop the connection without a word. Raises nothing."""
+        """Drop the connection without notice to the broker. Never raises."""
         self._services.shut()
         self._is_closed = True
         self._connection = self._channel = None
@@ -253,7 +262,7 @@ class BlockingLink:
     def _run_until(
         self, done: Callable[[], bool], *, deadline: float, caller: Caller | None = None
     ) -> None:
-        """Raises Abandoned once the caller waits no more."""
+        """Run pika's loop until `done`. Raises Abandoned once the caller no longer waits."""
         _driving.is_link = True
         try:
             while not done() and (left := deadline - time.monotonic()) > 0:
@@ -300,7 +309,7 @@ class BlockingLink:
         self._loop.stop()
 
     def _on_return(self, *_args: Any) -> None:
-        # Comes before the confirm of the same message.
+        # A return precedes the confirm of the same message.
         self._returned = True
 
     def _on_confirm(self, frame: Any) -> None:
@@ -326,10 +335,10 @@ class BlockingLink:
 
 
 class _Services(SelectorIOServicesAdapter):  # type: ignore[misc] # pika is untyped
-    """What pika does with the system, for one address. It can be shut at any moment.
+    """pika's system calls for one address; they can be shut at any moment.
 
-    pika's own way to give up fails an assertion of its own once TCP is up. It would also look the
-    address up once more, in a thread.
+    When pika gives up by itself after TCP is connected, one of its own assertions fails. It would
+    also resolve the address once more, in a thread.
     """
 
     def __init__(self, record: tuple[Any, ...], *, on_stage: Callable[[str], None]) -> None:
@@ -341,8 +350,8 @@ class _Services(SelectorIOServicesAdapter):  # type: ignore[misc] # pika is unty
         self._watching: dict[int, Callable[[], None]] = {}
 
     def shut(self) -> None:
-        """Call nothing back any more, and close what is open. Raises nothing."""
-        # What pika makes of an end in the middle is of no interest to anybody any more.
+        """Stop all callbacks, and close what is open. Never raises."""
+        # What pika does about an end at this point no longer matters.
         for callback in self._watching.values():
             close_socket_of(callback)
         with contextlib.suppress(Exception):
@@ -355,21 +364,21 @@ class _Services(SelectorIOServicesAdapter):  # type: ignore[misc] # pika is unty
     def getaddrinfo(
         self, *_: Any, on_done: Callable[[list[Any]], None], **__: Any
     ) -> AbstractIOReference:
-        """The address is known."""
+        """Return the known address."""
         self.loop.add_callback(lambda: on_done([self._record]))
         return _Known()
 
     def connect_socket(
         self, sock: socket.socket, resolved_addr: Any, on_done: Callable[..., None]
     ) -> AbstractIOReference:
-        """TCP."""
+        """Connect by TCP."""
         self._socket = sock
         return super().connect_socket(sock, resolved_addr, on_done)
 
     def create_streaming_connection(
         self, protocol_factory: Callable[[], Any], *arguments: Any, **options: Any
     ) -> AbstractIOReference:
-        """TLS, if any, then AMQP."""
+        """Shake hands by TLS, if it is used, and then by AMQP."""
 
         def talk() -> Any:
             self._on_stage("AMQP handshake with")
@@ -379,19 +388,24 @@ class _Services(SelectorIOServicesAdapter):  # type: ignore[misc] # pika is unty
         return super().create_streaming_connection(talk, *arguments, **options)
 
     def set_reader(self, fd: int, on_readable: Callable[[], None]) -> None:
-        """As of pika."""
+        """As in pika, but remembered for `shut`."""
         self._watching[fd] = on_readable
         super().set_reader(fd, on_readable)
 
     def set_writer(self, fd: int, on_writable: Callable[[], None]) -> None:
-        """As of pika."""
+        """As in pika, but remembered for `shut`."""
         self._watching[fd] = on_writable
         super().set_writer(fd, on_writable)
 
 
 class _Known(AbstractIOReference):  # type: ignore[misc] # pika is untyped
-    """A look-up that is over."""
+    """A look-up that has already ended."""
 
     def cancel(self) -> bool:
-        """There is nothing to cancel."""
+        """Return False, because there is nothing to cancel."""
         return False
+
+
+def address_of(host: str, port: int) -> str:
+    """Return `host:port`, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

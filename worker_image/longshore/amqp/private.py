@@ -1,14 +1,14 @@
 """Everything of pika that is not its public API, and a way without it.
 
-What is done here saves time or keeps one odd message from costing the connection. It fits the
-versions of pika whose inside is known; with any other, pika's public API does all the work.
+This saves time, or keeps one malformed message from ending the connection. It fits the versions of
+pika whose internals are known; with any other version, pika's public API does all the work.
 
 - Deliveries of one channel are taken out of the stream before pika sees them (`listen`).
-- Properties that pika cannot decode are read as far as they can be.
-- What is to be sent goes out at once, and acks as one piece. pika keeps it until the event loop
-  says that the socket takes it: two changes of an epoll and another turn of the loop.
-- Passive declares are under way together (`declare_together`).
-- What arrives after a cancellation goes back without a charge (`return_when_cancelled`).
+- Properties that pika cannot decode are read as far as possible.
+- Output is sent at once, and acks in one piece. pika keeps output until the event loop reports that
+  the socket is writable, which takes two changes of an epoll and another turn of the loop.
+- Passive declares are sent together (`declare_together`).
+- Deliveries after a cancellation are returned without a charge (`return_when_cancelled`).
 """
 
 import contextlib
@@ -40,11 +40,11 @@ from longshore.amqp.inbound import (
 )
 
 PIKA_SERIES = "1.4."
-"""Versions of pika whose inside is known here."""
+"""Versions of pika whose internals are known here."""
 
 
 def is_known(pika_version: str, connection: type[Any] = AsyncioConnection) -> bool:
-    """Whether the seam fits this pika."""
+    """Return whether this module fits the given version of pika."""
     needed = (
         "_on_data_available",
         "_read_frame",
@@ -55,12 +55,12 @@ def is_known(pika_version: str, connection: type[Any] = AsyncioConnection) -> bo
 
 
 def connection_class(pika_version: str = pika.__version__) -> type[AsyncioConnection]:
-    """The class to open connections with: ours where it fits, else pika's own."""
+    """Return the class to open connections with: ours if it fits, otherwise pika's own."""
     return DirectConnection if is_known(pika_version) else AsyncioConnection
 
 
 def listen(connection: Any, *, channel: int, listener: Listener) -> bool:
-    """Have deliveries on `channel` given to `listener`; False where only pika's own way works."""
+    """Have deliveries on `channel` given to `listener`; return False if only pika's way works."""
     if not isinstance(connection, DirectConnection):
         return False
     connection.assemblies[channel] = (Assembly(channel), listener)
@@ -69,14 +69,14 @@ def listen(connection: Any, *, channel: int, listener: Listener) -> bool:
 
 
 def leave(connection: Any, *, channel: int) -> None:
-    """Hear nothing more of a channel that closes; what still arrives on it is dropped."""
+    """Ignore a channel that is closing; whatever still arrives on it is dropped."""
     known = getattr(connection, "assemblies", {}).get(channel)
     if known:
         connection.assemblies[channel] = (known[0], _drop)
 
 
 def send_acks(connection: Any, *, channel: int, acks: Tags, nacks: Tags) -> bool:
-    """Send acks, then nacks that requeue, on a channel that is open; False where only pika can."""
+    """Send acks, then nacks that requeue, on an open channel; return False if only pika can."""
     if not isinstance(connection, DirectConnection):
         return False
     frames = [
@@ -94,10 +94,10 @@ def send_acks(connection: Any, *, channel: int, acks: Tags, nacks: Tags) -> bool
 def declare_together(
     channel: Any, queues: Sequence[str], on_answer: Callable[[Queue.DeclareOk], None]
 ) -> bool:
-    """Send passive declares of `queues` at once; False where only pika's own way works.
+    """Send passive declares of `queues` at once; return False if only pika's own way works.
 
-    They are answered in order, until the channel closes over a queue that is not there. pika's own
-    way, one after the other, takes four times the CPU.
+    They are answered in order, until the channel closes because a queue does not exist. pika's own
+    way, one after another, takes four times the CPU.
     """
     if not isinstance(channel.connection, DirectConnection):
         return False
@@ -117,7 +117,7 @@ def declare_together(
 
 
 def return_when_cancelled(channel: Any) -> None:
-    """Have what arrives after a cancellation returned to its queue without a charge.
+    """Have deliveries that arrive after a cancellation returned to their queue without a charge.
 
     pika rejects it, and a reject counts as a failed delivery.
     """
@@ -126,10 +126,10 @@ def return_when_cancelled(channel: Any) -> None:
 
 
 def close_socket_of(callback: Callable[..., object]) -> None:
-    """Close the socket behind a reader or writer of pika's.
+    """Close the socket behind a reader or writer of pika.
 
-    They are methods of what holds the socket: by this nobody needs to know how far a connection has
-    got. With another pika the socket is closed when its memory is freed.
+    Both are methods of the object that holds the socket, so this works at any stage of a
+    connection. With another version of pika, the socket is closed when its memory is freed.
     """
     method = getattr(callback, "func", callback)
     held = getattr(getattr(method, "__self__", None), "_sock", None)
@@ -147,19 +147,19 @@ class DirectConnection(AsyncioConnection):  # type: ignore[misc]  # pika has no 
         super().__init__(*arguments, **options)
 
     def read_much_at_once(self) -> None:
-        """Have whatever the socket holds read by one call.
+        """Have everything that the socket holds read by one call.
 
-        pika reads 4 KiB, which is a dozen short jobs, again and again until the kernel refuses.
+        pika reads 4 KiB, about a dozen short jobs, again and again until the kernel has no more.
         """
         transport: Any = getattr(self, "_transport", None)
-        # Not of TLS: what OpenSSL has decrypted and kept back, no epoll tells of.
+        # Not with TLS: epoll does not report what OpenSSL has decrypted and buffered.
         if type(transport).__name__ == "_AsyncPlaintextTransport":
             transport._MAX_RECV_BYTES = _READ_SIZE
-            transport._MAX_CONSUME_BYTES = 1  # enough after one read; epoll tells if there is more
+            transport._MAX_CONSUME_BYTES = 1  # stop after one read; epoll reports if there is more
             self._sends_at_once = True
 
     def _on_data_available(self, data: bytes) -> None:
-        if not self.assemblies:  # before the handshake's end not even frames are certain
+        if not self.assemblies:  # until the handshake has ended, there may not even be frames
             super()._on_data_available(data)
             self._check_rest()
             return
@@ -174,7 +174,7 @@ class DirectConnection(AsyncioConnection):  # type: ignore[misc]  # pika has no 
                 if arrivals:
                     listener(arrivals)
                 if end > position:
-                    # Heartbeats are checked by the bytes that have come in.
+                    # pika checks heartbeats by the number of bytes received.
                     self.bytes_received += end - position
                     position = end
                     continue
@@ -187,7 +187,7 @@ class DirectConnection(AsyncioConnection):  # type: ignore[misc]  # pika has no 
         self._check_rest()
 
     def _read_frame(self) -> Any:
-        # A header that pika cannot decode would cost the connection, whichever channel it is on.
+        # A header that pika cannot decode would end the connection, whatever its channel.
         buffer: bytes = self._frame_buffer
         if buffer[:1] == _HEADER_KIND and len(buffer) >= FRAME_EDGES + LEAST_HEADER:
             _, channel, length = FRAME(buffer)
@@ -200,7 +200,7 @@ class DirectConnection(AsyncioConnection):  # type: ignore[misc]  # pika has no 
     def _adapter_emit_data(self, data: bytes) -> None:
         transport: Any = self._transport
         if self._sends_at_once and transport is not None and not transport.get_write_buffer_size():
-            # Where it is full, or lost, pika finds that out in its own way.
+            # If the socket is full or lost, pika finds that out in its own way.
             with contextlib.suppress(OSError, AttributeError):
                 data = data[transport._sock.send(data) :]
             if not data:
@@ -208,10 +208,10 @@ class DirectConnection(AsyncioConnection):  # type: ignore[misc]  # pika has no 
         super()._adapter_emit_data(data)
 
     def _check_rest(self) -> None:
-        # A frame that is never complete would be waited for, and kept, as long as bytes come.
+        # An incomplete frame would be buffered without end, as long as bytes arrive.
         rest = self._frame_buffer
         if len(rest) >= FRAME_EDGES and (length := FRAME(rest)[2]) > FRAME_MAX_SIZE:
-            raise Nonsense(f"a frame of {length} bytes; {FRAME_MAX_SIZE} are the most")
+            raise Nonsense(f"a frame of {length} bytes; the limit is {FRAME_MAX_SIZE}")
 
 
 def _drop(_: list[Arrival]) -> None:

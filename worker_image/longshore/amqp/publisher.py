@@ -1,7 +1,7 @@
-"""The publishing side: messages, with confirms, on a connection of its own.
+"""Publishes messages with confirms, on a connection of its own.
 
-A broker that blocks publishers blocks the whole connection, acks included: hence not the one that
-consumes.
+A broker that blocks publishers blocks the whole connection, acks included. So this connection is
+not the one that consumes.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from longshore.amqp.publication import Publication
 from longshore.logs import Log
 
 MOST_STRIKES = 3
-"""Connections that a publication may cost before it counts as what they end of. Others are under
-way on the same connection, and any of them may be the cause."""
+"""Connections that a publication may cost before it is blamed for their end. Other publications are
+in flight on the same connection, and any of them may be the cause."""
 
 log = Log("longshore.publisher")
 
@@ -31,13 +31,13 @@ async def _nothing(_connection: Connection) -> None:
 class Publisher:
     """Publishes until confirmed, across nacks, returns, blocked and lost connections.
 
-    A broker that closes a channel over one message takes all that are unconfirmed on it along, and
-    does not tell which it was. Each of them is then tried on a channel of its own, one after
-    another: the one that costs that too is unsendable.
+    A broker that closes a channel because of one message does not report which one it was, and all
+    unconfirmed messages on the channel are lost. Each of them is then tried on a channel of its
+    own, one after another. A message that ends this channel too is unsendable.
 
-    `beside` is what else lives on a connection, for as long as that does. `on_loss` is called
-    whenever a connection or its channel is lost; `refused` is told why the broker does not let us
-    in, and an empty text once it does.
+    `beside` runs beside each connection for as long as it lives. `on_loss` is called whenever a
+    connection or its channel is lost. `refused` is called with the reason when the broker refuses
+    us, and with an empty text once it accepts us.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class Publisher:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether the broker takes no messages for now: an alarm about its memory or disk."""
+        """Whether the broker accepts no messages for now, because of a memory or disk alarm."""
         return self._connection is not None and self._connection.is_blocked
 
     async def run(self) -> None:
-        """Keep connection and channel open until cancelled."""
+        """Keep the connection and the channel open until cancelled."""
         backoff = Backoff()
         while True:
             self._connection = connection = await self._dial.connect()
@@ -83,7 +83,7 @@ class Publisher:
                 beside.cancel()
 
     async def publish(self, publication: Publication, *, wanted: Callable[[], bool]) -> bool:
-        """Return True when the broker has confirmed; False once it is not `wanted` any more.
+        """Return True once the broker has confirmed; False if it is no longer `wanted`.
 
         Raises Unsendable.
         """
@@ -112,7 +112,7 @@ class Publisher:
         return False
 
     async def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         if self._connection:
             await self._connection.close()
 
@@ -128,7 +128,7 @@ class Publisher:
                 await asyncio.sleep(0.05)
 
     async def _alone(self, publication: Publication) -> "_Attempt":
-        """Publish over a lane of its own, which nothing else can end."""
+        """Publish on a lane of its own, which nothing else can end."""
         connection = self._connection
         if connection is None:
             return "no connection", None
@@ -142,7 +142,7 @@ class Publisher:
             lane.give_up("done")
 
     async def _serve(self, connection: Connection) -> str:
-        """Have a lane open until it is lost; the cause. Raises Lost."""
+        """Keep a lane open until it is lost; return the cause. Raises Lost."""
         lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         lane = await Lane.open(connection)
 
@@ -160,7 +160,7 @@ class Publisher:
 
 
 _Attempt = tuple[str | None, End | None]
-"""What went wrong, None for nothing, and the end that the lane has come to meanwhile."""
+"""What went wrong, or None, and the reason if the lane has ended meanwhile."""
 
 
 async def _along(lane: Lane, publication: Publication) -> _Attempt:
@@ -171,4 +171,4 @@ async def _along(lane: Lane, publication: Publication) -> _Attempt:
 
 
 _BLAMING = frozenset({406, 501, 502, 503, 504, 505, 506, 540, 541})
-"""Reply codes that a message can bring about. Not 403 and 404: rights and exchanges come back."""
+"""Reply codes that a message can cause. Not 403 and 404: rights and exchanges are restored."""

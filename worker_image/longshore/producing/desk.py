@@ -1,12 +1,12 @@
 """A desk: does errands one after another, in a thread that lives only while there are any.
 
-A signal handler may raise anywhere in a caller: a soft time limit, Ctrl-C. A lock that such a
-caller held, or a connection that it drove, would be left as it was for good. So callers hold
-nothing. They put an errand on a queue, and a thread that no exception from outside can reach does
-it. A caller that is interrupted leaves an errand behind, never a broken state.
+A signal handler may raise anywhere in a caller, for a soft time limit or Ctrl-C. A lock that such a
+caller holds, or a connection that it drives, would stay as it is forever. So callers hold nothing.
+They put an errand on a queue, and it is done by a thread that no exception from outside can reach.
+An interrupted caller leaves an errand behind, but never a broken state.
 
-The thread is no lasting one: a process that forks has, but for a moment after an errand, only the
-threads that it started itself.
+The thread is short-lived, so that a process that forks has only the threads that it started itself,
+except for a moment after an errand.
 """
 
 import _thread
@@ -24,26 +24,26 @@ from longshore.amqp.errors import Abandoned
 T = TypeVar("T")
 
 GRACE = 0.3
-"""Seconds that a caller waits past its deadline, for the error that knows how far things got."""
+"""Seconds that a caller waits past its deadline for the error that shows how far things got."""
 
 TURN = 0.02
-"""Seconds after which a caller looks whether its errand waits for nobody, where no thread can be
+"""Seconds between a caller's checks whether its errand is being served, if no thread can be
 started."""
 
 LINGER = 0.1
-"""Seconds without an errand after which the thread ends. To start one takes 0.2 ms, a third of what
-RabbitMQ takes for a confirm."""
+"""Seconds without an errand after which the thread ends. Starting one takes 0.2 ms, a third of the
+time that RabbitMQ takes for a confirm."""
 
 
 class Unfinished(Exception):
-    """The caller that did the errand for another one was struck meanwhile."""
+    """The caller that was doing another caller's errand was interrupted."""
 
 
 class Errand:
-    """Something to do until `deadline`, a moment of `time.monotonic`, and who waits for it.
+    """Something to do until `deadline`, a moment of `time.monotonic`, with the caller that waits.
 
-    `stage` says in words how far it got; the errand's work sets it, and `has_begun` once it has
-    done the step that cannot be undone.
+    `stage` describes how far it has got and is set by the errand's work; `has_begun` is set before
+    the step that cannot be undone.
     """
 
     def __init__(self, work: Callable[["Errand"], None], *, deadline: float) -> None:
@@ -58,31 +58,31 @@ class Errand:
         self._ended.acquire()
         self._error: BaseException | None = None
         self.see_to: Callable[[Errand], None] | None = None
-        """Asked every `TURN` seconds while it waits, where no thread does errands."""
+        """Called every `TURN` seconds during the wait, if no thread does errands."""
 
     def has_time_for(self, seconds: float) -> bool:
-        """Whether a step of `seconds` fits into the time that is left.
+        """Return whether a step of `seconds` fits into the remaining time.
 
-        Half of all its time always counts as enough: a guess must not keep it from being tried.
+        Half of the total time always counts as enough, so that a guess never prevents an attempt.
         """
         return self.deadline - time.monotonic() >= min(seconds, self._half)
 
     def begin(self) -> None:
-        """Announce the step that cannot be undone. Raises Abandoned if the caller was first."""
+        """Announce the step that cannot be undone. Raises Abandoned if the caller has given up."""
         if not self.has_begun and not self._claim.acquire(blocking=False):
             raise Abandoned
         self.has_begun = True
 
     def abandon(self) -> bool:
-        """Wait no more. True if what `begin` announces was not done, and now never is."""
+        """Stop waiting. Returns True if `begin` was not called, and can no longer succeed."""
         self.is_abandoned = True
         return self._claim.acquire(blocking=False)
 
     def do(self) -> None:
-        """Do it; called by the desk. What goes wrong is raised where it is waited for.
+        """Do the errand; called by the desk. Exceptions are raised where the errand is awaited.
 
-        Except what strikes the thread that does it, which may be another caller's: that is raised
-        here, and Unfinished there.
+        An interruption of the thread that does it, which may be another caller's, is raised here,
+        and Unfinished is raised there.
         """
         try:
             if not self.is_abandoned:
@@ -97,11 +97,11 @@ class Errand:
 
     @property
     def is_awaited(self) -> bool:
-        """Whether it is still to be done, and in time."""
+        """Whether the errand has not ended and its deadline has not passed."""
         return self._ended.locked() and time.monotonic() < self.deadline
 
     def wait(self) -> bool:
-        """Whether it ended in time, `GRACE` included. Raises what its work raised."""
+        """Return whether it ended in time, including `GRACE`. Raises what its work raised."""
         until = max(time.monotonic(), self.deadline) + GRACE
         while not self._ended.acquire(timeout=max(0.0, self._until_next_look(until))):
             if time.monotonic() >= until:
@@ -132,16 +132,16 @@ class Desk:
         self._has_threads = True
 
     def submit(self, errand: Errand) -> None:
-        """Have it done after those that came before."""
+        """Have an errand done after all earlier ones."""
         self._errands.append(errand)
         self._see_to(errand)
 
     def _see_to(self, errand: Errand) -> None:
         if self._is_served.locked():
-            with contextlib.suppress(RuntimeError):  # others had news as well
+            with contextlib.suppress(RuntimeError):  # another errand has woken it already
                 self._news.release()
             if not self._has_threads:
-                # Who serves now does so for an errand of its own, and may leave before this one.
+                # The thread that serves now does its own errand, and may leave before this one.
                 errand.see_to = self._see_to
             return
         try:
@@ -154,15 +154,16 @@ class Desk:
 
     def _serve(self) -> None:
         if sys.platform == "linux" and _thread.get_native_id() != os.getpid():
-            # Signals are for the main thread: one that waits in a lock would not see them here.
-            # (gevent makes a greenlet of this thread, and runs it there.)
+            # Signals are for the main thread, which would not notice one that is delivered here
+            # while it waits for a lock.
+            # (gevent turns this thread into a greenlet of the main thread.)
             signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._while_served(self._do_all_and_linger)
 
     def _serve_until_done(self, errand: Errand) -> None:
-        """Do errands in the caller's thread, up to its own or to its deadline.
+        """Do errands in the caller's thread, up to its own errand or its deadline.
 
-        What strikes the caller at whatever line, the desk is free afterwards.
+        Wherever the caller is interrupted, the desk is free afterwards.
         """
         errand.see_to = self._see_to
         is_mine = is_free = False
@@ -178,12 +179,12 @@ class Desk:
                 self._free()
 
     def _free(self) -> bool:
-        with contextlib.suppress(RuntimeError):  # it is free
+        with contextlib.suppress(RuntimeError):  # it is free already
             self._is_served.release()
         return True
 
     def _while_served(self, work: Callable[[], None]) -> None:
-        # An errand that is submitted just before the release is seen right after it.
+        # An errand that is submitted just before the release is noticed right after it.
         while self._errands and self._is_served.acquire(blocking=False):
             try:
                 work()
@@ -201,10 +202,10 @@ class Desk:
 
 
 class PerProcess(Generic[T]):
-    """A value of which each process has its own, made at first use.
+    """A value that each process has for itself, created at first use.
 
-    What a fork has copied from its parent is neither used nor let go: it may have been copied in
-    the middle of a change, and to destroy it could speak on the parent's connection.
+    A copy that a fork made of its parent's value is neither used nor freed. It may have been copied
+    in the middle of a change, and freeing it could send data on the parent's connection.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
@@ -212,18 +213,18 @@ class PerProcess(Generic[T]):
         self._values: dict[tuple[int, int], T] = {}
 
     def get(self) -> T:
-        """This process's own."""
+        """Return this process's value; create it if it does not exist."""
         found = self.existing()
-        # One step, so that of two threads both get the same.
+        # In one step, so that two threads get the same value.
         return self._values.setdefault(_process(), self._make()) if found is None else found
 
     def existing(self) -> T | None:
-        """This process's own, if it was ever asked for."""
+        """Return this process's value, if it exists."""
         return self._values.get(_process())
 
 
 def _process() -> tuple[int, int]:
-    # Ids return after a while, so forks are counted; some servers fork without Python's knowledge.
+    # Ids are reused after a while, so forks are counted; some servers fork unnoticed by Python.
     return os.getpid(), _forks
 
 

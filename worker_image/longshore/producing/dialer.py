@@ -1,4 +1,4 @@
-"""From a broker's name to an open link: every address is tried, and the deadline divided."""
+"""Opens a link from a broker's name: tries every address, and divides the time among them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Record = tuple[Any, Any, int, str, Any]
 
 
 class Dialer:
-    """Opens links to one broker. It remembers which of the addresses behind a name answered last.
+    """Opens links to one broker, and remembers which address behind its name answered last.
 
     Not thread-safe.
     """
@@ -26,10 +26,10 @@ class Dialer:
         self._answered: Any = None
 
     def dial(self, errand: Errand) -> BlockingLink:
-        """An open link. Raises BrokerUnavailable, which says how far each attempt got.
+        """Return an open link. Raises BrokerUnavailable, with the progress of each attempt.
 
-        The address that answered last comes first. Each one gets its share of the time that is
-        left, so that one that says nothing cannot keep the others from their turn.
+        The address that answered last comes first. Each one gets its share of the remaining time,
+        so that an address that does not answer leaves time for the others.
         """
         host, port = self._parameters.host, self._parameters.port
         errand.stage = f"resolving {host!r}"

@@ -1,7 +1,7 @@
-"""Publishing with a deadline: connects when needed, reconnects once, safe to use from threads.
+"""Publishes with a deadline: connects when needed, reconnects once, may be used from any thread.
 
-An exception that strikes the caller anywhere, or a fork at any moment, leaves nothing broken: see
-`desk.py`.
+Neither an exception that interrupts the caller at any point nor a fork at any moment leaves
+anything broken: see `desk.py`.
 """
 
 from __future__ import annotations
@@ -23,23 +23,21 @@ from longshore.producing.submission import Submission
 class BlockingPublisher:
     """Publishes one message at a time, each confirmed by the broker, over one connection.
 
-    Threads take turns. A process that forked makes its own connection: two on one socket would
-    corrupt both streams.
+    Threads take turns. A forked process opens its own connection, because two processes on one
+    socket would corrupt both streams.
     """
 
     def __init__(self, parameters: Parameters) -> None:
         self._outlets = PerProcess(lambda: _Outlet(parameters))
 
     def publish(self, submission: Submission, *, timeout: float) -> None:
-        """Raises EnqueueError, shortly after `timeout` seconds at the latest.
+        """Publish one message. Raises EnqueueError, shortly after `timeout` seconds at the latest.
 
-        A connection that proves dead is replaced once, and the same message sent again: if only
-        the confirm was lost it is now stored twice, with one id.
+        A connection that proves dead is replaced once, and the same message is sent again. If only
+        the confirm was lost, the message is then stored twice, with one id.
         """
-        if sys.is_finalizing():  # the thread that would do it has been stopped
-            raise BrokerUnavailable(
-                f"{submission}: the interpreter is shutting down; nothing was stored"
-            )
+        if sys.is_finalizing():  # the thread that would publish has been stopped
+            raise BrokerUnavailable(f"{submission}: the interpreter is ending; nothing was stored")
         outlet = self._outlets.get()
         errand = Errand(
             lambda errand: outlet.publish(submission, errand), deadline=time.monotonic() + timeout
@@ -58,9 +56,9 @@ class BlockingPublisher:
         raise ConfirmTimeout(f"{submission}: no confirm in time; the job may or may not be stored")
 
     def close(self) -> None:
-        """Close this process's connection, if there is one, after the jobs that are on their way.
+        """Close this process's connection, if there is one, after the jobs in progress.
 
-        They are waited for no longer than `CLOSE_TIMEOUT`; the last of them closes it then.
+        Waits for these no longer than `CLOSE_TIMEOUT`; after that, the last of them closes it.
         """
         if not sys.is_finalizing() and (outlet := self._outlets.existing()):
             deadline = time.monotonic() + CLOSE_TIMEOUT
@@ -73,7 +71,7 @@ def _has_ended(errand: Errand, desk: Desk) -> bool:
         desk.submit(errand)
         return errand.wait()
     except BaseException:
-        # Also what interrupts this thread: the job need not be sent any more.
+        # Also when this thread is interrupted: the job need not be sent any more.
         errand.abandon()
         raise
 
@@ -93,7 +91,7 @@ class _Outlet:
         except (EnqueueError, Abandoned):
             raise
         except Exception as error:
-            # Of pika or of the system, such as no descriptor left: another connection may do.
+            # From pika or the system, such as "no descriptor left": a new connection may work.
             self._drop()
             raise BrokerUnavailable(
                 f"{submission}: {errand.stage}: {type(error).__name__}: {error}; {_fate(errand)}"
@@ -105,7 +103,7 @@ class _Outlet:
             try:
                 return self._send(link, submission, errand)
             except LinkLost:
-                # An idle connection dies unseen; a fresh one tells whether the broker lives.
+                # An idle connection dies unnoticed; a new one shows whether the broker lives.
                 self._drop()
         _refuse_if_late(submission, errand, self._dials.margin + self._confirms.margin)
         try:
@@ -144,18 +142,18 @@ class _Outlet:
 
 
 _STALL = 0.1
-"""Seconds for which a busy machine may stop a thread without a sign before."""
+"""Seconds for which a busy machine may stop a thread without prior indication."""
 
 
 class _Lately:
-    """How long one step took lately: the longest, of which each further one forgets a tenth."""
+    """The longest recent duration of one step; each further step reduces it by a tenth."""
 
     def __init__(self) -> None:
         self._seconds = 0.0
 
     @property
     def margin(self) -> float:
-        """Seconds within which the next one is expected to be done."""
+        """Seconds within which the next step is expected to end."""
         return 2 * self._seconds + _STALL
 
     @contextmanager
@@ -168,8 +166,8 @@ class _Lately:
 
 
 def _refuse_if_late(submission: Submission, errand: Errand, needed: float) -> None:
-    # A job without time for its confirm would take the connection along at its deadline, and the
-    # next one's time for a new connection.
+    # Without time for its confirm, a job would lose the connection at its deadline, and cost
+    # the next job the time for a new one.
     if not errand.has_time_for(needed):
         raise BrokerUnavailable(
             f"{submission}: {errand.stage}: too little time is left for the confirm; "

@@ -1,4 +1,4 @@
-"""Turns what a producer passes into the message to publish. Every mistake is reported before."""
+"""Checks what a producer passes, and turns it into the message to publish."""
 
 from __future__ import annotations
 
@@ -280,7 +280,7 @@ def _encoded(headers: dict[str, Any]) -> bytes:
 
 
 def _trace(headers: Mapping[str, Any]) -> tuple[str | None, Mapping[str, Any]]:
-    """The trace context among `headers`, and the others."""
+    """Return the trace context among `headers`, and the other headers."""
     if TRACEPARENT not in headers:
         return None, headers
     traceparent = headers[TRACEPARENT]

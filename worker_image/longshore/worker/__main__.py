@@ -25,12 +25,12 @@ SHARED = (
     "longshore.worker.limits",
     "longshore.worker.linux.prctl",
 )
-"""What the zygote and the parent both need, imported once, before the fork between them: a sixth of
-the CPU of a start, and workers that start together on a node share its cores."""
+"""Modules that both the zygote and the parent need. They are imported once, before the fork, which
+saves a sixth of a start's CPU; workers that start together on a node share its cores."""
 
 
 def main() -> int:
-    """Be a worker until told to end; the exit code."""
+    """Run a worker until it is told to end; return the exit code."""
     parent = os.getpid()
     try:
         return _main(parent)
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def _main(parent: int) -> int:
-    # Process 1 ignores a SIGTERM that it has no handler for: let one wait until there is.
+    # Process 1 ignores a SIGTERM that it has no handler for, so let one wait until it has.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     try:
         config = read_config(os.environ.get(WORKER_CONFIG_ENV))
@@ -57,8 +57,8 @@ def _main(parent: int) -> int:
         return _give_up(str(error), code=Exit.UNSUITABLE)
     for module in SHARED:
         importlib.import_module(module)
-    # Fork before anything of the broker is imported: children carry none of it, and the handlers'
-    # modules load while the parent connects.
+    # Fork before anything about the broker is imported, so that children carry none of it. The
+    # handlers' modules load while the parent connects.
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         zygote = os.fork()
@@ -82,9 +82,9 @@ def _give_up(why: str, *, code: int) -> int:
 
 
 def read_config(text: str | None) -> WorkerConfig:
-    """The configuration in `text`. Raises ValueError that names field and value, in one line."""
+    """Read the configuration. Raises ValueError, which names field and value in one line."""
     if not text:
-        raise ValueError(f"{WORKER_CONFIG_ENV} is not set; it holds the worker's configuration")
+        raise ValueError(f"{WORKER_CONFIG_ENV} is not set; it must hold the worker's configuration")
     try:
         return WorkerConfig.from_json(text)
     except ValueError as error:
@@ -92,9 +92,9 @@ def read_config(text: str | None) -> WorkerConfig:
 
 
 def read_url(text: str | None) -> str:
-    """The broker's address. Raises ValueError that never shows a password."""
+    """Read the broker's address. Raises ValueError, which never contains a password."""
     if not text:
-        raise ValueError(f"{AMQP_URL_ENV} is not set; it holds an amqp:// or amqps:// address")
+        raise ValueError(f"{AMQP_URL_ENV} is not set; it must hold an amqp:// or amqps:// address")
     scheme, separator, _ = text.partition("://")
     if not separator or scheme not in ("amqp", "amqps"):
         raise ValueError(f"{AMQP_URL_ENV} must begin with amqp:// or amqps://")

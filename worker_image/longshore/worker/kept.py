@@ -1,7 +1,7 @@
 """Functions as they are before the handlers' modules are imported.
 
-Those, and jobs, may put others in their place for the whole process: another library's JSON, a
-clock that stands still.
+Those modules, and jobs, may replace such functions for the whole process, for example by another
+library's JSON or by a clock that stands still.
 """
 
 import json
@@ -19,5 +19,5 @@ class _Clock:
 
 
 def monotonic() -> float:
-    """Seconds, as of the real `time.monotonic`."""
+    """Return the seconds of the real `time.monotonic`."""
     return _Clock.monotonic()

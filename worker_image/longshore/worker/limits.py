@@ -1,4 +1,4 @@
-"""What a handler's jobs may take: its own limits, within those of its queue."""
+"""The limits of a handler's jobs: its own, within those of its queue."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from longshore.handler import HandlerSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerLimits:
-    """In force for each job of one handler. Seconds, and infinite where there is no limit."""
+    """The limits of each job of one handler, in seconds; infinite if there is no limit."""
 
     max_attempts: int
     hard_limit: float
@@ -20,7 +20,7 @@ class HandlerLimits:
 
 
 def limits_of_queue(config: WorkerConfig) -> HandlerLimits:
-    """What the queue says of every job."""
+    """Return the queue's limits for every job."""
     return HandlerLimits(
         max_attempts=config.retry.max_attempts,
         hard_limit=config.hard_limit,
@@ -30,11 +30,11 @@ def limits_of_queue(config: WorkerConfig) -> HandlerLimits:
 
 
 def limits_of(spec: HandlerSpec, config: WorkerConfig) -> HandlerLimits:
-    """What `spec` asks for, and where it asks for nothing, what its queue says.
+    """Return the limits that `spec` sets, and those of its queue for the rest.
 
-    Raises HandlerError where it asks for more time than the queue allows: ack timeout and pods'
-    grace are derived from the queue's limits. A queue's soft limit that is not below a handler's
-    own hard limit is not in force.
+    Raises HandlerError if it sets more time than the queue allows, because the ack timeout and the
+    pods' grace follow from the queue's limits. A queue's soft limit does not apply to a handler
+    whose own hard limit is not above it.
     """
     queues = limits_of_queue(config)
     hard = _within(spec, "hard_limit", spec.hard_limit, "timeLimit.hard", queues.hard_limit)

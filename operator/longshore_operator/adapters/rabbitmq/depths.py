@@ -1,4 +1,4 @@
-"""How many jobs wait in each queue, by passive declare: exact, and 0.1 ms a queue."""
+"""Reads the depth of each queue by passive declare, which is exact and takes 0.1 ms a queue."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -8,13 +8,13 @@ from longshore.amqp.errors import NOT_FOUND, Lost
 from longshore_operator.core.rabbitmq.depth import Depth, Missing
 
 CHANNELS = 4
-"""Queues whose leader does not answer cost 250 ms each; they must not hold up all others."""
+"""Channels of one look. A queue whose leader does not answer takes 250 ms; not all should wait."""
 
 AT_ONCE = 50
-"""Declares that are under way on one channel. RabbitMQ answers them in order."""
+"""Declares in progress on one channel. RabbitMQ answers them in order."""
 
 DEADLINE = 5.0
-"""Seconds for one look at all queues; what was not read by then is unknown."""
+"""Seconds for one look at all queues; the depth of queues not read by then is unknown."""
 
 
 class Depths:
@@ -27,12 +27,12 @@ class Depths:
     async def read(
         self, queues: Iterable[str], *, channels: int = CHANNELS
     ) -> Mapping[str, Depth | Missing]:
-        """Depths of `queues`, by so many channels at most. One that is absent from the answer is
-        unknown."""
+        """Return the depths of `queues`, read over at most `channels` channels. The depth of a
+        queue that is missing in the answer is unknown."""
         waiting, found = list(queues), dict[str, Depth | Missing]()
         if not waiting:
             return found
-        # Others first each time: those behind too many that don't answer have their turn as well.
+        # Start elsewhere each time, so that slow queues do not always delay the same ones.
         self._turn = (self._turn + len(waiting) // 3 + 1) % len(waiting)
         waiting = waiting[self._turn :] + waiting[: self._turn]
         lanes = min(channels, len(waiting))
@@ -43,8 +43,8 @@ class Depths:
                     *(self._drain(waiting, found, share=share) for _ in range(lanes))
                 )
         except (TimeoutError, Lost):
-            pass  # what is missing in the answer is unknown, as promised
-        return dict(found)  # what comes later is old by then
+            pass  # queues missing in the answer are unknown, as promised
+        return dict(found)  # a copy, because later answers would be out of date
 
     async def _drain(
         self, waiting: list[str], found: dict[str, Depth | Missing], *, share: int
@@ -63,7 +63,7 @@ class Depths:
                     channel = await self._connection.channel()
                 end = await channel.declare_passively(tuple(asked), note)
                 if end is not None:
-                    # The first one without an answer. The others are asked for again.
+                    # The first unanswered queue was refused. The others are asked for again.
                     refused = asked.pop(0)
                     if end.code == NOT_FOUND:
                         found[refused] = Missing()

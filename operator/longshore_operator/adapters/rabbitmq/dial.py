@@ -1,4 +1,4 @@
-"""Connections to one RabbitMQ, and what goes wrong with them in the operator's terms."""
+"""Connections to one RabbitMQ, with their failures in the operator's terms."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ async def connect_amqp(address: Address, *, name: str, heartbeat: float) -> Conn
 
 @asynccontextmanager
 async def answered(what: str) -> AsyncIterator[None]:
-    """Calls that RabbitMQ answers in time. Raises Transient where it does not, or closes."""
+    """Limit the time for RabbitMQ's answers. Raises Transient if it does not answer, or closes."""
     try:
         async with asyncio.timeout(ANSWER_WITHIN):
             yield
@@ -52,7 +52,7 @@ def _parameters(address: Address, *, name: str, heartbeat: float) -> amqp.Parame
     try:
         found = amqp.parameters(url, authority=address.authority)
     except ValueError as error:
-        raise Invalid(f"the address of RabbitMQ: {error}", reason="SecretInvalid") from error
+        raise Invalid(f"invalid address of RabbitMQ: {error}", reason="SecretInvalid") from error
     found.client_properties = {"connection_name": name}
     found.heartbeat = whole_heartbeat(heartbeat)
     return found

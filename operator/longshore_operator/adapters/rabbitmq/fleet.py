@@ -1,4 +1,4 @@
-"""What workers report and what they are told, over RabbitMQ."""
+"""Receives workers' reports and sends orders to workers, over RabbitMQ."""
 
 import contextlib
 from collections.abc import Callable
@@ -27,17 +27,17 @@ FORGET_AFTER = 10 * STALE_AFTER
 """Seconds after which a silent worker is forgotten."""
 
 MOST_BYTES = 8192
-"""Of a report, which takes less than 1 KiB: who has a worker's credentials may send any size."""
+"""Maximum size of a report, which takes less than 1 KiB; a worker's user may send any size."""
 
 COMPLAIN_EVERY = 60.0
-"""Seconds between two lines of the log about unreadable reports for one queue."""
+"""Seconds between two log lines about unreadable reports for one queue."""
 
 _PROPERTIES = Properties(content_type="application/json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Heard:
-    """The last report of a worker, when it came, and where its sender takes orders."""
+    """The last report of a worker, when it arrived, and where its sender takes orders."""
 
     at: float
     report: WorkerReport
@@ -52,29 +52,29 @@ class Fleet:
         self._channels: tuple[Channel, ...] = ()
         self._heard: dict[str, dict[str, _Heard]] = {}
         self._unreadable: dict[str, tuple[float, int]] = {}
-        """By queue: when the log last had a line about it, and the reports dropped since."""
+        """By queue: when unreadable reports were last logged, and how many came since."""
 
     @property
     def is_cut_off(self) -> bool:
-        """Whether reports or orders get lost: the queue of reports was deleted, say."""
+        """Whether reports or orders are lost, for example because the report queue was deleted."""
         return any(not channel.is_open for channel in self._channels)
 
     async def listen(self, connection: Connection, *, orders: Connection) -> None:
-        """Take reports from now on, and give orders over a connection of their own.
+        """Receive reports from now on, and send orders over a connection of their own.
 
-        A broker that is short of memory stops reading from connections that publish; depths are
-        asked for over the other one.
+        A RabbitMQ that is short of memory stops reading from connections that publish; depths are
+        read over the other one.
         """
         async with answered("take reports"):
             channel, self._orders = await connection.channel(), await orders.channel()
-            # Exclusive, so classic and gone with the connection: reports are worth nothing later.
+            # Exclusive, so classic and deleted with the connection: old reports are worthless.
             queue = await channel.declare_exclusive()
             await channel.bind(queue, exchange=REPORTS_EXCHANGE, key="#")
             await channel.start_consumer(queue, self._take, on_cancel=channel.close, auto_ack=True)
         self._channels = (channel, self._orders)
 
     def reports(self, queue: str) -> dict[str, WorkerReport]:
-        """Reports of the workers of `queue`, by worker, that are not too old to be true."""
+        """Return the reports of the workers of `queue`, by worker, that are recent enough."""
         oldest = self._clock() - STALE_AFTER
         return {
             worker: heard.report
@@ -83,21 +83,21 @@ class Fleet:
         }
 
     def order(self, order: Order, *, queue: str, worker: str) -> None:
-        """Tell one worker, where its last report came from.
+        """Send an order to one worker, at the address of its last report.
 
-        Nobody hears whether it arrives but by that worker's reports.
+        Only that worker's reports show whether the order arrives.
         """
         heard = self._heard.get(queue, {}).get(worker)
         if heard is None or not self._channels or self.is_cut_off:
             return
-        # Not mandatory, which tells nothing here: 4.0.5 returns each such message, delivered or
-        # not, and 4.3.6 none.
+        # Not mandatory, because that shows nothing here: 4.0.5 returns each such message, delivered
+        # or not, and 4.3.6 returns none.
         body = msgspec.json.encode(order)
-        with contextlib.suppress(Lost):  # `is_cut_off` tells
+        with contextlib.suppress(Lost):  # `is_cut_off` shows this
             self._orders.publish("", heard.address, body, _PROPERTIES)
 
     def forget_silent(self) -> None:
-        """Drop workers that have not been heard of for long."""
+        """Drop workers that have been silent for long."""
         oldest = self._clock() - FORGET_AFTER
         for queue, workers in list(self._heard.items()):
             for worker in [name for name, heard in workers.items() if heard.at < oldest]:
@@ -110,7 +110,7 @@ class Fleet:
         }
 
     def _take(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        # The key is what RabbitMQ checked against the sender's rights; the body may say anything.
+        # RabbitMQ checked the key against the sender's rights; the body may contain anything.
         queue, now = method.routing_key, self._clock()
         try:
             heard = _heard(body, queue=queue, address=properties.reply_to, at=now)
@@ -119,8 +119,8 @@ class Fleet:
             return
         workers = self._heard.setdefault(queue, {})
         if workers.pop(heard.report.worker, None) is None and len(workers) >= MOST_WORKERS:
-            # Who has a worker's credentials may invent names. Those of workers that a rollout has
-            # replaced make room: the first is the one that has been silent for longest.
+            # A sender with a worker's credentials may invent names. Workers that a rollout replaced
+            # make room; the first in the dict is the one that has been silent longest.
             longest = next(iter(workers))
             if workers[longest].at >= now - STALE_AFTER:
                 return
@@ -128,7 +128,7 @@ class Fleet:
         workers[heard.report.worker] = heard
 
     def _complain(self, queue: str, error: ValueError) -> None:
-        """Log that a report was dropped; of many for one queue only some."""
+        """Log that a report was dropped; of many for one queue, log only some."""
         now = self._clock()
         since, dropped = self._unreadable.get(queue, (None, 0))
         if since is not None and now - since < COMPLAIN_EVERY:
@@ -139,10 +139,10 @@ class Fleet:
 
 
 def _heard(body: bytes, *, queue: str, address: object, at: float) -> _Heard:
-    """Raises ValueError where the report is none, or nobody could be answered."""
+    """Decode a report. Raises ValueError if that fails, or it has no address for orders."""
     if len(body) > MOST_BYTES:
-        raise ValueError(f"{len(body)} bytes are no report, which has {MOST_BYTES} at most")
+        raise ValueError(f"{len(body)} bytes are too many for a report: the limit is {MOST_BYTES}")
     report = read(body, WorkerReport)
     if not is_reply_address(address):
-        raise ValueError(f"reply_to {address!r} is no address of RabbitMQ's direct reply-to")
+        raise ValueError(f"reply_to {address!r} is not an address of RabbitMQ's direct reply-to")
     return _Heard(at=at, report=replace(report, queue=queue), address=str(address))

@@ -1,4 +1,4 @@
-"""Publishes jobs as a producer does: each confirmed by RabbitMQ, or refused in words."""
+"""Publishes jobs as a producer does: RabbitMQ confirms each, or the refusal is described."""
 
 import asyncio
 
@@ -17,18 +17,18 @@ class JobPublisher:
         self._connection = connection
         self._lane: Lane | None = None
         self._turn = asyncio.Lock()
-        """One job at a time: RabbitMQ does not say which job it closes a channel over."""
+        """One job at a time: RabbitMQ does not report because of which job it closes a channel."""
 
     async def publish(self, job: Publication) -> None:
         """Return once a queue has the job.
 
-        Raises Invalid for a job that AMQP cannot carry or RabbitMQ finds too large, and Transient
-        in all other cases: then the job may be stored or not, and is published again under the same
-        id.
+        Raises Invalid for a job that AMQP cannot carry or that RabbitMQ finds too large, and
+        Transient in all other cases. The job may then be stored or not, and is published again
+        under the same id.
         """
         what = f"a job for {job.key}"
         if self._connection.is_blocked:
-            raise Transient(f"{what}: RabbitMQ takes no messages for now", reason="Blocked")
+            raise Transient(f"{what}: RabbitMQ accepts no messages for now", reason="Blocked")
         try:
             async with answered(f"publish {what}"):
                 problem = await self._published(job)
@@ -38,7 +38,7 @@ class JobPublisher:
             raise Transient(f"{what}: {problem}", reason="Unpublished")
 
     async def _published(self, job: Publication) -> str | None:
-        """What went wrong; None when it was confirmed. Raises Unsendable and Lost."""
+        """Return what went wrong; None if it was confirmed. Raises Unsendable and Lost."""
         async with self._turn:
             if self._lane is None or not self._lane.is_open:
                 self._lane = await Lane.open(self._connection)
@@ -46,7 +46,7 @@ class JobPublisher:
             try:
                 return await lane.publish(job)
             except asyncio.CancelledError:
-                lane.give_up("no confirm in time")  # else it would be kept for the lane's lifetime
+                lane.give_up("no confirm in time")  # otherwise kept for the lane's lifetime
                 raise
             except Lost as error:
                 if lane.end and lane.end.code == TOO_LARGE:

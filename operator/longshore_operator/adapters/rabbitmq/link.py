@@ -1,4 +1,4 @@
-"""One open RabbitMQ: management, depths, worker reports."""
+"""An open link to one RabbitMQ: management, depths, workers' reports."""
 
 import asyncio
 import time
@@ -19,14 +19,14 @@ from longshore_operator.core.rabbitmq.blockage import Alarm
 from longshore_operator.errors import Invalid, Transient
 
 NAME = "longshore-operator"
-"""What RabbitMQ lists our connection as."""
+"""The name under which RabbitMQ lists our connection."""
 
 SCRUTINIES = 256
-"""Connections to look at queues that are open at the same time. Each look takes some seconds."""
+"""Simultaneous connections for scrutinies of queues. Each scrutiny takes some seconds."""
 
 
 class RabbitMQ:
-    """A link as `app.ports.rabbitmq` wants it."""
+    """A link as `app.ports.rabbitmq` defines it."""
 
     def __init__(
         self,
@@ -50,26 +50,26 @@ class RabbitMQ:
 
     @property
     def is_lost(self) -> bool:
-        """Whether it must be opened anew."""
+        """Whether the link must be opened anew."""
         both = self._connection.is_open and self._orders.is_open
         return not both or self.fleet.is_cut_off
 
     async def listen(self) -> None:
-        """Take worker reports and give orders; their exchanges must be there."""
+        """Receive workers' reports and send orders; the exchanges for both must exist."""
         await self.fleet.listen(self._connection, orders=self._orders)
 
     async def version_now(self) -> str:
-        """RabbitMQ's version, the lowest of its nodes'."""
+        """Return RabbitMQ's version, the lowest of its nodes'."""
         return await self.management.version()
 
     async def alarms_now(self) -> tuple[Alarm, ...]:
-        """Alarms that are in effect on any of its nodes."""
+        """Return the alarms that are in effect on any of its nodes."""
         return await self.management.alarms()
 
     @asynccontextmanager
     async def scrutiny(self) -> AsyncIterator[Scrutiny]:
-        """Find out whether queues hold jobs, over a connection for that alone: RabbitMQ closes it
-        over a queue that has lost its quorum."""
+        """Find out whether queues hold jobs, over a separate connection, because RabbitMQ closes it
+        if a queue has lost its quorum."""
         async with self._scrutinies:
             connection = await connect_amqp(
                 self._address, name=f"{NAME} scrutiny", heartbeat=self._heartbeat
@@ -78,7 +78,7 @@ class RabbitMQ:
                 yield look
 
     async def close(self) -> None:
-        """Close everything, also what comes after a part that cannot be closed."""
+        """Close everything, even if one part cannot be closed."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.management.close)
             stack.push_async_callback(self._orders.close)
@@ -86,9 +86,9 @@ class RabbitMQ:
 
 
 async def connect(address: Address, /, *, heartbeat: float) -> RabbitMQ:
-    """Open a link and make the vhost if it is missing. Raises Transient or Invalid.
+    """Open a link, and create the vhost if it is missing. Raises Transient or Invalid.
 
-    Nothing is written before everything that can be wrong with the address was looked at.
+    Nothing is written until everything that can be wrong with the address has been checked.
     """
     management = Management(address)
     try:
@@ -120,8 +120,8 @@ async def _version(management: Management, address: Address) -> str:
     except Transient as error:
         if error.reason == "Unreachable" and await _listens(address):
             raise Transient(
-                f"{error}; but AMQP at {address.host}:{address.port} answers: is the plugin "
-                "rabbitmq_management enabled, and spec.managementURL right?",
+                f"{error}; but AMQP at {address.host}:{address.port} answers: check that the "
+                "plugin rabbitmq_management is enabled and that spec.managementURL is right",
                 reason="ManagementUnreachable",
             ) from error
         raise

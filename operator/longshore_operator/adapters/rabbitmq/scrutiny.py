@@ -1,15 +1,15 @@
-"""Finds out for certain whether a quorum queue holds jobs, as no single answer of RabbitMQ's does.
+"""Finds out for certain whether a quorum queue holds jobs. No single answer of RabbitMQ shows it.
 
-- A passive declare counts ready jobs exactly, but says 0 as well when the leader does not answer.
-- What the management API counts is as old as the leader's last look, by default up to 5 s, and how
-  often leaders look is the administrator's choice.
+- A passive declare counts ready jobs exactly, but also returns 0 if the leader does not answer.
+- The count in the management API is as old as the leader's last look. That is up to 5 s by default,
+  and an administrator may configure rarer looks.
 - RabbitMQ deletes no quorum queue "if empty" (540 NOT_IMPLEMENTED; 4.0.5, 4.3.6).
 
-So the queue is consumed from, by a number of consumers that it does not have by chance. That they
-are there takes a quorum, and every answer that counts them was given after they came. Nothing else
-can hold a job where there are no other consumers, and a job that becomes ready is delivered here.
-Jobs that RabbitMQ moves to the dead letters have no consumer: they are in the leader's own count
-alone, which is waited for until it shows these consumers.
+So Longshore consumes from the queue, with a number of consumers that the queue is unlikely to have
+by chance. Registering them takes a quorum, and every answer that counts them was given after that.
+If there are no other consumers, nothing else can hold a job, and a job that becomes ready is
+delivered here. Jobs that RabbitMQ moves to the dead letters have no consumer: only the leader's own
+count includes them, so the scrutiny waits until that count shows these consumers.
 """
 
 import asyncio
@@ -29,20 +29,20 @@ from longshore_operator.core.rabbitmq.depth import Count, Depth
 from longshore_operator.errors import Transient
 
 CONSUMERS = range(2, 9)
-"""How many are registered on a queue, by chance."""
+"""How many consumers are registered on a queue; the number is random."""
 
 LEAVE_WITHIN = 5.0
-"""Seconds for consumers whose connections RabbitMQ has just closed to be gone."""
+"""Seconds until consumers are gone whose connections RabbitMQ has just closed."""
 
 COUNT_WITHIN = 150.0
-"""Seconds for the leader's count to become young enough; allows for a look each 60 s."""
+"""Seconds until the leader's count is recent enough; allows for one look per 60 s."""
 
 MOVE_WITHIN = 20.0
-"""Seconds for jobs on their way to the dead letters to arrive, or twice the time that the first
-young count took, if that is longer."""
+"""Seconds for jobs on their way to the dead letters to arrive, or twice the time until the first
+recent count, if that is longer."""
 
 PAUSES = (0.2, 0.5, 1.0)
-"""Seconds between looks; the last one again and again."""
+"""Seconds between looks; the last one is repeated."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,15 +52,15 @@ class _Watched:
     channel: Channel
     consumers: int
     tags: list[str] = field(default_factory=list)
-    """Of the consumers."""
+    """Tags of the consumers."""
 
     deliveries: list[int] = field(default_factory=list)
-    """Tags of jobs that came."""
+    """Tags of the jobs that were delivered."""
 
 
 class Scrutiny:
-    """Looks at queues over a connection of its own, which RabbitMQ closes over a queue without a
-    quorum. `count` asks for the leader's count."""
+    """Looks at queues over a connection of its own, because RabbitMQ closes it if a queue has no
+    quorum. `count` returns the leader's count."""
 
     def __init__(
         self, connection: Connection, *, count: Callable[[str], Awaitable[Count | None]]
@@ -70,15 +70,15 @@ class Scrutiny:
         self._watched: dict[str, _Watched] = {}
 
     async def has_ready(self, queue: str) -> bool:
-        """Whether jobs wait in it. They do if the answer is yes; no may mean unknown."""
+        """Return whether the queue has ready jobs. True is certain; False may mean unknown."""
         found = await self._declare(queue)
         return found is not None and found.ready > 0
 
     async def is_empty(self, queue: str, *, dead_letters: bool) -> bool:
-        """Whether there is no job in it, ready or unacked or, with `dead_letters`, on its way to
-        the dead letters. There is none in a queue that does not exist.
+        """Return whether the queue holds no job: none that is ready or unacked and, with
+        `dead_letters`, none on its way to the dead letters. True if the queue does not exist.
 
-        Raises Transient where it cannot be found out.
+        Raises Transient if the answer cannot be found out.
         """
         watched = await self._watch(queue)
         if watched is None:
@@ -88,29 +88,29 @@ class Scrutiny:
         return not dead_letters or await self._counts_none(queue, watched)
 
     async def stays_empty(self, queue: str) -> bool:
-        """Whether no job has come since `is_empty` found it so.
+        """Return whether no job has arrived since `is_empty` returned True.
 
-        Raises Transient where it cannot be found out.
+        Raises Transient if the answer cannot be found out.
         """
         watched = self._watched.get(queue)
         return watched is None or await self._has_none(watched)
 
     async def give_back(self) -> None:
-        """Return jobs that were delivered. As nack, which is free from 4.3 on."""
+        """Return delivered jobs to their queues, by nack, which charges no delivery from 4.3 on."""
         for watched in self._watched.values():
             if not (watched.channel.is_open and watched.deliveries):
                 continue
             async with answered("end consumers"):
-                for tag in watched.tags:  # else they would be delivered here again
+                for tag in watched.tags:  # otherwise the jobs would be delivered here again
                     await watched.channel.stop_consumer(tag)
             for delivery in watched.deliveries:
                 watched.channel.give_back(delivery)
 
     async def _watch(self, queue: str) -> _Watched | None:
-        """Consume from the queue; None where there is none."""
+        """Consume from the queue; return None if it does not exist."""
         async with answered("open a channel"):
             channel = await self._connection.channel()
-        # No secret: only unlikely to be the number that is there by chance.
+        # Not a secret, only unlikely to be the number of existing consumers.
         watched = _Watched(channel=channel, consumers=random.choice(CONSUMERS))  # noqa: S311
 
         def take(_channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
@@ -129,7 +129,7 @@ class Scrutiny:
         return watched
 
     async def _is_ours_alone(self, queue: str, watched: _Watched) -> bool:
-        """Whether nobody else consumes and nothing is ready. Then nothing is unacked either."""
+        """Return whether there is no other consumer and no ready job, hence no unacked job."""
         until = time.monotonic() + LEAVE_WITHIN
         for pause in _pauses():
             found = await self._declare(queue)
@@ -142,27 +142,27 @@ class Scrutiny:
                 break
             await asyncio.sleep(pause)
         if consumers > watched.consumers:
-            return False  # somebody consumes, and may hold a job
+            return False  # another consumer exists, and may hold a job
         raise Transient(f"the leader of queue {queue} does not answer", reason="DepthUnknown")
 
     async def _has_none(self, watched: _Watched) -> bool:
-        """Whether nothing was delivered, also of what was on its way over this channel.
+        """Return whether nothing was delivered, including what was on its way over this channel.
 
         A member of the queue on another node may deliver a moment later than its leader counts.
 
-        Raises Transient where the channel has closed.
+        Raises Transient if the channel has closed.
         """
         if watched.deliveries:
             return False
         if not watched.channel.is_open:
             raise Transient("the connection was lost meanwhile", reason="Unreachable")
-        # Changes nothing for consumers that are there, and its answer comes behind deliveries.
+        # Does not affect existing consumers, and the answer arrives after all deliveries.
         async with answered("settle a channel"):
             await watched.channel.set_prefetch(1)
         return not watched.deliveries
 
     async def _counts_none(self, queue: str, watched: _Watched) -> bool:
-        """Whether a count that is young enough says 0."""
+        """Return whether a count that is recent enough is 0."""
         began = time.monotonic()
         is_young, until = False, began + COUNT_WITHIN
         for pause in _pauses():
@@ -181,13 +181,13 @@ class Scrutiny:
         if is_young:
             return False
         raise Transient(
-            f"RabbitMQ has not counted the jobs of queue {queue} anew in {COUNT_WITHIN:g} s: are "
-            "its management statistics switched off?",
+            f"RabbitMQ has not counted the jobs of queue {queue} anew in {COUNT_WITHIN:g} s: check "
+            "that its management statistics are enabled",
             reason="DepthUnknown",
         )
 
     async def _declare(self, queue: str) -> Depth | None:
-        """What a passive declare answers; None where there is no such queue."""
+        """Return what a passive declare answers; None if there is no such queue."""
         found: list[Depth] = []
 
         def note(_queue: str, ready: int, consumers: int) -> None:
@@ -211,13 +211,13 @@ class Scrutiny:
 async def scrutiny(
     connection: Connection, *, count: Callable[[str], Awaitable[Count | None]]
 ) -> AsyncIterator[Scrutiny]:
-    """Look at queues while the block lasts; what came in of jobs is given back at its end."""
+    """Look at queues while the block lasts; give delivered jobs back at its end."""
     try:
         look = Scrutiny(connection, count=count)
         yield look
         await look.give_back()
     finally:
-        await connection.close()  # gives the rest back, too
+        await connection.close()  # returns the remaining jobs, too
 
 
 def _pauses() -> Iterator[float]:

@@ -1,4 +1,4 @@
-"""Kubernetes as the app needs it: a protocol for each use. Calls raise Transient or Invalid."""
+"""Kubernetes as the app needs it: one protocol per use. Calls raise Transient or Invalid."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,12 +26,12 @@ class Secrets(ReadableSecrets, Protocol):
     """Reads and writes Secrets."""
 
     async def apply_secret(self, secret: Secret, *, absent: Sequence[str]) -> None:
-        """Write what `secret` says and leave what others have added, but for `absent`: keys that
-        must not be there, whoever wrote them."""
+        """Write the keys and metadata of `secret`, keep what others have added, and remove the
+        keys in `absent`, whoever wrote them."""
         ...
 
     async def rehearse_secret(self, secret: Secret) -> None:
-        """Raise what an apply would raise, and write nothing."""
+        """Raise whatever an apply would raise, but write nothing."""
         ...
 
 
@@ -49,7 +49,7 @@ class Events(Protocol):
         message: str,
         kind: Literal["TaskQueue", "Broker"] = "TaskQueue",
     ) -> None:
-        """An Event about a TaskQueue or Broker. Never raises: an event is a courtesy."""
+        """Write an Event about a TaskQueue or Broker. Never raises, since no work depends on it."""
         ...
 
 
@@ -59,17 +59,17 @@ class Reportable(Events, Protocol):
     async def put_task_queue_status(
         self, *, namespace: str, name: str, uid: str, status: Mapping[str, Any]
     ) -> bool:
-        """Replace the status of this very TaskQueue; whether it is still there."""
+        """Replace the status of the TaskQueue with this uid; return whether it still exists."""
         ...
 
     async def patch_broker_status(self, *, name: str, patch: Mapping[str, Any]) -> None: ...
 
 
 class Cluster(Events, Protocol):
-    """Reads a TaskQueue anew, and writes events about it."""
+    """Reads the current state of a TaskQueue, and writes events about it."""
 
     async def task_queue(self, *, namespace: str, name: str) -> TaskQueueObject | None:
-        """A TaskQueue as it is now; None when there is none."""
+        """Return a TaskQueue as it is now; None if there is none."""
         ...
 
 
@@ -77,9 +77,9 @@ class Lists(Protocol):
     """Lists all objects of a kind, to compare with what the watches show."""
 
     async def uids(self, kind: Kind, *, namespace: str | None) -> set[str]:
-        """Uids of all objects of a kind that are watched, of one namespace or of the cluster."""
+        """Return the uids of all objects of a watched kind, in one namespace or the cluster."""
         ...
 
     async def autoscalers(self, *, namespace: str | None) -> list[Mapping[str, Any]]:
-        """All HorizontalPodAutoscalers, of one namespace or of the cluster."""
+        """Return all HorizontalPodAutoscalers of one namespace or of the cluster."""
         ...

@@ -16,7 +16,7 @@ from longshore_operator.core.rabbitmq.topology import Binding, Topology
 
 
 class Management(Protocol):
-    """Reading and writing the objects of one vhost. All raise Transient or Invalid."""
+    """Reads and writes the objects of one vhost. All methods raise Transient or Invalid."""
 
     async def inventory(self) -> Inventory: ...
     async def create(self, topology: Topology) -> None: ...
@@ -34,7 +34,7 @@ class Management(Protocol):
 
 
 class Depths(Protocol):
-    """Reading how full queues are."""
+    """Reads the depths of queues."""
 
     async def read(
         self, queues: Iterable[str], *, channels: int = ...
@@ -42,7 +42,7 @@ class Depths(Protocol):
 
 
 class Fleet(Protocol):
-    """Hearing what workers report, and telling them what to do."""
+    """Collects the workers' reports, and sends orders to workers."""
 
     def reports(self, queue: str) -> Mapping[str, WorkerReport]: ...
     def order(self, order: Order, *, queue: str, worker: str) -> None: ...
@@ -50,33 +50,33 @@ class Fleet(Protocol):
 
 
 class JobPublisher(Protocol):
-    """Publishing jobs."""
+    """Publishes jobs."""
 
     async def publish(self, job: Publication) -> None:
-        """Return once a queue has the job. Raises Invalid for what AMQP cannot carry, else
-        Transient: it is published again under the same id."""
+        """Return once a queue has the job. Raises Invalid if AMQP cannot carry the job, and
+        Transient for any other failure, after which it is published again under the same id."""
         ...
 
 
 class Scrutiny(Protocol):
-    """Finding out for certain whether quorum queues hold jobs. Raises Transient."""
+    """Finds out for certain whether quorum queues hold jobs. Raises Transient."""
 
     async def has_ready(self, queue: str) -> bool:
-        """Whether jobs wait in it. They do if the answer is yes; no may mean unknown."""
+        """Return whether a queue has ready jobs. True is certain; False may mean unknown."""
         ...
 
     async def is_empty(self, queue: str, *, dead_letters: bool) -> bool:
-        """Whether there is no job in it, ready or unacked or, with `dead_letters`, on its way to
-        the dead letters. There is none in a queue that does not exist."""
+        """Return whether a queue holds no job: none that is ready or unacked and, with
+        `dead_letters`, none on its way to the dead letters. True if the queue does not exist."""
         ...
 
     async def stays_empty(self, queue: str) -> bool:
-        """Whether no job has come since `is_empty` found it so."""
+        """Return whether no job has arrived since `is_empty` returned True."""
         ...
 
 
 class Link(Protocol):
-    """An open connection, as long as it lasts."""
+    """An open connection to one RabbitMQ."""
 
     @property
     def management(self) -> Management: ...
@@ -88,15 +88,15 @@ class Link(Protocol):
     def jobs(self) -> JobPublisher: ...
     @property
     def version(self) -> str:
-        """RabbitMQ's version when the link was opened; the lowest of its nodes'."""
+        """RabbitMQ's version when the link was opened: the lowest version of its nodes."""
         ...
 
     async def version_now(self) -> str:
-        """The same, asked for now. Raises Transient."""
+        """Return RabbitMQ's version now. Raises Transient."""
         ...
 
     async def alarms_now(self) -> tuple[Alarm, ...]:
-        """Alarms that are in effect on any node now. Raises Transient."""
+        """Return the alarms that are in effect on any node now. Raises Transient."""
         ...
 
     @property

@@ -2,16 +2,16 @@
 
 A *workload* is all workers of one TaskQueue. The app needs five things of the place where they run:
 
-- *list* the workers that are there, and the number that was asked for;
-- *ensure* that workers are what the TaskQueue's spec says, and leave their number as it is;
-- *scale*: ask for another number of them;
-- *retire* a worker: have it be the one that is removed with the next lower number; *spare* undoes
-  this;
-- *protect* a worker from others who would move it; *unprotect* undoes this.
+- *list* the existing workers, and the number that was requested;
+- *ensure* that the workers match the TaskQueue's spec, without a change of their number;
+- *scale*: request another number of workers;
+- *retire* a worker, so that it is the one that is removed with the next lower number; *spare*
+  undoes this;
+- *protect* a worker from others that would move it; *unprotect* undoes this.
 
-What is asked beside that helps to find out why workers that should be there are not.
+The remaining calls help to find out why workers that should run do not.
 
-A `DeploymentObject` is what was asked for, with a generation that grows with each change, and a
+A `DeploymentObject` is what was requested, with a generation that grows with each change, and a
 `Pod` is one worker. An implementation without Kubernetes fills in what it knows of them.
 """
 
@@ -33,7 +33,7 @@ from longshore_operator.core.scaling.sight import Asked
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedWorkers:
-    """What the workers of one TaskQueue are to be."""
+    """The desired properties of one TaskQueue's workers."""
 
     spec: TaskQueueSpec
     timeouts: Timeouts
@@ -41,43 +41,43 @@ class WantedWorkers:
     """Seconds between two heartbeats of their connections."""
 
     address: Address
-    """Where they connect to; the user in it is the operator's."""
+    """Where they connect. Its user is the operator's, not theirs."""
 
     credentials: Credentials | None
-    """What they connect with; None where that is not known."""
+    """The credentials they connect with; None while these are unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """One object that is as it should be."""
+    """One object that is as it should be, after `ensure` or `bound_evictions`."""
 
     name: str
     """Its kind and name."""
 
     before: str | None
-    """What it said when it was looked at, as a digest; None where there was none."""
+    """A digest of what it said before the call; None if it did not exist."""
 
     after: str
-    """What it says now."""
+    """A digest of what it says now."""
 
     def is_repaired(self, known: str | None) -> bool:
-        """Whether it had said `known` before, and something else when it was looked at."""
+        """Return whether the object said `known` once and was found to say something else."""
         return known is not None and self.before not in (known, self.after)
 
 
 class ListedWorkers(Protocol):
-    """What is known of all workloads. Answers at once, and may be behind by a moment."""
+    """What is known of all workloads. Answers at once, perhaps with data that is a moment old."""
 
     def workload(self, key: Key) -> DeploymentObject | None:
-        """What was asked for; None where no workers were ever placed."""
+        """Return what was requested; None if no workers were ever placed."""
         ...
 
     def workers(self, key: Key) -> tuple[Pod, ...]:
-        """The workers that are there, by name."""
+        """Return the existing workers, sorted by name."""
         ...
 
     def remains(self, key: Key) -> tuple[Pod, ...]:
-        """Workers that are over and can still say why."""
+        """Return the workers that have ended but can still report why."""
         ...
 
 
@@ -85,17 +85,17 @@ class Workloads(ListedWorkers, Protocol):
     """Reads and changes workloads. All calls raise Transient or Invalid."""
 
     async def ensure(self, owner: Owner, wanted: WantedWorkers) -> Placed:
-        """Make the workers what is wanted, and replace those that differ. A new workload has no
-        workers until `scale` asks for some."""
+        """Make the workers match `wanted`, and replace those that differ. A new workload has no
+        workers until `scale` requests some."""
         ...
 
     async def bound_evictions(self, owner: Owner) -> Placed:
-        """Bound how many workers others may take away at a time."""
+        """Limit how many workers others may evict at a time."""
         ...
 
     def standing(self, key: Key) -> Mapping[str, str]:
-        """What the objects of `Placed` say now, by name, as digests. One that is gone is left
-        out."""
+        """Return the digests of what the objects of `Placed` say now, by name. An object that is
+        gone is left out."""
         ...
 
     async def scale(
@@ -108,42 +108,42 @@ class Workloads(ListedWorkers, Protocol):
         before: int | None = None,
         most_workers: int | None = None,
     ) -> Asked:
-        """Ask for `to` workers. There are never more than `ceiling`, even while new ones replace
-        old ones. Where the number falls, those that were retired are removed first.
+        """Request `to` workers. There are never more than `ceiling`, even while new ones replace
+        old ones. If the number falls, retired workers are removed first.
 
-        Nothing is changed where another workload has taken the place of this one. The same holds
-        where the number asked for is not `before`, or where more than `most_workers` are there,
-        if these are given.
+        Nothing is changed if another workload has replaced this one. The same holds if `before` is
+        given and the requested number differs from it, or if `most_workers` is given and more
+        workers exist.
         """
         ...
 
     async def retire(self, key: Key, worker: Pod) -> None:
-        """Have this very worker go with the next lower number. Until then it works as before."""
+        """Have this very worker removed with the next lower number. It works on until then."""
         ...
 
     async def spare(self, key: Key, worker: Pod) -> None:
-        """Have it be as likely to go as any other again."""
+        """Undo `retire`: make this worker as likely to be removed as any other."""
         ...
 
     async def protect(self, key: Key, worker: Pod) -> None:
-        """Ask whoever moves workers, such as node autoscalers, to leave this very one alone."""
+        """Ask everything that moves workers, such as node autoscalers, to leave this one alone."""
         ...
 
     async def unprotect(self, key: Key, worker: Pod) -> None:
-        """Let it be moved again."""
+        """Undo `protect`."""
         ...
 
     async def is_there(self, key: Key, worker: Pod) -> bool:
-        """Whether this very worker is there, whatever was listed."""
+        """Return whether this very worker exists, regardless of what was listed."""
         ...
 
     async def warnings(self, key: Key, worker: Pod) -> list[Warned]:
-        """What is said about a worker that does not get ready."""
+        """Return the warnings about a worker that does not become ready."""
         ...
 
     async def retry(self, key: Key, *, at: str) -> None:
-        """Try at once to start workers that could not be started, instead of after a pause.
+        """Try again at once, without a pause, to start workers that could not be started.
 
-        `at` is any text that was not given before.
+        `at` is any text that no earlier call has used.
         """
         ...

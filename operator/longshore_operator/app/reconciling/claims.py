@@ -1,4 +1,4 @@
-"""What a TaskQueue may have: its Broker's leave, and a queue that is nobody else's."""
+"""What a TaskQueue must have: its Broker's permission, and a queue that no other one has."""
 
 from longshore.contract.delays import shared_queues
 from longshore.contract.names import JOBS_EXCHANGE, RABBITMQ_PREFIX, dead_queue_name
@@ -14,7 +14,7 @@ from longshore_operator.errors import Invalid, OperatorError, Transient
 
 
 def refuse_unallowed(task_queue: TaskQueueObject, *, broker: BrokerSpec, world: World) -> None:
-    """Raises Invalid where the Broker does not serve the TaskQueue's namespace, or its name."""
+    """Raise Invalid if the Broker does not serve the TaskQueue's namespace, or its name."""
     if why := _reserved_name(task_queue):
         raise Invalid(why, reason="NameReserved")
     selector, namespace = broker.allowed_namespaces, task_queue.owner.namespace
@@ -32,24 +32,24 @@ def refuse_unallowed(task_queue: TaskQueueObject, *, broker: BrokerSpec, world: 
 
 
 def refuse_gone(owner: Owner, *, world: World) -> None:
-    """Raises Transient where the TaskQueue went meanwhile: what is written for it would be taken
-    from one of its name that was made since."""
+    """Raise Transient if the TaskQueue has been deleted meanwhile: its objects would replace those
+    of a newer TaskQueue of the same name."""
     found = world.task_queue((owner.namespace, owner.name))
     if found is None or found.uid != owner.uid:
         name = f"{owner.namespace}/{owner.name}"
-        raise Transient(f"TaskQueue {name} is gone, or was made anew", reason="Gone")
+        raise Transient(f"TaskQueue {name} was deleted, or created again", reason="Gone")
 
 
 def refuse_taken(
     task_queue: TaskQueueObject, *, broker: BrokerSpec, world: World, inventory: Inventory
 ) -> None:
-    """Raises Invalid where another TaskQueue on the same Broker has the same queue."""
+    """Raise Invalid if another TaskQueue on the same Broker has the same queue."""
     other = rival(task_queue, broker=broker, world=world, inventory=inventory)
     if other is not None:
         raise Invalid(
             f"queue {task_queue.source!r} belongs to TaskQueue {other.owner.namespace}/"
-            f"{other.owner.name}, which had it first; name another in spec.queue.name of a new "
-            "TaskQueue, or delete one of the two",
+            f"{other.owner.name}, which had it first; create a new TaskQueue with another queue in "
+            "spec.queue.name, or delete one of the two",
             reason="QueueTaken",
         )
     if _has(task_queue, inventory=inventory):
@@ -57,10 +57,10 @@ def refuse_taken(
     for name in sorted(_claims(task_queue)):
         if keys := _strangers(name, task_queue=task_queue, world=world, inventory=inventory):
             raise Invalid(
-                f"queue {name!r} gets the jobs of {' and '.join(keys)} by exchange "
-                f"{JOBS_EXCHANGE}, so it is another TaskQueue's, though none on this Broker; name "
-                "another in spec.queue.name of a new TaskQueue, or delete that one; if it is long "
-                "gone, delete the queue's bindings under its name",
+                f"exchange {JOBS_EXCHANGE} routes the jobs of {' and '.join(keys)} to queue "
+                f"{name!r}, so it belongs to a TaskQueue that is not on this Broker; create a new "
+                "TaskQueue with another queue in spec.queue.name, or delete the other one; if it "
+                "no longer exists, delete the queue's bindings with that TaskQueue's routing key",
                 reason="QueueTaken",
             )
 
@@ -68,9 +68,9 @@ def refuse_taken(
 def others(
     task_queue: TaskQueueObject, *, broker: BrokerSpec, world: World, inventory: Inventory
 ) -> dict[str, str]:
-    """Queues of this TaskQueue that another one has, with words that name the other."""
+    """Return the queues of this TaskQueue that another one has, each with the reason in words."""
     found = {
-        name: f"queue {name} gets the jobs of {' and '.join(keys)} as well and stays"
+        name: f"queue {name} also gets the jobs of {' and '.join(keys)} and stays"
         for name in _claims(task_queue)
         if (keys := _strangers(name, task_queue=task_queue, world=world, inventory=inventory))
     }
@@ -78,23 +78,23 @@ def others(
     if other is not None:
         owner = other.owner
         for name in _claims(task_queue) & _claims(other):
-            found[name] = f"queue {name} is TaskQueue {owner.namespace}/{owner.name}'s"
+            found[name] = f"queue {name} belongs to TaskQueue {owner.namespace}/{owner.name}"
     return found
 
 
 def rival(
     task_queue: TaskQueueObject, *, broker: BrokerSpec, world: World, inventory: Inventory
 ) -> TaskQueueObject | None:
-    """The TaskQueue that has a queue of this one, or is older and may have it.
+    """Return the TaskQueue that has a queue of this one, or is older and may have it.
 
-    A wish that is refused blocks nobody: anyone may write any name into a spec. One whose spec
-    cannot be read any more keeps what it has.
+    A request that is refused blocks no other: anyone may write any name into a spec. A TaskQueue
+    whose spec can no longer be read keeps what it has.
     """
     mine, rank = _claims(task_queue), _rank(task_queue, inventory=inventory)
     adopts = task_queue.ending.queue_name is not None
     for _, other in world.task_queues():
         if not (adopts or other.ending.queue_name):
-            continue  # two queues of their own never have one name
+            continue  # two queues that were not adopted never have the same name
         if (
             other.ending.broker == task_queue.ending.broker
             and other.owner.uid != task_queue.owner.uid
@@ -110,7 +110,7 @@ def rival(
 
 
 def refuse_unfit(task_queue: TaskQueueObject, *, inventory: Inventory) -> None:
-    """Raises Invalid where the queue that is to be taken over must not or cannot be."""
+    """Raise Invalid if the queue that is to be taken over must not or cannot be."""
     name, spec = task_queue.source, task_queue.spec
     if spec is None or spec.queue.name is None:
         return
@@ -119,8 +119,8 @@ def refuse_unfit(task_queue: TaskQueueObject, *, inventory: Inventory) -> None:
     state = inventory.states.get(name)
     if state is None:
         raise Invalid(
-            f"spec.queue.name: there is no queue {name!r} on the Broker; leave it out for a queue "
-            f"{task_queue.owner.queue} of its own, or declare it first",
+            f"spec.queue.name: there is no queue {name!r} on the Broker; declare it first, or "
+            f"omit the field so that the TaskQueue gets its own queue {task_queue.owner.queue}",
             reason="QueueNotFound",
         )
     if why := unfit(name, state, type=spec.queue.type):
@@ -128,7 +128,7 @@ def refuse_unfit(task_queue: TaskQueueObject, *, inventory: Inventory) -> None:
 
 
 def _has(task_queue: TaskQueueObject, *, inventory: Inventory) -> bool:
-    """Whether its queue was declared for it, or taken over."""
+    """Return whether its queue was declared for it, or taken over."""
     ways = entry_bindings(task_queue.owner.queue, source=task_queue.source)
     return not inventory.bindings.isdisjoint(ways)
 
@@ -136,10 +136,10 @@ def _has(task_queue: TaskQueueObject, *, inventory: Inventory) -> bool:
 def _strangers(
     name: str, *, task_queue: TaskQueueObject, world: World, inventory: Inventory
 ) -> list[str]:
-    """Other TaskQueues whose jobs queue `name` gets, on whatever Broker and in whatever cluster.
+    """Return other TaskQueues whose jobs reach queue `name`, on any Broker and in any cluster.
 
-    A queue that a TaskQueue has left behind still gets its own jobs, and is nobody's. Raises
-    Transient while it is unknown whether it was left.
+    A queue that a deleted TaskQueue left behind still gets its own jobs, but belongs to nobody.
+    Raises Transient while it is unknown whether that is the case.
     """
     keys = inventory.keys(name) - {task_queue.owner.queue}
     if name in keys:
@@ -167,17 +167,17 @@ def _may_have(
 def _rank(
     task_queue: TaskQueueObject, *, inventory: Inventory
 ) -> tuple[bool, tuple[str, str, str]]:
-    """Who has the queue comes before who is older."""
+    """Rank the TaskQueue that has the queue before one that is older."""
     return not _has(task_queue, inventory=inventory), _age(task_queue)
 
 
 def _reserved_name(task_queue: TaskQueueObject) -> str | None:
-    """Why no TaskQueue may have this namespace and name; None if one may."""
+    """Return why no TaskQueue may have this namespace and name; None if one may."""
     owner = task_queue.owner
     if owner.queue.startswith(RABBITMQ_PREFIX):
         return (
-            f"RabbitMQ keeps all names that begin with {RABBITMQ_PREFIX!r} for itself, so queue "
-            f"{owner.queue!r} cannot be declared; use a namespace that is not called "
+            f"RabbitMQ reserves all names that begin with {RABBITMQ_PREFIX!r}, so queue "
+            f"{owner.queue!r} cannot be declared; use a namespace whose name is not "
             f"{owner.namespace!r}"
         )
     if taken := {owner.queue, dead_queue_name(owner.queue)} & shared_queues():

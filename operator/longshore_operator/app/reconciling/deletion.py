@@ -1,8 +1,8 @@
-"""Takes a deleted TaskQueue out of RabbitMQ, by its deletion policy.
+"""Removes a deleted TaskQueue from RabbitMQ, by its deletion policy.
 
-The operator may end after any line of this and begin again with nothing but the TaskQueue and what
-RabbitMQ holds. So each step looks at both anew and may be done twice, and nothing that a later step
-needs as evidence is removed by an earlier one.
+The operator may end after any line of this and start again with nothing but the TaskQueue and what
+RabbitMQ holds. So each step looks at both anew and may be repeated, and no step removes anything
+that a later step needs as evidence.
 """
 
 import asyncio
@@ -37,38 +37,38 @@ from longshore_operator.errors import UNREACHABLE, OperatorError, Transient
 log = Log(__name__)
 
 CLOSED_FOR = 2.0
-"""Seconds for jobs that RabbitMQ had routed to a queue when it was closed to arrive there."""
+"""Seconds for the arrival of jobs that RabbitMQ had routed to a queue when it was closed."""
 
 DELIVERED_WITHIN = 0.5
-"""Seconds for a message that a queue has assigned to a consumer of ours to reach it."""
+"""Seconds for a message to reach our consumer after a queue has assigned it to that."""
 
 FRESH = 1.0
-"""Seconds for which one reading of the vhost tells all deletions what is ours to delete."""
+"""Seconds for which all deletions share one reading of the vhost to decide what is ours."""
 
 LOOK_AGAIN = 5
 """Seconds of draining after which the TaskQueue is read again: its policy may have changed."""
 
 GIVE_UP_AFTER = 300.0
-"""Seconds for which trouble may hold up a deletion, counted by the operator that has it."""
+"""Seconds for which trouble may delay a deletion, as counted by the current operator process."""
 
 GRACE = 30.0
-"""Seconds that Kubernetes gives a pod whose spec does not say how long."""
+"""Seconds that Kubernetes gives a pod whose spec sets no grace period."""
 
 SHOWN_WITHIN = 30.0
-"""Seconds within which Kubernetes shows that a worker runs: on a busy node it may have begun a
-job by then."""
+"""Seconds within which Kubernetes reports that a worker runs. On a busy node, the worker may have
+begun a job before that."""
 
 _PASSING = frozenset({CONNECTING.reason, "Busy", UNREACHABLE})
-"""Reasons that say nothing about the Broker, or nothing yet."""
+"""Reasons of trouble that is temporary, and says nothing about the Broker."""
 
 
 class _Gone(Exception):
-    """The TaskQueue is not there any more: somebody has removed its finalizer."""
+    """The TaskQueue no longer exists, because somebody has removed its finalizer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Leaving:
-    """A TaskQueue that goes, with what stood in RabbitMQ when this was looked at last."""
+    """A TaskQueue that is being deleted, with what RabbitMQ held at the last look."""
 
     task_queue: TaskQueueObject
     session: Session
@@ -78,7 +78,7 @@ class _Leaving:
 
 @dataclass(slots=True, kw_only=True)
 class Stuck:
-    """Since when one deletion has met the trouble that it has, and when it met it last."""
+    """When the present trouble of one deletion began, and when it was last met."""
 
     since: float | None = None
     at: float = -inf
@@ -86,7 +86,7 @@ class Stuck:
 
 @dataclass(slots=True, kw_only=True)
 class Deletion:
-    """Deletes TaskQueues. `clock` is monotonic; `sleep` waits so many seconds."""
+    """Deletes TaskQueues. `clock` is monotonic; `sleep` waits for a number of seconds."""
 
     world: World
     brokers: Sessions
@@ -98,10 +98,10 @@ class Deletion:
     stuck: States[Stuck] = field(default_factory=lambda: States(new=lambda _: Stuck()))
 
     async def delete(self, task_queue: TaskQueueObject) -> None:
-        """Do all that must be done before the TaskQueue may go.
+        """Do everything that must precede the removal of the TaskQueue.
 
-        Raises Transient to be called again. Trouble without a break holds a deletion up for
-        `GIVE_UP_AFTER` at the most; then the TaskQueue goes, and an Event names what stays behind.
+        Raises Transient if it must be called again. Uninterrupted trouble delays a deletion for at
+        most `GIVE_UP_AFTER`; then the TaskQueue is removed, and an Event names what stays behind.
         """
         stuck = self.stuck.of(_key(task_queue), task_queue)
         try:
@@ -116,16 +116,16 @@ class Deletion:
             await self._tell(
                 task_queue,
                 reason="QueueAbandoned",
-                message=f"deleted without having been removed from its Broker ({error}): queue "
-                f"{task_queue.source} and its users may still be in RabbitMQ",
+                message=f"the TaskQueue was deleted but not cleaned up on its Broker ({error}): "
+                f"queue {task_queue.source} and its users may still be in RabbitMQ",
             )
         self.stuck.forget(_key(task_queue))
 
     def _is_over(self, stuck: Stuck) -> bool:
-        """Whether trouble, which there is now, has lasted for too long."""
+        """Record that there is trouble now, and return whether it has lasted too long."""
         now = self.clock()
         if stuck.since is None or now - stuck.at > GIVE_UP_AFTER:
-            stuck.since = now  # what there was before, if anything, had passed
+            stuck.since = now  # any earlier trouble had passed
         stuck.at = now
         return now - stuck.since >= GIVE_UP_AFTER
 
@@ -135,11 +135,11 @@ class Deletion:
         session = self.brokers.session(broker)
         if session is None:
             if state.session is None and task_queue.status.timeouts is None:
-                return  # its Broker was never reached, so there is nothing of it in RabbitMQ
+                return  # its Broker was never reached, so RabbitMQ holds nothing of it
             trouble = self.brokers.trouble(broker) or CONNECTING
             raise Transient.of(trouble)
         if state.is_busy:
-            raise Transient("it is being reconciled", reason="Busy")
+            raise Transient("the TaskQueue is being reconciled", reason="Busy")
         if task_queue.ending.policy is not DeletionPolicy.DELETE:
             # Workers end their jobs first: without their user they could not ack them.
             task_queue = await self._drain(task_queue, session=session, stuck=stuck)
@@ -150,7 +150,7 @@ class Deletion:
     async def _drain(
         self, task_queue: TaskQueueObject, *, session: Session, stuck: Stuck
     ) -> TaskQueueObject:
-        """Have the workers end their jobs; the TaskQueue as it is then."""
+        """Have the workers end their jobs; return the TaskQueue as it is after that."""
         key = _key(task_queue)
         workload = self.workloads.workload(key)
         if workload is not None and workload.replicas:
@@ -161,7 +161,7 @@ class Deletion:
         while waited < left and self._may_work(key, waited=waited):
             await self.sleep(1.0)
             waited += 1
-            stuck.since = None  # no trouble holds it up, but work
+            stuck.since = None  # the delay is caused by work, not by trouble
             if waited % LOOK_AGAIN == 0:
                 task_queue = await self._as_it_is(task_queue)
                 if task_queue.ending.policy is DeletionPolicy.DELETE:
@@ -169,14 +169,14 @@ class Deletion:
         return await self._as_it_is(task_queue) if waited else task_queue
 
     def _may_work(self, key: Key, *, waited: float) -> bool:
-        """Whether a worker may hold jobs, `waited` seconds after all were asked to end."""
+        """Return whether a worker may hold jobs `waited` seconds after all were told to end."""
         pods = self.workloads.workers(key)
         return any(pod.running for pod in pods) or (bool(pods) and waited < SHOWN_WITHIN)
 
     async def _as_it_is(self, task_queue: TaskQueueObject) -> TaskQueueObject:
-        """The TaskQueue as Kubernetes has it now: kopf shows a handler no change until it ends.
+        """Return the TaskQueue as Kubernetes has it now.
 
-        Raises _Gone where it is not there any more.
+        kopf shows a handler no change until the handler ends. Raises _Gone if there is none.
         """
         owner = task_queue.owner
         now = await self.cluster.task_queue(namespace=owner.namespace, name=owner.name)
@@ -203,7 +203,7 @@ class Deletion:
         )
         policy, adopts = task_queue.ending.policy, task_queue.ending.queue_name is not None
         if policy is DeletionPolicy.DELETE and estate.jobs.is_ours:
-            # The job queue is last: with it end its bindings, which prove that it was taken over.
+            # The job queue is last: its bindings, which prove that it was taken over, end with it.
             await self._remove_dead(leaving)
             await self._remove(leaving)
         elif adopts or not estate.jobs.is_ours:
@@ -216,7 +216,7 @@ class Deletion:
     def _estate(
         self, task_queue: TaskQueueObject, *, session: Session, inventory: Inventory
     ) -> Estate:
-        """What is this TaskQueue's: nothing else is touched."""
+        """Return what belongs to this TaskQueue; nothing else is touched."""
         states = {each.type: each.status for each in task_queue.status.conditions}
         return estate_of(
             task_queue.owner.queue,
@@ -229,7 +229,7 @@ class Deletion:
     async def _remove(self, leaving: _Leaving) -> None:
         queue, source = leaving.task_queue.owner.queue, leaving.task_queue.source
         await self._remove_policy(leaving, of=queue)
-        await leaving.session.management.delete_queue(source)  # its bindings go with it
+        await leaving.session.management.delete_queue(source)  # also deletes its bindings
         if source == queue:
             await leaving.session.rosters.strike(Listed(roster=JOBS, queue=queue))
 
@@ -250,7 +250,7 @@ class Deletion:
             await leaving.session.management.delete_policy(name)
 
     async def _retain(self, leaving: _Leaving, *, why: str) -> None:
-        """Leave the queue, open: an attempt that was cut short may have closed it."""
+        """Leave the queue, and open it: an interrupted attempt may have closed it."""
         await self._open(leaving)
         message = f"queue {leaving.task_queue.source} {why}"
         await self._tell(leaving.task_queue, reason="QueueRetained", message=message)
@@ -262,7 +262,7 @@ class Deletion:
             await management.apply(Topology(bindings=ways))
 
     async def _give_back(self, leaving: _Leaving) -> None:
-        """Leave a queue that was taken over, or is another's, with the jobs that are in it now."""
+        """Leave a queue that was taken over, or is another's, with the jobs that it holds now."""
         task_queue, session, estate = leaving.task_queue, leaving.session, leaving.estate
         queue, source, policy = task_queue.owner.queue, task_queue.source, task_queue.ending.policy
         for binding in entry_bindings(queue, source=source):
@@ -300,15 +300,16 @@ class Deletion:
                     return
                 if now.ending.policy is not task_queue.ending.policy:
                     await self._open(leaving)
-                    raise Transient("its deletion policy has changed", reason="Busy")
+                    raise Transient("the TaskQueue's deletion policy has changed", reason="Busy")
             await self._remove(leaving)
             await self._tell_of_delayed(task_queue, session=session)
             await self._remove_dead_if_empty(leaving, look=look)
 
     async def _close(self, leaving: _Leaving, *, look: Scrutiny) -> TaskQueueObject | None:
-        """Close the queue to new jobs and see whether it is empty.
+        """Close the queue to new jobs, and check whether it is empty.
 
-        The TaskQueue as it is then; None, if the queue holds jobs. Closed in either case.
+        Returns the TaskQueue as it is after that; None if the queue holds jobs. The queue is closed
+        in either case.
         """
         source = leaving.task_queue.source
         try:
@@ -351,8 +352,8 @@ class Deletion:
             await self._tell(
                 task_queue,
                 reason="DelayedJobsUnknown",
-                message=f"{delayed} delayed jobs of all queues together are under way; RabbitMQ "
-                f"does not tell whose: those for {task_queue.source} will end in queue {LOST}",
+                message=f"{delayed} delayed jobs of all TaskQueues together are waiting; RabbitMQ "
+                f"cannot count them by queue: those for {task_queue.source} will end in {LOST}",
             )
 
     async def _tell(self, task_queue: TaskQueueObject, *, reason: str, message: str) -> None:
@@ -369,7 +370,7 @@ class Deletion:
         )
 
 
-_HOLDS = "holds jobs and stays, with its dead letters; a TaskQueue of this name takes it up again"
+_HOLDS = "holds jobs and stays, with its dead letters; a new TaskQueue of this name will use it"
 
 
 def _key(task_queue: TaskQueueObject) -> Key:
@@ -377,16 +378,16 @@ def _key(task_queue: TaskQueueObject) -> Key:
 
 
 def _refuse_silent(queue: str, *, inventory: Inventory) -> None:
-    """Raises Transient where a queue cannot say what it holds."""
+    """Raise Transient if a queue cannot report what it holds."""
     if not inventory.answers(queue):
         raise Transient(
-            f"queue {queue} has lost most of its members, so nobody knows whether it holds jobs",
+            f"queue {queue} has lost most of its members, so it is unknown whether it holds jobs",
             reason="QuorumLost",
         )
 
 
 def _grace(task_queue: TaskQueueObject, *, session: Session) -> float:
-    """Seconds that a worker may take to end its jobs."""
+    """Return the seconds that a worker may take to end its jobs."""
     if task_queue.spec:
         return timeouts(task_queue.spec, features=session.features).termination_grace
     known = task_queue.status.timeouts

@@ -1,4 +1,4 @@
-"""Events about what was repaired of a TaskQueue."""
+"""Events about repairs of a TaskQueue's objects."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from longshore_operator.core.kubernetes.owner import Owner
 
 
 async def tell_drift(owner: Owner, repaired: Sequence[str], *, events: Events) -> None:
-    """Report objects that others had deleted or changed, in words; nothing where there are none."""
+    """Report objects that others had deleted or changed, in words; do nothing if there are none."""
     if objects := ", ".join(repaired):
         await events.event(
             namespace=owner.namespace,
@@ -15,12 +15,12 @@ async def tell_drift(owner: Owner, repaired: Sequence[str], *, events: Events) -
             uid=owner.uid,
             type="Warning",
             reason="DriftRepaired",
-            message=f"deleted or changed by hand, and restored: {objects}",
+            message=f"restored, because they had been deleted or changed by hand: {objects}",
         )
 
 
 async def tell_renewal(owner: Owner, secrets: Sequence[str], *, events: Events) -> None:
-    """Report Secrets with another password because the old one is lost; nothing where there are
+    """Report Secrets that have a new password because the old one is lost; do nothing if there are
     none."""
     if secrets:
         await events.event(
@@ -29,6 +29,6 @@ async def tell_renewal(owner: Owner, secrets: Sequence[str], *, events: Events) 
             uid=owner.uid,
             type="Warning",
             reason="PasswordRenewed",
-            message=f"{' and '.join(secrets)} had been deleted and their password is lost: "
-            "made again with a new password; producers that run must read it again",
+            message=f"{' and '.join(secrets)} had been deleted and the old password is lost: "
+            "created again with a new password; running producers must read it again",
         )

@@ -1,4 +1,4 @@
-"""Reconciles each TaskQueue when it is due: when it changed, is doubted, or failed a while ago."""
+"""Reconciles each TaskQueue when it has changed, is in doubt, or failed some time ago."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,14 +21,14 @@ from longshore_operator.trouble import Trouble
 log = Log(__name__)
 
 CONCURRENCY = 256
-"""TaskQueues reconciled at the same time: what is new of them shares requests to RabbitMQ."""
+"""TaskQueues reconciled at the same time; their new objects share requests to RabbitMQ."""
 
 SLOWEST_RETRY = 60.0
 INVALID_RETRY = 30.0
-"""Seconds until a spec that was refused is tried again unchanged: the obstacle may be elsewhere."""
+"""Seconds until a refused spec is tried again unchanged: the obstacle may be elsewhere."""
 
 PAUSE = 0.05
-"""Seconds between two looks for what is to be done."""
+"""Seconds between two looks for TaskQueues that are due."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,21 +44,21 @@ class Reconciler:
     clock: Callable[[], float]
     chance: Callable[[], float]
     reconciled: Callable[[bool], None] = lambda _: None
-    """Told of each attempt whether it failed."""
+    """Called after each attempt, with whether it failed."""
 
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONCURRENCY))
 
     def wake(self) -> None:
-        """Look at once: something changed."""
+        """Look at once, because something has changed."""
         self._wake.set()
 
     def seen(self, key: Key, task_queue: TaskQueueObject) -> Reconciled:
-        """What the other loops may know of one TaskQueue now."""
+        """Return what the other loops may know of one TaskQueue now."""
         return self.states.of(key, task_queue).seen
 
     def doubt(self, key: Key, task_queue: TaskQueueObject) -> None:
-        """Something of this TaskQueue seems to be missing: read it anew, and reconcile."""
+        """Read this TaskQueue's objects again and reconcile: something seems to be missing."""
         state = self.states.of(key, task_queue)
         if not state.is_doubted and not state.is_busy:
             state.is_doubted = True
@@ -77,7 +77,7 @@ class Reconciler:
                     self.states.keep_only(present)
                 for key, task_queue in present.items():
                     self._start(group, key, task_queue)
-                # Many changes that come together cost one look at all TaskQueues, not one each.
+                # Many simultaneous changes cost one look at all TaskQueues, not one each.
                 await asyncio.sleep(PAUSE)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(1.0):
@@ -99,7 +99,7 @@ class Reconciler:
         now = self.clock()
         if state.failures and (state.queue_trouble or not state.is_doubted):
             return now >= state.next_try
-        # RabbitMQ's part is put right even while Kubernetes refuses the workers.
+        # RabbitMQ's objects are repaired even while Kubernetes refuses the workers.
         is_bare = not state.is_protected and self.workers.has_workers(task_queue.owner)
         return state.is_doubted or is_bare or now - state.at > RESYNC
 
@@ -130,8 +130,8 @@ class Reconciler:
     async def reconcile(
         self, task_queue: TaskQueueObject, *, state: Reconciliation, session: Session
     ) -> None:
-        """Bring one TaskQueue to RabbitMQ, then its workers to where they run. Raises Transient or
-        Invalid."""
+        """Bring one TaskQueue to RabbitMQ, then its workers to the place where they run. Raises
+        Transient or Invalid."""
         is_repair = await self.queues.reconcile(task_queue, state=state, session=session)
         await self.workers.reconcile(task_queue, state=state, session=session, is_repair=is_repair)
         state.failures = 0

@@ -1,4 +1,4 @@
-"""Finds what was deleted or changed by hand, and has it repaired."""
+"""Finds objects that were deleted or changed by hand, and has them repaired."""
 
 import asyncio
 from collections.abc import Callable
@@ -29,13 +29,13 @@ RESYNC = 600.0
 """Seconds after which even an undisturbed TaskQueue is compared with Kubernetes."""
 
 PATIENCE = 3
-"""How many times an object of a workload is restored at once. Then the pauses grow: of two
-controllers that each want another pod template, pods would be replaced for ever."""
+"""How many times an object of a workload is restored at once. After that, the pauses grow: two
+controllers that want different pod templates would otherwise replace pods forever."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Patrol:
-    """Marks TaskQueues as doubted, which the reconciling loop takes up. `clock` is monotonic."""
+    """Marks TaskQueues as doubted for the reconciling loop. `clock` is monotonic."""
 
     world: World
     brokers: Sessions
@@ -52,7 +52,7 @@ class Patrol:
     def look(self, group: asyncio.TaskGroup) -> None:
         """Begin to look at each Broker that is due, as a task of `group`.
 
-        A Broker that hangs delays no other.
+        A Broker that hangs does not delay the others.
         """
         now = self.clock()
         for name, session in self.brokers.sessions().items():
@@ -67,7 +67,7 @@ class Patrol:
             await self._inspect(name, session)
             session.note_patrol(failed=False)
         except Exception as error:
-            # An answer that is none, of a proxy say, must not end the patrols of the others.
+            # An unusable answer, such as a proxy's, must not end the patrols of the others.
             session.note_patrol(failed=True)
             log.warning(
                 "patrol-failed",
@@ -93,7 +93,7 @@ class Patrol:
             if state.session is not session or state.wanted is None or state.is_busy:
                 continue
             if state.at >= began:
-                continue  # written while this was read
+                continue  # written while the inventory was read
             is_intact = _is_intact(task_queue, state, session=session, inventory=inventory)
             if not is_intact or self._is_replaced(key, state):
                 state.is_doubted = True
@@ -102,7 +102,7 @@ class Patrol:
             judge(state, task_queue, session=session, inventory=inventory)
 
     def _is_replaced(self, key: Key, state: Reconciliation) -> bool:
-        """Whether an object of its workload does not say any more what it said."""
+        """Return whether an object of its workload has changed since it was written."""
         pause = 10.0 * 2.0 ** min(state.repairs - PATIENCE, 10) if state.repairs >= PATIENCE else 0
         if self.clock() - state.repaired_at < min(pause, RESYNC):
             return False

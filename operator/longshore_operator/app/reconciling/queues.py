@@ -47,10 +47,10 @@ class QueueReconciler:
     async def reconcile(
         self, task_queue: TaskQueueObject, *, state: Reconciliation, session: Session
     ) -> bool:
-        """Make RabbitMQ's objects what the spec says, and report what others had changed.
+        """Make RabbitMQ's objects match the spec, and report what others had changed.
 
-        Whether this was a repair: nothing was asked for since the last time, so whatever differs
-        is drift. Raises Transient or Invalid.
+        Returns whether this was a repair: nothing was requested since the last attempt, so that
+        every difference is drift. Raises Transient or Invalid.
         """
         spec, owner = task_queue.spec, task_queue.owner
         if spec is None:
@@ -95,16 +95,16 @@ class QueueReconciler:
     ) -> None:
         refuse_unallowed(task_queue, broker=session.spec, world=self.world)
         if state.failures and task_queue.spec is not None:
-            # What failed may have been for want of an exchange that all share.
+            # The last attempt may have failed because a shared exchange was missing.
             await self.vhosts.tend(task_queue.spec.broker.name, session)
         inventory = await session.inventory()
         if task_queue.adopts and task_queue.source not in inventory.states:
-            session.doubt()  # it may be younger than what was read
+            session.doubt()  # the queue may be younger than the last reading
             inventory = await session.inventory()
         refuse_unfit(task_queue, inventory=inventory)
         refuse_taken(task_queue, broker=session.spec, world=self.world, inventory=inventory)
         await refuse_foreign_policies(topology, session=session, known=state.wanted)
-        # Kept for the Event if this attempt fails: the next one does not miss all of it any more.
+        # Kept for the Event if this attempt fails, because the next one finds fewer missing.
         state.missed |= dict.fromkeys(objects_in_words(inventory.missing(topology)))
         await declare(topology, session=session)
 
@@ -112,7 +112,7 @@ class QueueReconciler:
 def judge(
     state: Reconciliation, task_queue: TaskQueueObject, *, session: Session, inventory: Inventory
 ) -> None:
-    """Note what others do to the queues, and what these cannot do."""
+    """Note foreign policies in force on the queues, and the queues' shortcomings."""
     source, features = task_queue.source, session.features
     if state.wanted is not None and inventory.knows_policies:
         policies = state.wanted.policies

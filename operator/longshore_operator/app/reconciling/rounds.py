@@ -19,13 +19,13 @@ from longshore_operator.errors import OperatorError
 log = Log(__name__)
 
 SECRETS_AGE = 45.0
-"""Seconds between two looks at a TaskQueue's Secrets: what is missing is back within 60 s."""
+"""Seconds between two looks at a TaskQueue's Secrets, so that a lost one is back within 60 s."""
 
 UNFIT_AGE = 5.0
-"""The same while one of its pods cannot start for want of a Secret."""
+"""The same, while one of its pods cannot start because a Secret is missing."""
 
 _WANTING = "CreateContainerConfigError"
-"""What a pod says that has a Secret to read which is not there."""
+"""The reason in the status of a pod whose Secret does not exist."""
 
 AT_ONCE = 8
 """Secrets read at the same time."""
@@ -33,7 +33,7 @@ AT_ONCE = 8
 
 @dataclass(slots=True, kw_only=True)
 class Rounds:
-    """`clock` is monotonic, `chance` uniform in [0, 1); `wake` has doubts looked into."""
+    """`clock` is monotonic, `chance` uniform in [0, 1); `wake` starts a look at doubts."""
 
     world: World
     secrets: ReadableSecrets
@@ -50,7 +50,7 @@ class Rounds:
             await asyncio.sleep(1.0)
 
     async def look(self) -> None:
-        """Look at all Secrets whose turn it is."""
+        """Look at all Secrets that are due."""
         async with asyncio.TaskGroup() as group:
             for key, task_queue in self.world.task_queues():
                 state = self.states.of(key, task_queue)
@@ -62,7 +62,7 @@ class Rounds:
             return False
         now = self.clock()
         if state.secrets_due is None:
-            # Spread from the start: a thousand that were reconciled together are not looked at so.
+            # Spread from the start: a thousand TaskQueues may have been reconciled together.
             state.secrets_due = now + SECRETS_AGE * self.chance()
         wanting = any(
             pod.trouble is not None and pod.trouble.reason == _WANTING

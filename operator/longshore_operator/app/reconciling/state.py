@@ -13,41 +13,41 @@ from longshore_operator.trouble import Trouble
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciled:
-    """What the other loops may know of it."""
+    """What the other loops may know of a TaskQueue."""
 
     generation: int = 0
-    """Generation of the spec that was last brought to RabbitMQ and Kubernetes, or tried to be."""
+    """Generation of the spec that was last written to RabbitMQ and Kubernetes, or attempted."""
 
     session: Session | None = None
-    """The session in which that was."""
+    """The session of that attempt."""
 
     is_declared: bool = False
-    """Whether its queues stand, for this generation of the spec or an earlier one."""
+    """Whether its queues exist, for this generation of the spec or an earlier one."""
 
     at: float = 0.0
-    """When, in seconds of a monotonic clock."""
+    """When the attempt ended, in seconds of a monotonic clock."""
 
     timeouts: Timeouts | None = None
     queue_trouble: Trouble | None = None
-    """Why its queues could not be declared, or its users be given."""
+    """Why its queues could not be declared, or its users not created."""
 
     worker_trouble: Trouble | None = None
-    """Why its workers could not be made what its spec says."""
+    """Why its workers could not be made to match its spec."""
 
     policy_trouble: Trouble | None = None
     """A foreign policy that is in force instead of Longshore's."""
 
     shortcomings: tuple[str, ...] | None = None
-    """What cannot be promised on a queue that was taken over; None for a queue of its own."""
+    """What is not guaranteed on a queue that was taken over; None for a queue of its own."""
 
     def is_of(self, *, generation: int, session: Session) -> bool:
-        """Whether this generation was brought to this session, or at least tried to be."""
+        """Return whether the last attempt was for this generation and this session."""
         return self.generation == generation and self.session is session
 
 
 @dataclass(slots=True, kw_only=True)
 class Reconciliation:
-    """One TaskQueue's, written by the reconciling loop alone."""
+    """The state of one TaskQueue, written by the reconciling loop alone."""
 
     generation: int = 0
     session: Session | None = None
@@ -60,42 +60,42 @@ class Reconciliation:
     policy_trouble: Trouble | None = None
     shortcomings: tuple[str, ...] | None = None
     rotation: str = ""
-    """The rotation of credentials that was last carried out, or tried to be."""
+    """The rotation of credentials that was last carried out or attempted."""
 
     users: Remembered = field(default_factory=Remembered)
     """Its users' credentials."""
 
     secrets_due: float | None = None
-    """When its Secrets are to be looked at again."""
+    """When its Secrets are due for another look."""
 
     placed: dict[str, str] = field(default_factory=dict)
-    """What the objects of its workload said, by name, when they were as they should be."""
+    """Digests of its workload's objects, by name, from when they were as they should be."""
 
     repairs: int = 0
-    """How many times in a row one of these had been changed by others."""
+    """How many times in a row others had changed one of these objects."""
 
     repaired_at: float = -inf
     missed: dict[str, None] = field(default_factory=dict)
-    """What RabbitMQ lacked, in words, in this attempt and in those that failed before it."""
+    """Objects missing in RabbitMQ, in words, in this attempt and in failed ones before it."""
 
     is_busy: bool = False
     is_doubted: bool = False
-    """Something is not as it was written; reconcile again."""
+    """Whether something differs from what was written, so that it is reconciled again."""
 
     is_protected: bool = False
-    """Whether it is bounded how many of its workers others may take away at a time."""
+    """Whether the number of its workers that others may evict at a time is limited."""
 
     failures: int = 0
     next_try: float = 0.0
     at: float = 0.0
 
     def is_of(self, task_queue: TaskQueueObject) -> bool:
-        """Whether nothing was asked for since."""
+        """Return whether the last attempt was for the current generation and rotation."""
         return (self.generation, self.rotation) == (task_queue.generation, task_queue.rotation)
 
     @property
     def seen(self) -> Reconciled:
-        """What the other loops may know of it now."""
+        """What the other loops may know of the TaskQueue now."""
         return Reconciled(
             generation=self.generation,
             session=self.session,

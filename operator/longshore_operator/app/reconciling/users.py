@@ -1,8 +1,8 @@
 """The users of a TaskQueue in RabbitMQ, and the Secrets with their credentials.
 
-A Secret says what its user's password is, and RabbitMQ follows: a new password is written to the
-Secret first. Whatever cuts that short, the next attempt reads the Secret and goes on from there.
-The other way round, RabbitMQ would have a password that nobody knows. See ADR 9.
+The Secret determines its user's password, and RabbitMQ follows: a new password is written to the
+Secret first. If an attempt is interrupted, the next one reads the Secret and continues from there.
+In the opposite order, RabbitMQ could end up with a password that nobody knows. See ADR 9.
 """
 
 import asyncio
@@ -35,16 +35,16 @@ from longshore_operator.errors import Invalid
 
 @dataclass(slots=True)
 class Remembered:
-    """What is remembered of a TaskQueue's users from one attempt to the next."""
+    """What the operator remembers of a TaskQueue's users from one attempt to the next."""
 
     known: dict[Role, Credentials] = field(default_factory=dict, repr=False)
-    """Credentials that held in Secret and RabbitMQ when they were last looked at."""
+    """Credentials on which the Secret and RabbitMQ agreed at the last look."""
 
     repaired: dict[str, None] = field(default_factory=dict)
-    """What had been deleted or changed by hand, in words, and was not reported yet."""
+    """Objects that were deleted or changed by hand, in words, and not yet reported."""
 
     renewed: dict[str, None] = field(default_factory=dict)
-    """Secrets with another password because the old one is lost, in words, likewise."""
+    """Secrets that got a new password because the old one is lost, in words, not yet reported."""
 
 
 _SECRET_NAMES: Mapping[Role, Callable[[str], str]] = {
@@ -55,7 +55,7 @@ _SECRET_NAMES: Mapping[Role, Callable[[str], str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seat:
-    """One user, with what was found of it and what it is to have."""
+    """One user: what was found, and what it should have."""
 
     role: Role
     user: User
@@ -78,8 +78,8 @@ async def admit(
     """Give the TaskQueue its worker and producer users, and their credentials as Secrets.
 
     Passwords stay until `rotation` changes or they are lost; `remembered` is brought up to date.
-    Raises Transient or Invalid: then each user still has the password that its Secret says, or
-    gets it with the next attempt.
+    Raises Transient or Invalid. In that case each user still has the password that its Secret
+    contains, or gets it at the next attempt.
     """
     seats = await asyncio.gather(
         *(
@@ -97,7 +97,7 @@ async def admit(
         )
     )
     rotated = [seat for seat in seats if seat.step is Step.ROTATE]
-    # Either both users get new passwords or, where it can be known before, none.
+    # Both users get new passwords, or neither does if a failure can be foreseen.
     await asyncio.gather(
         *(_rehearse(seat, owner, session=session, secrets=secrets) for seat in rotated)
     )
@@ -106,7 +106,7 @@ async def admit(
             _settle(seat, owner, session=session, secrets=secrets, remembered=remembered)
             for seat in seats
         ),
-        # One that fails does not leave the other half-done.
+        # A failure with one user must not leave the other half-done.
         return_exceptions=True,
     )
     for outcome in outcomes:
@@ -117,7 +117,7 @@ async def admit(
 async def are_secrets_intact(
     owner: Owner, *, session: Session, secrets: ReadableSecrets, remembered: Remembered
 ) -> bool:
-    """Whether the Secrets still say what is remembered of them. Raises Transient."""
+    """Return whether the Secrets still contain what is remembered of them. Raises Transient."""
     for role, credentials in list(remembered.known.items()):
         name = _SECRET_NAMES[role](owner.name)
         secret = await secrets.secret(namespace=owner.namespace, name=name)
@@ -137,7 +137,7 @@ def are_users_intact(
     inventory: Inventory,
     remembered: Remembered,
 ) -> bool:
-    """Whether RabbitMQ has the users with their rights and the passwords that are remembered."""
+    """Return whether RabbitMQ has the users with their rights and the remembered passwords."""
     for role in ROLES:
         who = user(vhost=session.address.vhost, queue=owner.queue, role=role, source=source)
         known = remembered.known.get(role)
@@ -163,8 +163,8 @@ async def _look(
     secret = await secrets.secret(namespace=owner.namespace, name=name)
     if secret and not owner.owns(secret.metadata):
         raise Invalid(
-            f"there is a Secret {owner.namespace}/{name} already that Longshore has not made; "
-            "rename it, or the TaskQueue",
+            f"Secret {owner.namespace}/{name} already exists and was not created by Longshore; "
+            "rename the Secret or the TaskQueue",
             reason="SecretNotOurs",
         )
     wanted = user(vhost=session.address.vhost, queue=owner.queue, role=role, source=source)
@@ -188,7 +188,7 @@ async def _look(
 
 
 async def _rehearse(seat: _Seat, owner: Owner, *, session: Session, secrets: Secrets) -> None:
-    """Raise what would keep a new password from being written, before anything is."""
+    """Raise whatever would prevent a new password from being written, before any is written."""
     await secrets.rehearse_secret(_secret(seat, owner, session=session))
     inventory = await session.inventory()
     if password_hash := inventory.password_hashes.get(seat.user.name):
@@ -198,9 +198,9 @@ async def _rehearse(seat: _Seat, owner: Owner, *, session: Session, secrets: Sec
 async def _settle(
     seat: _Seat, owner: Owner, *, session: Session, secrets: Secrets, remembered: Remembered
 ) -> None:
-    """Write the Secret, then the user, where they are not as they should be."""
+    """Write the Secret, then the user, unless they are as they should be."""
     known, password = remembered.known, seat.credentials.password
-    before = known.pop(seat.role, None)  # until it is certain what became of it
+    before = known.pop(seat.role, None)  # until the outcome is certain
     is_repair = before is not None and seat.step is not Step.ROTATE
     if seat.step is Step.CREATE:
         # A producer that waits for its Secret connects as soon as that is there.
@@ -244,7 +244,7 @@ def _metadata(name: str, owner: Owner, credentials: Credentials) -> dict[str, An
 
 
 def _is_as_wanted(secret: Secret, *, metadata: Mapping[str, Any], data: Mapping[str, str]) -> bool:
-    """Keys, labels, annotations and owners that others have added do not matter."""
+    """Compare a Secret; keys, labels, annotations and owners that others added do not matter."""
     owners = secret.metadata.get("ownerReferences") or ()
     others = {name: value for name, value in metadata.items() if name != "ownerReferences"}
     return (

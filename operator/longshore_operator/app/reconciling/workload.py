@@ -1,4 +1,4 @@
-"""Brings a TaskQueue's workers to where they run, once its queue stands."""
+"""Brings a TaskQueue's workers to the place where they run, once its queue exists."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class WorkloadReconciler:
     clock: Callable[[], float]
 
     def has_workers(self, owner: Owner) -> bool:
-        """Whether workers are asked for."""
+        """Return whether any workers are requested."""
         workload = self.workloads.workload((owner.namespace, owner.name))
         return workload is not None and workload.replicas > 0
 
@@ -39,10 +39,10 @@ class WorkloadReconciler:
         session: Session,
         is_repair: bool,
     ) -> None:
-        """Make the workers what the spec says, once `QueueReconciler` has done its part; leave
+        """Make the workers match the spec, after `QueueReconciler` has done its part, and leave
         their number to the scaler. Raises Transient or Invalid.
 
-        `is_repair` is what the other part returned: then what others had changed is reported.
+        `is_repair` is what the other part returned; if it is true, changes by others are reported.
         """
         spec, owner = task_queue.spec, task_queue.owner
         if spec is None:
@@ -61,7 +61,7 @@ class WorkloadReconciler:
             if is_repair and placed.is_repaired(state.placed.get(placed.name)):
                 repaired.append(placed.name)
             state.placed[placed.name] = placed.after
-            # A thousand queues at rest need no budgets, which Kubernetes would go on counting.
+            # A thousand idle queues need no disruption budgets, which cost Kubernetes work.
             if state.is_protected or self.has_workers(owner):
                 placed = await self.workloads.bound_evictions(owner)
                 if is_repair and placed.is_repaired(state.placed.get(placed.name)):
@@ -69,7 +69,7 @@ class WorkloadReconciler:
                 state.placed[placed.name] = placed.after
                 state.is_protected = True
         except OperatorError as error:
-            if error.reason != "Conflict":  # the next try sees what somebody wrote just now
+            if error.reason != "Conflict":  # the next attempt sees the conflicting change
                 state.worker_trouble = error.trouble
             raise
         state.worker_trouble = None

@@ -1,4 +1,4 @@
-"""Writes Brokers' status."""
+"""Writes the status of Brokers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class BrokerStatuses:
         """Bring the status up to date with one patch, or with none. Raises Transient, Invalid."""
         trouble = self.keeper.trouble(broker.name)
         if trouble == CONNECTING:
-            return  # in a moment there is a verdict; the old one stands until then
+            return  # a verdict will follow in a moment; the old status stands until then
         status = self._status(broker, trouble)
         after = status.model_dump(mode="json", by_alias=True, exclude_none=True)
         if patch := merge_patch(broker.raw_status, after):

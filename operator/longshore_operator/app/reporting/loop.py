@@ -1,7 +1,7 @@
 """The reporting loop: writes every status, and posts Events when a condition changes.
 
-It reads what the other loops know and delays none of them: a status that Kubernetes does not take
-waits here.
+It reads what the other loops know and never delays them: if Kubernetes does not accept a status,
+the wait happens here.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ WRITERS = 16
 
 @dataclass(slots=True, kw_only=True)
 class StatusReporter:
-    """The loop. Every `interval` seconds it looks for what is new."""
+    """The reporting loop, which looks for changes every `interval` seconds."""
 
     world: World
     task_queues: TaskQueueStatuses
@@ -45,9 +45,9 @@ class StatusReporter:
                 await asyncio.sleep(self.interval)
 
     def look(self, group: asyncio.TaskGroup) -> None:
-        """Begin to write each status that is not up to date, as tasks of `group`."""
+        """Start to write each status that is not up to date, as tasks of `group`."""
         if not self.world.is_complete:
-            return  # not all TaskQueues are counted yet
+            return  # Brokers' statuses count TaskQueues, and not all of those are known yet
         present = dict(self.world.task_queues())
         self.states.keep_only(present)
         for key, task_queue in present.items():
@@ -78,7 +78,7 @@ class StatusReporter:
             async with self._writers:
                 await self.brokers.write(broker)
         except Exception as error:
-            # Whatever one Broker's fields bring to light must not end the others.
+            # Faults in one Broker's fields must not end the others.
             log.warning(
                 "status-not-written",
                 broker=broker.name,

@@ -11,7 +11,7 @@ from longshore_operator.core.status import Facts
 
 
 class Seen(NamedTuple):
-    """All that a status is made of. The same again makes the same status."""
+    """Everything that determines a status: equal values give equal statuses."""
 
     task_queue: TaskQueueObject
     facts: Facts
@@ -27,18 +27,18 @@ class Seen(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Reported:
-    """One TaskQueue's, written by the reporting loop alone."""
+    """The state of one TaskQueue, written by the reporting loop alone."""
 
     written: Seen | None = None
-    """What the status was made of when it last needed no patch."""
+    """The values from which the status was made when it last needed no patch."""
 
     conditions: tuple[Condition, ...] = ()
-    """Those that were last written; none before this operator has written any."""
+    """The conditions that were last written; empty until this operator has written some."""
 
     told: dict[tuple[str, str], float] = field(default_factory=dict)
-    """When a reason of a condition was last an Event."""
+    """When each reason of a condition last caused an Event."""
 
     quiet_until: float = -inf
-    """When numbers alone may be written again."""
+    """When a change of numbers alone may be written again."""
 
     is_writing: bool = False

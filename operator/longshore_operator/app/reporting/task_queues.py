@@ -1,4 +1,4 @@
-"""Writes TaskQueues' status, when there is news, and posts Events on transitions."""
+"""Writes the status of TaskQueues when it has changed, and posts Events on transitions."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -38,15 +38,15 @@ from longshore_operator.core.status import (
 from longshore_operator.trouble import Trouble
 
 NUMBERS_EVERY = 5.0
-"""Seconds, on average, between two writes of numbers alone: those of a queue at work change all the
-time, and each write is worth ten looks at a queue."""
+"""Mean seconds between two writes that change only numbers. The numbers of a busy queue change all
+the time, and a write costs as much as ten looks at a queue."""
 
 
 TELL_AGAIN_AFTER = 60.0
-"""Seconds in which one reason of a condition is one Event, whatever came in between."""
+"""Seconds within which one reason of a condition causes one Event, whatever happens in between."""
 
 _REPEATED = frozenset({"Ready", "WorkersReady", "ScalingActive"})
-"""Conditions whose reasons may alternate while nothing is repaired."""
+"""Conditions whose reasons may alternate although nothing has been repaired."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class TaskQueueStatuses:
     scaled: Callable[[Key, TaskQueueObject], Scaled]
 
     def is_written(self, key: Key, task_queue: TaskQueueObject, reported: Reported) -> bool:
-        """Whether the status says all this already."""
+        """Return whether the status already says all this."""
         return reported.written == self._seen(key, task_queue)
 
     async def write(self, key: Key, task_queue: TaskQueueObject, reported: Reported) -> None:
@@ -72,7 +72,7 @@ class TaskQueueStatuses:
         seen = self._seen(key, task_queue)
         facts = seen.facts
         if seen == reported.written or _is_passing(facts, is_new=not task_queue.raw_status):
-            return  # in a moment there is a verdict; the old one stands until then
+            return  # a verdict will follow in a moment; the old status stands until then
         status = self._status(seen, reported)
         after = status.model_dump(mode="json", by_alias=True, exclude_none=True)
         patch = merge_patch(task_queue.raw_status, after)
@@ -84,7 +84,7 @@ class TaskQueueStatuses:
             and self.clock() < reported.quiet_until
         ):
             return
-        # Spread, so that those of many queues do not fall into one tick.
+        # Spread, so that the writes of many queues do not fall into one tick.
         reported.quiet_until = self.clock() + NUMBERS_EVERY * (0.5 + self.chance())
         await self.cluster.put_task_queue_status(
             namespace=key[0], name=key[1], uid=task_queue.uid, status=after
@@ -105,8 +105,8 @@ class TaskQueueStatuses:
             )
 
     def _was_told(self, condition: Condition, reported: Reported) -> bool:
-        """Whether the same was an Event a moment ago: a crash that comes again and again, between
-        which Kubernetes says other things, is one piece of news."""
+        """Return whether this was an Event a moment ago. A repeated crash is reported once, even
+        if Kubernetes gives other reasons between two crashes."""
         if condition.type not in _REPEATED:
             return False
         what, now = (condition.type, condition.reason), self.clock()
@@ -203,14 +203,14 @@ class TaskQueueStatuses:
 
 
 def _running(pods: Iterable[Pod], reports: Mapping[str, WorkerReport]) -> int | None:
-    """Jobs that workers hold; unknown while one that may hold some has not told."""
+    """Return how many jobs the workers hold; None while a worker that may hold some is silent."""
     if any(pod.running and pod.name not in reports for pod in pods):
         return None
     return sum(report.held for report in reports.values())
 
 
 MOST_LINES, MOST_WORDS = 32, 512
-"""What the CRD admits of reasons; a plug-in may have more to say."""
+"""The CRD's limits for reasons; a plug-in may have more to say."""
 
 
 def _scaling(task_queue: TaskQueueObject, seen: Seen, *, now: str) -> ScalingStatus | None:
@@ -228,7 +228,7 @@ def _scaling(task_queue: TaskQueueObject, seen: Seen, *, now: str) -> ScalingSta
 
 
 def _is_passing(facts: Facts, *, is_new: bool) -> bool:
-    """Whether the operator is about to know better."""
+    """Return whether the operator will know better in a moment."""
     if facts.broker_trouble is not None:
         return facts.broker_trouble == CONNECTING
     if facts.queue_trouble and facts.queue_trouble.reason == INVALID_SPEC:
@@ -239,16 +239,16 @@ def _is_passing(facts: Facts, *, is_new: bool) -> bool:
         return False
     decision = facts.decision
     if decision is None:
-        return True  # the scaling loop has not had its turn since the Broker answered
+        return True  # the scaling loop has not run since the Broker answered
     if not is_new or facts.worker_trouble:
         return False
-    # Its Deployment was made this moment: the watch has not shown it yet, or not to the last tick.
+    # Its Deployment was just created, and the watch or the last tick has not shown it yet.
     return facts.replicas is None or decision.holds == "DeploymentUnknown"
 
 
 def _is_news_in(patch: Mapping[str, Any], *, before: Mapping[str, Any]) -> bool:
-    """Whether more has changed than numbers of jobs, and reasons made of them: what became known
-    or unknown is more."""
+    """Return whether more has changed than numbers of jobs and the reasons that contain them. A
+    number that became known or unknown counts as more."""
     jobs, known, scaling = patch.get("jobs") or {}, before.get("jobs") or {}, patch.get("scaling")
     return (
         bool(patch.keys() - {"jobs", "scaling"})
@@ -258,7 +258,7 @@ def _is_news_in(patch: Mapping[str, Any], *, before: Mapping[str, Any]) -> bool:
 
 
 def _news(*, before: tuple[Condition, ...], after: tuple[Condition, ...]) -> list[Condition]:
-    """Conditions worth an Event: those that fail for a new reason, and a `Ready` that came true."""
+    """Return the conditions that deserve an Event: new failures, and a `Ready` that became true."""
     known = {condition.type: condition for condition in before}
     return [condition for condition in after if _is_news(known.get(condition.type), now=condition)]
 

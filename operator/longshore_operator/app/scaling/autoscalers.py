@@ -1,4 +1,4 @@
-"""Looks for autoscalers of others that set the number of our workers, KEDA's among them."""
+"""Looks for foreign autoscalers, such as KEDA's, that set the number of our workers."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -13,12 +13,12 @@ from longshore_operator.app.watched.world import Key, World
 log = Log(__name__)
 
 LOOK_EVERY = 15.0
-"""Seconds; one call for the whole cluster."""
+"""Seconds between two looks, each of which is one call for the whole cluster."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Autoscalers:
-    """Keeps `world.autoscalers`. What KEDA does goes by an HPA too."""
+    """Keeps `world.autoscalers` up to date. KEDA, too, works through an HPA."""
 
     world: World
     cluster: Lists
@@ -30,12 +30,12 @@ class Autoscalers:
             try:
                 await self.look()
             except Exception as error:
-                # What was known stays: an HPA doesn't go because nobody can be asked.
+                # What was known stays: an HPA does not vanish because the call failed.
                 log.warning("autoscalers-unknown", error=repr(error))
             await asyncio.sleep(LOOK_EVERY if self.world.is_complete else 0.5)
 
     async def look(self) -> None:
-        """See which TaskQueues have one. Raises Transient or Invalid."""
+        """Record which TaskQueues have an autoscaler. Raises Transient or Invalid."""
         found = await self.cluster.autoscalers(namespace=self.namespace)
         targets: dict[Key, Key] = {
             (key[0], worker_name(key[1])): key for key, _ in self.world.task_queues()

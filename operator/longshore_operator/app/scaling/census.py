@@ -1,6 +1,6 @@
-"""Finds pods that are gone though the watch still shows them, sooner than the audit (`audit.py`).
+"""Finds pods that are gone but still shown by the watch, sooner than the audit (`audit.py`).
 
-Such a pod never says anything, so it would hold every scale-in.
+Such a pod never reports anything, so it would block every scale-in.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from longshore_operator.core.scaling.sight import Sight
 log = Log(__name__)
 
 SILENT_FOR = 20.0
-"""Seconds without a report after which Kubernetes is asked whether the pod is there, and again."""
+"""Seconds of silence after which Kubernetes is asked whether the pod exists, and asked again."""
 
 AT_ONCE = 8
 """Pods of one TaskQueue that are asked about in one tick."""
@@ -36,7 +36,7 @@ class Census:
     """By uid."""
 
     async def look(self, sight: Sight) -> tuple[str, ...]:
-        """Have pods that do not exist forgotten; names of ready workers that say nothing.
+        """Drop pods that do not exist, and return the names of ready workers that are silent.
 
         Raises Transient.
         """
@@ -53,7 +53,7 @@ class Census:
                 since.asked = sight.now
                 if not await self._is_there(sight, pod):
                     continue
-            # One that is not ready may only be slow to import its handlers.
+            # A worker that is not ready may only be slow to import its handlers.
             if pod.ready and not pod.ending:
                 silent.append(pod.name)
         return tuple(silent)
@@ -66,7 +66,7 @@ class Census:
         return False
 
     def forget(self) -> None:
-        """Drop what is remembered of pods that the watch shows no more."""
+        """Drop what is remembered of pods that the watch no longer shows."""
         shown = self.world.shown(Kind.PODS)
         self._silent = {uid: at for uid, at in self._silent.items() if uid in shown}
         self.world.forget_gone()

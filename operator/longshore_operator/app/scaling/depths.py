@@ -1,4 +1,4 @@
-"""Reads how many jobs wait, of all queues of a Broker at once. A slow Broker delays no other."""
+"""Reads the depths of all queues of a Broker at once. A slow Broker does not delay the others."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -9,8 +9,8 @@ from longshore_operator.app.sessions.session import Session, Sessions
 from longshore_operator.core.rabbitmq.depth import Depth, Missing
 
 PATIENCE = 0.8
-"""Seconds that a tick waits for depths. TaskQueues of a Broker that takes longer have their turn
-when it answers; all others go on."""
+"""Seconds that a tick waits for depths. If a Broker takes longer, its TaskQueues are looked at when
+it answers; all others go on."""
 
 Depths = Mapping[str, Depth | Missing]
 """By queue."""
@@ -18,7 +18,7 @@ Depths = Mapping[str, Depth | Missing]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A look at these queues of one Broker."""
+    """One look at the depths of `queues` on one Broker."""
 
     session: Session
     task: asyncio.Task[Depths]
@@ -26,7 +26,7 @@ class Reading:
 
     @property
     def depths(self) -> Depths:
-        """What it found, once it is done."""
+        """The depths that were found, once the reading is done."""
         return self.task.result()
 
 
@@ -36,14 +36,14 @@ class Readings:
 
     brokers: Sessions
     pending: dict[str, Reading] = field(default_factory=dict)
-    """Readings that have yet to end, by Broker."""
+    """Unfinished readings, by Broker."""
 
     async def read(
         self, wanted: Mapping[str, Iterable[str]], *, group: asyncio.TaskGroup
     ) -> dict[str, Reading]:
-        """Begin to read these queues, by Broker, as tasks of `group`; the readings that are done
-        after a moment."""
-        # What is read for a session that has ended says nothing of the one after it.
+        """Start to read these queues, by Broker, as tasks of `group`; return the readings that are
+        done after a moment."""
+        # A reading for a session that has ended says nothing about the next session.
         self.pending = {
             name: each
             for name, each in self.pending.items()

@@ -1,7 +1,7 @@
-"""Carries out what was decided about one TaskQueue's workers: their number, and marks on pods.
+"""Carries out a decision about one TaskQueue's workers: their number, and the marks on pods.
 
-Fail closed: a worker is only taken away after its own word that it holds nothing and gets nothing,
-and only while Kubernetes has no reason to take another one in its place.
+It fails closed: a worker is removed only after it has itself reported that it holds no job and gets
+none, and only while Kubernetes has no reason to remove another one instead.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ log = Log(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class Execution:
-    """One decision's. The decision stays as it was made; `state` takes up what came of it, also
-    when a call fails."""
+    """The execution of one decision. The decision itself does not change; `state` records the
+    outcome, also when a call fails."""
 
     workloads: Workloads
     state: ScalingState
     look_again: Callable[[], Sight]
-    """Returns what is seen by the time that it is called."""
+    """Returns a new sight, as of the call."""
 
     async def scale(self, sight: Sight) -> None:
-        """Bring the number of workers about. Raises Transient or Invalid."""
+        """Set the number of workers that was decided. Raises Transient or Invalid."""
         decision, leaving = self.state.decision, self.state.leaving
         before = asked_for(sight.deployment, self.state.asked)
         if decision is None or decision.replicas is None or before is None:
@@ -56,12 +56,12 @@ class Execution:
             await self._keep_rollout(sight)
 
     async def _grow(self, sight: Sight, *, before: int, to: int) -> None:
-        """Ask for `to` workers, or for as many of them as Kubernetes admits."""
+        """Request `to` workers, or as many of them as Kubernetes admits."""
         most = self.state.refusals.most(to, before=before, now=sight.now)
         while most > before:
             self._log(sight, before=before, to=most)
             try:
-                # Not blindly: somebody may have set a higher number that the watch has yet to show.
+                # `before` is checked: a higher number may be set that the watch does not show yet.
                 await self._rescale(sight, before=before, to=most)
             except Invalid:
                 if most == before + 1:
@@ -71,13 +71,13 @@ class Execution:
                 return
 
     async def _give_up(self, sight: Sight, *, before: int, to: int) -> None:
-        """Ask for no more pods than there are: no worker goes for that."""
+        """Request no more pods than exist, which removes no worker."""
         if sight.deployment is not None and not sight.deployment.is_rolling:
             self._log(sight, before=before, to=to)
             await self._rescale(sight, before=before, to=to, most_workers=to)
 
     async def _shrink_in_rollout(self, decision: Decision, sight: Sight, *, before: int) -> None:
-        """Kubernetes chooses which pods go, so all must be proved idle."""
+        """Shrink only if all pods are proved idle, because Kubernetes chooses which it removes."""
         to = before if decision.replicas is None else decision.replicas
         pods = going(decision, self.state, sight)
         if to < before and len(pods) == len(sight.staying) and not sight.unseen:
@@ -87,7 +87,7 @@ class Execution:
     async def _shrink(self, decision: Decision, sight: Sight, *, pods: tuple[Pod, ...]) -> None:
         answers = await asyncio.gather(*(self._mark(sight, pod) for pod in pods))
         marked = {pod.name for pod, is_marked in zip(pods, answers, strict=True) if is_marked}
-        # That took its time, and a worker's word holds for a while only.
+        # Marking took some time, and a worker's report is valid only for a while.
         sight = self.look_again()
         pods = tuple(pod for pod in going(decision, self.state, sight) if pod.name in marked)
         before, deployment = asked_for(sight.deployment, self.state.asked), sight.deployment
@@ -102,7 +102,7 @@ class Execution:
             await self._rescale(sight, before=before, to=to)
         except Transient as error:
             if error.reason == UNREACHABLE:
-                self.state = replace(self.state, leaving=leaving)  # it may have been done
+                self.state = replace(self.state, leaving=leaving)  # the call may have succeeded
             raise
         self.state = replace(self.state, leaving=leaving)
 
@@ -110,7 +110,7 @@ class Execution:
         return hazard(sight, going={*(pod.name for pod in going), *self.state.leaving})
 
     async def _keep_rollout(self, sight: Sight) -> None:
-        """Keep the next rollout, or the one under way, within what there may be."""
+        """Keep the next or current rollout within the ceiling on workers."""
         found = latest(sight.deployment, self.state.asked)
         if found and is_misfit(self.state, sight):
             await self._rescale(sight, before=found.replicas, to=found.replicas)
@@ -120,7 +120,7 @@ class Execution:
     ) -> None:
         refusals, workload = self.state.refusals, sight.deployment
         if workload is None or refusals.holds(to=to, before=before, now=sight.now):
-            return  # there is none, or its number was refused just now
+            return  # there is no workload, or this number was refused just now
         try:
             asked = await self.workloads.scale(
                 sight.key,
@@ -153,13 +153,13 @@ class Execution:
         return True
 
     async def _unmark(self, sight: Sight, *, keep: Collection[str]) -> None:
-        """A mark from a shrink that came to nothing would make the next one take that pod."""
+        """Remove marks from shrinks that did not happen; the next one would take those pods."""
         for pod in sight.staying:
             if pod.is_marked and pod.name not in keep:
                 try:
                     await self.workloads.spare(sight.key, pod)
                 except OperatorError as error:
-                    # It may be gone, and only the watch still shows it.
+                    # The pod may be gone, although the watch still shows it.
                     log.warning(
                         "mark-not-removed",
                         task_queue=".".join(sight.key),

@@ -1,4 +1,4 @@
-"""Windows and budgets, brought to the scaler as limits of the present moment."""
+"""Windows and budgets, as the limits that apply at the present moment."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,11 +21,11 @@ from longshore_operator.trouble import Trouble
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sharer:
-    """One TaskQueue as budgets see it. What is unknown is None."""
+    """One TaskQueue as budgets see it. Unknown values are None."""
 
     scaling: Scaling
     current: int | None
-    """Workers that it has, or is about to have."""
+    """The workers that it has or is about to have."""
 
     decision: Decision | None
 
@@ -37,8 +37,8 @@ def sharers(
     states: States[ScalingRecord],
     now: float,
 ) -> Iterator[tuple[Key, Sharer]]:
-    """Those of the TaskQueues that draw on a budget. One whose spec cannot be read any more keeps
-    its workers, so it goes on drawing for these."""
+    """Yield the TaskQueues that draw on a budget. One whose spec can no longer be read keeps its
+    workers, so these still count."""
     for key, task_queue in present.items():
         if task_queue.budget is not None:
             spec, record = task_queue.spec, states.of(key, task_queue)
@@ -58,25 +58,25 @@ def _current(
 ) -> int | None:
     state = record.state
     if state.missing and state.missing.is_over(now=now):
-        return state.missing.pods  # the rest cannot be had
+        return state.missing.pods  # the others cannot be created
     current, decision = asked_for(deployment, state.asked), state.decision
     if record.is_acting and decision and decision.replicas is not None:
-        return max(current or 0, decision.replicas)  # it is being asked for
+        return max(current or 0, decision.replicas)  # this number is being requested
     return current
 
 
 @dataclass(slots=True, kw_only=True)
 class CurrentLimits:
-    """`today` gives the time of day, `budgets` the workers of each group."""
+    """`today` returns the current time of day, `budgets` maps each group to its workers."""
 
     today: Callable[[], datetime]
     budgets: Mapping[str, int]
     _allotted: dict[Key, int] = field(default_factory=dict)
     _kept: dict[Key, int] = field(default_factory=dict)
-    """What each may have without wanting it now: what it has but for what others lack."""
+    """How many workers each may keep without needing them: what it has, minus what others lack."""
 
     def divide(self, sharers: Iterable[tuple[Key, Sharer]]) -> None:
-        """Give each TaskQueue its part, by what was wanted at the last look."""
+        """Give each TaskQueue its share, by what was wanted at the last look."""
         groups: dict[str, dict[Key, Claim]] = defaultdict(dict)
         for key, each in sharers:
             budget = each.scaling.budget
@@ -85,7 +85,7 @@ class CurrentLimits:
             current = each.current or 0
             claim = each.decision.claim if each.decision else None
             groups[budget.group][key] = Claim(
-                # What isn't known wants what it has.
+                # A TaskQueue whose need is unknown claims what it has.
                 wanted=current if claim is None else min(claim, each.scaling.max),
                 weight=budget.weight,
                 current=current,
@@ -99,7 +99,7 @@ class CurrentLimits:
                 self._kept |= {key: max(0, claims[key].current - lack) for key in parts}
 
     def of(self, key: Key, scaling: Scaling, *, current: int) -> tuple[Limit, ...]:
-        """What limits this TaskQueue now."""
+        """Return the limits on this TaskQueue now."""
         limits = limits_at(scaling.windows, self.today()) if scaling.windows else ()
         if scaling.budget is None:
             return limits
@@ -114,7 +114,7 @@ class CurrentLimits:
         )
 
     def _unknown(self, group: str, *, current: int) -> Limit:
-        known = f"there are {', '.join(sorted(self.budgets))}" if self.budgets else "it has none"
+        known = f"which has {', '.join(sorted(self.budgets))}" if self.budgets else "which is empty"
         return Limit(
             name=f"budget {group!r}, which the operator's setting `budgets` does not have,",
             ceiling=current,
@@ -122,6 +122,6 @@ class CurrentLimits:
             trouble=Trouble(
                 reason="BudgetUnknown",
                 message=f"scaling.budget.group {group!r} is not in the operator's setting "
-                f"`budgets` ({known}): until then no workers are added",
+                f"`budgets`, {known}; no workers are added until it is",
             ),
         )

@@ -31,28 +31,28 @@ from longshore_operator.core.scaling.sight import Sight, asked_for
 from longshore_operator.core.scaling.step import is_due, step
 
 DEAD_EVERY = 10
-"""Ticks between looks at one dead-letter queue; nothing is decided by them."""
+"""Ticks between two looks at one dead-letter queue, on which no decision depends."""
 
 FORGET_EVERY = 60
-"""Ticks between two looks for pods of which nothing need be remembered any more."""
+"""Ticks between two removals of remembered pods that no longer matter."""
 
 WRITERS = 16
-"""Calls to Kubernetes at the same time."""
+"""Simultaneous calls to Kubernetes."""
 
 WATCH_LAG = 5.0
-"""Seconds for which a Deployment that was just made may be missing in what Kubernetes shows."""
+"""Seconds for which the watch may not show a Deployment that was just created."""
 
 
 class Ticked(Protocol):
-    """Takes how long a tick took, and how long after the one before it began, in seconds."""
+    """Takes how long a tick took and how long after the previous one it began, in seconds."""
 
     def __call__(self, *, took: float, interval: float | None) -> None: ...
 
 
 @dataclass(slots=True, kw_only=True)
 class Scaler:
-    """The loop. `clock` is monotonic, `epoch` returns seconds since the epoch, `new_id` a text that
-    was not returned before."""
+    """The scaling loop. `clock` is monotonic, `epoch` returns seconds since the epoch, `new_id` a
+    text that it has not returned before."""
 
     world: World
     brokers: Sessions
@@ -60,7 +60,7 @@ class Scaler:
     states: States[ScalingRecord]
     reconciled: Callable[[Key, TaskQueueObject], Reconciled]
     doubt: Callable[[Key, TaskQueueObject], None]
-    """Has a TaskQueue reconciled of which something seems to be missing."""
+    """Has a TaskQueue reconciled, because something of it seems to be missing."""
 
     readings: Readings
     protection: Protection
@@ -74,7 +74,7 @@ class Scaler:
     new_id: Callable[[], str]
     interval: float
     last_tick: float
-    """When a tick ended, at first when the loop was made; the operator's liveness."""
+    """When the last tick ended, or the loop was created; the operator's liveness depends on it."""
 
     ticked: Ticked
 
@@ -109,10 +109,10 @@ class Scaler:
         await asyncio.sleep(max(0.0, left))
 
     async def tick(self, group: asyncio.TaskGroup) -> None:
-        """Look at every TaskQueue once; what is to be done about one is a task of `group`.
+        """Look at every TaskQueue once; whatever must be done about one is a task of `group`.
 
-        Only the depths are waited for, and not for long: a call to Kubernetes that takes its time
-        holds up its own TaskQueue and no other.
+        A tick waits only for the depths, and not for long. A slow call to Kubernetes delays its own
+        TaskQueue and no other.
         """
         if not self.world.is_complete:
             return
@@ -135,7 +135,7 @@ class Scaler:
                 self._attend(key, task_queue, depths, group=group)
 
     def _is_new(self, key: Key, task_queue: TaskQueueObject, done: Mapping[str, Reading]) -> bool:
-        """Whether it was declared while other queues were read: its turn is in the next tick."""
+        """Return whether it was declared while other queues were read; the next tick reads it."""
         reading = done.get(task_queue.spec.broker.name) if task_queue.spec else None
         return (
             reading is not None
@@ -144,7 +144,7 @@ class Scaler:
         )
 
     def _wanted(self, present: Mapping[Key, TaskQueueObject]) -> dict[str, list[str]]:
-        """All declared queues, by Broker, without those of TaskQueues that are being deleted."""
+        """Return all declared queues by Broker, except those of TaskQueues in deletion."""
         wanted: dict[str, list[str]] = {name: [] for name in self.brokers.sessions()}
         for turn, (key, task_queue) in enumerate(present.items()):
             if task_queue.spec is None or task_queue.is_deleting:
@@ -159,7 +159,7 @@ class Scaler:
         return wanted
 
     def seen(self, key: Key, task_queue: TaskQueueObject) -> Scaled:
-        """What the other loops may know of one TaskQueue now."""
+        """Return what the other loops may know of one TaskQueue now."""
         return self.states.of(key, task_queue).seen
 
     def _attend(
@@ -170,7 +170,7 @@ class Scaler:
         *,
         group: asyncio.TaskGroup,
     ) -> None:
-        """Observe and plan; execute in a task of `group` if something is to be done."""
+        """Observe and plan; execute the plan in a task of `group` if it requires anything."""
         with isolated(key):
             record = self.states.of(key, task_queue)
             if record.is_acting:
@@ -198,7 +198,7 @@ class Scaler:
             return replace(sight, words=record.words, remains=self.workloads.remains(key))
         found, reconciled = depths.get(spec.broker.name, {}), self.reconciled(key, task_queue)
         dead = dead_queue_name(task_queue.owner.queue)
-        # A queue that has lost its quorum counts 0 jobs: how many it holds is unknown.
+        # A queue that has lost its quorum counts 0 jobs, so its real number is unknown.
         return replace(
             sight,
             queue=task_queue.source,
@@ -258,7 +258,7 @@ class Scaler:
     async def _execute(
         self, task_queue: TaskQueueObject, record: ScalingRecord, sight: Sight
     ) -> None:
-        # One call that fails does not keep the others from being made; the next tick is the retry.
+        # A failed call does not prevent the others; the next tick is the retry.
         key, spec = sight.key, task_queue.spec
         execution = Execution(
             workloads=self.workloads,
@@ -282,8 +282,8 @@ class Scaler:
             await self.protection.keep(sight, spec, evictable=evictable)
 
     def _is_declared(self, key: Key, task_queue: TaskQueueObject) -> bool:
-        """Whether its queues stand. Where it is refused now, its Deployment shows that they did
-        once, before an operator that knew it ended: it is made after them."""
+        """Return whether its queues exist. If they are refused now, an existing Deployment proves
+        that they were declared before the operator restarted, because it is created after them."""
         reconciled = self.reconciled(key, task_queue)
         is_refused = reconciled.queue_trouble is not None and reconciled.session is not None
         return reconciled.is_declared or (is_refused and self.workloads.workload(key) is not None)

@@ -1,4 +1,4 @@
-"""Asks what keeps workers from coming, and has Kubernetes try again where it was refused."""
+"""Finds out why workers do not start, and has Kubernetes retry pods that were refused."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,16 +11,16 @@ from longshore_operator.app.scaling.warnings import Warnings
 from longshore_operator.core.scaling.sight import Sight
 
 ASKERS = 8
-"""TaskQueues whose pods are asked about at the same time."""
+"""TaskQueues whose pods are examined at the same time."""
 
 RETRY_PODS_EVERY = 15.0
-"""Seconds between two requests to make pods that were refused. Kubernetes itself tries again after
+"""Seconds between two requests to create pods that were refused. Kubernetes itself retries after
 ever longer pauses, of up to 17 minutes."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Obstacles:
-    """`new_id` gives a text that was not given before."""
+    """`new_id` gives a text that it has not given before."""
 
     workloads: Workloads
     warnings: Warnings
@@ -28,7 +28,7 @@ class Obstacles:
     _askers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ASKERS))
 
     def is_retry_due(self, sight: Sight, record: ScalingRecord) -> bool:
-        """Whether Kubernetes should try again to make pods that it was refused."""
+        """Return whether Kubernetes should try again to create pods that were refused."""
         refused = record.state.since.refused
         last = max(record.retried_at, -inf if refused is None else refused)
         return (
@@ -39,21 +39,21 @@ class Obstacles:
         )
 
     async def retry_pods(self, sight: Sight, record: ScalingRecord) -> None:
-        """Have missing pods made as soon as they may be. Raises Transient or Invalid."""
+        """Have missing pods created as soon as that is allowed. Raises Transient or Invalid."""
         if self.is_retry_due(sight, record):
             record.retried_at = sight.now
             await self.workloads.retry(sight.key, at=self.new_id())
 
     def is_ask_due(self, sight: Sight, record: ScalingRecord) -> bool:
-        """Whether somebody should be asked about pods that do not get ready."""
+        """Return whether it is time to examine pods that do not become ready."""
         if not record.is_asking:
             return self.warnings.is_due(sight) or bool(record.words)
         return False
 
     async def ask(self, sight: Sight, record: ScalingRecord) -> None:
-        """Find out what is said of pods that do not get ready. Raises Transient or Invalid.
+        """Find out why pods do not become ready. Raises Transient or Invalid.
 
-        A worker that a NetworkPolicy keeps from answering takes its time: nothing waits for this.
+        The call is slow if a NetworkPolicy keeps a worker from answering, so nothing waits for it.
         """
         record.is_asking = True
         try:
@@ -63,5 +63,5 @@ class Obstacles:
             record.is_asking = False
 
     def forget(self, *, now: float) -> None:
-        """Drop what need not be remembered."""
+        """Drop what is no longer needed."""
         self.warnings.forget(now=now)

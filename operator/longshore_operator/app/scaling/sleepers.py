@@ -1,5 +1,5 @@
-"""Looks at TaskQueues without workers more often than the ticks do: a first job waits for a start
-anyhow, and should not wait for the operator too."""
+"""Looks at TaskQueues without workers more often than the ticks do: their first job has to wait
+for a worker to start, and should not wait for the operator as well."""
 
 import asyncio
 from collections import defaultdict
@@ -17,18 +17,18 @@ from longshore_operator.app.watched.world import Key, World
 from longshore_operator.core.rabbitmq.depth import Depth
 
 LOOK_EVERY = 0.2
-"""Seconds."""
+"""Seconds between two looks."""
 
 MOST = 50
-"""TaskQueues in one look; of more, others have their turn in the next one."""
+"""TaskQueues in one look; if there are more, the others follow in the next look."""
 
 Wake = Callable[[Key, Depth], None]
-"""Told who has jobs now, and how many."""
+"""Called with a TaskQueue that now has jobs, and their number."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Sleepers:
-    """Finds those who sleep and have a job."""
+    """Finds TaskQueues without workers that have received a job."""
 
     world: World
     workloads: ListedWorkers
@@ -36,13 +36,13 @@ class Sleepers:
     states: States[ScalingRecord]
     reconciled: Callable[[Key, TaskQueueObject], Reconciled]
     _looks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    """The last one at each Broker."""
+    """The last look at each Broker."""
 
     _turn: int = 0
 
     def look(self, wake: Wake, *, skip: Collection[str], group: asyncio.TaskGroup) -> None:
-        """Begin a look as a task of `group` at each Broker but those to `skip`, and those that
-        have yet to answer the last one."""
+        """Start a look at each Broker, as tasks of `group`, except those in `skip` and those that
+        have not yet answered the last one."""
         for name, queues in self._sleeping().items():
             session, last = self.brokers.session(name), self._looks.get(name)
             if session and name not in skip and (last is None or last.done()):
@@ -52,17 +52,17 @@ class Sleepers:
     async def _look(
         self, name: str, session: Session, queues: Mapping[str, Key], wake: Wake
     ) -> None:
-        # So few are read faster than more channels are opened.
+        # So few queues are read faster than more channels are opened.
         depths = await read_depths(session.link.depths, queues, channels=1)
         if self.brokers.session(name) is not session:
-            return  # it says nothing of the session after it
+            return  # the answer says nothing about the next session
         for queue, depth in depths.items():
             sleeper = self._sleeper(queues[queue])
             if sleeper and sleeper.source == queue and isinstance(depth, Depth) and depth.ready:
                 wake(queues[queue], depth)
 
     def _sleeping(self) -> dict[str, dict[str, Key]]:
-        """TaskQueues by Broker and queue, so many as one look is for."""
+        """Return TaskQueues without workers by Broker and queue, as many as one look takes."""
         found = defaultdict[str, dict[str, Key]](dict)
         room, keys = MOST, list(self.world.queues)
         self._turn %= max(1, len(keys))
@@ -77,7 +77,7 @@ class Sleepers:
         return found
 
     def _sleeper(self, key: Key) -> TaskQueueObject | None:
-        """The TaskQueue, if it has no workers, had no jobs at the last look, and stays."""
+        """Return the TaskQueue if it has no workers, had no jobs at the last look, and remains."""
         record, task_queue = self.states.known(key), self.world.task_queue(key)
         if (
             record is None

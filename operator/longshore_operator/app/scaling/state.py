@@ -13,7 +13,7 @@ from longshore_operator.trouble import Trouble
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaled:
-    """What the other loops may know of it."""
+    """What the other loops may know of a TaskQueue."""
 
     state: ScalingState
     silent: tuple[str, ...] = ()
@@ -22,31 +22,31 @@ class Scaled:
 
 @dataclass(slots=True, kw_only=True)
 class ScalingRecord:
-    """One TaskQueue's, written by the scaling loop alone."""
+    """The state of one TaskQueue, written by the scaling loop alone."""
 
     state: ScalingState
     silent: tuple[str, ...] = ()
     is_acting: bool = False
-    """A decision is being carried out; until that has ended, nothing new is decided."""
+    """Whether a decision is being carried out; nothing new is decided until that has ended."""
 
     is_asking: bool = False
-    """Somebody is being asked why pods do not get ready."""
+    """Whether a query is under way about pods that do not become ready."""
 
     words: Mapping[str, Trouble] = field(default_factory=dict)
-    """What is said of pods that are not ready, by uid."""
+    """The reasons found why pods are not ready, by uid."""
 
     retried_at: float = -inf
-    """When Kubernetes was last asked to make missing pods at once."""
+    """When Kubernetes was last told to create missing pods at once."""
 
     @property
     def seen(self) -> Scaled:
-        """What the other loops may know of it now."""
+        """What the other loops may know of the TaskQueue now."""
         return Scaled(state=self.state, silent=self.silent)
 
 
 def begun(task_queue: TaskQueueObject, *, since: int) -> ScalingRecord:
-    """The first record of a TaskQueue. It goes on counting from its status; `since` is the present
-    in ms since the epoch."""
+    """Return the first record of a TaskQueue, which continues the counts in its status. `since` is
+    the present in ms since the epoch."""
     jobs = task_queue.status.jobs
     tally = Tally(
         since=since,

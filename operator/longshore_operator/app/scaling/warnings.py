@@ -1,8 +1,8 @@
-"""Finds out why pods that should be ready are not, where their status does not say.
+"""Finds out why pods do not become ready when their status does not say.
 
-A volume that cannot be mounted or a sandbox that cannot be made stands only in Events; why a worker
-that runs is not served by RabbitMQ, only the worker knows. Both are asked about pods that have
-been starting for a while, so that healthy starts cost nothing.
+Only Events report a volume that cannot be mounted or a sandbox that cannot be created; only the
+worker knows why RabbitMQ sends no jobs to it. Both are asked only about pods that have been
+starting for a while, so that healthy starts cost nothing.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,16 +15,16 @@ from longshore_operator.core.scaling.sight import Sight
 from longshore_operator.trouble import Trouble
 
 ASK_AFTER = 6.0
-"""Seconds for which a pod that is not ready must have come no further."""
+"""Seconds without progress after which a pod that is not ready is examined."""
 
 ASK_EVERY = 4.0
 """Seconds between two questions about one pod."""
 
 AT_ONCE = 2
-"""Pods of one TaskQueue that are asked about in one tick: one tells for all."""
+"""Pods of one TaskQueue that are examined in one tick: one is representative of all."""
 
 Ask = Callable[[str], Awaitable["Answer | None"]]
-"""Asks the worker at an address; None where nobody answers."""
+"""Asks the worker at an address; returns None if there is no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,28 +33,28 @@ class Answer:
 
     is_ready: bool
     trouble: str
-    """Why it is not; empty while it only starts."""
+    """Why it is not ready; empty while it is only starting."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Warnings:
-    """Asks about pods that do not get ready."""
+    """Asks about pods that do not become ready."""
 
     workloads: Workloads
     ask: Ask
     _asked: dict[str, float] = field(default_factory=dict)
-    """When, by uid."""
+    """When each pod was last asked about, by uid."""
 
     def is_due(self, sight: Sight) -> bool:
-        """Whether `look` has somebody to ask about."""
+        """Return whether there is a pod for `look` to ask about."""
         return any(self._is_due(pod, now=sight.now) for pod in _waiting(sight))
 
     def _is_due(self, pod: Pod, *, now: float) -> bool:
         return now - self._asked.get(pod.uid, -ASK_EVERY) >= ASK_EVERY
 
     async def look(self, sight: Sight, before: Mapping[str, Trouble]) -> Mapping[str, Trouble]:
-        """What is known of pods that are not ready, by uid; `before` is what was. Raises
-        Transient."""
+        """Return what is known of pods that are not ready, by uid; `before` is the last answer.
+        Raises Transient."""
         waiting = _waiting(sight)
         words = {pod.uid: before[pod.uid] for pod in waiting if pod.uid in before}
         due = [pod for pod in waiting if self._is_due(pod, now=sight.now)]
@@ -71,7 +71,7 @@ class Warnings:
         answer = await self.ask(pod.address) if pod.running and pod.address else None
         if answer is not None and not answer.is_ready:
             if not answer.trouble:
-                return None  # it imports its handlers, and says so
+                return None  # it reports that it is still importing its handlers
             return Trouble(reason="WorkerNotConsuming", message=f"pod {pod.name}: {answer.trouble}")
         warned = [
             each
@@ -89,7 +89,7 @@ class Warnings:
 
 
 def _waiting(sight: Sight) -> list[Pod]:
-    """Pods that should have come further by now, and do not say why they have not."""
+    """Return pods that should have made progress by now and whose status does not say why not."""
     return [
         pod
         for pod in sight.staying

@@ -1,4 +1,4 @@
-"""Declares what is missing of a topology: observe, plan, write."""
+"""Declares the missing part of a topology: observe, plan, write."""
 
 import asyncio
 from dataclasses import replace
@@ -11,7 +11,7 @@ from longshore_operator.errors import Invalid
 
 
 async def declare(topology: Topology, *, session: Session) -> Topology:
-    """Make RabbitMQ's objects what `topology` says; what was written, nothing where they are."""
+    """Make RabbitMQ's objects match `topology`, and return those that were written."""
     inventory = await session.inventory()
     missing = inventory.missing(topology)
     if inventory.is_new(missing) and await _is_there(missing, session=session):
@@ -29,14 +29,14 @@ async def declare(topology: Topology, *, session: Session) -> Topology:
     if exchanges := inventory.foreign_exchanges(missing):
         ours = [each for each in missing.exchanges if each.name in inventory.exchanges]
         raise Invalid(
-            f"{'; '.join(map(str, exchanges))} was made by somebody else, and is left alone; "
-            f"Longshore needs {'; '.join(map(str, ours))}: delete what is there",
+            f"{'; '.join(map(str, exchanges))} was made by somebody else and is left alone; "
+            f"Longshore needs {'; '.join(map(str, ours))}: delete the existing one",
             reason="ExchangeDiffers",
         )
     rest = replace(missing, listed=())
     try:
         if missing.listed:
-            # First, so that no queue is ever without its policy.
+            # First, so that no queue ever lacks its policy.
             await session.rosters.enlist(missing.listed)
         if rest != Topology() and inventory.is_new(rest):
             await session.management.create(rest)
@@ -50,9 +50,10 @@ async def declare(topology: Topology, *, session: Session) -> Topology:
 
 
 async def _is_there(wanted: Topology, *, session: Session) -> bool:
-    """Whether a queue is there although what was read in bulk, a moment ago, does not have it.
+    """Return whether a queue exists that the last bulk reading, a moment ago, does not contain.
 
-    An import of definitions would say nothing of its other arguments, and leave it as it is.
+    An import of definitions would leave such a queue as it is, and would not report that its
+    arguments differ.
     """
     found = await asyncio.gather(
         *(session.management.has_queue(queue.name) for queue in wanted.queues)
@@ -63,9 +64,10 @@ async def _is_there(wanted: Topology, *, session: Session) -> bool:
 async def refuse_foreign_policies(
     topology: Topology, *, session: Session, known: Topology | None
 ) -> None:
-    """Raises Invalid where the name of one of our policies is that of somebody else's.
+    """Raise Invalid if a foreign policy has the name of one of ours.
 
-    `known` was declared by us before, so that what differs there now is a change, and repaired.
+    `known` is what we declared before. A policy of ours that differs now was changed, and is
+    repaired.
     """
     ours = {policy.name for policy in known.policies} if known else set()
     taken = [
@@ -73,7 +75,7 @@ async def refuse_foreign_policies(
     ]
     if taken:
         raise Invalid(
-            f"policy {taken[0]!r} is there already, for other queues: somebody else uses the name; "
-            "rename that policy, Longshore does not overwrite it",
+            f"policy {taken[0]!r} already exists for other queues, so somebody else uses the name; "
+            "rename that policy: Longshore does not overwrite it",
             reason="PolicyNameTaken",
         )

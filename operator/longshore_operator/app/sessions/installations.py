@@ -1,4 +1,4 @@
-"""Sees that a virtual host is one Broker's: two would fight over its policies and passwords."""
+"""Ensures that only one Broker uses a virtual host: two would fight over policies and passwords."""
 
 from longshore.contract.names import INSTALLATION_EXCHANGE
 from longshore.logs import Log
@@ -16,8 +16,8 @@ log = Log(__name__)
 async def claim(session: Session, *, broker: BrokerObject, world: World) -> None:
     """Mark the session's virtual host as `session.owner`'s.
 
-    Raises Invalid where it is another one's. It is taken from a Broker of this cluster that is
-    gone, and from the owner that the annotation of `broker` names.
+    Raises Invalid if another owner has marked it. The mark is taken over from a Broker of this
+    cluster that no longer exists, and from the owner that an annotation of `broker` names.
     """
     inventory = await session.inventory(max_age=0.0)
     found = owner(inventory)
@@ -34,7 +34,7 @@ async def claim(session: Session, *, broker: BrokerObject, world: World) -> None
 
 
 async def keep(session: Session, inventory: Inventory) -> bool:
-    """Whether the virtual host is still the session's. A mark that is gone is made again."""
+    """Return whether the virtual host is still the session's. A lost mark is made again."""
     found = owner(inventory)
     if found is None:
         await _mark(session)
@@ -43,7 +43,7 @@ async def keep(session: Session, inventory: Inventory) -> bool:
 
 
 async def release(session: Session) -> None:
-    """Let another Broker have the virtual host."""
+    """Release the virtual host, so that another Broker may claim it."""
     try:
         if owner(await session.inventory(max_age=0.0)) == session.owner:
             await session.management.delete_exchange(INSTALLATION_EXCHANGE)
@@ -52,14 +52,14 @@ async def release(session: Session) -> None:
 
 
 def owner(inventory: Inventory) -> str | None:
-    """The owner that the mark of a virtual host names; None where there is no mark."""
+    """Return the owner that the mark of a virtual host names; None if there is no mark."""
     mark = inventory.exchanges.get(INSTALLATION_EXCHANGE)
     return None if mark is None else vhost_owner_in(mark)
 
 
 async def _mark(session: Session) -> None:
     try:
-        # One PUT, not an import: that would leave another owner's mark as it is, and not say so.
+        # A PUT, not an import: an import would silently keep another owner's mark.
         await session.management.apply(Topology(exchanges=(mark_of(session.owner),)))
     except Invalid:
         session.doubt()  # somebody else was quicker
@@ -79,18 +79,18 @@ def _refusal(found: str, *, session: Session, world: World) -> str:
     vhost = session.address.vhost
     if not found:
         return (
-            f"virtual host {vhost!r} has an exchange {INSTALLATION_EXCHANGE!r} that Longshore has "
-            "not made; delete it, or name another virtual host in spec.vhost"
+            f"virtual host {vhost!r} has an exchange {INSTALLATION_EXCHANGE!r} that Longshore did "
+            "not create; delete it, or name another virtual host in spec.vhost"
         )
     if (name := broker_of(found, cluster=world.cluster)) is not None:
         return (
-            f"virtual host {vhost!r} is Broker {name!r}'s; name another one in spec.vhost, or "
-            f"delete that Broker; if Broker {name!r} is on another RabbitMQ by now, and could not "
-            "take its mark away from this one, annotate this Broker with "
+            f"virtual host {vhost!r} belongs to Broker {name!r}; name another one in spec.vhost, "
+            f"or delete that Broker; if Broker {name!r} has moved to another RabbitMQ and could "
+            "not remove its mark from this one, annotate this Broker with "
             f"{TAKE_ANNOTATION}={found}"
         )
     return (
         f"virtual host {vhost!r} belongs to another installation of Longshore, {found}; name "
-        "another one in spec.vhost, or delete that Broker there; if its cluster is gone for good, "
-        f"annotate this Broker with {TAKE_ANNOTATION}={found}"
+        "another one in spec.vhost, or delete the Broker of that installation; if its cluster no "
+        f"longer exists, annotate this Broker with {TAKE_ANNOTATION}={found}"
     )

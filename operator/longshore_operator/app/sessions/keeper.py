@@ -1,4 +1,4 @@
-"""Keeps a session with every Broker: opens, opens again, closes; knows what is wrong."""
+"""Keeps a session with every Broker: opens, reopens and closes it, and knows its trouble."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -27,13 +27,13 @@ from longshore_operator.trouble import Trouble
 log = Log(__name__)
 
 SLOWEST_RETRY = 2.0
-"""Seconds between attempts on a Broker that does not answer, at most, before jitter."""
+"""Maximum seconds between attempts to reach an unavailable Broker, before jitter."""
 
 SECRET_AGE = 10.0
-"""Seconds after which a Broker's Secrets are looked at again, and RabbitMQ's version."""
+"""Seconds after which a Broker's Secrets and RabbitMQ's version are read again."""
 
 ALARM_AGE = 5.0
-"""Seconds after which a Broker's alarms are looked at again."""
+"""Seconds after which a Broker's alarms are read again."""
 
 CONNECTING = Trouble(reason="Connecting", message="the operator is connecting to the Broker")
 
@@ -58,23 +58,23 @@ class Brokers:
     _keepers: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     def session(self, name: str) -> Session | None:
-        """The session with a Broker, while there is one."""
+        """Return the session with a Broker, if there is one."""
         return self._sessions.get(name)
 
     def trouble(self, name: str) -> Trouble | None:
-        """Why there is no session."""
+        """Return why there is no session; None if there is one."""
         if name in self._sessions:
             return None
         if self.world.broker(name) is not None:
             return self._troubles.get(name, CONNECTING)
         if not self.world.is_complete:
             return CONNECTING
-        message = f"there is no Broker {name!r}; make one, or set spec.broker.name to one of "
+        message = f"there is no Broker {name!r}; create it, or set spec.broker.name to one of "
         known = ", ".join(sorted(broker.name for broker in self.world.brokers())) or "none yet"
         return Trouble(reason="BrokerNotFound", message=message + known)
 
     def sessions(self) -> dict[str, Session]:
-        """All sessions, by Broker."""
+        """Return all sessions, by Broker."""
         return dict(self._sessions)
 
     async def run(self) -> None:
@@ -102,7 +102,7 @@ class Brokers:
                 await self._hold(broker)
                 failures = 0
             except Exception as error:
-                # Whatever one Broker's fields or answers bring to light must not end the others.
+                # Faults in one Broker's fields or answers must not end the others.
                 failures += 1
                 self._troubles[name] = _trouble(error)
                 log.warning(
@@ -119,8 +119,8 @@ class Brokers:
         self._troubles.pop(name, None)
 
     async def _hold(self, broker: BrokerObject) -> None:
-        """One session, from its beginning to its end. Raises what keeps it from being opened, and
-        what nobody foresaw."""
+        """Hold one session from its beginning to its end. Raises whatever prevents it from being
+        opened, and any unexpected error."""
         name, failed = broker.name, None
         session = await self._open(broker)
         self._troubles.pop(name, None)
@@ -141,8 +141,8 @@ class Brokers:
             raise failed
 
     async def _has_left(self, name: str, session: Session) -> bool:
-        """Whether there is no such Broker any more, or it is on another virtual host or RabbitMQ,
-        by its spec or by its Secret."""
+        """Return whether the Broker no longer exists, or its spec or Secret now names another
+        virtual host or RabbitMQ."""
         if not self.world.is_complete:
             return False
         broker, before = self.world.broker(name), session.spec
@@ -152,7 +152,7 @@ class Brokers:
         return (now.host, now.port) != (session.address.host, session.address.port)
 
     async def _until_void(self, name: str, session: Session) -> None:
-        """Wait until the session is void, or the Broker changed or gone, or its Secret changed."""
+        """Wait until the session is void, or the Broker or its Secret has changed or is gone."""
         looked_at, alarms_at = self.clock(), -inf
         while True:
             broker = self.world.broker(name)
@@ -172,7 +172,7 @@ class Brokers:
             await asyncio.sleep(0.5)
 
     async def _address_now(self, session: Session) -> Address:
-        """The address as the Secrets give it now. Where they say nothing, what works stays."""
+        """Return the address from the Secrets as they are now. If they give none, keep the old."""
         try:
             return await self._address(session.spec)
         except OperatorError:
@@ -204,10 +204,10 @@ class Brokers:
         while True:
             if self.world.is_complete:
                 return owner_name(cluster=self.world.cluster, broker=broker.name, uid=broker.uid)
-            await asyncio.sleep(0.05)  # which cluster this is, is not known yet
+            await asyncio.sleep(0.05)  # it is not yet known which cluster this is
 
     async def _address(self, spec: BrokerSpec) -> Address:
-        """The address as spec and Secrets give it now."""
+        """Return the address that the spec and the Secrets give now."""
         secret = await self._secret(spec.secret_ref, field="spec.secretRef")
         authority = None
         if spec.tls and spec.tls.ca_secret_ref:
@@ -225,7 +225,7 @@ class Brokers:
 
 
 async def _is_upgraded(session: Session) -> bool:
-    """Whether all nodes are of another version by now. What is not known changes nothing."""
+    """Return whether all nodes have another version by now; False if that is unknown."""
     try:
         return await session.link.version_now() != session.link.version
     except OperatorError:
@@ -233,7 +233,7 @@ async def _is_upgraded(session: Session) -> bool:
 
 
 async def _alarm(session: Session) -> Trouble | None:
-    """The alarm that is in effect now. What is not known changes nothing."""
+    """Return the alarm that is in effect now; the previous one if that is unknown."""
     try:
         return alarm_trouble(await session.link.alarms_now())
     except OperatorError:
@@ -241,7 +241,7 @@ async def _alarm(session: Session) -> Trouble | None:
 
 
 async def _close(session: Session) -> None:
-    """Close its link, whatever comes of it."""
+    """Close the session's link; log any error."""
     try:
         await session.link.close()
     except Exception:

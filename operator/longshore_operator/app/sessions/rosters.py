@@ -1,8 +1,8 @@
 """Keeps the rosters: the policies that name each queue with default settings.
 
-A queue is listed before it is declared, and until it is gone. After one change of a policy RabbitMQ
-matches every queue of the vhost with every pattern, so changes wait for each other, and those that
-come meanwhile are made together.
+A queue is listed before it is declared, and stays listed until it is gone. After each change of a
+policy, RabbitMQ matches every queue of the vhost with every pattern. So changes wait for each
+other, and those that arrive meanwhile are made together.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ from longshore_operator.core.rabbitmq.rosters import DEAD, ROSTERS, Change, List
 from longshore_operator.core.rabbitmq.topology import QueueDefinition, Topology
 
 REST = 4.0
-"""Pause after a change, in times of what it took: one that comes alone never waits, and of many
-RabbitMQ spends no more than a fifth of its time on these."""
+"""Pause after a change, as a multiple of the change's duration. A single change never waits; with
+many, RabbitMQ spends at most a fifth of its time on them."""
 
 LONGEST_REST = 5.0
-"""Seconds."""
+"""Maximum seconds of this pause."""
 
 
 class Policies(Protocol):
-    """Reading and writing the policies of one vhost. Both raise Transient or Invalid."""
+    """Reads and writes the policies of one vhost. Both methods raise Transient or Invalid."""
 
     async def policies(self) -> Mapping[str, QueuePolicy]: ...
     async def apply(self, topology: Topology) -> None: ...
@@ -42,24 +42,24 @@ class Rosters:
     _waiting: set[Listed] = field(default_factory=set)
     _leaving: set[Listed] = field(default_factory=set)
     _stale: frozenset[Listed] = frozenset()
-    """What the last look found listed for nobody."""
+    """Entries that the last look found to belong to no TaskQueue."""
 
     _seen: set[str] = field(default_factory=set)
-    """Policies of the rosters' names that were ours when they were last looked at, or changed by
+    """Policies with the rosters' names that were ours at the last look, or have been changed by
     hand since."""
 
     _rested_at: float = 0.0
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def enlist(self, wanted: Iterable[Listed]) -> None:
-        """Return when all of these are listed. Raises Transient or Invalid."""
+        """Return once all of these are listed. Raises Transient or Invalid."""
         mine = set(wanted)
         self._waiting |= mine
         self._leaving -= mine
         await self._written(mine, among=self._waiting)
 
     async def strike(self, *gone: Listed) -> None:
-        """Return when none of these, whose queues are gone, is listed. Raises Transient."""
+        """Return once none of these, whose queues are gone, is listed. Raises Transient."""
         mine = set(gone)
         self._leaving |= mine - self._waiting
         await self._written(mine, among=self._leaving)
@@ -67,7 +67,7 @@ class Rosters:
     async def _written(self, mine: Set[Listed], *, among: Set[Listed]) -> None:
         async with self._lock:
             if among.isdisjoint(mine):
-                return  # somebody else has written them with their own
+                return  # another call has written these together with its own
             await asyncio.sleep(max(0.0, self._rested_at - self.clock()))
             add, drop = frozenset(self._waiting), frozenset(self._leaving)
             await self._write(add=add, drop=drop)
@@ -77,11 +77,11 @@ class Rosters:
     async def tend(
         self, inventory: Inventory, *, claimed: Set[Listed] | None = None
     ) -> tuple[QueuePolicy, ...]:
-        """List again what should be, and strike out what is listed for nobody; what was repaired.
+        """List missing entries again, strike out stale ones, and return the repaired policies.
 
         `claimed` is what all TaskQueues together need; None while that is unknown.
-        Nothing is struck out that was not stale at the last look already: whoever lists a queue
-        declares it a moment later.
+        An entry is struck out only if it was stale at the last look already, because a queue is
+        declared a moment after it is listed.
         """
         missing = {
             Listed(roster=roster, queue=queue)
@@ -105,7 +105,7 @@ class Rosters:
     ) -> tuple[QueuePolicy, ...]:
         began = self.clock()
         written: list[QueuePolicy] = []
-        # Not by what is remembered: what somebody wrote since must not be undone.
+        # Read anew, not from memory: changes that others made since must not be undone.
         policies = await self.management.policies()
         self._see(policies)
         for change in _changes(policies, add=add, drop=drop, seen=self._seen):
@@ -124,7 +124,7 @@ class Rosters:
         return tuple(written)
 
     def _see(self, policies: Mapping[str, QueuePolicy]) -> None:
-        # One that is gone is ours no more: its name is free for others.
+        # A policy that is gone is no longer ours: others may use its name.
         self._seen &= policies.keys()
         for roster in ROSTERS.values():
             self._seen |= roster.written(policies)
@@ -154,8 +154,8 @@ def _queues(listed: Iterable[Listed], *, roster: str) -> frozenset[str]:
 
 
 def _stale(inventory: Inventory, *, claimed: Set[Listed]) -> frozenset[Listed]:
-    """What is listed though no TaskQueue claims it and no queue of ours is left, or somebody else
-    has made another one of that name."""
+    """Return entries that no TaskQueue claims and that have no queue of ours, or whose queue was
+    replaced by somebody else's of the same name."""
     doubtful = (
         Listed(roster=roster, queue=queue)
         for roster in ROSTERS

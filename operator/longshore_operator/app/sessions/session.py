@@ -14,8 +14,8 @@ from longshore_operator.core.rabbitmq.inventory import Inventory
 from longshore_operator.trouble import Trouble
 
 INVENTORY_AGE = 6.0
-"""Seconds for which a bulk reading is trusted; so long may a change by hand go unseen, and within
-10 s it is repaired."""
+"""Seconds for which a bulk reading is trusted. A change by hand may go unseen for that long, and is
+repaired within 10 s."""
 
 MAX_FAILED_PATROLS = 2
 """Patrols that may fail in a row before the session is opened anew."""
@@ -23,7 +23,7 @@ MAX_FAILED_PATROLS = 2
 
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """A Broker that answers."""
+    """A connected Broker, with everything that was read from it."""
 
     spec: BrokerSpec
     address: Address
@@ -31,13 +31,13 @@ class Session:
     link: Link
     clock: Callable[[], float]
     owner: str = ""
-    """Whose the virtual host must be; empty where nobody asks."""
+    """The required owner of the virtual host; empty if ownership is not checked."""
 
     policy_trouble: Trouble | None = None
-    """A policy of somebody else's that is in force for the queues that all TaskQueues share."""
+    """A foreign policy that is in force for the queues that all TaskQueues share."""
 
     alarm: Trouble | None = None
-    """An alarm of RabbitMQ's that keeps everybody from publishing."""
+    """An alarm of RabbitMQ that blocks all publishers."""
 
     _is_given_up: bool = False
     _failed_patrols: int = 0
@@ -45,11 +45,11 @@ class Session:
     _read_at: float = 0.0
     _doubts: int = 0
     _read_after: int = 0
-    """Doubts that there had been when it was read."""
+    """The number of doubts when the inventory was read."""
 
     _meanwhile: list[Callable[[Inventory], None]] = field(default_factory=list)
     tending: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held by who repairs what all TaskQueues share: of many who miss it one is enough."""
+    """Held while shared objects are repaired, so that only one of many callers repairs them."""
 
     rosters: Rosters = field(init=False)
     """Policies that name the queues with default settings."""
@@ -61,31 +61,31 @@ class Session:
 
     @property
     def management(self) -> Management:
-        """Its objects."""
+        """Access to the objects of the virtual host."""
         return self.link.management
 
     @property
     def is_void(self) -> bool:
-        """Whether it must be opened anew: also when only the management API refuses us, as after
-        the administrator's password was changed."""
+        """Whether the session must be opened anew. This includes the case where only the
+        management API refuses us, as after a change of the administrator's password."""
         failed = self._failed_patrols >= MAX_FAILED_PATROLS
         return self._is_given_up or failed or self.link.is_lost
 
     def give_up(self) -> None:
-        """Have it opened anew."""
+        """Have the session opened anew."""
         self._is_given_up = True
 
     def note_patrol(self, *, failed: bool) -> None:
-        """How the last look at its objects went."""
+        """Record whether the last patrol of its objects failed."""
         self._failed_patrols = self._failed_patrols + 1 if failed else 0
 
     async def inventory(self, *, max_age: float = INVENTORY_AGE) -> Inventory:
-        """What stands in the vhost, read in bulk once for all who ask within `max_age` seconds."""
+        """Return the vhost's objects, from one bulk reading for all callers in `max_age` s."""
         oldest, doubts = self.clock() - max_age, self._doubts
         if known := self._known(oldest, doubts):
-            return known  # also while somebody else, who wants it younger, reads
+            return known  # even while another caller, who needs newer data, reads
         async with self._lock:
-            # A reading that began after we asked will do, however long we waited for it.
+            # A reading that began after this call is new enough, however long the wait was.
             if known := self._known(oldest, doubts):
                 return known
             began, after = self.clock(), self._doubts
@@ -101,18 +101,18 @@ class Session:
         return self._inventory if is_good else None
 
     def answers(self, queue: str) -> bool:
-        """Whether a queue worked when the vhost was last read; yes before that."""
+        """Return whether a queue worked when the vhost was last read; True before that."""
         return self._inventory is None or self._inventory.answers(queue)
 
     def note(self, change: Callable[[Inventory], None]) -> None:
-        """Something was written; `change` adds it to what was read, or is being read."""
+        """Apply `change`, which records a write, to the inventory, also if it is being read."""
         if self._inventory is not None:
             change(self._inventory)
         if self._lock.locked():
             self._meanwhile.append(change)
 
     def doubt(self) -> None:
-        """Read anew next time: something is not as it was written."""
+        """Read the inventory anew next time, because something differs from what was written."""
         self._doubts += 1
 
 
@@ -120,13 +120,13 @@ class Sessions(Protocol):
     """The sessions with all Brokers, as the other loops need them."""
 
     def session(self, name: str) -> Session | None:
-        """The session with a Broker, while there is one."""
+        """Return the session with a Broker, if there is one."""
         ...
 
     def trouble(self, name: str) -> Trouble | None:
-        """Why there is no session."""
+        """Return why there is no session; None if there is one."""
         ...
 
     def sessions(self) -> Mapping[str, Session]:
-        """All sessions, by Broker."""
+        """Return all sessions, by Broker."""
         ...

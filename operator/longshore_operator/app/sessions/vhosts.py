@@ -29,23 +29,23 @@ class Vhosts:
                 policies = await session.rosters.tend(inventory, claimed=claimed)
                 repaired = replace(repaired, policies=(*repaired.policies, *policies))
         if REPORTS_EXCHANGE in {exchange.name for exchange in repaired.exchanges}:
-            session.give_up()  # nothing is heard over the new one: our binding went with the old
+            session.give_up()  # our binding to the old exchange is gone, so no reports would arrive
         broker, words = self.world.broker(name), ", ".join(objects_in_words(repaired))
         if words and broker is not None:
             await self.cluster.event(
                 kind="Broker",
-                namespace="default",  # where Kubernetes keeps events of what is in no namespace
+                namespace="default",  # where Kubernetes keeps events of cluster-wide objects
                 name=name,
                 uid=broker.uid,
                 type="Warning",
                 reason="DriftRepaired",
-                message=f"deleted or changed by hand, and restored: {words}",
+                message=f"restored, because they had been deleted or changed by hand: {words}",
             )
 
     async def _clear(self, session: Session) -> None:
-        """Remove exchanges that were remade with other flags since the session was opened.
+        """Remove exchanges that were recreated with other flags since the session was opened.
 
-        What was bound to them is gone already, or is bound again.
+        Their bindings are either gone already or will be made again.
         """
         for exchange in (await session.inventory()).foreign_exchanges(vhost_topology()):
             await session.management.delete_exchange(exchange.name)

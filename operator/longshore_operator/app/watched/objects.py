@@ -25,20 +25,20 @@ from longshore_operator.core.kubernetes.workload import standing
 ROTATE_ANNOTATION = f"{GROUP}/rotate-credentials"
 
 TAKE_ANNOTATION = f"{GROUP}/take-vhost-from"
-"""Annotation of a Broker: the name of the owner that its vhost is taken from."""
+"""Annotation of a Broker: the name of the owner from which its vhost may be taken over."""
 
 FINALIZER = f"{GROUP}/finalizer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeletionSpec:
-    """What a deletion must know of a spec. Read field by field, so that a spec that is invalid
-    elsewhere can still be cleaned up after."""
+    """The part of a spec that a deletion needs. It is read field by field, so that a TaskQueue
+    whose spec is invalid elsewhere can still be cleaned up."""
 
     broker: str
     policy: DeletionPolicy
     queue_name: str | None
-    """The queue that it has taken over, or wants to."""
+    """The queue that it has taken over, or is to take over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,24 +48,24 @@ class TaskQueueObject:
     owner: Owner
     generation: int
     is_finalized: bool
-    """Whether it waits for the operator before it goes; nothing is made for it earlier."""
+    """Whether it has our finalizer; nothing is created for a TaskQueue without it."""
 
     is_deleting: bool
     spec: TaskQueueSpec | None
     invalid: str
-    """Why the spec cannot be read; empty when it can."""
+    """Why the spec cannot be read; empty if it can."""
 
     ending: DeletionSpec
     budget: Budget | None
-    """The budget that its workers draw on; read by itself, like `ending`."""
+    """The budget that its workers draw on; read separately, like `ending`."""
 
     status: TaskQueueStatus
     raw_status: Mapping[str, Any] = field(repr=False)
     created: str = ""
-    """When it was made, RFC 3339."""
+    """When it was created, RFC 3339."""
 
     rotation: str = ""
-    """Value of `longshore.dev/rotate-credentials`; another one asks for new passwords."""
+    """Value of `longshore.dev/rotate-credentials`; a new value requests new passwords."""
 
     @property
     def uid(self) -> str:
@@ -79,7 +79,7 @@ class TaskQueueObject:
 
     @property
     def adopts(self) -> bool:
-        """Whether its spec takes over a queue that was there before."""
+        """Whether its spec takes over a queue that existed before."""
         return self.spec is not None and self.spec.queue.name is not None
 
 
@@ -104,7 +104,7 @@ class BrokerObject:
     raw_status: Mapping[str, Any] = field(repr=False)
     created: str = ""
     takes_from: str = ""
-    """The owner of its vhost that it may take the vhost from; empty where it may from none."""
+    """The owner from which it may take over its vhost; empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,17 +113,17 @@ class BudgetObject:
 
     uid: str
     standing: str
-    """A digest of what it says (`core.workload.standing`)."""
+    """A digest of its content (`core.workload.standing`)."""
 
     owner: str = ""
     created: str = ""
 
 
 def task_queue(body: Mapping[str, Any]) -> TaskQueueObject:
-    """The TaskQueue in an object of the Kubernetes API.
+    """Return the TaskQueue in an object of the Kubernetes API.
 
-    A spec that the API server took but these models refuse (an older CRD, a newer operator) must
-    not stop the operator.
+    A spec that the API server accepted but these models reject (an older CRD, a newer operator)
+    must not stop the operator.
     """
     metadata = body["metadata"]
     raw_spec = _plain(body.get("spec") or {})
@@ -159,7 +159,7 @@ def task_queue(body: Mapping[str, Any]) -> TaskQueueObject:
 
 
 def _ending(spec: Mapping[str, Any], *, status: TaskQueueStatus, owner: Owner) -> DeletionSpec:
-    """What can be read of it; the default, which loses no job, where a field cannot."""
+    """Read the fields for deletion; an unreadable one gets its default, which loses no job."""
     broker, policy = _field(spec, "broker", "name"), spec.get("deletionPolicy")
     known = status.queue if status.queue != owner.queue else None
     return DeletionSpec(
@@ -172,7 +172,7 @@ def _ending(spec: Mapping[str, Any], *, status: TaskQueueStatus, owner: Owner) -
 
 
 def _budget(spec: Mapping[str, Any]) -> Budget | None:
-    """What can be read of it: the group, by which its workers count, and no weight."""
+    """Read the group, by which the workers are counted; the weight is ignored."""
     scaling = spec.get("scaling")
     group = _field(scaling, "budget", "group") if isinstance(scaling, Mapping) else None
     try:
@@ -188,8 +188,8 @@ def _field(spec: Mapping[str, Any], part: str, name: str) -> str | None:
 
 
 def broker(body: Mapping[str, Any]) -> BrokerObject | None:
-    """The Broker in an object of the Kubernetes API; None when its spec cannot be read. A status
-    that cannot be is as good as none: the operator writes it anew."""
+    """Return the Broker in an object of the Kubernetes API; None if its spec cannot be read. A
+    status that cannot be read counts as empty, because the operator writes it anew."""
     metadata, raw_status = body["metadata"], _plain(body.get("status") or {})
     try:
         status = BrokerStatus.model_validate(raw_status)
@@ -211,7 +211,7 @@ def broker(body: Mapping[str, Any]) -> BrokerObject | None:
 
 
 def deployment(body: Mapping[str, Any]) -> DeploymentObject:
-    """The Deployment in an object of the Kubernetes API."""
+    """Return the Deployment in an object of the Kubernetes API."""
     metadata, status = body["metadata"], body.get("status") or {}
     is_observed = status.get("observedGeneration", 0) >= metadata.get("generation", 0)
     return DeploymentObject(
@@ -230,7 +230,7 @@ def deployment(body: Mapping[str, Any]) -> DeploymentObject:
 
 
 def disruption_budget(body: Mapping[str, Any]) -> BudgetObject:
-    """The PodDisruptionBudget in an object of the Kubernetes API."""
+    """Return the PodDisruptionBudget in an object of the Kubernetes API."""
     metadata = body["metadata"]
     return BudgetObject(
         uid=metadata.get("uid", ""),
@@ -241,7 +241,7 @@ def disruption_budget(body: Mapping[str, Any]) -> BudgetObject:
 
 
 def namespace(body: Mapping[str, Any]) -> NamespaceObject:
-    """The namespace in an object of the Kubernetes API."""
+    """Return the namespace in an object of the Kubernetes API."""
     metadata = body["metadata"]
     return NamespaceObject(
         uid=metadata.get("uid", ""),
@@ -256,7 +256,7 @@ def _owner(metadata: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """kopf's views of objects as dicts and lists of their own, which outlive the event."""
+    """Copy kopf's views of objects into dicts and lists, which outlive the event."""
     if isinstance(value, Mapping):
         return {name: _plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""The cluster as the watches show it. What is not there yet is unknown."""
+"""The cluster as the watches show it. What they have not shown is unknown."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ Key = tuple[str, str]
 
 
 class Kind(StrEnum):
-    """What is watched, by its plural."""
+    """The watched kinds, by their plural."""
 
     TASK_QUEUES = "taskqueues"
     BROKERS = "brokers"
@@ -49,13 +49,13 @@ class Kind(StrEnum):
 
 @dataclass(slots=True, kw_only=True)
 class World:
-    """Objects by the TaskQueue they belong to. kopf keeps the mappings up to date, but for what the
-    watch has not seen go: after an interruption that is longer than the API server's memory, kopf
-    lists anew and keeps what is no longer there (1.45). So there may be two of one name.
+    """Objects by the TaskQueue they belong to. kopf keeps the mappings up to date, except that it
+    may miss removals: after an interruption that is longer than the API server's memory, kopf lists
+    anew and keeps what no longer exists (1.45). So there may be two objects of one name.
     """
 
     is_complete: bool = False
-    """Whether everything was listed once. Before, a pod that is not there may only be unseen."""
+    """Whether everything was listed once. Before that, a missing pod may only be unseen."""
 
     queues: Mapping[Key, Collection[TaskQueueObject]] = field(default_factory=dict)
     registered: Mapping[str, Collection[BrokerObject]] = field(default_factory=dict)
@@ -63,37 +63,37 @@ class World:
     budgets: Mapping[Key, Collection[BudgetObject]] = field(default_factory=dict)
     all_pods: Mapping[Key, Collection[Pod]] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
-    """Uids of objects that the watch has not seen go."""
+    """Uids of objects whose removal no watch has reported."""
 
     autoscalers: Mapping[Key, str] = field(default_factory=dict)
-    """HorizontalPodAutoscalers of others that set the number of a TaskQueue's workers, by name."""
+    """Foreign HorizontalPodAutoscalers that set the number of a TaskQueue's workers, by name."""
 
     namespaces: Mapping[str, Collection[NamespaceObject]] = field(default_factory=dict)
 
     @property
     def cluster(self) -> str | None:
-        """What tells this Kubernetes cluster from all others: the uid of a namespace that every
-        cluster has for life."""
+        """The uid of kube-system, which identifies this Kubernetes cluster: every cluster has that
+        namespace for life."""
         found = self._newest(self.namespaces.get("kube-system"))
         return found.uid if found else None
 
     def namespace_labels(self, name: str) -> Mapping[str, str] | None:
-        """Labels of one namespace."""
+        """Return the labels of one namespace."""
         found = self._newest(self.namespaces.get(name))
         return found.labels if found else None
 
     def task_queues(self) -> Iterator[tuple[Key, TaskQueueObject]]:
-        """Every TaskQueue."""
+        """Yield every TaskQueue."""
         for key in list(self.queues):
             if (task_queue := self.task_queue(key)) is not None:
                 yield key, task_queue
 
     def task_queue(self, key: Key) -> TaskQueueObject | None:
-        """One TaskQueue."""
+        """Return one TaskQueue."""
         return self._newest(self.queues.get(key))
 
     def listed(self, *, broker: str) -> set[Listed]:
-        """What the TaskQueues on this Broker need in its rosters."""
+        """Return what the TaskQueues on this Broker need in its rosters."""
         return {
             listed
             for _, each in self.task_queues()
@@ -102,39 +102,39 @@ class World:
         }
 
     def brokers(self) -> Iterator[BrokerObject]:
-        """Every Broker."""
+        """Yield every Broker."""
         for name in list(self.registered):
             if (broker := self.broker(name)) is not None:
                 yield broker
 
     def broker(self, name: str) -> BrokerObject | None:
-        """One Broker."""
+        """Return one Broker."""
         return self._newest(self.registered.get(name))
 
     def deployment(self, key: Key) -> DeploymentObject | None:
-        """The Deployment of a TaskQueue's workers; not that of one of its name that is gone."""
+        """Return the Deployment of a TaskQueue's workers, but not that of an earlier TaskQueue."""
         return self._newest(self._own(key, self.deployments.get(key)))
 
     def budget(self, key: Key) -> str | None:
-        """What the PodDisruptionBudget of a TaskQueue's workers says, as a digest."""
+        """Return a digest of the PodDisruptionBudget of a TaskQueue's workers."""
         found = self._newest(self._own(key, self.budgets.get(key)))
         return found.standing if found else None
 
     def pods(self, key: Key) -> tuple[Pod, ...]:
-        """The pods of a TaskQueue's workers, by name, without those that are over."""
+        """Return the pods of a TaskQueue's workers, by name, without those that have ended."""
         if not (known := self.all_pods.get(key)):
             return ()
         pods = [pod for pod in known if not pod.over and pod.uid not in self.gone]
         return tuple(sorted(pods, key=lambda pod: pod.name))
 
     def remains(self, key: Key) -> tuple[Pod, ...]:
-        """Pods that are over and whose objects are still there, as nodes leave those that they
-        refused or evicted."""
+        """Return pods that have ended but whose objects still exist; nodes leave such objects when
+        they refuse or evict a pod."""
         known = self.all_pods.get(key) or ()
         return tuple(pod for pod in known if pod.over and pod.uid not in self.gone)
 
     def shown(self, kind: Kind) -> set[str]:
-        """Uids of all objects of a kind that the watch shows."""
+        """Return the uids of all objects of a kind that the watch shows."""
         indices: Mapping[Kind, Mapping[Any, Collection[Any]]] = {
             Kind.TASK_QUEUES: self.queues,
             Kind.BROKERS: self.registered,
@@ -147,7 +147,7 @@ class World:
         return {each.uid for key in list(index) for each in index.get(key) or ()}
 
     def forget_gone(self) -> None:
-        """Forget uids that the watches show no more."""
+        """Forget uids that the watches no longer show."""
         if self.gone:
             self.gone &= set().union(*map(self.shown, Kind))
 
@@ -160,7 +160,7 @@ class World:
     def _newest(self, known: Collection[_T] | None) -> _T | None:
         if not known:
             return None
-        if len(known) == 1 and not self.gone:  # nearly always, and asked thousands of times a tick
+        if len(known) == 1 and not self.gone:  # the usual case, thousands of times a tick
             return next(iter(known))
         there = [each for each in known if each.uid not in self.gone]
         return max(there, key=lambda each: each.created, default=None)

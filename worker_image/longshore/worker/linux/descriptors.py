@@ -1,7 +1,7 @@
 """Messages between processes that carry file descriptors.
 
-`socket.send_fds` and `recv_fds` drop their flags (CPython 3.11 to 3.13): they would block, and what
-they receive would leak into every program that a job starts.
+`socket.send_fds` and `recv_fds` ignore their flags (CPython 3.11 to 3.13): they would block, and
+received descriptors would leak into every program that a job starts.
 """
 
 import _socket
@@ -11,19 +11,19 @@ import socket
 from collections.abc import Sequence
 
 MOST = 8
-"""Descriptors that one message may carry."""
+"""Maximum number of descriptors in one message."""
 
 
 def send(end: socket.socket, message: bytes, *, passed: Sequence[int], flags: int) -> None:
-    """Send one message and the descriptors in `passed`, which stay open here too."""
+    """Send one message with the descriptors in `passed`, which also stay open here."""
     rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", passed))
     end.sendmsg([message], [rights] if passed else [], flags)
 
 
 def receive(end: _socket.socket, size: int, *, flags: int) -> tuple[bytes, list[int]]:
-    """The next message, of at most `size` bytes, and its descriptors; empty at the end.
+    """Return the next message, of at most `size` bytes, and its descriptors; empty at the end.
 
-    Where this process may not open as many, there are fewer descriptors than were sent: none.
+    If this process may not open all of the descriptors, it gets none of them.
     """
     message, ancillary, found, _ = end.recvmsg(size, _ROOM, flags | _CLOSE_ON_EXEC)
     if not ancillary:
@@ -32,7 +32,7 @@ def receive(end: _socket.socket, size: int, *, flags: int) -> tuple[bytes, list[
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             passed.frombytes(data[: len(data) - len(data) % passed.itemsize])
-    if found & socket.MSG_CTRUNC:  # the kernel gives what it can; one is of no use without another
+    if found & socket.MSG_CTRUNC:  # the kernel passes as many as fit, but a part of them is useless
         for descriptor in passed:
             os.close(descriptor)
         return message, []
@@ -40,4 +40,4 @@ def receive(end: _socket.socket, size: int, *, flags: int) -> tuple[bytes, list[
 
 
 _ROOM = socket.CMSG_SPACE(MOST * array.array("i").itemsize)
-_CLOSE_ON_EXEC = int(socket.MSG_CMSG_CLOEXEC)  # two enum flags take a microsecond to be joined
+_CLOSE_ON_EXEC = int(socket.MSG_CMSG_CLOEXEC)  # joining two enum flags takes a microsecond

@@ -1,4 +1,4 @@
-"""How processes end: the worker's exit codes, and others' ends in words."""
+"""How processes end: the worker's exit codes, and descriptions of other processes' ends."""
 
 import os
 import signal
@@ -18,21 +18,21 @@ class Exit(IntEnum):
     """A handlers' module cannot be imported or served, or the command cannot be run."""
 
     ZYGOTE_GONE = 4
-    """No child can be made any more."""
+    """No more children can be created."""
 
     UNSUITABLE = 5
-    """The node does not give what the worker needs: its HTTP port is taken, too few files may be
-    open for its slots, or no process can be made."""
+    """The node lacks something that the worker needs: its HTTP port is taken, its limit on open
+    files is too low for its slots, or no process can be created."""
 
     CRASHED = 70
     """A bug in the worker itself; its traceback is on stderr."""
 
     KILLED = 143
-    """After a second SIGTERM or SIGINT: jobs were killed, the broker redelivers them."""
+    """After a second SIGTERM or SIGINT: jobs were killed, and the broker redelivers them."""
 
 
 def describe_exit(status: int | None) -> str:
-    """A wait status in words: `killed by SIGSEGV`, `exited with code 3`; `ended` for None."""
+    """Describe a wait status: `killed by SIGSEGV`, `exited with code 3`; `ended` for None."""
     if status is None:
         return "ended"
     code = os.waitstatus_to_exitcode(status)

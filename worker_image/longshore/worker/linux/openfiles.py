@@ -1,4 +1,4 @@
-"""How many descriptors a worker may have open: raised for itself, as before for its jobs.
+"""The limit on a worker's open descriptors: raised for the worker, unchanged for its jobs.
 
 The parent needs five for each child, and a container's soft limit is often 1024 (containerd 2).
 """
@@ -11,18 +11,18 @@ import sys
 from types import ModuleType
 
 BASE = 64
-"""Descriptors beside those of children: connections, the log, those who ask for metrics."""
+"""Descriptors not used for children: for connections, the log, and metrics requests."""
 
 PER_SLOT = 6
-"""Those of one child, and one that is passed on; a child that is to take its place has as many."""
+"""Descriptors for one child, and one in transit. A child that will replace it needs as many."""
 
 
 class TooFew(OSError):
-    """Fewer descriptors may be open than the slots need; the message names both."""
+    """The limit on open files is too low for the slots; the message gives both numbers."""
 
 
 class OpenFiles:
-    """The limit of this process, as it was and as it is."""
+    """The limit of this process, as it was at first and as it is."""
 
     def __init__(self) -> None:
         self._resource = _without_trace("resource")
@@ -30,9 +30,9 @@ class OpenFiles:
         self._before: tuple[int, int] = self._resource.getrlimit(self._kind)
 
     def raise_for(self, slots: int) -> None:
-        """Raise the soft limit to what `slots` need, as far as the hard one allows.
+        """Raise the soft limit to what `slots` need, as far as the hard limit allows.
 
-        Raises TooFew where that is too little for one child in each slot.
+        Raises TooFew if that is not enough for one child in each slot.
         """
         soft, hard = self._before
         enough, least = BASE + 2 * PER_SLOT * slots, BASE + PER_SLOT * slots
@@ -51,7 +51,7 @@ class OpenFiles:
             )
 
     def restore(self) -> None:
-        """The limit as it was, for a process that runs jobs."""
+        """Restore the original limit, for a process that runs jobs."""
         with contextlib.suppress(OSError, ValueError):
             self._resource.setrlimit(self._kind, self._before)
 
@@ -60,9 +60,10 @@ class OpenFiles:
 
 
 def _without_trace(name: str) -> ModuleType:
-    """A module that counts as not imported yet.
+    """Import a module, but leave no trace of the import.
 
-    Children tell by that whether a job can have changed limits (`longshore.worker.child.state`).
+    Children check for this import to see whether a job can have changed limits
+    (`longshore.worker.child.state`).
     """
     was_imported = name in sys.modules
     module = importlib.import_module(name)

@@ -1,4 +1,4 @@
-"""What Linux and its C library offer to a process and the standard library does not."""
+"""System calls of Linux and its C library that the standard library lacks."""
 
 import ctypes
 import os
@@ -11,13 +11,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def die_with(parent: int) -> None:
-    """Have this process killed when its parent dies, whose process id is `parent`.
+    """Have this process killed when its parent, the process `parent`, dies.
 
-    Call it in the main thread of a process forked by the parent's main thread: the kernel takes
-    the death of the forking thread for the parent's.
+    Call it in the main thread of a process that the parent's main thread has forked: the kernel
+    takes the death of the forking thread for the parent's.
     """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the kernel knew our wish
+    if os.getppid() != parent:  # it died before the kernel knew the request
         os._exit(1)
 
 
@@ -27,8 +27,8 @@ def adopt_orphans() -> None:
 
 
 def give_back_memory() -> None:
-    """Return to the kernel what is free since the imports."""
-    if hasattr(_libc, "malloc_trim"):  # glibc's own
+    """Return to the kernel the memory that is free after the imports."""
+    if hasattr(_libc, "malloc_trim"):  # only glibc has it
         _libc.malloc_trim(0)
 
 

@@ -1,4 +1,4 @@
-"""The Kubernetes termination message: the container's last words, shown in the pod's status."""
+"""The Kubernetes termination message, which the pod's status shows after the container's end."""
 
 import contextlib
 import os
@@ -7,38 +7,38 @@ import traceback
 from longshore.contract.names import TERMINATION_LOG, TERMINATION_LOG_ENV
 
 MAX_BYTES = 4096
-"""What the kubelet keeps of it."""
+"""How much of it the kubelet keeps."""
 
 
 _held: list[int] = []
-"""The termination log's descriptor, once it is held open."""
+"""The descriptor of the termination log, once it is held open."""
 
 
 def hold_open() -> None:
-    """Open the termination log ahead: at the end there may be no descriptor left for it."""
+    """Open the termination log early, because no descriptor may be left for it at the end."""
     with contextlib.suppress(OSError):
         _held[:] = [_open()]
 
 
 def tell_bug(error: BaseException) -> None:
-    """The message for an end that nobody foresaw: what was raised, and where."""
+    """Write the message for an unforeseen end: the exception, and where it was raised."""
     said = "".join(traceback.format_exception_only(error)).strip().partition("\n")[0]
     lines = traceback.format_exception(error)
     tell(f"a bug in the worker: {said}\n{''.join(lines)}")
 
 
 def tell(message: str) -> None:
-    """Replace the message; where there is no termination log, do nothing."""
+    """Replace the message; do nothing if there is no termination log."""
     encoded = message.encode("utf-8", "backslashreplace")
     if len(encoded) > MAX_BYTES:
-        # The first line says what is wrong, the end of a traceback where.
+        # The first line says what is wrong; the end of a traceback says where.
         first, _, rest = encoded.partition(b"\n")
         first = first[: MAX_BYTES // 2]
         encoded = first + b"\n...\n" + rest[-(MAX_BYTES - len(first) - 5) :]
     with contextlib.suppress(OSError):
         descriptor = _held[0] if _held else _open()
         try:
-            with contextlib.suppress(OSError):  # a terminal or a pipe has no beginning
+            with contextlib.suppress(OSError):  # a terminal or a pipe cannot be rewound
                 os.ftruncate(descriptor, 0)
                 os.lseek(descriptor, 0, os.SEEK_SET)
             os.write(descriptor, encoded)
@@ -48,5 +48,5 @@ def tell(message: str) -> None:
 
 
 def _open() -> int:
-    # The kubelet makes the file; a worker never creates one.
+    # The kubelet creates the file; a worker never does.
     return os.open(os.environ.get(TERMINATION_LOG_ENV, TERMINATION_LOG), os.O_WRONLY)

@@ -1,4 +1,4 @@
-"""The end that a bug in one of the worker's parts brings about."""
+"""Ends the worker when one of its parts has a bug."""
 
 import asyncio
 import contextlib
@@ -16,15 +16,15 @@ log = Log("longshore.worker")
 
 
 def watch_callbacks(loop: asyncio.AbstractEventLoop) -> None:
-    """A bug in a callback of `loop` (a reader, a timer, pika) ends the worker too.
+    """Have a bug in a callback of `loop` (a reader, a timer, pika) end the worker too.
 
-    asyncio would log it and go on with half of what the callback had to do.
+    asyncio would log it and go on, although the callback's work is only half done.
     """
     loop.set_exception_handler(_on_exception)
 
 
 def _on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    # Without a handle it is a connection's own affair, or of a task that is watched elsewhere.
+    # Without a handle, it concerns a connection only, or a task that is watched elsewhere.
     error = context.get("exception")
     if error is None or "handle" not in context:
         loop.default_exception_handler(context)
@@ -33,7 +33,7 @@ def _on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> N
 
 
 def fail_loudly(task: asyncio.Task[Any]) -> None:
-    """A part that dies of a bug takes the worker with it; the broker redelivers its jobs."""
+    """Crash the worker if a part died of a bug; the broker then redelivers its jobs."""
     if task.cancelled():
         return
     with contextlib.suppress(asyncio.InvalidStateError):
@@ -42,11 +42,11 @@ def fail_loudly(task: asyncio.Task[Any]) -> None:
 
 
 def crash(error: BaseException) -> None:
-    """End the worker over a bug; the log and the termination message tell of it."""
+    """End the worker because of a bug; the log and the termination message report it."""
     log.error("worker-crashed", error=repr(error))
     termination.tell_bug(error)
     sys.excepthook(type(error), error, error.__traceback__)
-    # Another thread writes the log, and nothing waits for it below.
+    # Another thread writes the log, and `os._exit` does not wait for it.
     for handler in logging.getLogger().handlers:
         if isinstance(handler, LogWriter):
             handler.stop()

@@ -29,10 +29,10 @@ log = Log("longshore.jobs")
 
 
 class Dispatch:
-    """Hands deliveries to children and settles what comes of them. `observers` hear of each job.
+    """Hands deliveries to children and settles them. `observers` are notified of each job.
 
-    `pool` makes the pool of children for a listener. Each of `on_change` is called whenever jobs
-    have come or gone.
+    `pool` creates the pool of children for a listener. Each of `on_change` is called whenever jobs
+    have arrived or left.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Dispatch:
         on_change: Sequence[Callable[[], None]],
     ) -> None:
         self.draining = False
-        """Nothing more is handed to children."""
+        """Whether to hand nothing more to children."""
 
         self._publisher = publisher
         self._judge = judge
@@ -61,20 +61,21 @@ class Dispatch:
         self._loop = asyncio.get_running_loop()
         self._quiet = asyncio.Event()
         self._is_returning = False
-        """Nobody consumes any more: what still arrives goes back at once."""
+        """Whether consuming has ended, so that whatever still arrives is returned at once."""
 
-        # Each needs the other, so one makes the other. A pool calls nobody before it has children.
+        # The two need each other, so one creates the other. A pool calls nothing until it has
+        # children.
         self.pool = pool(self)
 
     @property
     def held(self) -> int:
-        """Jobs delivered and not yet settled."""
+        """Jobs that are delivered and not yet settled."""
         return len(self._waiting) + len(self.pool.placements) + len(self._settling)
 
     # For `Flow`
 
     def view(self) -> View:
-        """How it stands with what is held."""
+        """Return the present state of the jobs that are held."""
         return View(
             mean=self.pool.pace.mean,
             is_stuck=bool(self._waiting) and self.pool.is_stuck(),
@@ -86,29 +87,29 @@ class Dispatch:
         )
 
     def give_back_waiting(self) -> None:
-        """Return to the broker what no child has begun."""
+        """Return to the broker the jobs that no child has begun."""
         back, self._waiting = [*self._waiting], deque()
         self._give_back(back)
 
     # From the broker
 
     def on_deliveries(self, deliveries: list[Delivery]) -> None:
-        """Jobs have arrived, or things that should have been jobs."""
+        """Take in jobs that have arrived, or messages that should have been jobs."""
         for delivery in deliveries:
             try:
                 if work := self._work(delivery):
                     self._waiting.append(work)
-            # It would end the connection: the job would return and end the next one.
+            # It would end the connection, and the job would return and end the next one.
             except Exception as error:
                 self._bury_unforeseen(delivery, error)
         if self._is_returning:
             self.give_back_waiting()
         else:
-            # What is given back while we consume is ours again at once: a drain keeps it till then.
+            # A job given back during consumption would return at once, so a drain keeps it.
             self.on_room()
 
     def _work(self, delivery: Delivery) -> Work | None:
-        """The job in `delivery`; where there is none that may run, it is settled."""
+        """Return the job in `delivery`; settle the delivery if it has no job that may run."""
         message = plain.read(delivery.header, delivery.body) or self._decode(delivery)
         if message is None:
             return None
@@ -152,7 +153,7 @@ class Dispatch:
         self._settle(delivery, verdict, work=None, fields=fields)
 
     def _bury_unforeseen(self, delivery: Delivery, error: Exception) -> None:
-        """Whatever it was that failed over `delivery`, it is not tried again."""
+        """Bury a delivery that failed for an unforeseen reason, so that it is not tried again."""
         said = words(error)
         lines = traceback.format_exception(error)
         log.error("delivery-failed", error=said, traceback="".join(lines)[-4096:])
@@ -166,7 +167,7 @@ class Dispatch:
         return outgoing.decided(decide, delivery, judge=self._judge)
 
     def on_void(self, deliveries: list[Delivery]) -> None:
-        """The broker has taken these back: nothing about them counts any more."""
+        """Drop deliveries that the broker has taken back: nothing about them counts any more."""
         gone = set(map(id, deliveries))
         self._waiting = deque(work for work in self._waiting if id(work.delivery) not in gone)
         for work in self.pool.take_back():
@@ -181,14 +182,14 @@ class Dispatch:
             self._losses.note(_key(delivery), begun=id(delivery) in begun)
         for task, delivery in self._settling.items():
             if delivery.void:
-                # It may wait for a broker that is away for long.
+                # It may wait for a broker that is unavailable for long.
                 task.cancel()
         self._changed()
 
     # From the children
 
     def on_room(self) -> None:
-        """Hand out what waits, as far as there is room."""
+        """Hand out waiting jobs, as far as there is room."""
         waiting = self._waiting
         now = self._judge.now()
         while waiting and not self.draining:
@@ -200,13 +201,13 @@ class Dispatch:
                     continue
                 if not self.pool.hand(work):
                     break
-            except Exception as error:  # headers that no child can be given, for instance
+            except Exception as error:  # for instance, headers that cannot be passed to a child
                 waiting.popleft()
                 self._bury_unforeseen(work.delivery, error)
                 continue
             waiting.popleft()
             waited = None
-            # A delay is no wait: of jobs that had one, nothing tells when they came into the queue.
+            # A delay is not a wait, and nothing records when a delayed job entered the queue.
             if work.message.attempt == 1 and not work.message.was_delayed:
                 waited = max(0.0, (now - work.message.enqueued_at) / 1000)
             for tell in self._observers.started:
@@ -214,7 +215,7 @@ class Dispatch:
         self._changed()
 
     def on_ended(self, work: Work, ended: Ended) -> None:
-        """The child has reported the end of `work`."""
+        """Settle `work`, whose end the child has reported."""
         for tell_ended in self._observers.ended:
             tell_ended(work, ended.seconds)
         if ended.status is Status.SUCCEEDED and work.delivery.void is None:
@@ -232,7 +233,7 @@ class Dispatch:
         self._settle(work.delivery, verdict, work=work, ended=ended)
 
     def on_death(self, work: Work, death: Death, *, seconds: float) -> None:
-        """The child died in the middle of `work`, and nothing of it is left."""
+        """Settle `work`, during which the child died and of which nothing is left."""
         for tell_ended in self._observers.ended:
             tell_ended(work, seconds)
         verdict = self._decided(work.delivery, lambda: self._judge.after_death(work.message, death))
@@ -240,7 +241,7 @@ class Dispatch:
         self._settle(work.delivery, verdict, work=work, fields=fields)
 
     def on_taken_back(self, works: list[Work]) -> None:
-        """These were never begun, or the worker's own end cut them short: nobody is charged."""
+        """Take back jobs that were not begun, or that the worker's end interrupted, uncharged."""
         if self._is_returning:
             self._give_back(works)
             return
@@ -248,18 +249,18 @@ class Dispatch:
         self.on_room()
 
     def on_progress(self, work: Work, value: object) -> None:
-        """The handler told how far it is."""
+        """Pass on the progress that the handler reported."""
         for tell in self._observers.progressed:
             tell(work, value)
 
     # The end
 
     def stop_handing_out(self) -> None:
-        """Keep what arrives from here on: the worker is about to drain."""
+        """Keep whatever arrives from now on, because the worker is about to drain."""
         self.draining = True
 
     def start_draining(self, *, requeue: bool) -> None:
-        """Give back what has not begun; let the rest end, or with `requeue` ask it to."""
+        """Give back jobs not begun; let the others end or, with `requeue`, ask them to."""
         self.draining = self._is_returning = True
         back, self._waiting = [*self._waiting], deque()
         self._give_back([*back, *self.pool.take_back()])
@@ -270,7 +271,7 @@ class Dispatch:
         self._changed()
 
     async def quiet(self) -> None:
-        """Return when nothing is left that the broker waits for us to settle."""
+        """Return once no job is left that the broker waits for this worker to settle."""
         while self._is_busy():
             self._quiet.clear()
             await self._quiet.wait()
@@ -332,7 +333,7 @@ class Dispatch:
     def _on_settled(self, task: asyncio.Task[None]) -> None:
         del self._settling[task]
         if not task.cancelled() and (error := task.exception()):
-            # The job stays unacked: it returns when the connection ends.
+            # The job stays unacked, and returns to its queue when the connection ends.
             log.error("settlement-failed", error=repr(error))
         self._changed()
 
@@ -356,8 +357,8 @@ class Dispatch:
 
 
 def _key(delivery: Delivery) -> Key:
-    """What a job is known by when it comes again."""
+    """Return what identifies a job when it is delivered again."""
     properties = delivery.properties
     attempt = (properties.headers or {}).get(ATTEMPT, 1)
-    # A foreign producer may give no id, or anything for an attempt.
+    # A foreign producer may set no id, or any value as the attempt.
     return str(properties.message_id or hash(delivery.body)), repr(attempt)

@@ -1,7 +1,7 @@
-"""What writes the worker's log to stdout, in a thread of its own.
+"""Writes the worker's log to stdout, in a thread of its own.
 
-Were stdout's reader to stall, the event loop would stall with it and the broker would take a silent
-worker for dead; here lines are dropped and counted instead.
+If the event loop wrote it, a stalled reader of stdout would stall the loop, and the broker would
+take the silent worker for dead. Here lines are dropped and counted instead.
 """
 
 import collections
@@ -15,17 +15,17 @@ import time
 from longshore import logs
 
 MAX_WAITING = 20_000
-"""Lines that wait for stdout's reader before new ones are dropped."""
+"""Lines that may wait for stdout's reader before new ones are dropped."""
 
 MAX_WAITING_BYTES = 32 * 1024 * 1024
-"""Characters of them, nearly all of which are bytes: a line of a job's output may have 50,000."""
+"""Characters in waiting lines, nearly all of them bytes; a line of output may have 50,000."""
 
 GATHER = 0.02
-"""Seconds that the first line waits for others, so that busy workers write many at a time."""
+"""Seconds that the first line waits for others, so that a busy worker writes many at once."""
 
 
 class LogWriter(logging.Handler):
-    """Formats records where they arise and writes them in its own thread."""
+    """Formats records where they arise, and writes them in its own thread."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class LogWriter(logging.Handler):
         self._dropped = 0
         self._put_bytes = 0
         self._written_bytes = 0
-        """Of the lines taken from those that wait. Each counter is one thread's own."""
+        """Bytes of the lines taken from the queue. Each counter is written by one thread only."""
 
         self._ending = False
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
@@ -48,7 +48,7 @@ class LogWriter(logging.Handler):
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what waits, for at most a second."""
+        """Write the lines that wait, for at most a second."""
         self._ending = True
         self._wake.set()
         self._thread.join(timeout=1)
@@ -57,7 +57,7 @@ class LogWriter(logging.Handler):
         self.put(self.format(record) + "\n")
 
     def put(self, line: str) -> None:
-        """Write `line`, which ends in a newline; soon, and never waiting for it here."""
+        """Write `line`, which ends in a newline, soon and without blocking the caller."""
         waiting = self._put_bytes - self._written_bytes
         if len(self._lines) >= MAX_WAITING or waiting >= MAX_WAITING_BYTES:
             self._dropped += 1
@@ -84,7 +84,7 @@ class LogWriter(logging.Handler):
                     while data:
                         data = data[self._write_some(data) :]
                 except OSError:
-                    return  # nobody will ever read it
+                    return  # nobody will ever read the log
                 self._written_bytes += taken
             if self._ending:
                 return
@@ -102,6 +102,6 @@ class LogWriter(logging.Handler):
     def _write_some(self, data: bytes) -> int:
         try:
             return os.write(self._descriptor, data)
-        except BlockingIOError:  # whoever shares it may have made it so
+        except BlockingIOError:  # another process may have made the shared descriptor nonblocking
             select.select([], [self._descriptor], [], 1.0)
             return 0

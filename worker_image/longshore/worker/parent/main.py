@@ -1,6 +1,6 @@
-"""The worker's parent: builds its parts, runs until told to end, drains.
+"""The worker's parent: builds its parts, runs until it is told to end, and drains.
 
-It never runs user code and nothing in its event loop waits, so heartbeats go on whatever jobs do.
+It never runs user code and never blocks its event loop, so heartbeats go on whatever jobs do.
 """
 
 import asyncio
@@ -30,14 +30,14 @@ from longshore.worker.parent.wiring import WorkerParts, build
 from longshore.worker.wire.control import CommandUnusable, ImportFailed, Ready
 
 RETURN_TIMEOUT = 3.0
-"""Seconds that the second SIGTERM leaves for giving back the jobs that it has ended; a consumer's
-cancellation may take most of them."""
+"""Seconds for giving back the jobs that the second SIGTERM has ended; the cancellation of a
+consumer may take most of them."""
 
 log = Log("longshore.worker")
 
 
 def run(config: WorkerConfig, *, url: str, control: socket.socket, zygote: int) -> int:
-    """Be the parent of `zygote` until drained; the exit code."""
+    """Run the parent of `zygote` until it has drained; return the exit code."""
     writer = LogWriter(os.dup(1))
     writer.start()
     termination.hold_open()
@@ -49,9 +49,9 @@ def run(config: WorkerConfig, *, url: str, control: socket.socket, zygote: int) 
         code: int = Exit.BAD_CONFIG
     else:
         prctl.give_back_memory()
-        # As in the zygote: looking through what the imports made would be a tenth of the start.
+        # As in the zygote: a collection of the imports' objects would take a tenth of the start.
         gc.freeze()
-        gc.enable()  # the image's entry holds it back
+        gc.enable()  # the image's entry point has disabled it
         try:
             code = asyncio.run(
                 _work(config, parameters, control=control, zygote_pid=zygote, put_line=writer.put)
@@ -65,13 +65,13 @@ def run(config: WorkerConfig, *, url: str, control: socket.socket, zygote: int) 
 
 
 def _parameters(url: str, config: WorkerConfig) -> Parameters | str:
-    """How to connect, or what is wrong with `url`."""
+    """Return how to connect, or what is wrong with `url`."""
     try:
         parameters = read_parameters(url, authority=os.environ.get(AMQP_CA_ENV))
     except ValueError as error:
         return f"{AMQP_URL_ENV} is not an AMQP address: {error}"
     parameters.heartbeat = max(1, round(config.heartbeat))
-    # Reconnecting is ours, with jitter; pika would try each address once more by itself.
+    # The worker reconnects itself, with jitter; pika would also retry each address once.
     parameters.connection_attempts = 1
     parameters.client_properties = {"connection_name": f"longshore-worker {_name()}"}
     return parameters
@@ -89,7 +89,7 @@ async def _work(
     zygote_pid: int,
     put_line: Callable[[str], None],
 ) -> int:
-    """Build, start, wait for the end, drain, close; the exit code."""
+    """Build, start, wait for the end, drain, and close; return the exit code."""
     watch_callbacks(asyncio.get_running_loop())
     shutdown = Shutdown()
     parts = build(
@@ -130,11 +130,11 @@ async def _serve(
             f"{error}; with hostNetwork, each pod of a node needs a port of its own"
         )
         termination.tell(message)
-        # One clear line, without a traceback.
+        # One clear line without a traceback.
         log.error("port-unavailable", port=config.http_port, error=str(error))  # noqa: TRY400
         return Exit.UNSUITABLE
     log.info("worker-started", task_queue=config.queue, http_port=port, pid=os.getpid())
-    tasks.start(parts.publisher.run())  # which connects while the handlers' modules load
+    tasks.start(parts.publisher.run())  # it connects while the handlers' modules load
     code = await _imported(parts.zygote, config, shutdown=shutdown)
     if code is not None:
         return code
@@ -154,7 +154,7 @@ async def _serve(
 
 
 async def _imported(zygote: Zygote, config: WorkerConfig, *, shutdown: Shutdown) -> int | None:
-    """Wait for the zygote's imports; an exit code when there is nothing to serve."""
+    """Wait for the zygote's imports; return an exit code if there is nothing to serve."""
     ready = asyncio.ensure_future(zygote.ready())
     ends: set[asyncio.Future[Any]] = {ready, shutdown.begun}
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -189,16 +189,16 @@ async def _imported(zygote: Zygote, config: WorkerConfig, *, shutdown: Shutdown)
 
 
 async def _kill(parts: WorkerParts, serving: asyncio.Task[int]) -> None:
-    """End all jobs while their deliveries are ours: no other worker has one of them yet."""
+    """End all jobs while the deliveries are still ours, before another worker can have any."""
     parts.dispatch.stop_handing_out()
     await parts.pool.close()
-    # The drain that is under way gives them back, once no more can come.
+    # The current drain gives them back, once no more can arrive.
     await asyncio.wait({serving}, timeout=RETURN_TIMEOUT)
     serving.cancel()
 
 
 async def _close(parts: WorkerParts) -> None:
-    """Close in the order of dependence: consumer, children, publisher, zygote."""
+    """Close the parts in the order of dependence: consumer, children, publisher, zygote."""
     parts.reporter.close()
     await parts.consumer.close()
     await parts.pool.close()
@@ -209,13 +209,13 @@ async def _close(parts: WorkerParts) -> None:
 
 @contextlib.contextmanager
 def _signals(shutdown: Shutdown, zygote: Zygote) -> Iterator[None]:
-    """Listen to signals, those that have waited included."""
+    """Handle signals, including those that have waited."""
     loop = asyncio.get_running_loop()
     for number in _ENDING:
         loop.add_signal_handler(number, shutdown.on_signal)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     loop.add_signal_handler(signal.SIGCHLD, processes.reap, zygote.on_exit)
-    processes.reap(zygote.on_exit)  # one may have died before the handler stood
+    processes.reap(zygote.on_exit)  # a child may have died before the handler was installed
     yield
     # asyncio closes the pipe that signals are written to before it removes their handlers.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
@@ -227,19 +227,19 @@ _ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
 class _Tasks:
-    """What runs until the worker ends."""
+    """The tasks that run until the worker ends."""
 
     def __init__(self) -> None:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run it; if it dies of a bug, so does the worker."""
+        """Run a coroutine; if it dies of a bug, so does the worker."""
         task = asyncio.get_running_loop().create_task(coroutine)
         task.add_done_callback(fail_loudly)
         self._tasks.append(task)
 
     async def cancel(self) -> None:
-        """End them all."""
+        """Cancel all tasks and wait for their ends."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

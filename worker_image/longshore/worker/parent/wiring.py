@@ -1,9 +1,9 @@
-"""Makes the worker's parts and connects them.
+"""Creates the worker's parts and connects them.
 
 Each part is complete when its constructor returns: the parts that it calls are arguments, so they
-are made first. Where two parts need each other, one of them calls something small that is made
-before both (an `asyncio.Event`, the `Shutdown`, the `CordonGate`); the dispatch makes the pool.
-Nothing runs before `main` starts it.
+are created first. Where two parts need each other, one of them calls something small that is
+created before both (an `asyncio.Event`, the `Shutdown`, the `CordonGate`); the dispatch creates the
+pool. Nothing runs before `main` starts it.
 """
 
 import asyncio
@@ -41,12 +41,12 @@ from longshore.worker.parent.telemetry.reporter import Reporter
 from longshore.worker.parent.telemetry.start import StartTimes
 
 Loop = Callable[[], Coroutine[Any, Any, None]]
-"""Runs until it is cancelled."""
+"""A loop that runs until it is cancelled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerParts:
-    """What `main` starts, drains and closes, in that order."""
+    """The parts, which `main` starts, drains and closes, in that order."""
 
     zygote: Zygote
     publisher: Publisher
@@ -56,7 +56,7 @@ class WorkerParts:
     consumer: Consumer
     reporter: Reporter
     loops: tuple[Loop, ...]
-    """What else runs while jobs are served."""
+    """The other loops that run while jobs are served."""
 
 
 def build(
@@ -71,7 +71,7 @@ def build(
     epoch: Callable[[], float],
     chance: Callable[[], float],
 ) -> WorkerParts:
-    """Make all parts of the worker named `name`, in a running event loop.
+    """Create all parts of the worker named `name`, in a running event loop.
 
     That loop is the clock of all waits and time limits. `epoch` returns seconds since the epoch,
     `chance` a number in [0, 1).
@@ -92,7 +92,7 @@ def build(
         refused=termination.tell,
     )
     zygote = Zygote(control, zygote_pid)
-    # Where nothing waits in a worker, what was lost had begun.
+    # If no jobs wait in a worker, every lost job had begun.
     losses = Losses(
         allowance=0 if config.prefetch == config.slots else 1,
         clock=asyncio.get_running_loop().time,
@@ -198,7 +198,7 @@ def _judge(
         queue=config.queue,
         host=host,
         retry=config.retry,
-        # Filled by the imports, before which no job arrives.
+        # The imports fill it, and no job arrives before them.
         handlers=zygote.handlers,
         others=limits_of_queue(config),
         serves_any=bool(config.command),
@@ -208,7 +208,7 @@ def _judge(
 
 
 def _room(config: WorkerConfig, dispatch: Dispatch, prefetch: int) -> int:
-    """Jobs to ask for on a new connection, of which there were `prefetch` on the one before."""
+    """Return how many jobs to request on a new connection after `prefetch` on the last one."""
     if config.prefetch == "auto":
         return first(prefetch, dispatch.view(), slots=config.slots)
     return fixed_prefetch(config.prefetch, dispatch.view(), slots=config.slots)

@@ -1,4 +1,4 @@
-"""All that the parent and the zygote say to each other: small messages with file descriptors."""
+"""All messages between the parent and the zygote: small ones, with file descriptors."""
 
 import os
 import socket
@@ -12,14 +12,14 @@ from longshore.worker.linux import descriptors
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """The handlers' modules are imported: wire names with what their jobs may take."""
+    """The handlers' modules are imported; `handlers` has each wire name with its jobs' limits."""
 
     handlers: Mapping[str, HandlerLimits]
     serves_any: bool = False
-    """Jobs of whatever handler are run, by a command."""
+    """Whether a command runs the jobs of all handlers."""
 
     threads: int = 1
-    """Threads that run after the imports; more than one makes forking unsafe."""
+    """Threads that run after the imports. More than one makes forking unsafe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +42,12 @@ class CommandUnusable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fork:
-    """Please make a child."""
+    """Request for a child."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forked:
-    """A child, with descriptors in the order of `CHILD_DESCRIPTORS`."""
+    """Answer with a child, whose descriptors are in the order of `CHILD_DESCRIPTORS`."""
 
     pid: int
 
@@ -58,29 +58,29 @@ CHILD_DESCRIPTORS = ("near", "far", "results", "output", "mark", "pidfd")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForkFailed:
-    """No child could be made."""
+    """No child could be created."""
 
     error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reap:
-    """Please bury this child: it is dead and nothing needs its process id any more."""
+    """Request to reap a child that is dead and whose process id is no longer needed."""
 
     pid: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reaped:
-    """The child is buried; `status` as of `os.waitpid`."""
+    """The child is reaped; `status` is as in `os.waitpid`."""
 
     pid: int
     status: int | None
-    """None where somebody else has reaped it, so that nobody knows."""
+    """None if another process has reaped it, so that its status is unknown."""
 
 
 class NoControl(ValueError):
-    """A message that neither parent nor zygote sends."""
+    """A message that neither the parent nor the zygote sends."""
 
 
 Control = Ready | ImportFailed | CommandUnusable | Fork | Forked | ForkFailed | Reap | Reaped
@@ -94,7 +94,7 @@ _CONTROLS: dict[str, type[Control]] = {
 _MAX_CONTROL = 200_000
 _MAX_APART = 1 << 26
 _APART = b"apart"
-"""In the place of a message that is too large; its descriptor holds it."""
+"""Sent in place of a message that is too large, with a descriptor that holds the message."""
 
 
 def send_control(
@@ -105,7 +105,7 @@ def send_control(
     if len(encoded) <= _MAX_CONTROL:
         descriptors.send(end, encoded, passed=passed, flags=flags)
         return
-    # The names of a thousand handlers are more than one message takes (EMSGSIZE).
+    # One message cannot hold the names of a thousand handlers (EMSGSIZE).
     memory = os.memfd_create("longshore-control")
     try:
         with os.fdopen(os.dup(memory), "wb") as file:
@@ -116,9 +116,9 @@ def send_control(
 
 
 def receive_control(end: socket.socket, *, flags: int = 0) -> tuple[Control, list[int]] | None:
-    """The next message and its descriptors; None when the other process is gone.
+    """Return the next message and its descriptors; None if the other process is gone.
 
-    Raises NoControl for what is none, whose descriptors are closed.
+    Raises NoControl for an invalid message, and closes its descriptors.
     """
     try:
         encoded, passed = descriptors.receive(end, _MAX_CONTROL, flags=flags)
@@ -133,11 +133,11 @@ def receive_control(end: socket.socket, *, flags: int = 0) -> tuple[Control, lis
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         for descriptor in passed:
             os.close(descriptor)
-        raise NoControl(f"{encoded[:60]!r} is no message: {error}") from None
+        raise NoControl(f"{encoded[:60]!r} is not a valid message: {error}") from None
 
 
 def _taken(passed: list[int]) -> bytes:
-    """What the one descriptor holds, which is closed. Raises ValueError where it is none such."""
+    """Read and close the one descriptor. Raises ValueError if there is another number of them."""
     if len(passed) != 1:
         raise ValueError(f"{len(passed)} descriptors")
     with os.fdopen(passed.pop(), "rb") as file:

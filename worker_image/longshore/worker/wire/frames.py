@@ -1,9 +1,10 @@
-"""All that the parent and its children say to each other.
+"""All messages between the parent and its children.
 
-Parent → child: one job per message on a SOCK_SEQPACKET pair, both of whose ends the parent holds:
-what it can still receive at the far end, the child has never seen. Child → parent: one record per
-message on another; but a success stands in the pipe of the jobs' output, where its job's ends.
-Beside all that a page of shared memory with the start mark.
+Parent → child: one job per message on a SOCK_SEQPACKET pair. The parent holds both of its ends, so
+that a job which it can still receive at the far end has certainly not reached the child.
+Child → parent: one record per message on another pair; but the success of a job is reported in the
+pipe of the jobs' output, where the job's output ends. In addition, the start mark is in a page of
+shared memory.
 """
 
 import _socket
@@ -27,23 +28,23 @@ from longshore.worker.linux import descriptors
 from longshore.worker.wire.values import MAX_DEPTH, MAX_PROGRESS, check_result, is_deep, refuse
 
 INLINE_LIMIT = 100_000
-"""Bytes of a job that travel in the message. One SEQPACKET message takes 212,960 at most; what is
-larger goes into a memfd of which only the descriptor travels."""
+"""Bytes of a job that travel in the message. A SEQPACKET message holds at most 212,960; a larger
+job goes into a memfd, of which only the descriptor travels."""
 
 
 # Parent → child
 
 
-# Tuples, where a frozen dataclass would do: one is made for each job on either side, and its
-# fields cost a microsecond less each.
+# Tuples instead of frozen dataclasses, because both sides create one for each job, and each field
+# takes a microsecond less.
 
 
 class JobFrame(NamedTuple):
-    """One job, as its child gets it. `enqueued_at` in ms since the epoch, limits in seconds."""
+    """One job as its child gets it. `enqueued_at` is in ms since the epoch, limits in seconds."""
 
     ticket: int
-    """The parent's own number of the job, never used twice: delivery tags start anew with each
-    channel."""
+    """The parent's own number of the job, never reused, unlike delivery tags, which start anew with
+    each channel."""
 
     body: bytes
     id: str
@@ -60,7 +61,7 @@ _JOB = struct.Struct("!QI?")  # ticket, length of the head, whether head and bod
 
 
 def send_job(near: socket.socket, job: JobFrame) -> bool:
-    """Send without blocking; False when the child's socket is full."""
+    """Send without blocking; return False if the child's socket is full."""
     head = _encode_head(job)
     apart = len(head) + len(job.body) > INLINE_LIMIT
     start = _JOB.pack(job.ticket, len(head), apart)
@@ -75,8 +76,8 @@ def send_job(near: socket.socket, job: JobFrame) -> bool:
 
 
 def _encode_head(job: JobFrame) -> bytes:
-    # marshal: both ends are one interpreter, forked, and it takes a fifth of JSON's time. Only in
-    # this direction: what comes out of a child may have been written by a handler gone wild.
+    # marshal takes a fifth of JSON's time, and both ends are one forked interpreter. Used in this
+    # direction only, because a handler gone wild may write anything into what comes from a child.
     head: Any = job[2:]
     try:
         return marshal.dumps(head)
@@ -86,7 +87,7 @@ def _encode_head(job: JobFrame) -> bytes:
 
 
 class ReceivedJob:
-    """A job's message before its head and body are looked into."""
+    """A job's message whose head and body are not decoded yet."""
 
     __slots__ = ("_head_length", "_payload", "ticket")
 
@@ -94,24 +95,24 @@ class ReceivedJob:
         self.ticket = ticket
         self._head_length = head_length
         self._payload = payload
-        """None: its memfd was lost, as this process has too many open files."""
+        """None if its memfd was lost because this process has too many open files."""
 
     def open(self) -> JobFrame:
-        """The job itself; takes it out of its memfd. Raises OSError where that was lost."""
+        """Decode the job, and close its memfd. Raises OSError if the memfd was lost."""
         if self._payload is None:
             raise OSError(errno.EMFILE, "too many open files to receive a large job")
         payload = self._payload if isinstance(self._payload, bytes) else _read_all(self._payload)
-        head = marshal.loads(payload[: self._head_length])  # noqa: S302 - the parent's own words
+        head = marshal.loads(payload[: self._head_length])  # noqa: S302 - written by the parent
         return JobFrame(self.ticket, payload[self._head_length :], *head)
 
     def drop(self) -> None:
-        """Let go of the memfd, if there is one."""
+        """Close the memfd, if there is one."""
         if isinstance(self._payload, int):
             os.close(self._payload)
 
 
 def receive_job(far: _socket.socket, *, flags: int = 0) -> ReceivedJob | None:
-    """The next job; None at the end. Raises BlockingIOError with MSG_DONTWAIT and none there."""
+    """Return the next job; None at the end. With MSG_DONTWAIT, may raise BlockingIOError."""
     message, passed = descriptors.receive(far, _JOB.size + INLINE_LIMIT, flags=flags)
     if not message:
         return None
@@ -145,27 +146,27 @@ def _read_all(descriptor: int) -> bytes:
 
 
 class Status(StrEnum):
-    """How a run ended, as its child sees it."""
+    """How a run ended, as its child reports."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     SNOOZED = "snoozed"
     DISCARDED = "discarded"
     NOT_RETRYABLE = "not-retryable"
-    """`retry_when` said no."""
+    """`retry_when` returned false."""
 
     EXPECTED = "expected"
     """The exception is one of `throws`."""
 
     INTERRUPTED = "interrupted"
-    """Draining or DeliveryLost was let through."""
+    """Draining or DeliveryLost was not caught."""
 
     INVALID_ARGUMENTS = "invalid-arguments"
     UNDECODABLE = "undecodable"
 
 
 class Ended(NamedTuple):
-    """A run is over; `seconds` is its length, `delay` what Retry or Snooze asked for."""
+    """A run has ended; `seconds` is its length, `delay` the delay that Retry or Snooze set."""
 
     ticket: int
     status: Status
@@ -174,44 +175,44 @@ class Ended(NamedTuple):
     traceback: str | None = None
     delay: float | None = None
     result: str | None = None
-    """What the handler returned, as JSON; None if that was None, or is omitted."""
+    """The handler's return value as JSON; None if it was None, or is omitted."""
 
     result_omitted: str | None = None
-    """Why what the handler returned is not told."""
+    """Why the handler's return value is omitted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What the handler said about how far it is."""
+    """The progress that a handler reported."""
 
     ticket: int
     value: Any
 
 
 MAX_RECORD = INLINE_LIMIT
-"""Bytes of one record. A record is one message, so that the kernel keeps the records of threads, of
-signal handlers and of processes that a job has forked apart, and none is ever half sent."""
+"""Bytes of one record. A record is one message, so that the kernel keeps apart the records of
+threads, signal handlers and processes forked by a job, and never delivers a part of one."""
 
 _TOO_DEEP = f"a progress value may have at most {MAX_DEPTH} levels of nesting"
 
 END = struct.Struct("!Qd")
-"""What stands behind a boundary in a child's output: the ticket of the job that ended there, if it
-has succeeded, and its seconds. With ticket 0 a record tells how the job ended.
+"""What follows a boundary in a child's output: the ticket of the job that ended there, if it has
+succeeded, and its seconds. With ticket 0, a record reports how the job ended.
 
-So a job that succeeds without a result, as most do, is told by one write, and the parent reads many
-of them at once.
+So a success without a result, the most common end, takes one write, and the parent reads many of
+them at once.
 """
 
 TOLD_IN_A_RECORD = END.pack(0, 0.0)
 
 
 class NoRecord(ValueError):
-    """A message that no child of ours would send, so the child's memory or sockets are not its own
-    any more."""
+    """A message that no child of ours would send. So the child has lost control of its memory or
+    its sockets."""
 
 
 def encode_record(record: Ended | Progress) -> bytes:
-    """One record of a child. Raises TypeError or ValueError where JSON cannot say it."""
+    """Encode a child's record. Raises TypeError or ValueError if JSON cannot express it."""
     if isinstance(record, Ended):
         encoded = _encode("ended", record._asdict())
         if len(encoded) > MAX_RECORD:
@@ -223,7 +224,7 @@ def encode_record(record: Ended | Progress) -> bytes:
         raise ValueError(_TOO_DEEP) from None
     if len(encoded) > MAX_PROGRESS:
         raise ValueError(
-            f"a progress value may have at most {MAX_PROGRESS} bytes; this one has {len(encoded)}"
+            f"a progress value of {len(encoded)} bytes is too large; the limit is {MAX_PROGRESS}"
         )
     if is_deep(from_json(encoded.decode("ascii"))["value"]):
         raise ValueError(_TOO_DEEP)
@@ -237,7 +238,7 @@ def _encode(kind: str, fields: Mapping[str, Any]) -> bytes:
 
 _KEPT_OF_ERROR = 2048
 _KEPT_OF_TRACEBACK = 6000
-"""Characters. One takes 12 bytes at the most."""
+"""Characters. Each takes at most 12 bytes."""
 
 
 def _shortened(record: Ended) -> Ended:
@@ -248,7 +249,7 @@ def _shortened(record: Ended) -> Ended:
 
 
 def decode_record(message: bytes) -> Ended | Progress:
-    """The record in `message`. Raises NoRecord that says what is wrong with it."""
+    """Decode the record in `message`. Raises NoRecord, which says what is wrong with it."""
     if len(message) > MAX_RECORD:
         raise NoRecord(f"it is longer than {MAX_RECORD} bytes")
     try:
@@ -266,7 +267,7 @@ def decode_record(message: bytes) -> Ended | Progress:
         case "ended" if fields.keys() == _ENDED_FIELDS.keys():
             _check_types(fields, _ENDED_FIELDS)
             return _read_ended(fields)
-    raise NoRecord(f"{_shown(message)} has not the fields of a record")
+    raise NoRecord(f"{_shown(message)} does not have the fields of a record")
 
 
 _ENDED_FIELDS: Mapping[str, tuple[type, ...]] = {
@@ -286,7 +287,7 @@ def _check_types(fields: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]
     for name, kind in kinds.items():
         value = fields[name]
         if not isinstance(value, kind) or (isinstance(value, bool) and object not in kind):
-            raise NoRecord(f"{name} is {repr(value)[:60]}, of the wrong type")
+            raise NoRecord(f"{name} has the wrong type: {repr(value)[:60]}")
 
 
 def _read_ended(fields: Mapping[str, Any]) -> Ended:
@@ -299,7 +300,7 @@ def _read_ended(fields: Mapping[str, Any]) -> Ended:
     except (ValueError, OverflowError) as error:
         raise NoRecord(str(error)) from None
     if not 0 <= seconds < math.inf or (delay is not None and not 0 <= delay < math.inf):
-        raise NoRecord(f"seconds {seconds} or delay {delay} is no length of time")
+        raise NoRecord(f"seconds {seconds} or delay {delay} is not a valid duration")
     omitted = fields["result_omitted"]
     if status is not Status.SUCCEEDED and (result is not None or omitted is not None):
         raise NoRecord(f"{status} is not the status of a job with a result")
@@ -315,7 +316,7 @@ def _shown(message: bytes) -> str:
 
 
 class Cause(IntEnum):
-    """Why the parent interrupts a running job: a graver cause replaces a lesser one."""
+    """Why the parent interrupts a running job; a graver cause replaces a lesser one."""
 
     SOFT_LIMIT = 1
     DRAINING = 2
@@ -323,9 +324,9 @@ class Cause(IntEnum):
 
 
 class Mark:
-    """Which job the child has begun, and what the parent wants of it.
+    """The job that a child has begun, and the parent's order about it.
 
-    The child writes `running` the moment it has a job, so a death is charged to the job that
+    The child writes `running` as soon as it has a job, so that a death is charged to the job that
     caused it and to no other. The parent writes an order, then sends SIGALRM.
     """
 
@@ -333,22 +334,22 @@ class Mark:
 
     @classmethod
     def create(cls) -> int:
-        """A new page, as descriptor; its boundary is unlike any other's."""
+        """Create a page with a unique boundary, and return its descriptor."""
         descriptor = os.memfd_create("longshore-mark", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(descriptor, cls.SIZE)
         os.pwrite(descriptor, os.urandom(16), 24)
-        # The parent would die of SIGBUS if somebody made it shorter.
+        # The parent would die of SIGBUS if the page were shortened.
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
         return descriptor
 
     def __init__(self, descriptor: int) -> None:
         self._map = mmap.mmap(descriptor, self.SIZE)
-        # Stores of eight aligned bytes: never seen half done on x86-64 and arm64.
+        # Stores of eight aligned bytes are never seen half done on x86-64 and arm64.
         self._words = memoryview(self._map).cast("Q")
 
     @property
     def running(self) -> int:
-        """Ticket of the job begun last; 0 before the first."""
+        """Ticket of the last job begun; 0 before the first."""
         return self._words[0]
 
     @running.setter
@@ -357,30 +358,30 @@ class Mark:
 
     @property
     def boundary(self) -> bytes:
-        """What the child writes into its output after each job, so that lines are charged rightly,
-        and before an `END`.
+        """What the child writes into its output after each job, before an `END`, so that lines are
+        charged to the right job.
 
-        Nobody prints it by chance; both are short enough to be written at once (PIPE_BUF), and the
-        pipe keeps the order of all who write to it.
+        A job cannot print it by chance. Both are short enough to be written at once (PIPE_BUF), and
+        the pipe preserves the order of all writers.
         """
         return b"\0" + self._map[24:40].hex().encode()
 
     def order(self, ticket: int, cause: Cause) -> None:
-        """Ask for the end of job `ticket`. Only then send SIGALRM."""
+        """Ask for the end of job `ticket`. SIGALRM must be sent after this, not before."""
         self._words[2] = cause
         self._words[1] = ticket
 
     def order_for(self, ticket: int) -> Cause | None:
-        """What the parent wants of job `ticket`."""
+        """Return the parent's order about job `ticket`."""
         return Cause(self._words[2]) if self._words[1] == ticket else None
 
     def order_for_running(self) -> Cause | None:
-        """What the parent wants of the job begun last."""
+        """Return the parent's order about the last job begun."""
         words = self._words
         return Cause(words[2]) if words[1] == words[0] else None
 
     def is_lost(self, ticket: int) -> bool:
-        """Whether the broker has taken job `ticket` back."""
+        """Return whether the broker has taken job `ticket` back."""
         return self.order_for(ticket) is Cause.DELIVERY_LOST
 
     def close(self) -> None:

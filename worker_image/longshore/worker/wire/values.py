@@ -1,4 +1,4 @@
-"""Values that handlers hand out as JSON, progress and results, and how large they may be."""
+"""Handlers' progress and results as JSON values, and the limits on their size."""
 
 import json
 from typing import Any
@@ -6,24 +6,24 @@ from typing import Any
 from longshore.worker.kept import to_strict_json
 
 MAX_DEPTH = 64
-"""Levels of lists and objects in a value: each takes a frame of the parent's stack."""
+"""Levels of lists and objects in a value. Each takes a frame of the parent's stack."""
 
 MAX_PROGRESS = 4096
 """Bytes of one progress record."""
 
 MAX_RESULT = 8192
-"""Bytes of a result's JSON. It stands in one line of the log, as long as the longest that a job may
-write, and container runtimes split lines of more than 16 KiB."""
+"""Bytes of a result's JSON. It takes one line of the log, which is as long as the longest line that
+a job may write; container runtimes split lines of more than 16 KiB."""
 
 _TOO_LARGE = f"a result may have at most {MAX_RESULT} bytes as JSON"
 _TOO_DEEP = f"a result may have at most {MAX_DEPTH} levels of nesting"
 
 
 def encode_result(value: object) -> str:
-    """Return `value` as JSON. Raises TypeError or ValueError where that is not possible.
+    """Return `value` as JSON. Raises TypeError or ValueError if that is impossible.
 
-    What is too large is found out before it is encoded: that could take as much memory again, and
-    longer than the job.
+    A value that is too large is detected before it is encoded, because encoding could take as much
+    memory again, and longer than the job.
     """
     _check_size(value)
     encoded = to_strict_json(value)
@@ -54,7 +54,7 @@ def _check_size(value: object) -> None:
 
 
 def check_result(encoded: str) -> None:
-    """Raise ValueError unless `encoded` is what `encode_result` may have returned."""
+    """Raise ValueError unless `encoded` is a possible return value of `encode_result`."""
     # Printable, so that it stays in its line of the log.
     if len(encoded) > MAX_RESULT or not (encoded.isascii() and encoded.isprintable()):
         raise ValueError(f"the result has more than {MAX_RESULT} bytes, or unprintable ones")
@@ -67,12 +67,12 @@ def check_result(encoded: str) -> None:
 
 
 def refuse(constant: str) -> Any:
-    """Raise ValueError for a number that JSON does not have and Python's parser would take."""
+    """Raise ValueError for a number that JSON lacks but Python's parser accepts."""
     raise ValueError(f"{constant} is not JSON")
 
 
 def is_deep(value: object, *, left: int = MAX_DEPTH) -> bool:
-    """Whether a value made of lists and dicts has more than `left` levels of them."""
+    """Return whether a value has more than `left` levels of lists and dicts."""
     level = [value]
     while level and left >= 0:
         level = [

@@ -1,4 +1,4 @@
-"""The consuming side: deliveries in, acks out, and one path for every way to lose a delivery."""
+"""The consuming side: deliveries in, acks out, and one path for all losses of deliveries."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,19 +20,19 @@ from longshore.worker.parent.broker.subscription import (
 )
 
 HEALTHY_AFTER = 5.0
-"""Seconds of consuming after which the next loss is a new one, retried without much delay."""
+"""Seconds of consuming after which a loss counts as the first one, and is retried quickly."""
 
 log = Log("longshore.consumer")
 
 
 class DeliveryListener(Protocol):
-    """Takes deliveries in, and hears which of them the broker has taken back."""
+    """Takes in deliveries, and is notified of those that the broker has taken back."""
 
     def on_deliveries(self, deliveries: list[Delivery]) -> None:
-        """These have arrived."""
+        """Called when these deliveries have arrived."""
 
     def on_void(self, deliveries: list[Delivery]) -> None:
-        """The broker has taken these back: nothing about them counts any more."""
+        """Called when the broker has taken these back: nothing about them counts any more."""
 
 
 def _nothing() -> None:
@@ -40,15 +40,15 @@ def _nothing() -> None:
 
 
 class Consumer:
-    """Consumes `queue` over a connection of its own, again and again, until drained.
+    """Consumes `queue` over a connection of its own, and reconnects until drained.
 
-    406, a basic.cancel by the broker and a lost connection are one path: all deliveries are void,
-    the channels are closed and a new one opened.
+    406, a basic.cancel by the broker and a lost connection take the same path: all deliveries
+    become void, the channels are closed, and a new one is opened.
 
-    `on_consuming` is called whenever the broker has begun to send jobs, `on_loss` whenever it has
-    stopped. `room` returns how many jobs to ask for on a new connection, given how many were asked
-    for on the last one: slots may be taken by jobs that ran on that one, and that nobody waits for
-    any more.
+    `on_consuming` is called whenever the broker has started to send jobs, `on_loss` whenever it has
+    stopped. `room` returns how many jobs to request on a new connection, given how many were
+    requested on the last one. It may be fewer, because jobs of the last connection that the broker
+    has taken back may still occupy slots.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Consumer:
         on_loss: Callable[[], None] = _nothing,
     ) -> None:
         self.trouble = ""
-        """Why it does not consume, as of the last attempt; empty before the first one's end."""
+        """Why it is not consuming, as of the last attempt; empty until one has failed."""
 
         self._listener = listener
         self._room = room
@@ -79,7 +79,7 @@ class Consumer:
         self._connection: Connection | None = None
         self._current: Subscription | None = None
         self._retired: list[Subscription] = []
-        """Those that took jobs before; some may still run."""
+        """Earlier subscriptions, some of whose jobs may still run."""
 
         self._retirement = asyncio.Lock()
         self._lost: asyncio.Future[str] | None = None
@@ -90,7 +90,7 @@ class Consumer:
 
     @property
     def is_consuming(self) -> bool:
-        """Whether the broker sends us jobs."""
+        """Whether the broker sends jobs to this worker."""
         return self._is_consuming and not self._draining
 
     def _note(self, trouble: str) -> None:
@@ -98,11 +98,11 @@ class Consumer:
 
     @property
     def prefetch(self) -> int:
-        """Jobs that the broker may send us unacked, beside those of before; 0 while paused for."""
+        """Unacked jobs that the broker may send, beside earlier ones; 0 while it must not."""
         return self._prefetch
 
     async def run(self) -> None:
-        """Consume until cancelled; after `drain`, until the connection ends."""
+        """Consume until cancelled or, after `drain`, until the connection ends."""
         backoff, loop = Backoff(), asyncio.get_running_loop()
         while not self._draining:
             self._connection = connection = await self._dial.connect()
@@ -122,11 +122,11 @@ class Consumer:
                 await backoff.pause()
 
     async def pause(self) -> None:
-        """Have the broker send no more jobs until `resume`; those that are here stay ours."""
+        """Have the broker send no more jobs until `resume`; jobs that are here stay ours."""
         await self._retire_current(silence=SHORT_SILENCE)
 
     async def _retire_current(self, *, silence: float) -> None:
-        # A drain waits for a pause that is under way: until then jobs may come.
+        # A drain waits for a pause in progress, because jobs may arrive until that has ended.
         async with self._retirement:
             current, self._current = self._current, None
             if current:
@@ -135,9 +135,9 @@ class Consumer:
                 self._retired = [each for each in self._retired if not each.is_over]
 
     async def resume(self, prefetch: int) -> None:
-        """Consume anew with `prefetch` beside the jobs that are still here; not at all for 0."""
+        """Consume anew with `prefetch` beside the jobs that are still here; 0 means not at all."""
         self._prefetch = prefetch
-        # A connection made since the pause consumes already.
+        # A connection that was opened since the pause is consuming already.
         await self._retire_current(silence=SHORT_SILENCE)
         connection, lost = self._connection, self._lost
         if not prefetch or self._is_shut or not connection or not lost or lost.done():
@@ -148,23 +148,23 @@ class Consumer:
             resolve(lost, str(error))
 
     async def cordon(self) -> None:
-        """Ask for no more jobs until `uncordon`, across lost connections too; return when none can
-        come any more."""
+        """Request no more jobs until `uncordon`, even after lost connections; return once none can
+        arrive any more."""
         self._is_cordoned = True
         await self._retire_current(silence=LONG_SILENCE)
 
     async def uncordon(self, prefetch: int) -> None:
-        """Ask for jobs again, so many at a time beside those that are still here."""
+        """Request jobs again, at most `prefetch` at a time beside those that are still here."""
         self._is_cordoned = False
         await self.resume(prefetch)
 
     async def drain(self) -> None:
-        """Ask for no more jobs; return when none can come any more."""
+        """Request no more jobs; return once none can arrive any more."""
         self._draining = True
         await self._retire_current(silence=LONG_SILENCE)
 
     async def close(self) -> None:
-        """End the connection; what is not acked goes back to its queue."""
+        """Close the connection; unacked jobs return to their queue."""
         self._draining = True
         for each in self._subscriptions():
             await each.leave()
@@ -172,13 +172,13 @@ class Consumer:
             await self._connection.close()
 
     async def _consume(self, connection: Connection) -> str:
-        """Consume on new channels until one is lost; the cause."""
+        """Consume on new channels until one is lost; return the cause."""
         lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._lost = lost
-        # Without a consumer, as while cordoned, nothing else would tell.
+        # Without a consumer, as while cordoned, nothing else would report the end.
         ending = asyncio.ensure_future(_tell_end(connection, lost))
         try:
-            # A new connection has none of the jobs that a pause had waited for.
+            # A new connection has none of the jobs for which a pause had waited.
             self._prefetch = self._room(self._prefetch or self._least)
             if self._prefetch:
                 await self._subscribe(connection, lost, prefetch=self._prefetch)
@@ -191,7 +191,7 @@ class Consumer:
         finally:
             ending.cancel()
             self._is_consuming = False
-            # From here on nothing that this loss was told of touches the channels that follow.
+            # From here on, this loss cannot affect the channels that follow.
             resolve(lost, "the channel is given up")
             self._void(lost.result())
 
@@ -201,8 +201,8 @@ class Consumer:
         if self._is_shut:
             return
         channel = await connection.channel()
-        # In the meantime: also another may have been faster, and a second consumer that nobody
-        # retires would go on taking jobs.
+        # Conditions may have changed meanwhile. For example, another call may have been faster, and
+        # a second consumer that is never retired would go on taking jobs.
         if lost.done() or self._is_shut or self._current:
             channel.close()
             return
@@ -230,7 +230,7 @@ class Consumer:
         try:
             await connection.answer(started, of=channel)
         except Lost as error:
-            # A classic queue has no ack timeout on 4.3, and refuses to be told one.
+            # On 4.3, a classic queue has no ack timeout, and refuses the argument.
             self._has_ack_timeout = "x-consumer-timeout" not in str(error)
             raise
         if lost.done():

@@ -1,7 +1,7 @@
-"""The line to the operator, on the connection that publishes: reports go out, orders come back.
+"""The line to the operator, on the connection that publishes: reports out, orders in.
 
-Orders come by RabbitMQ's direct reply-to. It notes in each report where the report's own channel
-can be answered, so there is no queue, and a worker needs no right to declare one.
+Orders arrive by RabbitMQ's direct reply-to. It writes into each report the address of the report's
+own channel. So there is no queue, and a worker needs no right to declare one.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ log = Log("longshore.line")
 
 
 class Line:
-    """Takes reports; each order is told to `on_order`."""
+    """Sends reports, and calls `on_order` with each order."""
 
     def __init__(self, *, on_order: Callable[[Order], None]) -> None:
         self._on_order = on_order
@@ -30,7 +30,7 @@ class Line:
         self._channel: Channel | None = None
 
     async def keep(self, connection: Connection) -> None:
-        """Hold the line until the connection ends."""
+        """Keep the line open until the connection ends."""
         backoff = Backoff(first=1.0)
         while connection.is_open:
             try:
@@ -39,12 +39,12 @@ class Line:
                 cause = str(error)
             except Exception as error:
                 cause = words(error)
-            # A worker without it goes on working; the operator then cannot take it away.
+            # A worker without it goes on working, but the operator then cannot remove it.
             log.warning("operator-line-lost", error=cause)
             await backoff.pause()
 
     def report(self, exchange: str, key: str, body: bytes) -> None:
-        """Publish and forget; nothing is sent while that would wait."""
+        """Publish a report, without a confirm; send nothing if that would have to wait."""
         connection, channel = self._connection, self._channel
         if not connection or connection.is_blocked or not channel or not channel.is_open:
             return
@@ -53,8 +53,8 @@ class Line:
             channel.publish(exchange, key, body, properties)
 
     async def _hold(self, connection: Connection) -> str:
-        """Report and take orders until the channel closes; the cause. Raises Lost."""
-        # A channel of its own: an exchange that is missing closes it, and must not take unconfirmed
+        """Send reports and take orders until the channel closes; return the cause. Raises Lost."""
+        # A channel of its own, because a missing exchange closes it, and must not take unconfirmed
         # outcomes with it.
         channel = await connection.channel()
         loop = asyncio.get_running_loop()
@@ -67,11 +67,11 @@ class Line:
                 self._take,
                 auto_ack=True,
                 on_started=lambda: resolve(listening, None),
-                on_cancel=lambda: resolve(lost, "the broker accepts no reports"),
+                on_cancel=lambda: resolve(lost, "the broker has cancelled the consumer of orders"),
             )
             await connection.answer(listening, of=channel)
-            # Only now: RabbitMQ closes the channel over a report that wants an answer to it
-            # before anybody consumes.
+            # Only now, because RabbitMQ closes a channel that sends a report with a reply address
+            # before it consumes.
             self._connection, self._channel = connection, channel
             log.info("operator-line-opened")
             return await lost
@@ -87,5 +87,5 @@ class Line:
         try:
             self._on_order(order)
         except Exception as error:
-            # One line, as bad orders may be many.
+            # One line without a traceback, because there may be many bad orders.
             log.error("order-failed", order=repr(order)[:500], error=repr(error))  # noqa: TRY400

@@ -1,4 +1,4 @@
-"""Which deliveries are ours, and how few acks and nacks settle them."""
+"""Records which deliveries are ours, and settles them by as few acks and nacks as possible."""
 
 import itertools
 from collections.abc import Iterable
@@ -12,44 +12,44 @@ class Settlements(Generic[Delivery]):
 
     def __init__(self) -> None:
         self._open: dict[int, Delivery] = {}
-        """In the order of arrival, and so of tags."""
+        """In the order of arrival, which is also the order of tags."""
 
         self._done: list[int] = []
-        """Settled here, not yet acked."""
+        """Settled here, but not acked yet."""
 
         self._returned: list[int] = []
-        """Given back here, not yet nacked."""
+        """Given back here, but not nacked yet."""
 
     @property
     def unacked(self) -> int:
-        """Deliveries that the broker waits to see settled."""
+        """The number of deliveries that the broker has not seen settled."""
         return len(self._open) + len(self._done) + len(self._returned)
 
     def add(self, tag: int, delivery: Delivery) -> None:
-        """It has arrived."""
+        """Record that a delivery has arrived."""
         self._open[tag] = delivery
 
     def settle(self, tag: int) -> None:
-        """It is to be acked; `acks` says how."""
+        """Mark a delivery to be acked by the next `acks`."""
         del self._open[tag]
         self._done.append(tag)
 
     def give_back(self, tag: int) -> None:
-        """It is to be nacked; `nacks` says how."""
+        """Mark a delivery to be nacked by the next `nacks`."""
         del self._open[tag]
         self._returned.append(tag)
 
     def acks(self) -> list[tuple[int, bool]]:
-        """Tags to ack now, with whether all below are meant too.
+        """Return the tags to ack now, each with whether it includes all lower ones.
 
-        A tag stands for those below it only if none of them is open. It is never one that was acked
-        before: RabbitMQ closes the channel over that.
+        A tag includes the lower ones only if none of them is open. A tag is never acked twice,
+        because RabbitMQ closes the channel in that case.
         """
         done, self._done = self._done, []
         return _merged(done, others=(*self._first_open(), *self._returned))
 
     def nacks(self) -> list[tuple[int, bool]]:
-        """Tags to nack now, the same way; only after the acks."""
+        """Return the tags to nack now, in the same form; to be sent only after the acks."""
         returned, self._returned = self._returned, []
         return _merged(returned, others=self._first_open())
 
@@ -57,7 +57,7 @@ class Settlements(Generic[Delivery]):
         return itertools.islice(self._open, 1)
 
     def clear(self) -> list[Delivery]:
-        """The broker has taken all back; those that were open."""
+        """Drop everything, because the broker has taken it back; return what was open."""
         gone = list(self._open.values())
         self._open.clear()
         self._done.clear()

@@ -1,4 +1,4 @@
-"""One consumer on a channel of its own, from its first delivery until the last is settled."""
+"""A consumer on a channel of its own, from its first delivery until the last is settled."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -16,28 +16,28 @@ CANCEL_TIMEOUT = 5.0
 
 LONG_SILENCE = 0.3
 SHORT_SILENCE = 0.05
-"""Seconds without a delivery after which none is taken to be under way."""
+"""Seconds without a delivery after which none is assumed to be in flight."""
 
 _MAX_WAITS = 10
 
 MOST_AT_ONCE = 16
-"""Acks and nacks of one moment with which a channel may be closed at once. RabbitMQ has at most 32
-under way to a quorum queue, and drops what waits behind them when the channel closes: the jobs come
-back charged (4.3.6)."""
+"""Maximum number of acks and nacks sent together with which a channel may be closed at once.
+RabbitMQ passes at most 32 to a quorum queue at a time, and drops those that wait when the channel
+closes. Their jobs return charged (4.3.6)."""
 
 ACK_DELAY = 0.002
-"""Seconds that an ack may wait for others. One may stand for many: with jobs that do nothing for
-some 40, and each of them costs a quorum queue a quarter less."""
+"""Seconds that an ack may wait for others, so that one ack settles many deliveries: some 40 if jobs
+do nothing. Each of these then costs a quorum queue a quarter less."""
 
 LINGER = 0.5
-"""Seconds for more than that to be passed on."""
+"""Seconds for RabbitMQ to pass on more than `MOST_AT_ONCE`."""
 
 
 class Delivery:
-    """A job that the broker has given us, until it takes it back.
+    """A job that the broker has delivered, until the broker takes it back.
 
-    Its properties are decoded when they are asked for: of most jobs `plain` has read all that is
-    needed.
+    Its properties are decoded only on demand, because for most jobs `plain` has read everything
+    that is needed.
     """
 
     __slots__ = (
@@ -57,7 +57,7 @@ class Delivery:
         self.subscription = subscription
         self.tag = tag
         self.header = header
-        """The properties' bytes; empty where pika has decoded them."""
+        """The properties' bytes; empty if pika has decoded them."""
 
         self.body = body
         self.is_redelivered = is_redelivered
@@ -68,7 +68,7 @@ class Delivery:
         self._fault: str | None = None
 
     def make_void(self, cause: str) -> None:
-        """The broker has taken it back."""
+        """Note that the broker has taken the delivery back."""
         self.void = cause
 
     @property
@@ -78,22 +78,22 @@ class Delivery:
 
     @property
     def fault(self) -> str | None:
-        """What cannot be read of its properties."""
+        """What cannot be read of its properties; None if all can."""
         self._decoded()
         return self._fault
 
     @property
     def is_counted(self) -> bool:
-        """Whether the broker has counted failed deliveries of it.
+        """Whether the broker has counted the job's failed deliveries.
 
-        Quorum queues write their count over what the producer sent along, but only when they
-        deliver again; classic queues never do.
+        A quorum queue writes its count over what the producer sent, but only when it delivers
+        again; a classic queue never does.
         """
         return self.is_redelivered and self.subscription.is_quorum
 
     @property
     def original(self) -> Mapping[str, Any]:
-        """AMQP properties as they came."""
+        """AMQP properties, unchanged."""
         original: dict[str, Any] = vars(self.properties)
         return original
 
@@ -104,9 +104,9 @@ class Delivery:
 
 
 class Subscription:
-    """Takes deliveries, acks those that are settled; `on_lost` hears why it ended too early.
+    """Takes deliveries and acks settled ones; `on_lost` is called with the cause of an early end.
 
-    Prefetch is a consumer's for life: RabbitMQ applies a new one to new consumers only.
+    A consumer's prefetch is fixed: RabbitMQ applies a new prefetch to new consumers only.
     """
 
     def __init__(
@@ -123,38 +123,38 @@ class Subscription:
         self._connection = connection
         self._channel = channel
         self.is_quorum = is_quorum
-        # Classic queues count no deliveries.
+        # Classic queues do not count deliveries.
         self.nack_is_free = connection.features.nack_is_free or not is_quorum
         self.is_current = True
-        """Its jobs count against the prefetch that is in force: it is neither retired nor lost."""
+        """Whether its jobs count against the current prefetch: it is neither retired nor lost."""
 
         self._prefetch = prefetch
         self._parks = parks
-        """Whether jobs that are here once it is retired need `_park`."""
+        """Whether jobs that are still here when it is retired require `_park`."""
 
         self._on_deliveries = on_deliveries
         self._on_lost = on_lost
         self._settlements: Settlements[Delivery] = Settlements()
         self._acking: asyncio.Handle | None = None
         self._is_delayed = False
-        """Acks are sent after `ACK_DELAY`, not in this turn of the loop."""
+        """Whether acks are sent after `ACK_DELAY`, not in this turn of the loop."""
 
         self._arrived = 0
         self._queue = self._tag = ""
         self._is_holding = False
-        """Acks wait: each would have the broker send more."""
+        """Whether acks wait, because each would make the broker send more jobs."""
 
         self._is_retired = False
         self._is_closing = False
         self._is_leaving = False
-        """The connection is about to be closed."""
+        """Whether the connection is about to be closed."""
 
         self._news = asyncio.Event()
-        """Acks wait while it is parked, or its channel ends."""
+        """Set when acks wait while it is parked, or when its channel ends."""
 
         self._parking: asyncio.Task[None] | None = None
         self.settled_at = 0.0
-        """On the loop's clock: not before, all that was sent has reached the queue."""
+        """The time, on the loop's clock, from which everything sent has reached the queue."""
 
         channel.on_end(lambda end: self._on_end(end.cause))
 
@@ -164,7 +164,7 @@ class Subscription:
         return self._is_closing
 
     def start(self, queue: str, *, arguments: Mapping[str, Any]) -> asyncio.Future[None]:
-        """Have jobs of `queue` sent; resolved with the broker's answer, if one comes.
+        """Start to consume from `queue`; the future is resolved by the broker's answer, if any.
 
         Raises Lost.
         """
@@ -184,23 +184,23 @@ class Subscription:
     def ack(self, delivery: Delivery, *, may_wait: bool = False) -> None:
         """Settle a delivery that is not void, together with others of the same moment.
 
-        `may_wait` while there is enough to do without another delivery: then the moment is
-        `ACK_DELAY`.
+        With `may_wait`, that moment is `ACK_DELAY` long. It is set while there is enough to do
+        without another delivery.
         """
         if delivery.void is None:
             self._settlements.settle(delivery.tag)
             self._send_soon(may_wait=may_wait and not self._is_retired)
 
     def give_back(self, delivery: Delivery) -> None:
-        """Return a delivery to the head of its queue, uncharged where nack is free."""
+        """Return a delivery to the head of its queue, uncharged if nack is free."""
         if delivery.void is None:
             self._settlements.give_back(delivery.tag)
             self._send_soon()
 
     async def retire(self, *, silence: float) -> None:
-        """Take no more deliveries; the channel closes with the last of those that are here.
+        """Take no more deliveries; close the channel once all those that are here are settled.
 
-        Return when none can come any more; `silence` seconds without one are proof enough.
+        Returns once no delivery can arrive any more, which `silence` seconds without one prove.
         """
         self.is_current = False
         await self._settle_down(silence)
@@ -211,7 +211,7 @@ class Subscription:
             self._parking = asyncio.create_task(self._park())
 
     async def leave(self) -> None:
-        """Send what acks there are, before the connection is closed."""
+        """Send all pending acks, before the connection is closed."""
         self._is_leaving = True
         if self._parking:
             self._news.set()
@@ -220,7 +220,7 @@ class Subscription:
         await self._until_passed_on()
 
     def flush(self) -> None:
-        """Send what acks there are now."""
+        """Send all pending acks now."""
         self._is_holding = False
         self._send_acks()
 
@@ -234,10 +234,10 @@ class Subscription:
     async def _park(self) -> None:
         """Keep a consumer that has no room, until the last delivery is settled.
 
-        A job of a cancelled consumer whose node ends may be nobody's for ever
-        (`Features.cancelled_are_freed`). A consumer by the same tag takes over what the cancelled
-        one holds, and as its prefetch is just as much, it gets nothing. Each ack would make room:
-        acks wait until it is cancelled again.
+        If the node of a cancelled consumer ends, its jobs may never be delivered again
+        (`Features.cancelled_are_freed`). A new consumer under the same tag takes over the jobs of
+        the cancelled one and gets no others, because its prefetch is equal to their number. Each
+        ack would make room, so acks wait until the consumer is cancelled again.
         """
         self._channel.on_end(lambda _: self._news.set())
         await self._until_passed_on()
@@ -270,9 +270,9 @@ class Subscription:
         await asyncio.sleep(self.settled_at - asyncio.get_running_loop().time())
 
     def void(self, cause: str) -> list[Delivery]:
-        """The broker has taken everything back: close the channel; the deliveries that were ours.
+        """Close the channel, because the broker has taken everything back; return what was ours.
 
-        A channel left open after a basic.cancel of the broker's would keep a zombie consumer that
+        If a channel stays open after the broker's basic.cancel, a zombie consumer remains that
         swallows jobs (4.3.6).
         """
         self.is_current = False
@@ -283,11 +283,11 @@ class Subscription:
         return gone
 
     async def _settle_down(self, silence: float) -> None:
-        """Hold acks until no delivery is under way.
+        """Hold acks until no delivery is in flight.
 
-        What a quorum queue has assigned to a consumer whose cancellation overtakes it is neither
-        delivered nor taken back before the channel closes, and then it counts as a failed delivery
-        (4.0.5, 4.3.6). With acks held the broker stops when the prefetch is used up.
+        If a cancellation overtakes a delivery that a quorum queue has assigned to the consumer, the
+        job is neither delivered nor taken back before the channel closes, and that counts as a
+        failed delivery (4.0.5, 4.3.6). While acks are held, the broker stops at the prefetch.
         """
         self._is_holding = True
         for _ in range(_MAX_WAITS):
@@ -333,7 +333,7 @@ class Subscription:
         self._acking = None
         if self._is_holding or not self._channel.is_open:
             self._news.set()
-            return  # later, or about to be void
+            return  # sent later, or about to be void
         acks, nacks = self._settlements.acks(), self._settlements.nacks()
         self._channel.send_acks(acks, nacks)
         if len(acks) + len(nacks) > MOST_AT_ONCE:
@@ -350,7 +350,7 @@ class Subscription:
 
     def _close(self) -> None:
         if self._is_closing:
-            return  # the channel's number may be another's by now
+            return  # the channel's number may already be in use again
         self._is_closing = True
         self._connection.leave(self._channel)
         self._channel.close()

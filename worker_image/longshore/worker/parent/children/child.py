@@ -1,4 +1,4 @@
-"""One child: its state, the jobs that it holds and what it says of them."""
+"""One child: its state, the jobs that it holds, and what it reports about them."""
 
 import asyncio
 import contextlib
@@ -34,10 +34,10 @@ MAX_RECORDS = 32
 
 
 class Child:
-    """The parent's side of one child. Nothing here waits.
+    """The parent's side of one child. Nothing here blocks.
 
-    It gets no more than `max_jobs` jobs in its life; 0 for any number. `on_order` is called
-    whenever a run was asked to end.
+    The child gets at most `max_jobs` jobs in its life, or any number if that is 0. `on_order` is
+    called whenever a run was asked to end.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class Child:
         self.output = Output(birth.output, boundary=birth.mark.boundary, put=put_line)
         self.state = ChildState.SERVING
         self.jobs: deque[Work] = deque()
-        """In the order handed over; the first one runs."""
+        """Jobs in the order in which they were handed over; the first one runs."""
 
         self.run: Run | None = None
-        """The run of the first job: it began when the job was handed over, or when the one before
-        it ended."""
+        """The run of the first job. It began when the job was handed over, or when the previous job
+        ended."""
 
         self.since = 0.0
         """When the latest run began, even if its job is no longer among `jobs`."""
@@ -67,28 +67,28 @@ class Child:
         self.served = 0
         self.killed_for: Kill | None = None
         self.killed_until = 0.0
-        """On the loop's clock: end of the kill grace."""
+        """The end of the kill grace, on the loop's clock."""
 
         self.memory_seen = 0
-        """Bytes at which the memory watchdog killed it."""
+        """The memory in bytes for which the memory watchdog killed it."""
 
         self.has_successor = False
-        """Another child was asked for, as this one's last job is here."""
+        """Whether another child was requested, because this one has its last job."""
 
         self.has_hung_up = False
-        """Its end of the results is closed: it can report nothing more."""
+        """Whether its end of the results is closed, so that it can report nothing more."""
 
         self.fault: str | None = None
-        """What is wrong with what it has sent; it is killed over that."""
+        """What is wrong with its messages; it is killed because of that."""
 
         self.culprit: Work | None = None
-        """The job to blame for it, which is not among the others any more."""
+        """The job to blame for the fault; it is no longer among the others."""
 
         self.unsettled: deque[tuple[Ended | Progress, float]] = deque()
-        """Records that wait until what their job wrote is logged, and when they came."""
+        """Records that wait until their job's output is logged, with their times of arrival."""
 
         self.timer: asyncio.TimerHandle | None = None
-        """What is to be done to it, unless it is buried before."""
+        """A scheduled action on the child, cancelled when it is buried."""
 
         self._max_jobs = max_jobs
         self._on_order = on_order
@@ -96,11 +96,11 @@ class Child:
         self._far = birth.far
         self._mark = birth.mark
         self._asked: dict[int, Cause] = {}
-        """Why jobs whose turn is yet to come are asked to end, by ticket."""
+        """Why jobs that have not begun yet are asked to end, by ticket."""
 
         self._was_dismissed = False
         self._last = 0
-        """Ticket of the job that ended last."""
+        """Ticket of the last job that ended."""
 
         self._most = 0
         """Highest ticket of its jobs so far."""
@@ -117,7 +117,7 @@ class Child:
 
     @property
     def is_done(self) -> bool:
-        """Whether its last job has ended, and it was not dismissed yet."""
+        """Whether its last job has ended, and it has not been dismissed yet."""
         is_open = self.state is ChildState.SERVING or self.state is ChildState.RETIRING
         return is_open and not self.jobs and not self.takes_jobs
 
@@ -133,24 +133,24 @@ class Child:
 
     @property
     def is_barren(self) -> bool:
-        """Whether it has ended without having begun a job, and nobody had asked it to end."""
+        """Whether it ended without having begun a job, and without having been told to end."""
         was_asked = self._was_dismissed or self.killed_for not in (None, Kill.BROKEN)
         has_begun = self.served or self.culprit is not None or self.has_begun()
         return not (was_asked or has_begun)
 
     def retire(self) -> None:
-        """Give it no more jobs; those that it has go on."""
+        """Give it no more jobs; it finishes those that it has."""
         self._enter(ChildState.RETIRING)
 
     def dismiss(self) -> None:
-        """Tell an idle child that no more jobs come, so that it ends by itself."""
+        """Tell an idle child that no more jobs will come, so that it ends by itself."""
         if self._enter(ChildState.DISMISSED):
             self._was_dismissed = True
             with contextlib.suppress(OSError):  # the child has shut it down itself
                 self._near.shutdown(socket.SHUT_WR)
 
     def begin_kill(self, cause: Kill, *, until: float) -> bool:
-        """Note that it is being killed and that its tree has until `until`.
+        """Note that it is being killed, and that its tree may live until `until`.
 
         Return whether this is its first kill: only the first one's cause counts.
         """
@@ -166,7 +166,7 @@ class Child:
         self._enter(ChildState.DEAD)
 
     def bury(self) -> None:
-        """Give back every descriptor."""
+        """Close all descriptors."""
         self._enter(ChildState.BURIED)
         if self.timer:
             self.timer.cancel()
@@ -183,11 +183,11 @@ class Child:
         return True
 
     def note_successor(self) -> None:
-        """Note that another child was asked for in its place."""
+        """Note that another child was requested in its place."""
         self.has_successor = True
 
     def note_memory(self, used: int) -> None:
-        """Note how many bytes its tree uses, over which it is to be killed."""
+        """Note how many bytes its tree uses, for which it will be killed."""
         self.memory_seen = used
 
     def keep_timer(self, timer: asyncio.TimerHandle) -> None:
@@ -195,7 +195,7 @@ class Child:
         self.timer = timer
 
     def due(self, hold: float) -> float:
-        """When a clock of its run strikes: a limit, or `hold` with others behind it."""
+        """Return when a clock of its run is due: a limit, or `hold` if jobs wait behind it."""
         run = self.run
         if run is None or self.unsettled:
             return math.inf
@@ -215,14 +215,14 @@ class Child:
             self.run = None
             return
         job = self.jobs[0]
-        # It may have been asked while the result before it was still unread.
+        # It may have been asked to end while the previous result was still unread.
         asked = self._asked.pop(job.ticket, None) if self._asked else None
         self.run = Run(job, now, asked)
         if asked is not None:
             self._order(self.run, asked)
 
     def hand(self, work: Work, *, now: float) -> bool:
-        """Give `work` to the child; False when its socket is full."""
+        """Give `work` to the child; return False if its socket is full."""
         if not send_job(self._near, work.frame()):
             return False
         self.jobs.append(work)
@@ -233,9 +233,9 @@ class Child:
         return True
 
     def read_records(self, *, now: float) -> bool:
-        """Read some of what the child has told, for `unsettled`; whether there was any.
+        """Read some of the child's records into `unsettled`; return whether there were any.
 
-        Finds the fault in what is no record, and sets `has_hung_up` at the end.
+        An invalid message becomes the fault, and the end of the results sets `has_hung_up`.
         """
         unsettled = self.unsettled
         before = len(unsettled)
@@ -248,7 +248,7 @@ class Child:
                 message = self.results.recv(MAX_RECORD + 1)
             except (BlockingIOError, ConnectionResetError):
                 break
-            if not message:  # or an empty one: of no child of ours either
+            if not message:  # or an empty message, which no child of ours sends either
                 self.has_hung_up = True
                 break
             try:
@@ -257,24 +257,24 @@ class Child:
                 nonsense = nonsense or str(error)
                 continue
             if nonsense and not self.fault and isinstance(record, Ended):
-                # The job that has sent it sends its end behind it.
+                # The job that sent the invalid message sends its end after it.
                 self.find_fault(nonsense, ticket=record.ticket)
             if unsettled and isinstance(record, Progress):
                 last = unsettled[-1][0]
                 if isinstance(last, Progress) and last.ticket == record.ticket:
-                    unsettled.pop()  # a flood of them counts as one
+                    unsettled.pop()  # a flood of progress counts as one record
             unsettled.append((record, now))
             left -= 1
-            if not left:  # asking where nothing is to be expected costs as much as a record
+            if not left:  # a futile read costs as much as a record
                 break
         if nonsense:
             self.find_fault(nonsense, ticket=self._mark.running)
         return len(unsettled) > before
 
     def find_fault(self, fault: str, *, ticket: int | None = None) -> None:
-        """What the child has sent makes no sense: the job `ticket`, or the first one, is to blame.
+        """Note an invalid message, and blame the job `ticket`, or the first one.
 
-        The ends of others, which it has told or tells before it is killed, stand.
+        The ends of other jobs count if the child reports them before it is killed.
         """
         if self.fault:
             return
@@ -290,11 +290,11 @@ class Child:
             self.run = None  # no clock matters any more
 
     def accepts(self, record: Ended | Progress) -> bool:
-        """Whether `record` is about the job that runs; sets `fault` if it can be of no job."""
+        """Return whether `record` is of the running job; set `fault` if no job can have sent it."""
         work = self.jobs[0] if self.jobs else None
         if isinstance(record, Ended):
             if work is None or work.ticket != record.ticket or not self.has_begun():
-                self.find_fault(f"job {record.ticket} has ended, but does not run")
+                self.find_fault(f"job {record.ticket} has ended, but was not running")
                 return False
             if not 0 <= record.seconds < math.inf:
                 self.find_fault(f"seconds is {record.seconds}; it must be a time that has passed")
@@ -303,15 +303,15 @@ class Child:
         if not 0 < record.ticket <= self._most:
             self.find_fault(f"there is no job {record.ticket}")
             return False
-        # Else it is of a thread that outlives its job.
+        # Otherwise it comes from a thread that outlives its job.
         return work is not None and work.ticket == record.ticket
 
     def holds_behind(self, ticket: int) -> bool:
-        """Whether a job waits behind the first one."""
+        """Return whether the job `ticket` waits behind the first one."""
         return any(work.ticket == ticket for work in itertools.islice(self.jobs, 1, None))
 
     def end_first(self, *, at: float) -> Work:
-        """The first job has ended, `at` that time; the clocks of the next run from there."""
+        """End the first job, `at` that time, when the clocks of the next run start."""
         work = self.jobs.popleft()
         self._last = work.ticket
         if self._ahead:
@@ -321,7 +321,7 @@ class Child:
         return work
 
     def interrupt(self, work: Work, cause: Cause) -> None:
-        """Ask `work` to end soon; one whose turn is yet to come hears of it then."""
+        """Ask `work` to end soon; if it has not begun yet, it is asked when it begins."""
         if self.run and self.run.job is work:
             if self.run.ask(cause):
                 self._order(self.run, cause)
@@ -334,8 +334,8 @@ class Child:
         self._on_order(self, run)
 
     def signal(self, number: signal.Signals) -> None:
-        """Signal the child alone; the pidfd can mean no other process."""
-        # No such process: it is dead already, and its end is on its way to us.
+        """Signal the child alone; the pidfd cannot mean any other process."""
+        # If there is no such process, the child is dead, and its exit will be reported.
         with contextlib.suppress(ProcessLookupError):
             try:
                 signal.pidfd_send_signal(self.pidfd, number)
@@ -343,7 +343,7 @@ class Child:
                 log.warning("signal-refused", pids=[self.pid], signal=number.name)
 
     def take_back(self, *, now: float) -> list[Work]:
-        """Jobs that the child has never received, exactly; they are ours again."""
+        """Take back exactly those jobs that the child has never received."""
         tickets = set()
         while True:
             try:
@@ -361,16 +361,16 @@ class Child:
         for ticket in tickets:
             self._asked.pop(ticket, None)
         if self.run and self.run.job in back:
-            # The clocks ran against a job that never began; a later one, which the child
-            # received meanwhile, has its whole time.
+            # The clocks ran against a job that never began. A later job, which the child has
+            # received meanwhile, gets its whole time.
             self.begin(now)
         return back
 
     def has_begun(self) -> bool:
-        """Whether the child has begun the first of its jobs.
+        """Return whether the child has begun the first of its jobs.
 
-        It then marks this one, one behind it, or whatever it wrote over its own memory; as long as
-        it has not, it marks the job that ended last.
+        If it has, its mark names this job, a later one, or anything that it wrote over its own
+        memory. If it has not, its mark names the last job that ended.
         """
         running = self._mark.running
         if self.culprit and running == self.culprit.ticket:
@@ -378,9 +378,9 @@ class Child:
         return running != self._last
 
     def begun(self) -> list[Work]:
-        """Jobs that the child has begun, and whose ends it has not told.
+        """Return the jobs that the child has begun, and whose ends it has not reported.
 
-        One at most, unless the child has lost what it tells them with.
+        This is at most one job, unless the child has lost its means to report.
         """
         if not self.has_begun():
             return []
@@ -390,7 +390,7 @@ class Child:
         return works[: last + 1]
 
     def charged(self) -> list[Work]:
-        """Which jobs its death is charged to; what else it holds goes back."""
+        """Return the jobs that its death is charged to; the others that it holds are given back."""
         if self.killed_for is Kill.DRAIN:
             return []
         return [self.culprit] if self.culprit else self.begun()

@@ -1,6 +1,6 @@
-"""The clocks that run against jobs: one timer for all of them, set to what is due first.
+"""The clocks of all runs: one timer for all jobs, set to the earliest due time.
 
-A timer per job would cost a short job more than anything else that the event loop does for it.
+A timer per job would cost a short job more than everything else that the event loop does for it.
 """
 
 import asyncio
@@ -13,10 +13,10 @@ from longshore.worker.parent.jobs.run import Run
 
 
 class Clocks:
-    """Watches the run of every child. The callbacks come late, never early.
+    """Watches the run of every child. The callbacks come late, but never early.
 
     `look` reads what the child has reported, so that a job that has ended in time is not taken for
-    one that runs. `on_held` comes when jobs wait in a child behind one that takes its time.
+    a running one. `on_held` is called when jobs wait in a child behind one that takes long.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Clocks:
         self._due = math.inf
 
     def note(self, child: Child) -> None:
-        """The child's run has begun, or another job waits behind it now."""
+        """Note that the child's run has begun, or that another job now waits behind it."""
         due = child.due(HOLD)
         if due < self._due:
             self._set(due)
@@ -50,7 +50,7 @@ class Clocks:
         self._timer = None if due == math.inf else self._loop.call_at(due, self._strike)
 
     def _strike(self) -> None:
-        # Nothing is to be set while children change under our hands: it is done at the end.
+        # The callbacks change children, so the timer is set only after all of them.
         self._timer, self._due = None, -math.inf
         now = self._loop.time()
         for child in tuple(self._children):
@@ -59,7 +59,7 @@ class Clocks:
                 if child.run and child.due(HOLD) <= now:
                     self._strike_one(child, child.run, now)
         self._due = math.inf
-        # What is overdue still waits for something else: a result on its way, a kill's grace.
+        # Runs that are overdue wait for something else: an arriving result, or a kill's grace.
         soonest = min((child.due(HOLD) for child in self._children), default=math.inf)
         self._set(max(soonest, now + HOLD) if soonest <= now else soonest)
 

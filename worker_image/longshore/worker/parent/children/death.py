@@ -1,4 +1,4 @@
-"""What is said about a job whose child died."""
+"""Describes why a job's child died."""
 
 from longshore.contract.message import DeadReason
 from longshore.worker.linux.exits import describe_exit
@@ -9,9 +9,9 @@ from longshore.worker.parent.jobs.work import Work
 
 
 def death_of(child: Child, work: Work, status: int | None, *, tail: str) -> Death:
-    """Why a job of a dead child has no result; `tail` is the end of what it wrote.
+    """Return why a job of a dead child has no result; `tail` is the end of the job's output.
 
-    `status` is as of `os.waitpid`, None where nobody knows.
+    `status` is as in `os.waitpid`, None if it is unknown.
     """
     match child.killed_for:
         case Kill.HARD_LIMIT:

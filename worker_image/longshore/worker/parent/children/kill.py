@@ -1,4 +1,4 @@
-"""The end of a child and of everything it started."""
+"""Ends a child and everything that it started."""
 
 import asyncio
 import os
@@ -11,11 +11,11 @@ from longshore.worker.parent.children.child import Child
 from longshore.worker.parent.children.states import Kill
 
 SWEEP_INTERVAL = 0.01
-"""Seconds between two looks at what is still alive."""
+"""Seconds between two checks for processes that are still alive."""
 
 SWEEP_SHARE = 0.2
-"""Part of a CPU that all sweeps may take together: where there are thousands of processes, they are
-looked at less often."""
+"""Part of a CPU that all sweeps may take together. If there are thousands of processes, checks
+become rarer."""
 
 SWEEP_DEADLINE = 10.0
 """Seconds after which a process that survives SIGKILL (it hangs in the kernel) is left behind."""
@@ -24,7 +24,7 @@ log = Log("longshore.kill")
 
 
 class Killer:
-    """SIGTERM to the group, grace, SIGKILL to the group, sweep of what has escaped it."""
+    """Sends SIGTERM to the group, waits, sends SIGKILL to the group, and sweeps what escaped it."""
 
     def __init__(
         self,
@@ -35,17 +35,17 @@ class Killer:
         on_kill: Callable[[Kill], None],
     ) -> None:
         self._children = children
-        """All that are not buried yet."""
+        """All children that are not buried yet."""
 
         self._zygote = zygote
         self._grace = grace
         self._on_kill = on_kill
         self._loop = asyncio.get_running_loop()
         self._sweeps = 0
-        """How many are under way."""
+        """The number of sweeps under way."""
 
     def kill(self, child: Child, cause: Kill, *, at_once: bool = False) -> None:
-        """Begin the end of `child`; its exit is seen elsewhere."""
+        """Start to end `child`; its exit is noticed elsewhere."""
         at_once = at_once or self._grace <= 0
         until = 0.0 if at_once else self._loop.time() + self._grace
         if child.begin_kill(cause, until=until):
@@ -58,14 +58,14 @@ class Killer:
             child.keep_timer(self._loop.call_at(until, self._strike, child, signal.SIGKILL))
 
     async def clean_up_after(self, child: Child) -> None:
-        """Return when nothing of a dead, unreaped child is left.
+        """Return once nothing of a dead, unreaped child is left.
 
-        After a kill the rest of its tree has until the end of the grace; else it goes at once. What
-        other children have left behind is theirs to end; what may be anybody's has the longest
-        grace of all that are dying.
+        After a kill, the rest of its tree has until the end of the grace; otherwise it is killed at
+        once. What other children have left behind is ended by them. Processes that may belong to
+        any child get the longest grace of all children that are dying.
         """
         due: dict[int, float] = {}
-        """By process: when it is struck. A kill that comes later grants it nothing."""
+        """When each process is struck, by id. A later kill does not extend its time."""
 
         began = self._loop.time()
         self._sweeps += 1
@@ -80,7 +80,7 @@ class Killer:
             self._sweeps -= 1
 
     def _sweep(self, child: Child, due: dict[int, float], *, began: float) -> bool:
-        """Strike what is left and due; whether this is over."""
+        """Strike the remaining processes that are due; return whether the sweep is over."""
         seen = _snapshot()
         if seen is None:
             return False
@@ -101,7 +101,7 @@ class Killer:
         return False
 
     def _strike(self, child: Child, number: signal.Signals) -> None:
-        # What has escaped the group is found by the sweep, where there is no looking now.
+        # If /proc cannot be read now, the sweep finds what has escaped the group.
         seen = _snapshot() or {}
         refused = processes.signal_group(child.pid, number)
         escaped = processes.tree(child.pid, seen) - processes.group(child.pid, seen)
@@ -112,7 +112,7 @@ class Killer:
     def _rest_of(
         self, child: Child, seen: Mapping[int, processes.Process]
     ) -> tuple[set[int], set[int]]:
-        """What is left of a dead child, and what may be of any dead child."""
+        """Return what is left of a dead child, and what may be left of any dead child."""
         own = processes.family(child.pid, seen)
         anybodys = processes.debris(os.getpid(), seen, zygote=self._zygote) - own
         for other in self._children:
@@ -122,7 +122,7 @@ class Killer:
 
 
 def _snapshot() -> dict[int, processes.Process] | None:
-    """All processes; None while too many files are open to look."""
+    """Return all processes; None while too many files are open for that."""
     try:
         return processes.snapshot()
     except OSError:

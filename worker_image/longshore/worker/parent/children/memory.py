@@ -1,6 +1,6 @@
-"""The memory watchdog: ends a child that outgrows the limit before the kernel ends them all.
+"""The memory watchdog: kills a child that exceeds its limit before the kernel kills all of them.
 
-On cgroup v2 an out-of-memory kill takes the whole container.
+On cgroup v2, an out-of-memory kill ends the whole container.
 """
 
 import asyncio
@@ -12,20 +12,20 @@ from longshore.worker.parent.children.child import Child
 from longshore.worker.parent.children.states import Kill
 
 INTERVAL = 0.2
-"""Seconds between two looks; each reads /proc once."""
+"""Seconds between two looks, each of which reads /proc once."""
 
 SHARE = 0.2
-"""Part of a CPU that looking may take: what costs more is looked at less often."""
+"""Part of a CPU that looking may take. If looks cost more, they become rarer."""
 
 LONGEST = 2.0
-"""Seconds between two looks, whatever they cost."""
+"""Maximum seconds between two looks, whatever they cost."""
 
 
 async def watch(children: list[Child], *, limit: int, kill: Callable[[Child, Kill], None]) -> None:
-    """Kill children that run a job and use more than `limit` bytes together with their tree.
+    """Kill children that run a job and, together with their trees, use more than `limit` bytes.
 
-    Pages that these processes share count once. That is dear to find out, so it is asked only where
-    their resident memory, which counts such pages for each of them, is over the limit.
+    Pages that these processes share count once. Finding that out is expensive. So it is done only
+    if their resident memory, which counts such pages once per process, exceeds the limit.
     """
     while True:
         cost = 0.0
@@ -42,7 +42,7 @@ async def watch(children: list[Child], *, limit: int, kill: Callable[[Child, Kil
 def _snapshot() -> Mapping[int, processes.Process]:
     try:
         return processes.snapshot()
-    except OSError:  # too many open files; the next look may find one
+    except OSError:  # too many open files; the next look may succeed
         return {}
 
 
@@ -53,15 +53,15 @@ async def _look(
     limit: int,
     kill: Callable[[Child, Kill], None],
 ) -> float:
-    """Kill `child` if it is over the limit; the seconds that the dear look took."""
+    """Kill `child` if it is over the limit; return the seconds that the expensive look took."""
     tree = processes.tree(child.pid, seen)
     if sum(seen[pid].resident for pid in tree) <= limit:
         return 0.0
     run, began = child.run, time.monotonic()
     try:
-        # In a thread, as the kernel may take long over it.
+        # In a thread, because the kernel may take long.
         used = await asyncio.to_thread(_used, tree, seen)
-    except RuntimeError:  # no thread can be started: jobs may have made too many processes
+    except RuntimeError:  # no thread can be started; jobs may have created too many processes
         used = _used(tree, seen)
     if used > limit and child.run is run and not child.is_ending:
         child.note_memory(used)

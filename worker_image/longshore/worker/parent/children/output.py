@@ -1,7 +1,7 @@
-"""What a child's jobs write, from its pipe into the worker's log.
+"""Copies the output of a child's jobs from its pipe into the worker's log.
 
-Jobs choose how much they write and in how many lines, so each turn of the event loop takes a
-bounded amount of it, and each job may have so much of the log.
+Jobs decide how much they write and in how many lines. So each turn of the event loop takes a
+bounded amount of output, and each job gets a bounded part of the log.
 """
 
 import json
@@ -18,53 +18,53 @@ from longshore.worker.parent.jobs.work import Work
 from longshore.worker.wire.frames import END, Ended, Status
 
 MAX_PER_JOB = 1024 * 1024
-"""Bytes of log that one job may fill with its output, time and job's fields included: an empty line
-takes some 170. The rest is counted."""
+"""Maximum bytes of log for one job's output, including the time and the job's fields; an empty line
+takes some 170. Further output is only counted."""
 
 TAIL = 8192
-"""Bytes kept of the end, for the dead letter of a job that crashed."""
+"""Bytes kept of the output's end, for the dead letter of a job that crashed."""
 
 MAX_LINES = 256
 MAX_TURN = 0.002
-"""Lines that one turn of the event loop logs for a child, and seconds that it takes for them: nine
-children that write without end leave a kill and a probe some 20 ms to wait."""
+"""Maximum lines that one turn of the event loop logs for a child, and seconds that it takes. With
+nine children that write without pause, a kill and a probe wait some 20 ms."""
 
 _PIECE = 65_536
 _MAX_LINE = 8192
 _PIECES_OF_A_TURN = 4
 _LINES_A_LOOK = 32
-"""Lines between two looks at the clock."""
+"""Lines between two checks of the clock."""
 
 _PIECES_OF_A_FULL_PIPE = 17
-"""A pipe holds 64 KiB; a job may have made it 1 MiB."""
+"""A pipe holds 64 KiB, but a job may have enlarged it to 1 MiB."""
 
 log = Log("longshore.output")
 
 
 class Turn(Enum):
-    """How a turn at a child's output has ended."""
+    """The result of a turn at a child's output."""
 
     DRY = auto()
     """The pipe is empty for now."""
 
     MORE = auto()
-    """There is more, also where the pipe is empty already."""
+    """There is more, even if the pipe is already empty."""
 
     END = auto()
-    """Nobody writes to the pipe any more."""
+    """The pipe has no writers any more."""
 
 
 End = tuple[str, Ended | None]
-"""The end of what one job wrote, and its success, or None where a record tells how it ended."""
+"""The end of one job's output, and its success, or None if a record reports how the job ended."""
 
 
 class Output:
     """Reads one child's pipe; `put` writes a line of the log.
 
-    A `boundary` stands where one job's output ends, and behind it whether the job has succeeded.
+    A `boundary` marks the end of each job's output, followed by whether the job has succeeded.
 
-    What a job has written stands before its boundary, and that before its record. More can only
-    come from processes that outlive the job: it is charged to whoever runs then.
+    A job's output precedes its boundary, and the boundary precedes the job's record. Later output
+    can only come from processes that outlive the job; it is charged to the job that runs then.
     """
 
     def __init__(self, descriptor: int, *, boundary: bytes, put: Callable[[str], None]) -> None:
@@ -73,41 +73,41 @@ class Output:
         self._end = struct.Struct(f"!{len(boundary)}s{END.format.removeprefix('!')}")
         self._put = put
         self._ends: deque[End] = deque()
-        """Read, and not taken yet: the oldest first."""
+        """Ends that were read but not taken yet, the oldest first."""
 
         self._late = 0
-        """Jobs whose records came without their boundaries."""
+        """The number of jobs whose records came without their boundaries."""
 
         self._is_absorbed = False
-        """`absorb` has filled the buffer, and turns are not through it yet."""
+        """Whether `absorb` has filled the buffer, and turns have not processed it all yet."""
 
         self.is_silent = True
-        """The last turn has met nothing but the ends of jobs, which costs next to nothing."""
+        """Whether the last turn found nothing but ends of jobs, which cost almost nothing."""
 
         self.is_broken = False
-        """A job's boundary is missing: its child writes somewhere else by now."""
+        """Whether a job's boundary is missing, because its child now writes somewhere else."""
 
         self._buffer = b""
         self._at = 0
-        """So much of the buffer is logged."""
+        """How much of the buffer is logged."""
 
         self.has_lines = False
-        """The last turn ended before it was through what it had read."""
+        """Whether the last turn ended before it had processed all that it had read."""
 
         self._tail = b""
         self._logged = 0
         self._dropped = 0
         self._stamp = Stamp(time.time)
         self._owned: tuple[Work | None, str] = (None, "}\n")
-        """The end of a line, and whose."""
+        """The end of a line, and the job that it belongs to."""
 
     def read(self, busy: Sequence[Work]) -> Turn:
-        """Log some of what is there. `busy` are the child's jobs whose ends have not been taken, in
-        their order."""
+        """Log some of the available output. `busy` has the child's jobs whose ends have not been
+        taken, in their order."""
         self.is_silent = True
         if self._at < len(self._buffer) or self._tail or self._logged:
             return self._take(busy, pieces=_PIECES_OF_A_TURN, until_end=False)
-        # Most jobs write nothing: nothing but their ends is to be expected.
+        # Most jobs write nothing, so probably there is nothing but their ends.
         data = self._piece()
         if not data:
             return Turn.DRY if data is None else Turn.END
@@ -118,30 +118,30 @@ class Output:
 
     @property
     def has_success(self) -> bool:
-        """Whether the first job has ended well, and all that it wrote is logged."""
+        """Whether the first job has succeeded, and all its output is logged."""
         return bool(self._ends and self._ends[0][1])
 
     def take_success(self) -> tuple[str, Ended] | None:
-        """The end of such a job."""
+        """Return the end of the output and the success of the first job; None if there is none."""
         if not self._ends or (success := self._ends[0][1]) is None:
             return None
         return self._ends.popleft()[0], success
 
     def seek(self, busy: Sequence[Work]) -> bool | None:
-        """Read on to the end of the first of `busy`: a record tells of it, or of one behind it.
+        """Read on to the end of the first of `busy`, since a record reports its end or a later one.
 
-        False where none is to be expected, None where that takes another turn.
+        Returns False if no end is to be expected, None if that takes another turn.
         """
         if self._ends:
             return True
         turn = self._take(busy, pieces=_PIECES_OF_A_FULL_PIPE, until_end=True)
         if self._ends:
             return True
-        # In a pipe that is dry, or was bigger than any, no end is to be expected.
+        # If the pipe is empty, or was larger than any pipe, no end is to be expected.
         return None if turn is Turn.MORE and self.has_lines else False
 
     def take_told(self) -> str:
-        """The first job has ended, as a record tells: the end of what it wrote."""
+        """Take the end of the first job, which a record reports; return the end of its output."""
         if self._ends:
             return self._ends.popleft()[0]
         self.is_broken = True
@@ -149,7 +149,7 @@ class Output:
         return ""
 
     def absorb(self) -> None:
-        """Take all that is in the pipe now, to be logged in later turns."""
+        """Take everything that is in the pipe now; later turns log it."""
         for _ in range(_PIECES_OF_A_FULL_PIPE):
             data = self._piece() or b""
             self._keep_unread(data)
@@ -159,7 +159,7 @@ class Output:
 
     @property
     def has_success_ahead(self) -> bool:
-        """Whether the first job has succeeded, as `absorb` has found, though what it wrote is not
+        """Whether the first job has succeeded, as `absorb` has found, even if its output is not
         logged yet."""
         if self._ends or not self._is_absorbed:
             return self.has_success
@@ -173,7 +173,7 @@ class Output:
         return False
 
     def finish(self, busy: Sequence[Work]) -> str:
-        """The child is dead and was read: give the end of all that its last job wrote."""
+        """Log the rest of a dead child's output; return the end of its last job's output."""
         work = self._owner(busy)
         rest, self._buffer = self._buffer[self._at :], b""
         self._at = 0
@@ -203,7 +203,7 @@ class Output:
             self._keep_unread(data)
 
     def _piece(self) -> bytes | None:
-        """What the pipe gives at once: nothing at its end, None while it is empty."""
+        """Return what the pipe holds: nothing at its end, None while it is empty."""
         try:
             return os.read(self._descriptor, _PIECE)
         except BlockingIOError:
@@ -214,7 +214,7 @@ class Output:
         self._at = 0
 
     def _log_lines(self, busy: Sequence[Work], lines: int, stop_at: float) -> int:
-        """Log `lines` lines of the buffer at most; how many are left to this turn."""
+        """Log at most `lines` lines of the buffer; return how many remain for this turn."""
         self.has_lines = False
         while self._at < len(self._buffer):
             found = self._buffer.find(self._boundary, self._at)
@@ -239,7 +239,7 @@ class Output:
         return lines
 
     def _takes_ends(self, data: bytes) -> bool:
-        """Take `data` if it is nothing but the ends of jobs that have succeeded."""
+        """Take `data` if it consists only of the ends of jobs that have succeeded."""
         if len(data) % self._end.size:
             return False
         ends: list[End] = []
@@ -252,9 +252,9 @@ class Output:
         return True
 
     def _end_of_lines(self) -> int:
-        """Where the last line ends that is complete, or too long to wait for."""
+        """Return the end of the last line that is complete, or too long to wait for."""
         buffer, size = self._buffer, len(self._buffer)
-        # All but what could be the beginning of a boundary.
+        # Everything except what may be the start of a boundary.
         most = max(self._at, size - len(self._boundary) + 1)
         if self._logged >= MAX_PER_JOB:
             return most

@@ -1,4 +1,4 @@
-"""The children: made, watched, killed, buried and replaced."""
+"""The pool of children: creates, watches, kills, buries and replaces them."""
 
 import asyncio
 import signal
@@ -27,47 +27,47 @@ from longshore.worker.parent.jobs.work import Work
 from longshore.worker.wire.frames import Cause, Ended, Progress, Status
 
 MAX_RESPAWN_DELAY = 30.0
-"""Seconds between children when one after another dies without having done anything."""
+"""Maximum seconds between children if one after another dies without having begun a job."""
 
 HAND_RETRY = 1.0
-"""Seconds until a job is handed over again that descriptors or memory were lacking for."""
+"""Seconds until a job is handed over again after descriptors or memory were insufficient."""
 
 REMIND_AFTER = 1.0
 REMIND_AT_MOST = 8.0
-"""Seconds until a job that was asked to end is asked again, twice as many until the next time, and
-so on: a job may have had SIGALRM for itself, or Python may have swallowed the exception in a
-destructor. A child that has raised it in its handler takes no notice."""
+"""Seconds until a job that was asked to end is asked again. The time doubles with each reminder, up
+to the maximum. A job may have used SIGALRM itself, or Python may have swallowed the exception in a
+destructor. A child that has raised the exception in its handler ignores reminders."""
 
 CLOSE_GRACE = 1.0
-"""Seconds that idle children have to end by themselves before they are killed."""
+"""Seconds for idle children to end by themselves before they are killed."""
 
 log = Log("longshore.pool")
 
 
 class PoolListener(Protocol):
-    """Who hands out jobs and hears how they ended."""
+    """Hands out jobs, and is notified of their ends."""
 
     def on_ended(self, work: Work, ended: Ended) -> None:
-        """The child has reported the end of `work`."""
+        """Called when the child has reported the end of `work`."""
 
     def on_death(self, work: Work, death: Death, *, seconds: float) -> None:
-        """The child died `seconds` into `work`, and nothing of it is left."""
+        """Called when the child died `seconds` into `work`, and nothing of it is left."""
 
     def on_taken_back(self, works: list[Work]) -> None:
-        """These were never begun, or the worker's own end cut them short: nobody is charged."""
+        """Take back jobs that were not begun, or that the worker's end interrupted, uncharged."""
 
     def on_progress(self, work: Work, value: object) -> None:
-        """The handler told how far it is."""
+        """Called when the handler has reported progress."""
 
     def on_room(self) -> None:
-        """A child can take a job."""
+        """Called when a child has room for a job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Of one queue; seconds, `max_jobs` per child with 0 for no end.
+    """Limits of one queue. Times are in seconds; `max_jobs` is per child, with 0 for no limit.
 
-    `max_memory`, in bytes, is what a child may keep after a job; None for any.
+    `max_memory` is how many bytes a child may keep after a job; None for no limit.
     """
 
     slots: int
@@ -79,7 +79,7 @@ class Limits:
 class Pool:
     """Keeps `limits.slots` children, and a spare one for each that has its last job.
 
-    Tells `listener` what becomes of their jobs, of which no more than `limits.slots` run at once.
+    Notifies `listener` of what becomes of their jobs, of which at most `limits.slots` run at once.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Pool:
     ) -> None:
         self.children: list[Child] = []
         self.placements: Placements[Child] = Placements()
-        """Jobs that children have; those of a dead child until it is buried."""
+        """Jobs that children have, including those of dead children that are not buried yet."""
 
         self._zygote = zygote
         self._listener = listener
@@ -124,7 +124,7 @@ class Pool:
         self._empty = asyncio.Event()
 
     def start(self) -> None:
-        """Ask for the first children."""
+        """Request the first children."""
         for _ in range(self._limits.slots):
             self._zygote.fork(self)
 
@@ -134,14 +134,14 @@ class Pool:
         return sum(1 for child in self.children if child.jobs)
 
     def is_stuck(self) -> bool:
-        """Whether every slot has a job that runs for longer than jobs do lately."""
+        """Return whether every slot has a job that runs longer than recent jobs did."""
         latest = self._loop.time() - max(STUCK, 2 * (self.pace.mean or 0.0))
         stuck = sum(1 for child in self.children if child.run and child.run.since < latest)
-        # Where a slot lacks its child, one is on its way, unless children die as they are born.
+        # If a slot lacks its child, one is on its way, unless children die as they are born.
         return stuck >= self._limits.slots or (0 < stuck == len(self.children) and self._barren > 0)
 
     def hand(self, work: Work) -> bool:
-        """Give `work` to the child that holds least; False when none has room."""
+        """Give `work` to the child that holds the fewest jobs; return False if none has room."""
         now = self._loop.time()
         child = self._roomiest(now)
         if child is None:
@@ -151,21 +151,21 @@ class Pool:
                 return False
         except (BrokenPipeError, ConnectionResetError) as error:
             child.find_fault(f"it has shut down the socket of its jobs: {error}")
-            self._loop.call_soon(self._on_fault, child)  # which hands out jobs, as our caller does
+            self._loop.call_soon(self._on_fault, child)  # it hands out jobs, as our caller does
             return self.hand(work)
-        except OSError as error:  # no descriptor or memory left for a large body: it waits
+        except OSError as error:  # too few descriptors, or no memory, for a large body: it waits
             log.warning("hand-over-failed", error=str(error), **work.fields())
             self._hand_again_soon()
             return False
         self.placements.add(work, child)
         if not child.takes_jobs:
             self._ask_for_successor(child)
-        if len(child.jobs) <= 2:  # a third changes nothing about what is due first
+        if len(child.jobs) <= 2:  # a third job does not change what is due first
             self._clocks.note(child)
         return True
 
     def _hand_again_soon(self) -> None:
-        # Where no job runs, nothing else would ever look for room again.
+        # If no job runs, nothing else would ever look for room again.
         if self._hand_retry is None:
             self._hand_retry = self._loop.call_later(HAND_RETRY, self._hand_again)
 
@@ -181,7 +181,7 @@ class Pool:
             held, run = len(child.jobs), child.run
             if held >= least or not child.takes_jobs:
                 continue
-            # Nothing is put behind a job that has already taken longer than another may wait.
+            # No job is put behind one that has already run for longer than a job may wait.
             if now - run.since < HOLD if run else takes_idle:
                 best, least = child, held
         return best
@@ -192,7 +192,7 @@ class Pool:
             self._zygote.fork(self)
 
     def take_back(self) -> list[Work]:
-        """Everything handed over that no child has begun."""
+        """Take back everything that was handed over and that no child has begun."""
         return [work for child in self.children for work in self._take_back(child)]
 
     def _take_back(self, child: Child) -> list[Work]:
@@ -206,25 +206,26 @@ class Pool:
             self.placements.remove(work)
 
     def interrupt(self, work: Work, cause: Cause) -> None:
-        """Ask `work` to end soon; it is with a child, which may not have begun it."""
+        """Ask `work` to end soon; its child may not have begun it."""
         for held, child in self.placements.find(work.message.id):
             if held is work and not child.is_ending:
                 child.interrupt(work, cause)
 
     def kill(self, child: Child, cause: Kill) -> None:
-        """End a child, with its whole tree; what waits behind its job goes elsewhere at once."""
-        # A child that eats memory would eat on through its grace, and the kernel then ends all.
+        """Kill a child with its whole tree; jobs that wait behind its job move at once."""
+        # A child that uses too much memory would use more during its grace, and then the kernel
+        # would kill all children.
         self._killer.kill(child, cause, at_once=cause in _AT_ONCE)
         self._on_held(child)
 
     def kill_running(self, cause: Kill) -> None:
-        """End every child that has a job."""
+        """Kill every child that has a job."""
         for child in self.children:
             if child.jobs:
                 self.kill(child, cause)
 
     async def close(self) -> None:
-        """End all children; what still runs is killed."""
+        """End all children; those that still run are killed."""
         self._ending = True
         if not self.children:
             return
@@ -245,7 +246,7 @@ class Pool:
     # From the zygote
 
     def on_birth(self, birth: Birth) -> None:
-        """A child that was asked for is here."""
+        """Add a child that was requested."""
         child = Child(
             birth,
             max_jobs=self._limits.max_jobs,
@@ -261,7 +262,7 @@ class Pool:
             self._listener.on_room()
 
     def on_fork_failed(self, error: str) -> None:
-        """A child that was asked for is not to be had."""
+        """Note that a requested child could not be created."""
         log.error("fork-failed", error=error)
         self._respawn(barren=True)
 
@@ -270,14 +271,14 @@ class Pool:
             ended = ended._replace(traceback=tail or None)
         work = child.end_first(at=at)
         self.placements.remove(work)
-        # No run is longer, whatever a child says: scaling goes by it.
+        # No run is longer, whatever a child reports, because scaling depends on it.
         if ended.seconds > work.hard_limit:
             ended = ended._replace(seconds=work.hard_limit)
         self._barren = 0
         self._weigh(child)
         if child.output.is_broken:
             self._replace(child)
-        # Where each job needs a new child, that takes most of the time: nothing waits here.
+        # If each job needs a new child, that takes most of the time, so no job waits in a child.
         if self._limits.max_jobs != 1:
             self.pace.note(ended.seconds)
         self._listener.on_ended(work, ended)
@@ -309,7 +310,7 @@ class Pool:
             self._replace(child)
 
     def _replace(self, child: Child) -> None:
-        """Have the child end once it has done what was handed to it."""
+        """Have the child end once it has done the jobs that it holds."""
         child.retire()
         self._ask_for_successor(child)
 
@@ -351,8 +352,8 @@ class Pool:
         burial.add_done_callback(fail_loudly)
 
     async def _bury(self, child: Child) -> None:
-        """The order is that of docs/state_machine.md, "Order at the end of a child"."""
-        await self._intake.finish_records(child)  # all that it has told stands
+        """Bury a child, in the order of docs/state_machine.md, "Order at the end of a child"."""
+        await self._intake.finish_records(child)  # everything that it reported counts
         await self._killer.clean_up_after(child)
         back = child.take_back(now=self._loop.time())
         status = await self._zygote.reap(child.pid)

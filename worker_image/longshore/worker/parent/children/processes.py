@@ -1,4 +1,4 @@
-"""Processes as /proc shows them, and how to end whole trees of them."""
+"""Processes as /proc shows them, and ways to end whole trees of them."""
 
 import contextlib
 import os
@@ -20,19 +20,19 @@ class Process:
     group: int
     state: str
     started: int
-    """In clock ticks since boot: with the process id, it names a process for good."""
+    """In clock ticks since boot. Together with the process id, it identifies a process forever."""
 
     resident: int
-    """Bytes."""
+    """Resident memory in bytes."""
 
     @property
     def is_alive(self) -> bool:
-        """Not a zombie."""
+        """Whether the process is not a zombie."""
         return self.state not in "ZX"
 
 
 def snapshot() -> dict[int, Process]:
-    """All processes that /proc shows. Raises OSError where too many files are open to look."""
+    """Return all processes that /proc shows. Raises OSError if too many files are open for that."""
     found = {}
     for name in os.listdir("/proc"):
         if name.isdigit() and (process := _read(int(name))):
@@ -41,7 +41,7 @@ def snapshot() -> dict[int, Process]:
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory that a process has, what it shares with others included; 0 if it is gone."""
+    """Return a process's memory in bytes, including shared pages; 0 if it is gone."""
     try:
         with open(f"/proc/{pid}/statm", "rb", buffering=0) as file:
             return int(file.read(256).split()[1]) * _PAGE
@@ -50,10 +50,10 @@ def resident(pid: int) -> int:
 
 
 def proportional(pid: int) -> int | None:
-    """Bytes of memory that a process has, of each page that n processes share an n-th; 0 if it is
-    gone, None where that cannot be read, as of another user's.
+    """Return a process's memory in bytes; a page shared by n processes counts one n-th. 0 if the
+    process is gone, None if this cannot be read, as for another user's process.
 
-    The kernel walks through all its pages: some 50 ms for each gigabyte.
+    The kernel walks through all its pages, which takes some 50 ms per gigabyte.
     """
     try:
         with open(f"/proc/{pid}/smaps_rollup", "rb", buffering=0) as file:
@@ -66,7 +66,7 @@ def proportional(pid: int) -> int | None:
 
 
 def began(*, now: int) -> int:
-    """When this process began; this and `now` are ms since the epoch."""
+    """Return when this process began; the result and `now` are ms since the epoch."""
     own = _read(os.getpid())
     if own is None:
         return now
@@ -76,16 +76,16 @@ def began(*, now: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class CpuTimes:
-    """What the main thread of this process has had of the CPUs, in seconds."""
+    """The CPU time of this process's main thread, in seconds."""
 
     ran: float
     waited: float
-    """In which it could have run, but others had the CPUs. What its own limit held it back does not
-    count, as nobody else makes it longer."""
+    """The time in which it could have run, but others had the CPUs. Throttling by its own limit
+    does not count, because no other process can lengthen that."""
 
 
 def cpu_times() -> CpuTimes | None:
-    """Since the process began; None where the kernel does not tell."""
+    """Return the CPU times since the process began; None if the kernel does not provide them."""
     try:
         with open("/proc/self/schedstat", "rb", buffering=0) as file:
             ran, waited, _ = file.read(256).split()
@@ -95,7 +95,8 @@ def cpu_times() -> CpuTimes | None:
 
 
 def _throttled() -> float:
-    """Seconds for which the container's CPU limit stopped it; the kernel calls them waiting too."""
+    """Return the seconds of throttling by the container's CPU limit, which the kernel counts as
+    waiting."""
     for path, name, unit in _THROTTLED:
         try:
             with open(path, "rb", buffering=0) as file:
@@ -111,16 +112,16 @@ _THROTTLED = (
     ("/sys/fs/cgroup/cpu.stat", b"throttled_usec", 1e6),
     ("/sys/fs/cgroup/cpu/cpu.stat", b"throttled_time", 1e9),
 )
-"""File of the container's cgroup, version 2 and 1, the entry in it, and how many are a second."""
+"""The file of the container's cgroup, version 2 and 1, the entry in it, and its units a second."""
 
 
 def tree(root: int, processes: Mapping[int, Process]) -> set[int]:
-    """`root` and everything below it."""
+    """Return `root` and all its descendants."""
     return _below({root}, processes)
 
 
 def debris(parent: int, processes: Mapping[int, Process], *, zygote: int) -> set[int]:
-    """What dead children have left behind: orphans of `parent` and all below them.
+    """Return what dead children have left behind: orphans of `parent` and their descendants.
 
     Children are subreapers, so a job's orphans reach the parent only when their child dies.
     """
@@ -129,20 +130,20 @@ def debris(parent: int, processes: Mapping[int, Process], *, zygote: int) -> set
 
 
 def group(leader: int, processes: Mapping[int, Process]) -> set[int]:
-    """Living members of a process group."""
+    """Return the living members of a process group."""
     return {p.pid for p in processes.values() if p.group == leader and p.is_alive}
 
 
 def family(leader: int, processes: Mapping[int, Process]) -> set[int]:
-    """Living members of a process group, and all below them that are alive."""
+    """Return the living members of a process group, and their living descendants."""
     below = _below(group(leader, processes), processes)
     return {pid for pid in below if processes[pid].is_alive}
 
 
 def signal_group(leader: int, number: signal.Signals) -> list[int]:
-    """Signal a group whose leader is not yet reaped, so the id is still its own.
+    """Signal a group whose leader is not yet reaped, so that the id is still its own.
 
-    The leader if all of the group is another user's and cannot be signalled.
+    Returns the leader if all of the group belongs to another user and cannot be signalled.
     """
     try:
         with contextlib.suppress(ProcessLookupError):
@@ -155,9 +156,10 @@ def signal_group(leader: int, number: signal.Signals) -> list[int]:
 def signal_each(
     pids: Iterable[int], number: signal.Signals, processes: Mapping[int, Process]
 ) -> list[int]:
-    """Signal processes of a snapshot, unless an id has gone to somebody else since.
+    """Signal processes of a snapshot, unless their ids have been reused since.
 
-    Those of other users, which cannot be signalled. While too many files are open nobody is.
+    Returns those of other users, which cannot be signalled. Signals none if too many files are
+    open.
     """
     refused = []
     for pid in pids:
@@ -172,7 +174,7 @@ def signal_each(
 
 
 def reap(on_exit: Callable[[int, int], None]) -> None:
-    """Bury every dead direct child, telling its id and status to `on_exit`; never waits."""
+    """Reap every dead direct child, and pass its id and status to `on_exit`; never waits."""
     with contextlib.suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -201,7 +203,7 @@ def _read(pid: int) -> Process | None:
             text = file.read(4096)
     except OSError:
         return None
-    # The command's name stands in parentheses and may hold anything, parentheses too.
+    # The command's name is in parentheses and may contain anything, even parentheses.
     fields = text[text.rindex(b")") + 2 :].split()
     return Process(
         pid=pid,

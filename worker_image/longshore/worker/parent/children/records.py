@@ -1,8 +1,9 @@
-"""What children say: records and output, a bounded amount of each in a turn of the event loop.
+"""Reads what children report, records and output, a bounded amount in each turn of the event loop.
 
-A job's end counts once all that it wrote is in the log. That may take several turns, so a record
-waits for it, and with it whatever the child says after it. A child that takes more of the loop than
-its share waits for its next turn, and its jobs then for room in their pipe.
+The end of a job counts once all its output is in the log. That may take several turns. Until then
+its record waits, together with everything that the child reports after it. A child that uses more
+of the loop than its share waits for its next turn; meanwhile its jobs may wait for room in the
+pipe.
 """
 
 import asyncio
@@ -14,42 +15,42 @@ from longshore.worker.parent.children.output import Turn
 from longshore.worker.wire.frames import Ended, Progress
 
 SHARE = 0.25
-"""Part of the event loop's time that all children together may take for what they write and for
-progress, divided among those that write without end."""
+"""Part of the event loop's time that all children together may take for output and progress,
+divided among those that write without pause."""
 
 BURST = 0.02
-"""Seconds of the loop that a child may take at once, after a time of silence."""
+"""Seconds of the loop that a child may take at once after a time of silence."""
 
 LONGEST_TURN = 0.005
-"""Seconds that one turn counts for at most: where it took longer, others had the CPU."""
+"""Maximum seconds that count for one turn; if it took longer, other processes had the CPU."""
 
 PROGRESS_INTERVAL = 0.25
-"""Seconds between two lines of progress of one child. It keeps to twice as much by itself, but the
+"""Seconds between two progress lines of one child. The child itself keeps to twice as much, but the
 processes that it forks do not know of each other."""
 
 HANG_UP_GRACE = 1.0
-"""Seconds that a child lives on after it has closed its end of the results."""
+"""Seconds that a child may live after it has closed its end of the results."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _Reading:
-    """How far one child has been read."""
+    """The progress of reading one child."""
 
     credit: float = BURST
-    """Seconds of the loop that it may take now."""
+    """Seconds of the loop that it may use now."""
 
     charged_at: float = 0.0
     is_output_paused: bool = False
-    """Its output is not watched: a turn is due at a time of its own."""
+    """Whether its output is not watched, because a turn is scheduled."""
 
     are_records_paused: bool = False
     has_turn: bool = False
-    """A turn at its records is due."""
+    """Whether a turn for its records is scheduled."""
 
     progress_at: float = 0.0
 
     def charge(self, began: float, now: float, *, share: float) -> float:
-        """A turn at the child that `began` then is over: how long the next has to wait."""
+        """Charge a turn that `began` then and ends `now`; return the wait until the next one."""
         earned = min(BURST, self.credit + (began - self.charged_at) * share)
         self.credit = earned - min(now - began, LONGEST_TURN)
         self.charged_at = now
@@ -74,7 +75,7 @@ class _Reading:
         self.has_turn = False
 
     def takes_progress(self, at: float) -> bool:
-        """Whether a line of progress may be told again."""
+        """Return whether a line of progress may be logged again."""
         if at - self.progress_at < PROGRESS_INTERVAL:
             return False
         self.progress_at = at
@@ -82,11 +83,11 @@ class _Reading:
 
 
 class Intake:
-    """Reads what children say and passes it on.
+    """Reads what children report, and passes it on.
 
-    `on_ended(child, record, tail, at)` comes when the first job of `child` has ended `at` that
-    time, with the end of its output; `on_read(child)` after anything was passed on;
-    `on_fault(child)` when what the child says makes no sense, as `child.fault` has it.
+    `on_ended(child, record, tail, at)` is called when the first job of `child` has ended, with the
+    end of its output and with `at`, the time of its end. `on_read(child)` is called after anything
+    was passed on, and `on_fault(child)` when a record is invalid, with the reason in `child.fault`.
     """
 
     def __init__(
@@ -104,16 +105,16 @@ class Intake:
         self._loop = asyncio.get_running_loop()
         self._readings: dict[Child, _Reading] = {}
         self._greedy = 0
-        """Children whose output or records are paused."""
+        """The number of paused readings of output or records."""
 
     def watch(self, child: Child) -> None:
-        """Read a new child."""
+        """Start to read a new child."""
         self._readings[child] = _Reading()
         self._loop.add_reader(child.results, self.read_records, child)
         self._loop.add_reader(child.output_descriptor, self._read_output, child)
 
     def read_records(self, child: Child) -> None:
-        """Read what the child has reported, and pass on what can be."""
+        """Read what the child has reported, and pass on as much as possible."""
         if child.fault or child.has_hung_up:
             return
         began = self._loop.time()
@@ -121,22 +122,22 @@ class Intake:
             if isinstance(child.unsettled[-1][0], Progress):
                 self._charge_progress(child, began)
             self._pass_on(child)
-        if child.has_hung_up:  # its end stays readable for good
+        if child.has_hung_up:  # a closed end stays readable forever
             self._loop.remove_reader(child.results)
             if not child.is_dead:
                 self._loop.call_later(HANG_UP_GRACE, self._outlives_its_end, child)
         self._check(child)
 
     def has_ended(self, child: Child) -> bool:
-        """Whether the first job of `child` has ended, though that may not be passed on yet."""
+        """Return whether the first job of `child` has ended, even if this is not passed on yet."""
         child.output.absorb()
         reading = self._readings.get(child)
-        if reading and not reading.is_output_paused:  # the pipe is empty now and does not wake us
+        if reading and not reading.is_output_paused:  # the pipe is empty now, and does not wake us
             self._loop.call_soon(self._read_output, child)
         return child.output.has_success_ahead
 
     async def finish_records(self, child: Child) -> None:
-        """Pass on all ends of jobs that a dead child has told."""
+        """Pass on the ends of all jobs that a dead child has reported."""
         child.output.absorb()
         while child.read_records(now=self._loop.time()) or child.unsettled:
             self._pass_on(child)
@@ -148,8 +149,8 @@ class Intake:
         self._loop.remove_reader(child.results)
 
     async def finish_output(self, child: Child) -> str:
-        """Read what a dead child has left in its pipe; the end of what its last job wrote."""
-        # What has escaped us may write for ever.
+        """Read what a dead child has left in its pipe; return the end of its last job's output."""
+        # Processes that have escaped may write forever.
         for _ in range(_LAST_TURNS):
             if child.output.read(child.jobs) in (Turn.DRY, Turn.END):
                 break
@@ -161,7 +162,7 @@ class Intake:
         return child.output.finish(child.jobs)
 
     def _pass_on(self, child: Child) -> None:
-        """Pass on ends and records until one must wait for its job's output."""
+        """Pass on ends and records until one has to wait for its job's output."""
         now = self._loop.time()
         while True:
             if end := child.output.take_success():
@@ -172,12 +173,12 @@ class Intake:
                 break
         reading = self._readings.get(child)
         if child.output.has_lines and reading and not reading.is_output_paused:
-            # The pipe may be empty by now, and then it does not wake us.
+            # The pipe may be empty by now, and would not wake us.
             self._loop.call_soon(self._read_output, child)
         self._on_read(child)
 
     def _pass_on_record(self, child: Child) -> bool:
-        """Pass on the first record; False where it must wait."""
+        """Pass on the first record; return False if it has to wait."""
         record, at = child.unsettled[0]
         is_end = isinstance(record, Ended)
         reading = self._readings.get(child) or self._readings.setdefault(child, _Reading())
@@ -187,12 +188,12 @@ class Intake:
             if found is None:
                 self._again(child, reading, self._charge(reading, began))
                 return False
-            if found and child.output.has_success:  # of a job before the record's
+            if found and child.output.has_success:  # the success of an earlier job
                 return True
         child.unsettled.popleft()
         if not child.accepts(record):
             if is_end and child.culprit and child.culprit.ticket == record.ticket:
-                child.output.take_told()  # nobody else's
+                child.output.take_told()  # it belongs to no other job
             return True
         if isinstance(record, Ended):
             self._on_ended(child, record, child.output.take_told(), at)
@@ -237,7 +238,7 @@ class Intake:
 
     def _outlives_its_end(self, child: Child) -> None:
         if not child.is_ending:
-            child.find_fault("its end of the results is closed, and it lives on")
+            child.find_fault("it has closed its end of the results, but lives on")
             self._on_fault(child)
 
     def _read_output(self, child: Child) -> None:
@@ -269,4 +270,4 @@ class Intake:
 
 
 _LAST_TURNS = 1000
-"""Far more than what a pipe holds can take."""
+"""Far more turns than the content of a pipe can take."""

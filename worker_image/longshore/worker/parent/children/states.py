@@ -1,4 +1,4 @@
-"""The states of a child, and what may follow what (docs/state_machine.md)."""
+"""The states of a child, and the permitted transitions (docs/state_machine.md)."""
 
 from collections.abc import Mapping
 from enum import Enum, StrEnum, auto
@@ -8,27 +8,27 @@ class ChildState(Enum):
     """Where a child is in its life, as docs/state_machine.md draws it."""
 
     SERVING = auto()
-    """Takes jobs."""
+    """Accepts jobs."""
 
     RETIRING = auto()
-    """Takes no more jobs, and is dismissed when it has none left: it keeps too much memory, or its
-    output is lost."""
+    """Accepts no more jobs, and is dismissed when it has none left, because it keeps too much
+    memory or its output is lost."""
 
     DISMISSED = auto()
-    """Has no jobs, was told that none come, and ends by itself."""
+    """Has no jobs, was told that none will come, and ends by itself."""
 
     BROKEN = auto()
-    """Is about to be killed: what it says makes no sense, or its sockets are closed."""
+    """About to be killed, because its records are invalid or its sockets are closed."""
 
     DYING = auto()
-    """Is being killed."""
+    """Being killed."""
 
     DEAD = auto()
-    """Its process has ended. Some of its records may be unread, and processes that it has started
-    may be alive."""
+    """Its process has ended. Some of its records may be unread, and processes that it started may
+    be alive."""
 
     BURIED = auto()
-    """Nothing is left of it."""
+    """Nothing of it is left."""
 
 
 TRANSITIONS: Mapping[ChildState, frozenset[ChildState]] = {
@@ -50,7 +50,7 @@ TRANSITIONS: Mapping[ChildState, frozenset[ChildState]] = {
     ChildState.DEAD: frozenset({ChildState.BURIED}),
     ChildState.BURIED: frozenset(),
 }
-"""Which states may follow each one. An event that asks for another has come too late to matter."""
+"""The states that may follow each state. An event that requires another one came too late."""
 
 
 class Kill(StrEnum):
@@ -60,7 +60,7 @@ class Kill(StrEnum):
     MEMORY_LIMIT = "memory-limit"
     DRAIN = "drain"
     DISMISSED = "dismissed"
-    """It had no more jobs to come, and did not end by itself."""
+    """It was dismissed, and did not end by itself."""
 
     BROKEN = "broken"
-    """It said what no child of ours says, or has lost its end: nothing it says can be believed."""
+    """It sent an invalid record, or lost its end of a socket: its records cannot be trusted."""

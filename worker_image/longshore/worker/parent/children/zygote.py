@@ -1,4 +1,4 @@
-"""The parent's end of the zygote: children asked for, and buried."""
+"""The parent's side of the zygote, which forks and reaps children on request."""
 
 import asyncio
 import contextlib
@@ -32,20 +32,20 @@ from longshore.worker.wire.frames import Mark
 Answer = Ready | ImportFailed | CommandUnusable
 
 ANSWER_TIMEOUT = 30.0
-"""Seconds without any answer to a request, after which the zygote counts as gone. A fork takes a
-millisecond, on a node that is badly overcommitted a second."""
+"""Seconds without an answer to a request, after which the zygote counts as gone. A fork takes a
+millisecond, or a second on a badly overcommitted node."""
 
 REAP_TIMEOUT = 1.0
-"""Seconds for the status of a child whose zygote is gone: the kernel makes it ours, unless somebody
-has reaped it."""
+"""Seconds to wait for the status of a child whose zygote is gone. The kernel makes it our child,
+unless another process has reaped it."""
 
 HANG_UP_GRACE = 0.5
-"""Seconds between the end of its socket and that of its process."""
+"""Seconds between the end of the zygote's socket and that of its process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Birth:
-    """A new child's process and the parent's ends of what they share."""
+    """A new child's process, and the parent's ends of what they share."""
 
     pid: int
     pidfd: int
@@ -57,30 +57,30 @@ class Birth:
 
 
 class Asker(Protocol):
-    """Asks for a child, and hears what came of it."""
+    """Requests a child, and is notified of the result."""
 
     def on_birth(self, birth: Birth) -> None:
-        """The child is here."""
+        """Called when the child has been created."""
 
     def on_fork_failed(self, error: str) -> None:
-        """There is no child."""
+        """Called when the child could not be created."""
 
 
 class Zygote:
-    """Never blocks. Whoever asks for a child hears of its birth, in the event loop. So a zygote can
-    be made before the pool that needs children.
+    """Requests children from the zygote; never blocks. Answers arrive in the event loop, so a
+    zygote can be created before the pool that needs children.
 
-    It is gone when it has died, has hung up, does not answer or sends an invalid message: `gone`
-    is done then, and `fault` tells how. Nothing is asked of it any more.
+    It is gone when it has died, has hung up, does not answer or sends an invalid message. Then
+    `gone` is done, `fault` says why, and no more requests are sent.
     """
 
     def __init__(self, control: socket.socket, pid: int) -> None:
         self.pid = pid
         self.handlers: dict[str, HandlerLimits] = {}
-        """What the imports have found, by wire name; empty before `ready` returns."""
+        """The handlers that the imports found, by wire name; empty before `ready` returns."""
 
         self.fault = ""
-        """Why it is gone, as `has …`."""
+        """Why the zygote is gone, as `has …`."""
 
         self._control = control
         self._outbox: deque[Fork | Reap] = deque()
@@ -89,10 +89,10 @@ class Zygote:
         self.gone: asyncio.Future[None] = self._loop.create_future()
         self._is_closed = False
         self._asked: deque[Asker] = deque()
-        """Who has asked for the children that are not here yet, in their order."""
+        """Who requested the children that have not been created yet, in order."""
 
         self._statuses: dict[int, asyncio.Future[int | None]] = {}
-        """How children have ended, by process id."""
+        """How children ended, by process id."""
 
         self._unanswered = 0
         self._heard_at = 0.0
@@ -101,18 +101,19 @@ class Zygote:
         self._loop.add_reader(control, self._receive)
 
     async def ready(self) -> Answer | None:
-        """What there is to run jobs, or why not; None when the zygote died over its imports."""
+        """Return the result of the imports; None if the zygote died during them."""
         return await self._ready
 
     def fork(self, asker: Asker) -> None:
-        """Ask for a child; `on_birth` or `on_fork_failed` follows, unless the zygote is gone."""
+        """Request a child; `on_birth` or `on_fork_failed` follows, unless the zygote is gone."""
         if self._ask(Fork()):
             self._asked.append(asker)
 
     async def reap(self, pid: int) -> int | None:
-        """Have a dead child reaped; how it has ended, as of `os.waitpid`.
+        """Have a dead child reaped; return its status, as in `os.waitpid`.
 
-        None where nobody knows, as when the zygote is gone. From here on its id may be reused.
+        Returns None if the status is unknown, as when the zygote is gone. After this call the
+        process id may be reused.
         """
         self._ask(Reap(pid=pid))
         status = self._statuses[pid]
@@ -124,22 +125,22 @@ class Zygote:
         return status.result() if status.done() else None
 
     def on_exit(self, pid: int, status: int) -> None:
-        """The parent has reaped a process: the zygote, or a child that it has left behind."""
+        """Note that the parent has reaped the zygote, or a child that the zygote left behind."""
         if pid == self.pid:
             self._on_own_exit(status)
         else:
             self._on_status(pid, status)
 
     def _on_own_exit(self, status: int) -> None:
-        # Its end of the socket may still be open in a process that it left behind, or, with its
-        # last words, unread.
+        # Its end of the socket may still be open in a process that it left behind, or its last
+        # messages may be unread.
         while not self._is_closed and not self.gone.done() and self._receive():
             pass
         how = describe_exit(status)
         self._leave(f"was {how}" if how.startswith("killed") else f"has {how}")
 
     def close(self) -> None:
-        """Let the zygote end, and with it what children are left."""
+        """Let the zygote end, together with any children that are left."""
         self._is_closed = True
         if self._watch:
             self._watch.cancel()
@@ -148,7 +149,7 @@ class Zygote:
         self._control.close()
 
     def _ask(self, message: Fork | Reap) -> bool:
-        """Whether there is anybody to ask."""
+        """Send a request; return False if the zygote is gone."""
         if self._is_closed or self.gone.done():
             return False
         if not self._unanswered:
@@ -179,11 +180,11 @@ class Zygote:
             self._loop.add_writer(self._control, self._flush)
             return
         except OSError:
-            self._outbox.clear()  # gone; the reader sees it too
+            self._outbox.clear()  # the zygote is gone, as the reader notices too
         self._loop.remove_writer(self._control)
 
     def _leave(self, fault: str) -> None:
-        """The zygote is gone."""
+        """Record that the zygote is gone."""
         if self._is_closed or self.gone.done():
             return
         self.fault = fault
@@ -195,7 +196,7 @@ class Zygote:
             self._ready.set_result(None)
 
     def _receive(self) -> bool:
-        """Take one message, if there is one."""
+        """Take in one message, if there is one."""
         try:
             received = receive_control(self._control, flags=socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -205,7 +206,7 @@ class Zygote:
             return False
         if received is None:
             self._loop.remove_reader(self._control)
-            # If it has died, then its status is on its way and says more.
+            # If it has died, its status will follow and says more.
             self._loop.call_later(HANG_UP_GRACE, self._leave, "has hung up")
             return False
         message, descriptors = received
@@ -244,7 +245,7 @@ class Zygote:
             for descriptor in descriptors:
                 with contextlib.suppress(OSError):
                     os.close(descriptor)
-            # Nobody has asked for it to be reaped, so its id is still its own.
+            # Nobody has requested that it be reaped, so its id is still its own.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
             self._ask(Reap(pid=pid))
@@ -255,10 +256,10 @@ class Zygote:
 
 
 def _birth(pid: int, descriptors: list[int]) -> Birth:
-    """Raises OSError or ValueError where `descriptors` are not what a child comes with."""
+    """Use a child's descriptors. Raises OSError or ValueError if they are not the right ones."""
     if len(descriptors) != len(CHILD_DESCRIPTORS):
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        raise OSError(errno.EMFILE, f"its descriptors are lost; {most} may be open at a time")
+        raise OSError(errno.EMFILE, f"its descriptors are lost; at most {most} may be open")
     named = dict(zip(CHILD_DESCRIPTORS, descriptors, strict=True))
     mark = Mark(named["mark"])
     ends: dict[str, socket.socket] = {}
@@ -266,7 +267,7 @@ def _birth(pid: int, descriptors: list[int]) -> Birth:
         for name in ("near", "far", "results"):
             ends[name] = socket.socket(fileno=named[name])
         os.set_blocking(named["output"], False)
-        # Not the far end: it is the child's own, and O_NONBLOCK belongs to what both have open.
+        # Not the far end: it is the child's own, and both processes share its O_NONBLOCK flag.
         ends["near"].setblocking(False)
         ends["results"].setblocking(False)
     except OSError:

@@ -1,4 +1,4 @@
-"""A worker that takes no more jobs, so that it can be taken away: obeys the operator's orders."""
+"""Obeys the operator's cordons: the worker takes no more jobs, so that it can be removed."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,44 +11,45 @@ log = Log("longshore.cordon")
 
 
 class Cordonable(Protocol):
-    """Where jobs come from, as a cordon needs it."""
+    """Delivers jobs, as a cordon needs it."""
 
     @property
     def prefetch(self) -> int:
-        """Jobs that it asks for at a time."""
+        """Jobs that it requests at a time."""
 
     async def cordon(self) -> None:
-        """No more jobs; return when none can come any more."""
+        """Stop requesting jobs; return once none can arrive any more."""
 
     async def uncordon(self, prefetch: int) -> None:
-        """Jobs again, so many at a time."""
+        """Request jobs again, at most `prefetch` at a time."""
 
     async def resume(self, prefetch: int) -> None:
-        """So many at a time from now on."""
+        """Request at most `prefetch` jobs at a time from now on."""
 
 
 class CordonGate:
     """Open at first. A cordon that is not renewed ends with its lease.
 
-    It is made before what it cordons, which `run` is given: the holder of jobs calls it, and it
-    asks the holder only while it runs. `on_change` is called when `in_force` has changed.
+    It is created before the source that it cordons, which `run` takes as an argument: the holder of
+    jobs calls it, and it asks the holder only while it runs. `on_change` is called when `in_force`
+    has changed.
     """
 
     def __init__(self, *, on_change: Callable[[], None]) -> None:
         self.in_force: str | None = None
-        """The cordon that keeps jobs away, once none can come any more."""
+        """The id of the cordon in force, once no more jobs can arrive; None if there is none."""
 
         self._on_change = on_change
         self._wanted: str | None = None
         self._is_shut = False
         self._owed: tuple[int, int] | None = None
-        """Prefetch for now and later, where jobs from before the cordon leave no room for all."""
+        """Prefetch for now and later, if jobs from before the cordon leave no room for all."""
 
         self._lease: asyncio.TimerHandle | None = None
         self._news = asyncio.Event()
 
     def take(self, order: CordonOrder | UncordonOrder) -> None:
-        """Obey; `in_force` tells when it is done."""
+        """Obey an order; `in_force` shows when a cordon is complete."""
         if self._lease:
             self._lease.cancel()
             self._lease = None
@@ -63,12 +64,12 @@ class CordonGate:
             self._open("ordered")
 
     def note(self) -> None:
-        """Jobs have come or gone."""
+        """Note that jobs have arrived or left."""
         if self._owed and self._wanted is None:
             self._news.set()
 
     async def run(self, source: Cordonable, *, held: Callable[[], int]) -> None:
-        """Bring about at `source` what was ordered last, until cancelled.
+        """Carry out the latest order at `source`, until cancelled.
 
         `held` returns the number of jobs that are here.
         """
@@ -90,7 +91,7 @@ class CordonGate:
         if self._wanted is None:
             return
         log.info("worker-uncordoned", cordon=self._wanted, reason=why)
-        # At once: nobody may take this worker for one without jobs any more.
+        # At once, because this worker may take jobs from now on.
         self._wanted = self.in_force = None
         self._news.set()
         self._on_change()
@@ -98,13 +99,13 @@ class CordonGate:
     async def _let_in(self, source: Cordonable, held: Callable[[], int]) -> None:
         if self._is_shut:
             self._is_shut = False
-            # Jobs that came just before the cordon don't count against a new consumer's prefetch;
-            # others would wait unacked behind them.
+            # Jobs that arrived just before the cordon do not count against a new consumer's
+            # prefetch; with a full prefetch, others would wait unacked behind them.
             full = self._owed[1] if self._owed else source.prefetch
             room = max(0, full - held())
             self._owed = (room, full) if room < full else None
             await source.uncordon(room)
         if self._owed and not held():
             (room, full), self._owed = self._owed, None
-            if source.prefetch == room:  # else `Flow` has found another number since
+            if source.prefetch == room:  # otherwise `Flow` has set another prefetch since
                 await source.resume(full)

@@ -1,8 +1,9 @@
-"""`prefetch`: as many jobs in the worker as will start soon, and no more.
+"""Adjusts the prefetch: as many jobs in the worker as will start soon, and no more.
 
-A short job is done sooner than the broker sends the next, so it needs others that wait here. A long
-one must have none behind it: they would start elsewhere. With a number in the place of `auto` it is
-that many, but for slots whose jobs the broker has taken back: they run on until they end.
+A short job ends sooner than the broker sends the next one, so it needs others that wait here. A
+long one must have none behind it, because they could start elsewhere. With a number instead of
+`auto`, the prefetch is that number, minus a share for slots whose jobs the broker has taken back
+and that run on until they end.
 """
 
 import asyncio
@@ -15,28 +16,28 @@ MAX_WAIT = 0.1
 """Seconds that a job may wait in the worker."""
 
 MAX_PREFETCH = 128
-"""Twice as many gain nothing measurable."""
+"""Maximum prefetch. Twice as many gain nothing measurable."""
 
 STUCK = 0.05
-"""Seconds that a job runs before it is taken for a long one that holds others up."""
+"""Seconds of run time after which a job counts as a long one that delays others."""
 
 LOOK_INTERVAL = 0.025
 """Seconds between two looks while jobs are here."""
 
 GROW_INTERVAL = 1.0
-"""Seconds between two changes to more: each costs the time in which no delivery is under way."""
+"""Seconds between two increases, each of which costs the time in which no delivery is in flight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Jobs that a worker may hold: one for each of its `slots`, and `most` while they are short."""
+    """How many jobs a worker may hold: one per slot, and up to `most` while they are short."""
 
     slots: int
     most: int
 
 
 def prefetch_for(mean: float | None, *, bounds: Bounds) -> int:
-    """Jobs to hold when one takes `mean` seconds; one per slot while that is unknown."""
+    """Return how many jobs to hold if one takes `mean` seconds; one per slot if that is unknown."""
     slots = bounds.slots
     if mean is None:
         return slots
@@ -46,31 +47,31 @@ def prefetch_for(mean: float | None, *, bounds: Bounds) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What is to be known at one moment."""
+    """The state of the jobs in a worker at one moment."""
 
     mean: float | None
-    """Seconds that jobs take lately."""
+    """Mean run time of recent jobs in seconds."""
 
     is_stuck: bool
-    """Jobs wait, and every slot is taken by one that runs for longer than jobs do lately."""
+    """Whether jobs wait while every slot has a job that runs longer than recent jobs did."""
 
     taken: int
-    """Slots whose jobs belong to a consumer of before."""
+    """Slots whose jobs belong to an earlier consumer."""
 
     before: int = 0
-    """Jobs here that belong to a consumer of before, running or not."""
+    """Jobs here that belong to an earlier consumer, running or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Hold up to `prefetch` jobs; first give back what waits, if `gives_back`."""
+    """A change: hold up to `prefetch` jobs, after giving back waiting ones if `gives_back`."""
 
     prefetch: int
     gives_back: bool
 
 
 def plan(view: View, *, now: int, bounds: Bounds) -> Plan | None:
-    """What to change where `now` is the prefetch; None for nothing."""
+    """Return what to change if the prefetch is `now`; None for nothing."""
     slots = bounds.slots
     wanted = prefetch_for(view.mean, bounds=bounds)
     if (view.is_stuck and now) or (wanted <= slots and now > slots):
@@ -83,49 +84,49 @@ def plan(view: View, *, now: int, bounds: Bounds) -> Plan | None:
 
 
 def fixed_prefetch(prefetch: int, view: View, *, slots: int) -> int:
-    """Jobs to ask for where there may be `prefetch` in all, by the share of slots that are free."""
+    """Return how many jobs to request of `prefetch` in all, by the share of free slots."""
     free = max(0, slots - view.taken)
     return max(0, min(math.ceil(prefetch * free / slots), prefetch - view.before))
 
 
 def first(prefetch: int, view: View, *, slots: int) -> int:
-    """Jobs to ask for on a new connection, of which there were `prefetch` on the one before."""
+    """Return how many jobs to request on a new connection after `prefetch` on the last one."""
     return max(0, slots - view.taken) if view.taken else prefetch
 
 
 class Holder(Protocol):
-    """Who holds the jobs."""
+    """Holds the jobs that were delivered."""
 
     @property
     def held(self) -> int:
-        """Jobs delivered and not yet settled."""
+        """Jobs that are delivered and not yet settled."""
 
     def view(self) -> View:
-        """How it stands."""
+        """Return the present state of these jobs."""
 
     def give_back_waiting(self) -> None:
-        """Return to the broker what no child has begun."""
+        """Return to the broker the jobs that no child has begun."""
 
 
 class Source(Protocol):
-    """Where jobs come from."""
+    """Delivers jobs."""
 
     @property
     def prefetch(self) -> int:
-        """Jobs that it gives at a time; it may begin anew with one per slot."""
+        """Jobs that it delivers at a time; a new connection may start with one per slot."""
 
     async def pause(self) -> None:
-        """No more jobs, please."""
+        """Stop delivering jobs."""
 
     async def resume(self, prefetch: int) -> None:
-        """So many at a time."""
+        """Deliver jobs again, at most `prefetch` at a time."""
 
 
 class Flow:
-    """Looks while jobs are here, and acts. Begins with one job per slot.
+    """Adjusts the prefetch while jobs are here. Starts with one job per slot.
 
-    `changed` is set by the holder when jobs have come or gone, and cleared here. The two need each
-    other, so it is made before both.
+    `changed` is set by the holder when jobs have arrived or left, and cleared here. The two need
+    each other, so it is created before both.
     """
 
     def __init__(
@@ -137,7 +138,7 @@ class Flow:
         self._changed = changed
 
     async def run(self) -> None:
-        """Act until cancelled."""
+        """Adjust until cancelled."""
         loop = asyncio.get_running_loop()
         changed = loop.time() - GROW_INTERVAL
         while True:
@@ -165,9 +166,9 @@ class Flow:
 
 
 class Steady:
-    """`prefetch: N`: sees to it that a worker that began with less has its N again.
+    """For `prefetch: N`: restores a worker that started with fewer jobs to its N.
 
-    `wanted` returns the number of jobs to ask for beside those that are here from before; it is
+    `wanted` returns the number of jobs to request beside those that are here from before; it is
     never more than `prefetch`. `changed` is as for `Flow`.
     """
 
@@ -185,18 +186,18 @@ class Steady:
         self._changed = changed
 
     async def run(self) -> None:
-        """Act until cancelled."""
+        """Restore the prefetch until cancelled."""
         while True:
             await self._changed.wait()
             self._changed.clear()
             if self._is_short():
                 await self._source.pause()
                 await self._source.resume(self._wanted())
-                # Where jobs are long, some are here from before each time that one ends.
+                # If jobs are long, some are left from before each time that one ends.
                 await asyncio.sleep(GROW_INTERVAL)
                 self._changed.set()
             else:
-                # Short jobs change something a thousand times a second.
+                # Short jobs cause a thousand changes a second.
                 await asyncio.sleep(LOOK_INTERVAL)
 
     def _is_short(self) -> bool:

@@ -1,7 +1,7 @@
-"""Which lost deliveries were attempts.
+"""Decides which lost deliveries were attempts.
 
 RabbitMQ counts every delivery that ended with its connection, its channel or its worker, whether or
-not the job had begun. A worker that outlives the loss knows better, and remembers it.
+not the job had begun. A worker that survives the loss knows which jobs had, and remembers them.
 """
 
 from collections import OrderedDict
@@ -12,15 +12,15 @@ from math import inf
 from longshore.contract.message import Message
 
 REMEMBERED = 10_000
-"""Jobs whose losses are remembered: those of some eighty lost connections of a worker that held as
-many as it may."""
+"""Jobs whose losses are remembered. This is enough for some eighty lost connections of a worker
+that held as many jobs as it may."""
 
 OUTAGE_ENDS_AFTER = 60.0
-"""Seconds since this worker's consumer came back in which losses of other workers are taken to come
-from the same outage."""
+"""Seconds after this worker's consumer is back during which losses of other workers may stem from
+the same outage."""
 
 Key = tuple[str, str]
-"""A job's id and attempt: of a job that was published anew, RabbitMQ counts from zero."""
+"""A job's id and attempt. When a job is published anew, RabbitMQ counts from zero."""
 
 
 @dataclass(slots=True)
@@ -36,9 +36,9 @@ class _Lost:
 
 
 class Losses:
-    """Remembers what became of jobs whose deliveries this worker has lost.
+    """Remembers whether jobs had begun when this worker lost their deliveries.
 
-    `allowance` is how many lost deliveries of a job that nothing is known about count for nothing;
+    `allowance` is how many lost deliveries of a job do not count if nothing is known about them;
     `clock` returns seconds of a monotonic clock.
     """
 
@@ -50,7 +50,7 @@ class Losses:
         self._known: OrderedDict[Key, _Lost] = OrderedDict()
 
     def note(self, key: Key, *, begun: bool) -> None:
-        """A delivery was lost here, after the job had begun or before."""
+        """Record that a delivery was lost here, after the job had begun or before."""
         lost = self._known.setdefault(key, _Lost())
         self._known.move_to_end(key)
         lost.count(begun=begun)
@@ -58,23 +58,23 @@ class Losses:
             self._known.popitem(last=False)
 
     def on_consumer_lost(self) -> None:
-        """RabbitMQ has stopped to send jobs to this worker."""
+        """Record that RabbitMQ has stopped sending jobs to this worker."""
         self._is_outage = True
 
     def on_consumer_back(self) -> None:
-        """It sends jobs again."""
+        """Record that RabbitMQ sends jobs again."""
         if self._is_outage:
             self._is_outage = False
             self._outage_until = self._clock() + OUTAGE_ENDS_AFTER
 
     def attempts(self, message: Message, key: Key) -> int:
-        """How many of `message.lost` count as attempts.
+        """Return how many of `message.lost` count as attempts.
 
-        What began here and was not reported counts. What is known not to have begun does not, nor
-        does the allowance of what nothing is known about. Nor does any of that after an outage: a
-        RabbitMQ that stood still gives a job to one dead connection after the other, and no job
-        that ended its worker would have cost this one its consumer. RabbitMQ's delivery limit
-        bounds all three.
+        A run that began here and did not report its end counts. A delivery that is known not to
+        have begun does not count, nor do `allowance` deliveries about which nothing is known. After
+        an outage, none of the latter counts: a RabbitMQ that stood still gives a job to one dead
+        connection after another, and a job that ended its worker would not have cost this worker
+        its consumer. RabbitMQ's delivery limit bounds all three.
         """
         known = self._known.get(key, _Lost())
         left = max(0, message.lost - known.unbegun)

@@ -1,4 +1,4 @@
-"""What becomes of a worker's jobs, told to whoever counts or logs it."""
+"""Notifies metrics and the job log of what becomes of a worker's jobs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,20 +11,20 @@ NOTHING: Mapping[str, Any] = {}
 
 
 class JobObserver:
-    """Is called for every job, in the event loop: it must return at once and raise nothing.
+    """Called for every job, in the event loop: it must return at once and must not raise.
 
     A subclass defines the methods that it needs; the others are not called.
     """
 
     def started(self, work: Work, waited: float | None, /) -> None:
-        """A child has the job. It waited so many seconds since it was enqueued; None where that is
-        not known, as for later attempts and jobs that were delayed."""
+        """Called when a child has the job. `waited` is the time in seconds since the job was
+        enqueued; None if that is unknown, as for later attempts and delayed jobs."""
 
     def progressed(self, work: Work, value: object, /) -> None:
-        """Its handler reported how far it is."""
+        """Called when the handler has reported progress."""
 
     def ended(self, work: Work, seconds: float, /) -> None:
-        """Its run is over, however it went; what follows from it is not settled yet."""
+        """Called when the run has ended, whatever its result; the delivery is not settled yet."""
 
     def settled(
         self,
@@ -34,13 +34,13 @@ class JobObserver:
         fields: Mapping[str, Any],
         /,
     ) -> None:
-        """A delivery is settled. `work` is None where no job could be read from it. `ended` is what
-        the child reported of its run; None where it did not run, or its child died. `fields` say
-        more, for the log."""
+        """Called when a delivery is settled. `work` is None if no job could be read from it.
+        `ended` is the child's report of the run; None if the job did not run, or its child died.
+        `fields` are further fields for the log."""
 
 
 class Observers:
-    """The methods of all observers by event, bound once: every job calls them."""
+    """The methods of all observers, by event; bound once, because every job calls them."""
 
     def __init__(self, observers: Sequence[JobObserver]) -> None:
         self.started: Sequence[Callable[[Work, float | None], None]]

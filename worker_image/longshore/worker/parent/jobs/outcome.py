@@ -1,6 +1,6 @@
-"""What follows from how a job ended: what to publish where, before the job is acked.
+"""Decides what follows from a job's end: what to publish, and where, before the job is acked.
 
-Values in, values out; the edges are those of `docs/state_machine.md`.
+Pure functions of values; the edges are those of `docs/state_machine.md`.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,7 +45,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Publish first, then ack. `delay` in seconds."""
+    """What to publish before the ack. `delay` is in seconds."""
 
     outcome: Outcome
     publication: Publication | None = None
@@ -53,7 +53,7 @@ class Verdict:
     error: str | None = None
     delay: float | None = None
     is_expected: bool = False
-    """The handler has announced such failures: news, not a fault."""
+    """Whether the handler declares such failures as expected, so that they are not faults."""
 
 
 SUCCEEDED = Verdict(outcome=Outcome.SUCCEEDED)
@@ -61,8 +61,8 @@ SUCCEEDED = Verdict(outcome=Outcome.SUCCEEDED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Death:
-    """A child died with the job. `error` in words, `output` the end of what it wrote, `pid` its
-    process."""
+    """The death of a child with the job. `error` describes it, `output` is the end of what the job
+    wrote, `pid` the child's process id."""
 
     reason: DeadReason
     error: str
@@ -78,22 +78,22 @@ class Judge:
     host: str
     retry: RetryPolicy
     handlers: Mapping[str, HandlerLimits]
-    """By wire name."""
+    """The limits of handlers, by wire name."""
 
     others: HandlerLimits
-    """For jobs of any other handler."""
+    """The limits of jobs of any other handler."""
 
     now: Callable[[], int]
     chance: Callable[[], float]
     serves_any: bool = False
-    """No handler is unknown."""
+    """Whether jobs of all handlers are served, so that no handler is unknown."""
 
     def limits(self, handler: str) -> HandlerLimits:
-        """What a job of `handler` may take, whether it is served here or not."""
+        """Return the limits of a job of `handler`, whether it is served here or not."""
         return self.handlers.get(handler, self.others)
 
     def undecodable(self, original: Mapping[str, Any], body: bytes, *, error: str) -> Verdict:
-        """For a delivery that is not a job: it stays as it came, bytes and properties."""
+        """Decide on a delivery that is not a job; its bytes and properties stay unchanged."""
         properties = {name: value for name, value in original.items() if name not in PROPERTIES}
         properties["delivery_mode"] = PERSISTENT
         if properties.get("reply_to") == DIRECT_REPLY_TO:
@@ -110,9 +110,9 @@ class Judge:
         return self._dead(properties, body, DeadReason.UNDECODABLE, error)
 
     def unsendable(self, original: Mapping[str, Any], body: bytes, *, error: str) -> Verdict:
-        """For a job whose headers could be read and cannot be written again, or fill a frame.
+        """Decide on a job whose headers were read but cannot be written again, or fill a frame.
 
-        A double of 1e30 is an integer too large for AMQP once pika has read it.
+        For example, pika reads a double of 1e30 as an integer, which is too large for AMQP.
         """
         headers = original.get("headers") or {}
         unread = headers.get(UNDECODABLE_HEADERS)
@@ -124,9 +124,9 @@ class Judge:
         return self.undecodable(properties, body, error=why)
 
     def bare(self, header: bytes, body: bytes, *, error: str) -> Verdict:
-        """For a delivery of whose properties nothing can be made that AMQP carries.
+        """Decide on a delivery none of whose properties can be sent by AMQP.
 
-        `header` are their bytes. The body stays as it came.
+        `header` has the bytes of its properties. The body stays unchanged.
         """
         kept, why = _cut(header, _MAX_BARE, error=error)
         return self._dead(
@@ -137,7 +137,7 @@ class Judge:
         )
 
     def before(self, message: Message) -> Verdict | None:
-        """For a job that must not be run at all; None when it may."""
+        """Decide on a job that must not be run at all; return None if it may be run."""
         if message.expires_at is not None and message.expires_at <= self.now():
             late = (self.now() - message.expires_at) / 1000
             return self._bury(message, DeadReason.EXPIRED, f"expired {late:.3f} s before its start")
@@ -147,8 +147,9 @@ class Judge:
         limits = self.limits(message.handler)
         if message.attempt > limits.max_attempts:
             error = (
-                f"all {limits.max_attempts} attempts are used up; {message.lost} of them ended "
-                "with their worker or its connection, and nothing shows that the job had not begun"
+                f"all {limits.max_attempts} attempts are used up; deliveries lost with their "
+                f"worker or connection ({message.lost}) count as attempts, because nothing shows "
+                "that they had not begun"
             )
             return self._bury(message, DeadReason.WORKER_LOST, error)
         if message.attempt > 1 and self._is_too_old(message, delay=0.0):
@@ -157,7 +158,7 @@ class Judge:
         return None
 
     def after(self, message: Message, ended: Ended, *, original: Mapping[str, Any]) -> Verdict:
-        """For a run that its child has reported."""
+        """Decide on a run whose end its child has reported."""
         error = ended.error or str(ended.status)
         match ended.status:
             case Status.SUCCEEDED:
@@ -189,13 +190,13 @@ class Judge:
                 )
 
     def after_death(self, message: Message, death: Death) -> Verdict:
-        """For a job that was running when its child died."""
+        """Decide on a job that was running when its child died."""
         return self._failed(
             message, reason=death.reason, error=death.error, traceback=death.output or None
         )
 
     def returned(self, message: Message) -> Verdict:
-        """For a job given back uncharged, by publishing it anew."""
+        """Give a job back uncharged, by publishing it anew."""
         return self._later(message, 0.0, outcome=Outcome.RETURNED)
 
     def _served(self) -> str:
@@ -204,14 +205,14 @@ class Judge:
         return (", ".join(names[:_NAMED]) or "none") + more
 
     def _defer(self, message: Message, reason: DeadReason, error: str) -> Verdict:
-        """Leave a job to another version of the workers, which a rollout may be bringing up.
+        """Leave a job to another version of the workers, which a rollout may be starting.
 
-        Nothing here tells a rollout from a mistake, so a job is offered again for a while, and only
-        then is what this worker makes of it final.
+        A rollout cannot be told from a mistake here. So the job is offered again for a while, and
+        this worker's verdict becomes final only after that.
         """
         now = self.now()
         since = now if message.deferred_since is None else message.deferred_since
-        since = min(since, now)  # written by a clock that is ahead, it would never be long ago
+        since = min(since, now)  # a time from a clock that is ahead would postpone the end
         delay = self.retry.deferral(since=since, now=now)
         if delay is None:
             waited = f" (deferred to other versions of the workers for {(now - since) / 1000:g} s)"
@@ -239,7 +240,7 @@ class Judge:
         return self._later(again, delay, outcome=Outcome.RETRIED, error=error)
 
     def _is_too_old(self, message: Message, *, delay: float) -> bool:
-        """Whether the job has passed its max age in `delay` seconds from now."""
+        """Return whether the job will be older than its max age in `delay` seconds."""
         age = (self.now() - message.enqueued_at) / 1000 + delay
         return age > self.limits(message.handler).max_age
 
@@ -284,19 +285,19 @@ class Judge:
 
 
 def _cut(headers: bytes, most: int, *, error: str) -> tuple[bytes, str]:
-    """At most `most` bytes of `headers`, and `error`, which tells of the rest."""
+    """Return at most `most` bytes of `headers`, and `error`, which mentions any cut."""
     if len(headers) <= most:
         return headers, error
-    # In front, as the end of a long error is cut off.
+    # In front, because the end of a long error is cut off.
     said = f"only the first {most} of {len(headers)} bytes of headers are kept; {error}"
     return headers[:most], said
 
 
 _ACTED_UPON = frozenset({"reply_to", "cluster_id", "priority"})
-"""What else means something to the broker; given up where it has refused the rest."""
+"""Other properties that the broker acts upon; dropped when it has refused the rest."""
 
 _NAMED = 20
-"""Handlers that an error names."""
+"""Maximum number of handlers that an error names."""
 
 _MAX_BARE = 1024
-"""Bytes of unreadable properties in a dead letter that must fit into the smallest frame, 4 KiB."""
+"""Maximum bytes of unreadable properties in a dead letter that fits any frame (at least 4 KiB)."""

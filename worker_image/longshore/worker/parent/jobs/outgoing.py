@@ -1,4 +1,4 @@
-"""What follows from a delivery, on its way out: as it is, or as much of it as can be sent."""
+"""Publishes what follows from a delivery: unchanged if possible, else as much as can be sent."""
 
 import functools
 from collections.abc import Callable
@@ -11,19 +11,20 @@ from longshore.worker.parent.jobs.outcome import Judge, Verdict
 
 
 class Publisher(Protocol):
-    """Who publishes."""
+    """Publishes messages until they are confirmed."""
 
     async def publish(self, publication: Publication, *, wanted: Callable[[], bool]) -> bool:
-        """Return True when it was confirmed. Raises Unsendable."""
+        """Return True once the message is confirmed. Raises Unsendable."""
 
 
 async def publish(
     verdict: Verdict, delivery: Delivery, *, publisher: Publisher, judge: Judge
 ) -> Verdict:
-    """Publish what `verdict` on `delivery` wants; the verdict that holds in the end.
+    """Publish what `verdict` on `delivery` requires; return the final verdict.
 
-    What AMQP cannot carry, or the broker closes the channel over, becomes a dead letter of what can
-    be sent: the body, and as much of the rest as bytes. The smallest one fits anywhere.
+    A message that AMQP cannot carry, or that makes the broker close the channel, becomes a dead
+    letter with what can be sent: the body, and as much of the rest as bytes. The smallest one
+    always fits.
     """
 
     def wanted() -> bool:
@@ -52,7 +53,7 @@ async def publish(
 
 
 def decided(decide: Callable[[], Verdict], delivery: Delivery, *, judge: Judge) -> Verdict:
-    """What `decide` says; where it fails over `delivery`, the bare dead letter."""
+    """Return the result of `decide`, or the bare dead letter if it fails on `delivery`."""
     try:
         return decide()
     except Exception as error:

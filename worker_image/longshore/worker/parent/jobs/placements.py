@@ -1,4 +1,4 @@
-"""Which child has which job."""
+"""Records which child has which job."""
 
 from collections.abc import Iterator
 from typing import Generic, TypeVar
@@ -12,7 +12,7 @@ class Placements(Generic[Child]):
     """Jobs that were handed to a child and have not ended, by id.
 
     One id may have several: a job whose delivery is lost may still run when it is delivered again.
-    Adding and removing cost every job some time, so all but the first of an id are kept apart.
+    Adding and removing take time for every job, so all but the first of an id are kept separately.
     """
 
     def __init__(self) -> None:

@@ -18,10 +18,10 @@ class Run:
         self.deadline = deadline = since + job.hard_limit
         soft = since + job.soft_limit
         self.due = soft if soft < deadline else deadline
-        """When the next clock strikes: the soft limit, or `deadline`."""
+        """When the next clock is due: at the soft limit, or at `deadline`."""
 
         self.is_softened = False
-        """Whether the job was told of its soft limit."""
+        """Whether the job was notified of its soft limit."""
 
         self.asked = asked
         """Why the job was asked to end."""
@@ -34,8 +34,8 @@ class Run:
     def ask(self, cause: Cause) -> bool:
         """Note `cause` as the reason to end; return False if a reason as grave is known already.
 
-        So a lost delivery stays lost, and a job that was promised not to be charged is not given
-        a soft limit.
+        So a lost delivery stays lost, and a job that was promised to be uncharged does not get a
+        soft limit.
         """
         if self.asked is not None and cause <= self.asked:
             return False

@@ -10,7 +10,7 @@ from longshore.worker.wire.frames import JobFrame
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Work:
-    """A delivery that is a job. `ticket` is the parent's own number for it."""
+    """A delivery that contains a job. `ticket` is the parent's own number for it."""
 
     ticket: int
     delivery: Delivery
@@ -20,7 +20,7 @@ class Work:
     soft_limit: float = math.inf
 
     def frame(self) -> JobFrame:
-        """The job as its child gets it."""
+        """Return the job as its child gets it."""
         message = self.message
         # By position, which takes half the time.
         return JobFrame(
@@ -37,6 +37,6 @@ class Work:
         )
 
     def fields(self) -> dict[str, object]:
-        """What every line of the log says about a job."""
+        """Return the fields that every log line about a job has."""
         message = self.message
         return {"job": message.id, "handler": message.handler, "attempt": message.attempt}

@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz` and `/metrics` over just enough HTTP for kubelet and Prometheus."""
+"""Serves `/healthz`, `/readyz` and `/metrics` with a minimum of HTTP for kubelet and Prometheus."""
 
 import asyncio
 import contextlib
@@ -8,13 +8,13 @@ from collections.abc import Callable
 from longshore.contract.reports import not_consuming
 
 REQUEST_TIMEOUT = 5.0
-"""Seconds for one request; a client that says nothing is hung up on."""
+"""Seconds for one request, after which a silent client is disconnected."""
 
 MAX_REQUEST = 8192
 
 MAX_CONNECTIONS = 32
-"""Connections at a time: anybody may connect, and each takes a descriptor of the worker. With one
-more, the oldest is hung up on, so that a probe among many silent ones is answered."""
+"""Simultaneous connections. Anybody may connect, and each connection takes a descriptor of the
+worker. One more disconnects the oldest, so that a probe among many silent clients is answered."""
 
 ACCEPTED_AT_ONCE = 4
 WAITING = 128
@@ -22,7 +22,7 @@ WAITING = 128
 
 
 class Health:
-    """Answering at all is the proof that the event loop lives."""
+    """Answers probes and scrapes. Any answer proves that the event loop is alive."""
 
     def __init__(
         self,
@@ -36,16 +36,16 @@ class Health:
         self._trouble = trouble
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.StreamWriter, None] = {}
-        """Connections, the oldest first."""
+        """Open connections, the oldest first."""
 
     async def start(self, port: int) -> int:
-        """Listen on all addresses; the port, chosen by the kernel for 0."""
-        # One socket for IPv4 and IPv6: asyncio's own would be two, for port 0 with two ports.
+        """Listen on all addresses; return the port, which the kernel chooses if `port` is 0."""
+        # One socket for IPv4 and IPv6: asyncio would open two, which for port 0 get two ports.
         dual = socket.has_dualstack_ipv6()
         family = socket.AF_INET6 if dual else socket.AF_INET
         listener = socket.create_server(("", port), family=family, dualstack_ipv6=dual)
-        # asyncio accepts as many as its backlog in each turn of the loop, and it takes some turns
-        # until one is served or hung up on. What waits, the kernel keeps.
+        # asyncio accepts up to its backlog in each turn of the loop, and a connection takes several
+        # turns until it is served or closed. The kernel keeps those that wait.
         self._server = await asyncio.start_server(
             self._serve, sock=listener, limit=MAX_REQUEST, backlog=ACCEPTED_AT_ONCE
         )
@@ -54,7 +54,7 @@ class Health:
         return chosen
 
     async def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._server:
             self._server.close()
 

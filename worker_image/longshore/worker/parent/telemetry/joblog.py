@@ -1,7 +1,7 @@
-"""The lines that the log gets of jobs: how far they are, and when a delivery is settled.
+"""Log lines about jobs: their progress, and the settlement of each delivery.
 
-A success is told by hand-made JSON: the standard library's way through records and formatters
-costs more than all else that the parent does for a short job.
+The line of a success is formatted here as JSON, because the standard library's records and
+formatters cost more than everything else that the parent does for a short job.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ class JobLog(JobObserver):
         self._stamp = Stamp(now)
 
     def progressed(self, work: Work, value: object, /) -> None:
-        """The handler reported how far it is."""
+        """Log the progress that the handler reported."""
         log.info("job-progressed", **work.fields(), value=value)
 
     def settled(
@@ -49,7 +49,7 @@ class JobLog(JobObserver):
         fields: Mapping[str, Any],
         /,
     ) -> None:
-        """One line; none for a success where the configuration wants no such lines."""
+        """Log one line; none for a success if the configuration disables these."""
         is_success = verdict.outcome is Outcome.SUCCEEDED
         if is_success and work is not None and ended is not None:
             if self._successes:

@@ -1,7 +1,7 @@
-"""Prometheus metrics of one worker: plain numbers, put into words when they are scraped.
+"""Prometheus metrics of one worker: plain numbers that are formatted when they are scraped.
 
-Not by the reference client: each of its observations takes a microsecond, and it brings a web
-server with it, which is 2.3 MiB and 70 ms of every worker's start.
+This does not use the reference client, because each of its observations takes a microsecond, and
+its web server costs 2.3 MiB and 70 ms of every worker's start.
 """
 
 from bisect import bisect_left
@@ -27,22 +27,22 @@ class Histogram:
         self._sum = 0.0
 
     def observe(self, seconds: float) -> None:
-        """Count one."""
+        """Count one observation."""
         self._counts[bisect_left(_SECONDS, seconds)] += 1
         self._sum += seconds
 
     @property
     def count(self) -> int:
-        """How many were observed."""
+        """The number of observations."""
         return sum(self._counts)
 
     @property
     def sum(self) -> float:
-        """All of them together, in seconds."""
+        """The sum of all observations, in seconds."""
         return self._sum
 
     def lines(self, name: str) -> Iterator[str]:
-        """Its series as they are now."""
+        """Yield the present series."""
         bounds = (*(str(float(bound)) for bound in _SECONDS), "+Inf")
         totals = list(accumulate(self._counts))
         for bound, total in zip(bounds, totals, strict=True):
@@ -52,10 +52,10 @@ class Histogram:
 
 
 class Metrics(JobObserver):
-    """What the worker counts."""
+    """The numbers that the worker counts."""
 
     def __init__(self, *, slots: int) -> None:
-        # Every series is there from the start: a rate over a missing one is nothing, not zero.
+        # Every series exists from the start, because the rate of a missing series is not zero.
         self.jobs: Counter[Outcome] = Counter(dict.fromkeys(Outcome, 0))
         """Deliveries by outcome."""
 
@@ -64,7 +64,7 @@ class Metrics(JobObserver):
         self.run_seconds = Histogram()
         self.wait_seconds = Histogram()
         self.latest_wait: float | None = None
-        """Seconds that the first attempt started last had waited since it was enqueued."""
+        """Seconds between the enqueueing and the start of the latest first attempt."""
 
         self._slots = slots
 
@@ -90,10 +90,10 @@ class Metrics(JobObserver):
         self.jobs[verdict.outcome] += 1
 
     def render(self, *, busy: int, is_blocked: bool) -> bytes:
-        """Text exposition, version 0.0.4.
+        """Return the text exposition, version 0.0.4.
 
-        What is not counted here is given: `busy` slots have a running job, and `is_blocked` while
-        the broker takes no messages.
+        Arguments are what is not counted here: `busy` slots have a running job, and `is_blocked`
+        is true while the broker accepts no messages.
         """
         lines = self._lines(busy=busy, is_blocked=is_blocked)
         return ("\n".join(lines) + "\n").encode()
@@ -112,7 +112,7 @@ class Metrics(JobObserver):
         yield from _gauge("longshore_slots", "Slots of the worker.", self._slots)
         yield from _gauge(
             "longshore_publish_blocked",
-            "Whether RabbitMQ accepts no messages for now: outcomes wait, their jobs stay unacked.",
+            "Whether RabbitMQ accepts no messages for now: outcomes wait, and jobs stay unacked.",
             is_blocked,
         )
         yield from _counter(
@@ -137,7 +137,7 @@ def _gauge(name: str, meaning: str, value: int) -> Iterator[str]:
 
 
 def _counter(name: str, meaning: str, label: str, counts: Mapping[Any, int]) -> Iterator[str]:
-    # Labels are words of our own: nothing in them needs escaping.
+    # Labels are the worker's own words, which need no escaping.
     yield from _head(f"{name}_total", "counter", meaning)
     for value, count in counts.items():
         yield f'{name}_total{{{label}="{value}"}} {float(count)}'

@@ -1,4 +1,4 @@
-"""Tells the operator the worker's state: on each change, and regularly without one."""
+"""Reports the worker's state to the operator: on each change, and regularly without one."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,14 +9,14 @@ from longshore.contract.names import REPORTS_EXCHANGE
 from longshore.contract.reports import REPORT_INTERVAL, WorkerReport
 
 MIN_INTERVAL = 0.2
-"""Seconds between two reports."""
+"""Minimum seconds between two reports."""
 
 
 class Reporter:
-    """Publishes what `observe` gives; `send` takes exchange, key and body and must not wait.
+    """Publishes what `observe` returns; `send` takes exchange, key and body and must not wait.
 
-    `changed` is set by others when something may have changed, and cleared here. It is made before
-    the parts that a report is about, as they are made before the reporter.
+    `changed` is set by others when something may have changed, and cleared here. It is created
+    before the parts that a report is about, as these are created before the reporter.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Reporter:
                     break
 
     def close(self) -> None:
-        """Report a last time, unless there was no first time."""
+        """Report a last time, unless nothing was ever reported."""
         if self._last is not None:
             self._report()
 

@@ -1,4 +1,4 @@
-"""How long the worker's own start took, for its reports."""
+"""Measures how long the worker's own start took, for its reports."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from longshore.worker.parent.children.processes import CpuTimes
 
 
 class StartTimes:
-    """`now` returns ms since the epoch, `cpu_times` what CPU time the process has had so far."""
+    """`now` returns ms since the epoch, `cpu_times` the CPU times of the process so far."""
 
     def __init__(
         self, *, began: int, now: Callable[[], int], cpu_times: Callable[[], CpuTimes | None]
@@ -15,16 +15,16 @@ class StartTimes:
         """When the process began, in ms since the epoch."""
 
         self.consuming_at: int | None = None
-        """When the broker first sent jobs."""
+        """When the broker first sent jobs, in ms since the epoch."""
 
         self.cpu: CpuTimes | None = None
-        """The CPU time of the start until then."""
+        """The CPU times of the start until then."""
 
         self._now = now
         self._cpu_times = cpu_times
 
     def note_consuming(self) -> None:
-        """Note that the broker sends jobs; only the first time counts."""
+        """Record that the broker sends jobs; only the first call counts."""
         if self.consuming_at is None:
             self.consuming_at = self._now()
             self.cpu = self._cpu_times()
