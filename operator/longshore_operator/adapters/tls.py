@@ -19,7 +19,7 @@ def context(tls: Trust | None) -> ssl.SSLContext:
         return ssl.create_default_context(cadata=tls.authority if tls else None)
     except ssl.SSLError as error:
         source = tls.source if tls else "TLS"
-        text = f"{source} holds no certificate in PEM form: {error.reason or error}"
+        text = f"{source} holds no certificate in PEM format: {error.reason or error}"
         raise Invalid(text, reason="SecretInvalid") from error
 
 

@@ -91,7 +91,7 @@ def _context(authority: str) -> ssl.SSLContext:
     except (ssl.SSLError, ValueError, TypeError) as error:
         said = getattr(error, "reason", None) or str(error)
         raise _NoAuthority(
-            f"its certificate authority is not a certificate in PEM form: {said}"
+            f"its certificate authority is not a certificate in PEM format: {said}"
         ) from None
 
 

@@ -44,12 +44,7 @@ from longshore.errors import (
 )
 
 _driving = threading.local()
-
-
-def _is_of_others(_record: logging.LogRecord) -> bool:
-    """Return whether a record is about a connection that no link drives now in this thread."""
-    return not getattr(_driving, "is_link", False)
-
+"""Per thread: `is_link` is true while the thread drives a link."""
 
 # pika logs each fault at length, in several layers, before it is raised here as one line.
 for _name in (
@@ -91,10 +86,6 @@ class Caller(Protocol):
 
     def begin(self) -> None:
         """Announce the step that cannot be undone. Raises Abandoned if the caller has left."""
-
-
-class LinkLost(BrokerUnavailable):
-    """The connection ended. The last publication may have arrived or not."""
 
 
 class BlockingLink:
@@ -404,8 +395,3 @@ class _Known(AbstractIOReference):  # type: ignore[misc] # pika is untyped
     def cancel(self) -> bool:
         """Return False, because there is nothing to cancel."""
         return False
-
-
-def address_of(host: str, port: int) -> str:
-    """Return `host:port`, with an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
