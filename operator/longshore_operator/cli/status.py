@@ -76,7 +76,7 @@ class TaskQueues:
             found = self.api.list_cluster_custom_object(
                 GROUP, VERSION, _PLURAL, _request_timeout=REQUEST_TIMEOUT
             )
-        return list(found["items"])
+        return list(found["items"] or ())
 
 
 def table(task_queues: Iterable[Mapping[str, Any]], *, namespace: str | None) -> RenderableType:

@@ -37,7 +37,9 @@ class BlockingPublisher:
         the confirm was lost, the message is then stored twice, with one id.
         """
         if sys.is_finalizing():  # the thread that would publish has been stopped
-            raise BrokerUnavailable(f"{submission}: the interpreter is shutting down; nothing was stored")
+            raise BrokerUnavailable(
+                f"{submission}: the interpreter is shutting down; nothing was stored"
+            )
         outlet = self._outlets.get()
         errand = Errand(
             lambda errand: outlet.publish(submission, errand), deadline=time.monotonic() + timeout

@@ -14,7 +14,7 @@ from longshore_operator.adapters.kubernetes.calls import (
     KubernetesCalls,
     NotFound,
 )
-from longshore_operator.adapters.kubernetes.lists import uids_of
+from longshore_operator.adapters.kubernetes.lists import items_of, uids_of
 from longshore_operator.api.v1alpha1 import API_VERSION
 from longshore_operator.app.ports.kubernetes import Secret
 from longshore_operator.app.watched.objects import TaskQueueObject, task_queue
@@ -198,7 +198,7 @@ class Cluster:
             f"/api/v1/namespaces/{namespace}/events",
             query=[("fieldSelector", selector), ("limit", "50")],
         )
-        return [each for event in found["items"] if (each := warned(event))]
+        return [each for event in items_of(found) if (each := warned(event))]
 
     async def retry_pods(self, *, namespace: str, name: str, at: str) -> None:
         """Change an annotation of a Deployment, which Kubernetes copies to its ReplicaSet. This
@@ -214,10 +214,8 @@ class Cluster:
     async def autoscalers(self, *, namespace: str | None) -> list[Mapping[str, Any]]:
         """Return all HorizontalPodAutoscalers, of one namespace or of the cluster."""
         where = f"/namespaces/{namespace}" if namespace else ""
-        found: list[Mapping[str, Any]] = (
-            await self._calls.send("GET", f"/apis/autoscaling/v2{where}/horizontalpodautoscalers")
-        )["items"]
-        return found
+        path = f"/apis/autoscaling/v2{where}/horizontalpodautoscalers"
+        return items_of(await self._calls.send("GET", path))
 
     async def annotate_pod(
         self, *, namespace: str, name: str, uid: str, annotations: Mapping[str, str | None]

@@ -14,6 +14,11 @@ class Get(Protocol):
     async def __call__(self, path: str, *, query: list[tuple[str, str]], accept: str) -> Any: ...
 
 
+def items_of(found: Mapping[str, Any]) -> list[Any]:
+    """Return the objects of a list. The API server writes an empty page as null in some answers."""
+    return found.get("items") or []
+
+
 async def uids_of(kind: Kind, *, namespace: str | None, get: Get) -> set[str]:
     """Return the uids of all objects of a kind, in one namespace or in the cluster."""
     root, is_namespaced, selector = _WATCHED[kind]
@@ -27,7 +32,7 @@ async def uids_of(kind: Kind, *, namespace: str | None, get: Get) -> set[str]:
             query=[*query, *([("continue", more)] if more else [])],
             accept=_METADATA,
         )
-        found |= {item["metadata"]["uid"] for item in page["items"]}
+        found |= {item["metadata"]["uid"] for item in items_of(page)}
         more = page["metadata"].get("continue", "")
         if not more:
             return found
