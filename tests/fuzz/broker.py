@@ -51,6 +51,9 @@ class FakeBroker:
         """Bodies over which the connection is closed, with the reply code."""
 
         self.delivers = delivers
+        self.connections = 0
+        """How many were made so far."""
+
         self._talks: set[asyncio.Task[None]] = set()
 
     @property
@@ -75,6 +78,7 @@ class FakeBroker:
         talk = asyncio.current_task()
         assert talk
         self._talks.add(talk)
+        self.connections += 1
         try:
             await self._talk(reader, writer, self.fault())
         except (OSError, asyncio.CancelledError):

@@ -11,7 +11,7 @@ from longshore.amqp.connection import Backoff
 from longshore.amqp.dial import Dial
 from longshore.amqp.errors import Unsendable
 from longshore.amqp.publication import Publication
-from longshore.amqp.publisher import Publisher
+from longshore.amqp.publisher import MOST_STRIKES, Publisher
 from tests.fuzz.broker import FakeBroker
 from tests.unit.worker.channels import FakeChannel, FakeConnection
 
@@ -95,7 +95,9 @@ async def test_a_broker_that_shuts_down_makes_no_message_unsendable(
         running = asyncio.ensure_future(publisher.run())
         publication = Publication(exchange="e", key="k", properties={}, body=b"job")
         publishing = asyncio.ensure_future(publisher.publish(publication, wanted=lambda: True))
-        await asyncio.sleep(0.5)
+        async with asyncio.timeout(10):
+            while broker.connections <= MOST_STRIKES + 1:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0)
         assert not publishing.done()
         broker.poison = {b"other": 320}
         assert await asyncio.wait_for(publishing, 10)

@@ -18,6 +18,8 @@ from pika import frame, spec
 from longshore import BrokerUnavailable, Client, EnqueueError
 from tests.fuzz.broker import FakeBroker
 
+pytestmark = pytest.mark.integration
+
 CONFIRM = 0.05
 """Seconds that the broker takes for one."""
 
@@ -27,7 +29,6 @@ class Slow(FakeBroker):
 
     def __init__(self) -> None:
         super().__init__(delivers=False)
-        self.connections = 0
         self.is_blocked = False
         self._transport: Any = None
 
@@ -37,7 +38,6 @@ class Slow(FakeBroker):
         self._loop.call_soon_threadsafe(self._transport.write, unblocked)
 
     async def _accept(self, reader: Any, writer: Any) -> None:
-        self.connections += 1
         self._transport, self._loop = writer.transport, asyncio.get_running_loop()
         await super()._accept(reader, writer)
 
