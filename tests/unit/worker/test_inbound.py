@@ -16,6 +16,8 @@ from longshore.amqp import private
 from longshore.amqp.inbound import Arrival, Assembly, properties_in
 from longshore.amqp.private import DirectConnection
 from longshore.contract.message import UNDECODABLE_HEADERS
+from longshore.contract.properties.reserved import MAX_HEADER_DEPTH
+from tests.fuzz import amqp
 
 CHANNEL = 1
 
@@ -132,6 +134,14 @@ def test_headers_that_nobody_can_read_cost_nothing_but_themselves(value: bytes) 
     assert body == b"body"
     assert (kept.content_type, kept.type, kept.message_id) == ("application/json", "h", "m")
     assert value in kept.headers[UNDECODABLE_HEADERS]
+
+
+@pytest.mark.parametrize("levels", [MAX_HEADER_DEPTH + 1, 970, 1400])
+def test_headers_that_are_nested_too_deep_are_told_as_such_at_any_depth(levels: int) -> None:
+    table = amqp.table_of(n=amqp.nested(levels, kind="F"))
+    kept, fault = properties_in(struct.pack(">H", 1 << 13) + table)
+    assert fault == f"its headers are nested more than {MAX_HEADER_DEPTH} levels deep"
+    assert kept.headers == {UNDECODABLE_HEADERS: table}
 
 
 def test_properties_that_make_no_sense_at_all_are_kept_as_bytes() -> None:

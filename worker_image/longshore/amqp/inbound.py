@@ -29,11 +29,14 @@ def properties_in(header: bytes) -> tuple[pika.BasicProperties, str | None]:
     properties = pika.BasicProperties()
     try:
         properties.decode(header)
+        is_too_deep = is_too_nested(properties.headers)
+    except RecursionError:
+        is_too_deep = True
     # pika passes on errors of struct, datetime and float.
     except Exception as error:
         fault = f"its headers cannot be read: {type(error).__name__}: {error}"
         return _without_headers(header), fault
-    if is_too_nested(properties.headers):
+    if is_too_deep:
         fault = f"its headers are nested more than {MAX_HEADER_DEPTH} levels deep"
         return _without_headers(header), fault
     return properties, None
