@@ -230,7 +230,9 @@ def test_a_lost_password_is_made_anew_and_said_so(kube: Kube, tenant: Tenant) ->
     operator = ("deployment/longshore", "--namespace=longshore-system")
     try:
         kube.kubectl("scale", *operator, "--replicas=0")
-        kube.kubectl("rollout", "status", *operator, "--timeout=60s")
+        # Until it is gone, it would restore the Secrets with the passwords that it knows.
+        pods = ("pod", "--selector=app.kubernetes.io/component=operator", operator[1])
+        kube.kubectl("wait", "--for=delete", *pods, "--timeout=60s")
         kube.kubectl("delete", "secret", *names, f"--namespace={tenant.namespace}")
     finally:
         kube.kubectl("scale", *operator, "--replicas=1")

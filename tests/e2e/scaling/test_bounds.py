@@ -93,7 +93,7 @@ def test_a_budget_that_there_is_none_of_is_told_once_and_nobody_comes(standing: 
     said = wait_for_reason(standing, "BudgetUnknown", "lost")
 
     assert "scaling.budget.group 'nowhere'" in said
-    assert "there are shared" in said
+    assert "which lists shared" in said
     assert standing.replicas("lost") == 0
     before = standing.status("lost")["scaling"]
     standing.apply("lost", scaling={**STANDING["lost"]["scaling"], "max": 2})

@@ -49,7 +49,11 @@ def test_the_one_worker_that_a_quota_allows_takes_every_job(tenant: Tenant) -> N
         assert time.monotonic() - published < 20
     wait_for("nothing is asked for any more", lambda: tenant.replicas() == 0, seconds=30)
     told = tenant.wait_for_condition("Ready", "True", seconds=30)
-    assert tenant.condition("WorkersReady")["message"] == "no workers are needed"
+    wait_for(
+        "it is in the status",
+        lambda: tenant.condition("WorkersReady")["message"] == "no workers are needed",
+        seconds=30,
+    )
     assert events_of(tenant, "work")["FailedCreate"] <= 2
 
 

@@ -276,4 +276,4 @@ async def test_deleting_the_second_of_one_queue_does_not_touch_it(operating: Ope
 
     found = await operating.session.link.depths.read(["celery"])
     assert found["celery"] == Depth(ready=0, consumers=0)
-    assert operating.kubernetes.messages == ["queue celery is TaskQueue media/first's"]
+    assert operating.kubernetes.messages == ["queue celery belongs to TaskQueue media/first"]

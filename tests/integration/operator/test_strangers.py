@@ -195,7 +195,7 @@ async def test_a_queue_stays_its_holders_when_the_holders_spec_cannot_be_read_an
     await delete(operating, second)
 
     assert await standing(operating) == before
-    assert operating.kubernetes.messages == ["queue celery is TaskQueue a/first's"]
+    assert operating.kubernetes.messages == ["queue celery belongs to TaskQueue a/first"]
 
 
 @pytest.mark.parametrize("policy", ["Delete", "RetainIfNotEmpty"])

@@ -65,7 +65,8 @@ def test_an_unknown_budget_does_not_let_grow_and_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("budgets", "known"), [({}, "which is empty"), ({"cpu": 3, "batch": 9}, "which has batch, cpu")]
+    ("budgets", "known"),
+    [({}, "which is empty"), ({"cpu": 3, "batch": 9}, "which lists batch, cpu")],
 )
 def test_an_unknown_budget_is_trouble_that_names_those_that_there_are(
     budgets: dict[str, int], known: str

@@ -114,7 +114,9 @@ class CurrentLimits:
         )
 
     def _unknown(self, group: str, *, current: int) -> Limit:
-        known = f"which has {', '.join(sorted(self.budgets))}" if self.budgets else "which is empty"
+        known = (
+            f"which lists {', '.join(sorted(self.budgets))}" if self.budgets else "which is empty"
+        )
         return Limit(
             name=f"budget {group!r}, which the operator's setting `budgets` does not have,",
             ceiling=current,
