@@ -47,6 +47,7 @@ def test_pikas_inside_is_used_in_one_file(source: Path) -> None:
 
 @pytest.mark.parametrize("name", ["props", "methods"])
 def test_nothing_of_pika_is_replaced_for_the_whole_process(name: str) -> None:
+    # Imported for what their modules might replace.
     from longshore.amqp import publisher  # noqa: F401
     from longshore_operator.adapters.rabbitmq import link  # noqa: F401
 
